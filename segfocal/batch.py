@@ -1,0 +1,60 @@
+"""What travels from the data to a task: structures, batches, and the random numbers that belong to each sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """One thing to segment, a channel k of target and logits: its name and its value in label maps on disk."""
+
+    name: str
+    value: int
+
+
+class SampleKey(NamedTuple):
+    """Names one training sample of a run; everything random about it is a function of this key."""
+
+    seed: int
+    step: int
+    index: int
+
+    def rng(self, stream: int) -> np.random.Generator:
+        """Return the sample's own generator for `stream` (one number per use: choosing, augmenting, prompting)."""
+        return np.random.default_rng([self.seed, self.step, self.index, stream])
+
+
+CHOOSING, AUGMENTING, PROMPTING = 0, 1, 2  # the streams in use
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """Images [b,c,h,w] in [0,1] with their targets [b,k,h,w] (uint8, 1 inside), and where each came from."""
+
+    image: Tensor
+    target: Tensor
+    keys: tuple[SampleKey, ...]
+    sources: tuple[str, ...]  # "case, slice 17": what an error message names
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch with its tensors on `device`; a copy from pinned memory does not wait."""
+        return replace(
+            self,
+            image=self.image.to(device, non_blocking=True),
+            target=self.target.to(device, non_blocking=True),
+        )
+
+    def __len__(self) -> int:
+        return self.image.shape[0]
+
+
+def uniforms(keys: tuple[SampleKey, ...], stream: int, count: int) -> Tensor:
+    """Return float32 numbers in [0,1) of shape [b,count], row i a function of keys[i] and `stream` alone."""
+    rows = [key.rng(stream).random(count, dtype=np.float32) for key in keys]
+    return torch.from_numpy(np.stack(rows))

@@ -1,0 +1,79 @@
+"""Runs a Hydra application so that a user's mistake ends in one message and exit code 1, not in a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from segfocal.errors import UserError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def conf_folder() -> Path:
+    """Return the folder of YAML files: inside the installed package, or beside it in a source tree."""
+    inside = _PACKAGE / "conf"
+    return inside if inside.is_dir() else _PACKAGE.parent / "conf"
+
+
+def demo_data() -> str:
+    """Return the folder of the demo scans, which a source tree has and an installed package has not."""
+    return str(_PACKAGE.parent / "data" / "demo")
+
+
+def run(config_name: str, job: Callable[[DictConfig], None]) -> int:
+    """Compose `config_name` from the command line and run `job` with it, once or as a multirun; return the exit code.
+
+    In a multirun a job that fails is reported and the others go on.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the messages below
+    OmegaConf.register_new_resolver("demo_data", demo_data, replace=True)
+    failed = []
+
+    def guarded(config: DictConfig) -> None:
+        try:
+            job(config)
+        except Exception as error:
+            failed.append(error)
+            _report(error, debug=bool(config.get("debug")))
+
+    debug = "debug=true" in [argument.lower() for argument in sys.argv]
+    main = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        failed.append(error)
+        _report(error, debug=debug)
+    return 1 if failed else 0
+
+
+def _report(error: Exception, *, debug: bool) -> None:
+    """Print what went wrong: a user's error as its message, a fault of ours with its traceback."""
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+    elif isinstance(error, UserError):
+        print(f"error: {error}", file=sys.stderr)
+    elif isinstance(error, HydraException | OmegaConfBaseException):
+        print(f"error in the command line or config: {_config_message(error)}", file=sys.stderr)
+    else:
+        traceback.print_exception(error, file=sys.stderr)
+        print("error: a fault in segfocal; please report the lines above", file=sys.stderr)
+
+
+def _config_message(error: BaseException) -> str:
+    """Return the innermost words of a config error with, for a value left open, what to do."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+    lines = [line.strip() for line in f"{error} {cause or ''}".splitlines()]
+    text = " ".join(line for line in lines if line and not line.startswith(("full_key:", "object_type=")))
+    return f"{text.rstrip('.')}. --help lists every key and choice."

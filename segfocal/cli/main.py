@@ -1,0 +1,37 @@
+"""The console script `segfocal`: the same commands as scripts/*.py."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from segfocal import __version__
+
+COMMANDS = {
+    "train": "train a model on labelled scans",
+    "predict": "segment a scan with a trained bundle",
+    "evaluate": "compare a mask with its reference",
+    "demo": "train, predict and evaluate on the demo scans, and write one HTML page",
+}
+
+
+def main() -> int:
+    """Run the command named first on the command line with the rest as its options; return the exit code."""
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if command in ("-h", "--help"):
+        print(_help())
+        return 0
+    if command == "--version":
+        print(f"segfocal {__version__}")
+        return 0
+    if command not in COMMANDS:
+        print(f"error: expected a command of {', '.join(COMMANDS)}; found {command}.", file=sys.stderr)
+        return 2
+    sys.argv = [f"segfocal {command}", *sys.argv[2:]]
+    return import_module(f"segfocal.cli.{command}").main()
+
+
+def _help() -> str:
+    lines = [f"segfocal {__version__}: medical image segmentation for small targets in big scans", ""]
+    lines += [f"  segfocal {name:<10}{text}" for name, text in COMMANDS.items()]
+    return "\n".join([*lines, "", "Options are key=value; segfocal COMMAND --help lists them."])

@@ -1,0 +1,43 @@
+"""`segfocal predict`: a bundle and a scan in, a mask out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from segfocal.cli.app import run
+from segfocal.errors import UserError
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    return run("predict", predict)
+
+
+def predict(config: DictConfig) -> None:
+    """Segment one scan by a config and print what was written."""
+    from segfocal.serve.predict import Job
+    from segfocal.serve.predict import predict as predict_job
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    plain.pop("debug")
+    paths = {key: Path(plain[key]) for key in ("bundle", "input", "output")}
+    paths |= {key: Path(plain[key]) if plain[key] else None for key in ("boxes", "reference")}
+    _check(plain)
+    report = predict_job(Job(**(plain | paths)))
+    volumes = ", ".join(f"{name} {ml:.1f} ml" for name, ml in report["volume_ml"].items())
+    print(f"{plain['output']}: {volumes} ({report['seconds']:.1f} s on {report['device']})")
+
+
+def _check(plain: dict[str, Any]) -> None:
+    rules = {
+        "prompt=none or prompt=box": plain["prompt"] in ("none", "box"),
+        "overlap in [0,1)": 0 <= plain["overlap"] < 1,
+        "batch_size ≥ 1": plain["batch_size"] >= 1,
+    }
+    broken = [rule for rule, holds in rules.items() if not holds]
+    if broken:
+        found = ", ".join(f"{key}={plain[key]}" for key in ("prompt", "overlap", "batch_size"))
+        raise UserError(expected="; ".join(broken), found=found, do="change that option")

@@ -1,0 +1,117 @@
+"""`segfocal train`: from a config to a plan, and from a plan to a run directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from segfocal.cli.app import run
+from segfocal.errors import UserError
+
+if TYPE_CHECKING:
+    from segfocal.engine.plan import Plan
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    return run("train", train)
+
+
+def train(config: DictConfig) -> None:
+    """Train by a config in Hydra's run directory and print where things are."""
+    from hydra.core.hydra_config import HydraConfig
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    facts = train_in(config, folder)
+    for score in facts.get("scores", []):
+        print(f"{score['case']} {score['structure']} Dice, {_asked(score['prompt'])}: {score['dice']:.3f}")
+    print(f"run directory: {_short(folder)}")
+    print(f"bundle:        {_short(folder / 'bundle')}")
+
+
+def train_in(config: DictConfig, folder: Path) -> dict[str, Any]:
+    """Train by a config in `folder` and return the summary."""
+    from segfocal.engine.loop import train as train_plan
+    from segfocal.io.files import write_text
+
+    plan = build_plan(config)
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    return train_plan(plan, folder)
+
+
+def build_plan(config: DictConfig) -> Plan:
+    """Build every object of a run from a config; a value out of range is reported before anything is read."""
+    try:
+        return _plan(config)
+    except ValueError as error:
+        raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
+
+
+def _plan(config: DictConfig) -> Plan:
+    from hydra.utils import instantiate
+
+    from segfocal import intensity
+    from segfocal.augment import Augment
+    from segfocal.data.cases import hold_out, read_cases
+    from segfocal.data.loader import Sampling
+    from segfocal.data.prepared import Preparation
+    from segfocal.data.structures import choose_structures
+    from segfocal.engine.plan import Plan
+    from segfocal.engine.settings import Settings
+    from segfocal.resample import ModelGrid
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    data, seed = plain["data"], plain["seed"]
+    settings = Settings(**plain["train"])
+    cases = hold_out(read_cases(data["root"], label_names=data["label_names"]), share=data["hold_out"], seed=seed)
+    structures = choose_structures(plain["target"], cases.label_values)
+    spacing = data["spacing_mm"]
+    window = (data["window"][0], data["window"][1])
+    model_config = plain["model"] | ({"classes": len(structures)} if "classes" in plain["model"] else {})
+    _seed_weights(seed)
+    model = instantiate(model_config)
+    criterion = instantiate(plain["loss"])
+    classes = getattr(model, "classes", None)
+    if classes is not None and classes != len(structures):
+        raise ValueError(f"model {model_config['_target_']} segments one structure; got target={plain['target']}: "
+                         "use task=semantic model=unet, or one run each")
+    return Plan(
+        task=instantiate(plain["task"], model=model, criterion=criterion),
+        model_config=model_config,
+        terms=tuple(criterion.weights),
+        cases=cases,
+        where=Path(data["root"]),
+        cache=Path(plain["cache"]),
+        preparation=Preparation(
+            grid=ModelGrid(frame=data["frame"], spacing_mm=None if spacing is None else (spacing[0], spacing[1])),
+            intensity=intensity.build(plain["intensity"]),
+            structures=structures,
+        ),
+        sampling=Sampling(
+            foreground=data["foreground"],
+            crop=(round(window[0] * data["margin"]), round(window[1] * data["margin"])),
+        ),
+        augment=Augment(**{k: v for k, v in plain["augment"].items() if k != "_target_"}),
+        window=window,
+        settings=settings,
+        seed=seed,
+        resume=Path(plain["resume"]) if plain["resume"] else None,
+    )
+
+
+def _seed_weights(seed: int) -> None:
+    """Make the initial weights a function of the seed."""
+    import torch
+
+    torch.manual_seed(seed)
+
+
+def _asked(prompt: str) -> str:
+    return "no prompt" if prompt == "none" else prompt
+
+
+def _short(path: Path) -> str:
+    """Return a path relative to the working folder where it lies inside."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,189 @@
+"""The list of cases: every way a labelled folder can be laid out, read into one kind of record.
+
+To add a layout, write a function `folder -> list[Case]` here and name it in `read_cases`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segfocal.errors import UserError
+from segfocal.io.files import read_json
+from segfocal.io.nifti import SUFFIXES
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One scan with its label map, and the part it plays: train, val, test, or "" when nobody has said."""
+
+    name: str
+    image: Path
+    label: Path
+    split: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseList:
+    """Cases, with the label values by structure name where the source knows them."""
+
+    cases: tuple[Case, ...]
+    label_values: dict[str, int]
+
+    def of(self, split: str) -> list[Case]:
+        """Return the cases of one split."""
+        return [case for case in self.cases if case.split == split]
+
+
+def read_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None = None) -> CaseList:
+    """Read a case list from a CSV file, an MSD or nnU-Net folder (dataset.json), or a folder of images/ and labels/.
+
+    label_names: structure names by label value, as a mapping or a JSON file ("names.json" or "names.json#key" for
+    one object inside it); in place of those of dataset.json.
+
+    Raises:
+        UserError: nothing there, a layout not recognised, a listed file missing, two cases of one name.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise UserError(expected="a data folder or CSV", found="nothing there", where=root, do="set data.root")
+    if root.is_file():
+        cases, values = _from_csv(root), {}
+    elif (root / "dataset.json").is_file():
+        cases, values = _from_dataset_json(root)
+    elif (root / "images").is_dir() and (root / "labels").is_dir():
+        cases, values = _from_folders(root / "images", root / "labels", suffix=""), {}
+    else:
+        raise UserError(
+            expected="a CSV (image,label,split), a folder with dataset.json, or one with images/ and labels/",
+            found="none of these",
+            where=root,
+            do="set data.root to such a file or folder",
+        )
+    _check(cases, root)
+    if label_names is not None:
+        values = _read_label_names(label_names)
+    return CaseList(cases=tuple(cases), label_values=values)
+
+
+def hold_out(cases: CaseList, *, share: float, seed: int) -> CaseList:
+    """Return the list with every case in a split: given ones stay, else `share` of the cases is drawn for val.
+
+    A single case trains without validation. The draw depends on the case names and `seed` only.
+    """
+    if any(case.split for case in cases.cases):
+        return cases
+    names = sorted(case.name for case in cases.cases)
+    count = min(len(names) - 1, max(1, round(share * len(names)))) if share > 0 else 0
+    held = set(np.random.default_rng(seed).permutation(names)[:count].tolist())
+    split = tuple(
+        Case(name=c.name, image=c.image, label=c.label, split="val" if c.name in held else "train")
+        for c in cases.cases
+    )
+    return CaseList(cases=split, label_values=cases.label_values)
+
+
+def _from_csv(path: Path) -> list[Case]:
+    """Read columns image,label and perhaps split and name; paths are relative to the CSV."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if not {"image", "label"} <= set(reader.fieldnames or []):
+            raise UserError(
+                expected="a CSV with the columns image,label (and split)",
+                found=f"columns {reader.fieldnames}",
+                where=path,
+                do="name the columns in its first line",
+            )
+        rows = list(reader)
+    for row in rows:
+        if (row.get("split") or "") not in ("", *SPLITS):
+            raise UserError(
+                expected=f"a split of {', '.join(SPLITS)}", found=repr(row["split"]), where=path, do="mend the row"
+            )
+    return [
+        Case(
+            name=row.get("name") or stem(Path(row["image"])),
+            image=path.parent / row["image"],
+            label=path.parent / row["label"],
+            split=row.get("split") or "",
+        )
+        for row in rows
+    ]
+
+
+def _from_dataset_json(root: Path) -> tuple[list[Case], dict[str, int]]:
+    """Read an MSD folder (imagesTr, labelsTr and a "training" list) or an nnU-Net one (channels as _0000)."""
+    described = read_json(root / "dataset.json")
+    labels = described.get("labels", {})
+    values = {str(name): value for name, value in labels.items() if isinstance(value, int)}
+    if not values:  # MSD writes {"1": "liver"}, nnU-Net v2 {"liver": 1}
+        values = {str(name): int(value) for value, name in labels.items()}
+    values = {name: value for name, value in values.items() if value != 0}
+    if isinstance(described.get("training"), list):
+        return [
+            Case(name=stem(Path(row["image"])), image=root / row["image"], label=root / row["label"])
+            for row in described["training"]
+        ], values
+    if (root / "imagesTr").glob("*_0001.*") and list((root / "imagesTr").glob("*_0001.*")):
+        raise UserError(
+            expected="one channel a case (files ending in _0000)",
+            found="files ending in _0001",
+            where=root / "imagesTr",
+            do="train on one channel: scans of several channels are not read yet",
+        )
+    return _from_folders(root / "imagesTr", root / "labelsTr", suffix="_0000"), values
+
+
+def _from_folders(images: Path, labels: Path, *, suffix: str) -> list[Case]:
+    """Pair files of one name in two folders; `suffix` is what image names carry more."""
+    cases = []
+    for image in sorted(path for path in images.glob("*") if path.name.endswith(SUFFIXES)):
+        name = stem(image).removesuffix(suffix)
+        label = next((labels / (name + end) for end in SUFFIXES if (labels / (name + end)).is_file()), None)
+        cases.append(Case(name=name, image=image, label=label or labels / (name + SUFFIXES[0])))
+    return cases
+
+
+def _check(cases: list[Case], root: Path) -> None:
+    if not cases:
+        raise UserError(expected="at least one case", found="none", where=root, do="add .nii.gz files")
+    for case in cases:
+        for path in (case.image, case.label):
+            if not path.is_file():
+                raise UserError(
+                    expected=f"the {'image' if path == case.image else 'label'} of case {case.name}",
+                    found="no such file",
+                    where=path,
+                    do="add it or take the case off the list",
+                )
+    names = [case.name for case in cases]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(
+            expected="one case a name", found=f"{twice[0]} twice", where=root, do="give each a name of its own"
+        )
+
+
+def _read_label_names(source: str | Mapping[str, Any]) -> dict[str, int]:
+    if isinstance(source, str):
+        path, _, key = source.partition("#")
+        named = read_json(Path(path))
+        named = named[key] if key else named
+    else:
+        named = source
+    return {str(name): int(value) for value, name in named.items()}
+
+
+def stem(path: Path) -> str:
+    """Return a file's name without .nii or .nii.gz."""
+    for suffix in SUFFIXES:
+        if path.name.endswith(suffix):
+            return path.name.removesuffix(suffix)
+    return path.stem

@@ -1,0 +1,109 @@
+"""Training batches: which slice each sample is, read and cut from the prepared cases.
+
+Sample `index` of step `step` is a function of (seed, step, index) alone: the number of loading processes, the number
+of training processes and a resume in the middle change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from segfocal.batch import CHOOSING, Batch, SampleKey
+from segfocal.data.prepared import PreparedCase
+
+Sample = tuple[Tensor, Tensor, SampleKey, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How training samples are chosen.
+
+    foreground: share of samples drawn from slices that hold a target, cut around one of its pixels; the rest is
+    uniform over all slices. crop: pixels (h, w) of each sample.
+    """
+
+    foreground: float
+    crop: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.foreground <= 1:
+            raise ValueError(f"expected data.foreground in [0,1]; got {self.foreground}")
+
+
+class SliceDataset(Dataset[Sample]):
+    """Prepared slices, addressed by SampleKey."""
+
+    def __init__(self, cases: Sequence[PreparedCase], classes: int, sampling: Sampling) -> None:
+        self.cases, self.classes, self.sampling = list(cases), classes, sampling
+
+    def __getitem__(self, key: SampleKey) -> Sample:
+        rng = key.rng(CHOOSING)
+        case = self.cases[rng.integers(len(self.cases))]
+        depth = case.shape[0]
+        wanted = int(rng.integers(self.classes)) if rng.random() < self.sampling.foreground else None
+        held = np.flatnonzero(case.pixels[wanted]) if wanted is not None else np.arange(depth)
+        index = int(rng.choice(held)) if len(held) else int(rng.integers(depth))
+        image, indices = case.slice(index)
+        inside = np.argwhere(indices == wanted + 1) if wanted is not None else np.empty((0, 2))
+        centre = rng.choice(inside) if len(inside) else rng.random(2) * indices.shape
+        image, indices = (cut(array, centre, self.sampling.crop) for array in (image, indices))
+        target = indices[None] == np.arange(1, self.classes + 1, dtype=np.uint8)[:, None, None]
+        source = f"{case.name}, slice {index}"
+        return torch.from_numpy(image[None]), torch.from_numpy(target.astype(np.uint8)), key, source
+
+
+def cut(array: NDArray, centre: Sequence[float] | NDArray, size: tuple[int, int]) -> NDArray:
+    """Return the [h,w] piece of `size` around `centre`, moved to lie inside; a smaller array is padded evenly by 0."""
+    for axis in (0, 1):
+        room = array.shape[axis] - size[axis]
+        if room > 0:
+            start = int(np.clip(round(float(centre[axis]) - size[axis] / 2), 0, room))
+            array = array.take(range(start, start + size[axis]), axis=axis)
+        elif room < 0:
+            before = -room // 2
+            array = np.pad(array, [(before, -room - before) if a == axis else (0, 0) for a in (0, 1)])
+    return np.ascontiguousarray(array)
+
+
+class Steps:
+    """A batch sampler: the sample keys of each step of a run, this process's share of them."""
+
+    def __init__(self, *, seed: int, first: int, last: int, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        if batch_size % world:
+            raise ValueError(f"expected train.batch_size to be a multiple of {world} processes; got {batch_size}")
+        self.seed, self.first, self.last = seed, first, last
+        share = batch_size // world
+        self.indices = range(rank * share, (rank + 1) * share)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        for step in range(self.first, self.last):
+            yield [SampleKey(self.seed, step, index) for index in self.indices]
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples into a batch."""
+    images, targets, keys, sources = zip(*samples, strict=True)
+    return Batch(image=torch.stack(images), target=torch.stack(targets), keys=keys, sources=sources)
+
+
+def load(dataset: SliceDataset, steps: Steps, *, workers: int, pin: bool) -> DataLoader[Batch]:
+    """Return a loader of one batch a step."""
+    return DataLoader(
+        dataset,
+        batch_sampler=steps,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin,
+        persistent_workers=False,
+        prefetch_factor=4 if workers else None,
+    )

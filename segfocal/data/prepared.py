@@ -1,0 +1,185 @@
+"""Slices prepared once on disk: in the model's frame and spacing, normalised, compressed, read one at a time.
+
+A prepared case is a folder named by the signature of its files and of every setting that shaped it, so a changed
+setting never reads stale slices. It is written beside and renamed, so a killed run leaves none half-made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import blosc2
+import numpy as np
+from numpy.typing import NDArray
+
+from segfocal.batch import Structure
+from segfocal.data.cases import Case
+from segfocal.errors import UserError
+from segfocal.intensity import Percentiles, Window, describe
+from segfocal.io import nifti
+from segfocal.io.files import make_folder, read_json, write_json
+from segfocal.resample import ModelGrid
+
+_FORMAT = 1  # raise when what is stored changes meaning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """Everything that shapes a prepared slice; inference uses the same record, so both see a scan the same way."""
+
+    grid: ModelGrid
+    intensity: Window | Percentiles
+    structures: tuple[Structure, ...]
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One case's slices on disk: images [d,h,w] float16 in [0,1], target indices [d,h,w] uint8."""
+
+    name: str
+    folder: Path
+
+    @cached_property
+    def _meta(self) -> dict:
+        return read_json(self.folder / "case.json")
+
+    @cached_property
+    def _image(self) -> blosc2.NDArray:
+        return blosc2.open(str(self.folder / "image.b2nd"), mode="r")
+
+    @cached_property
+    def _target(self) -> blosc2.NDArray:
+        return blosc2.open(str(self.folder / "target.b2nd"), mode="r")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Slices, rows, columns."""
+        d, h, w = self._meta["shape"]
+        return d, h, w
+
+    @property
+    def label_values(self) -> list[int]:
+        """The values found in the case's label map."""
+        return self._meta["label_values"]
+
+    @cached_property
+    def pixels(self) -> NDArray[np.int64]:
+        """Pixels [k,d] of each structure in each slice: sampling and imbalance figures never scan labels."""
+        return np.array(self._meta["pixels"], dtype=np.int64)
+
+    def slice(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return image [h,w] and target indices [h,w] of one slice."""
+        return np.asarray(self._image[index], dtype=np.float32), np.asarray(self._target[index])
+
+    def __getstate__(self) -> dict:
+        """Leave open files behind when a data-loading process gets a copy."""
+        return {"name": self.name, "folder": self.folder}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+
+
+def prepare(cases: Sequence[Case], preparation: Preparation, cache: Path) -> list[PreparedCase]:
+    """Return the prepared slices of cases, preparing those that `cache` does not hold yet.
+
+    Raises:
+        UserError: an unreadable file, image and label on different grids, a cache that cannot be written.
+    """
+    make_folder(cache)
+    prepared = []
+    for case in cases:
+        folder = cache / f"{case.name}-{_signature(case, preparation)}"
+        if not folder.is_dir():
+            _prepare_one(case, preparation, folder)
+        prepared.append(PreparedCase(case.name, folder))
+    return prepared
+
+
+def check_foreground(prepared: Iterable[PreparedCase], structures: Sequence[Structure], *, where: Path) -> None:
+    """Raise UserError unless every structure has at least one pixel in some training case."""
+    cases = list(prepared)
+    found = sorted({value for case in cases for value in case.label_values})
+    pixels = sum((case.pixels.sum(1) for case in cases), np.zeros(len(structures), dtype=np.int64))
+    for structure, count in zip(structures, pixels, strict=True):
+        if count:
+            continue
+        if structure.value in found:
+            problem = "voxels too few to fill half a pixel at this spacing"
+        else:
+            problem = f"label values {found[:20]} only"
+        raise UserError(
+            expected=f"{structure.name} (label value {structure.value}) in the training set",
+            found=problem,
+            where=where,
+            do="choose another target, or check the labels and data.label_names",
+        )
+
+
+def read_pair(case: Case) -> tuple[nifti.Volume, nifti.Volume]:
+    """Read a case's image and label map; UserError when they do not lie on one grid."""
+    image, labels = nifti.read(case.image), nifti.read_labels(case.label)
+    difference = image.grid.difference(labels.grid)
+    if difference:
+        raise UserError(
+            expected=f"a label map on the grid of its image {case.image.name}",
+            found=difference,
+            where=case.label,
+            do="resample the label onto the image, or pair the right files",
+        )
+    return image, labels
+
+
+def _prepare_one(case: Case, preparation: Preparation, folder: Path) -> None:
+    scan, labels = read_pair(case)
+    image = preparation.intensity(preparation.grid.image(scan).array)
+    values = [structure.value for structure in preparation.structures]
+    target = preparation.grid.labels(labels, values).array
+    temporary = folder.with_name(f".{uuid.uuid4().hex[:8]}.{folder.name}")
+    temporary.mkdir()
+    try:
+        _store(image.astype(np.float16), temporary / "image.b2nd")
+        _store(target, temporary / "target.b2nd")
+        meta = {
+            "case": case.name,
+            "shape": list(image.shape),
+            "label_values": [int(v) for v in np.unique(labels.array)],
+            "pixels": [(target == i + 1).sum((1, 2)).tolist() for i in range(len(values))],
+        }
+        write_json(temporary / "case.json", meta)
+        os.replace(temporary, folder)
+    except OSError:
+        if not folder.is_dir():  # another run may have finished the same case first
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _store(array: NDArray, path: Path) -> None:
+    """Write one compressed chunk a slice: a random slice costs one small read."""
+    blosc2.asarray(
+        np.ascontiguousarray(array),
+        chunks=(1, *array.shape[1:]),
+        urlpath=str(path),
+        mode="w",
+        cparams={"codec": blosc2.Codec.ZSTD, "clevel": 5, "nthreads": 1},
+    )
+
+
+def _signature(case: Case, preparation: Preparation) -> str:
+    files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in (case.image, case.label)]
+    settings = {
+        "format": _FORMAT,
+        "files": files,
+        "grid": asdict(preparation.grid),
+        "intensity": describe(preparation.intensity),
+        "values": [structure.value for structure in preparation.structures],
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,237 @@
+"""The training loop: batch, augment, loss, backward, step; now and then validate whole volumes and save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
+
+from segfocal.batch import Batch
+from segfocal.data.loader import SliceDataset, Steps, load
+from segfocal.data.prepared import check_foreground, prepare
+from segfocal.engine import checkpoint
+from segfocal.engine.optimise import make_average, make_optimizer, make_schedule
+from segfocal.engine.plan import Plan
+from segfocal.engine.progress import StepProgress
+from segfocal.engine.record import Record, environment
+from segfocal.engine.validate import Score, mean_dice, validate
+from segfocal.errors import UserError
+from segfocal.inference import bundle as bundles
+from segfocal.io.files import make_folder, write_json
+from segfocal.losses import LossReport
+
+
+@dataclass
+class _Progress:
+    """How far a run has come; part of every checkpoint."""
+
+    step: int = 0
+    best_dice: float = -1.0
+    best_step: int = 0
+    stale: int = 0
+    skipped: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+@dataclass(kw_only=True, eq=False)
+class _Run:
+    """What the loop works with."""
+
+    plan: Plan
+    folder: Path
+    accelerator: Accelerator
+    task: torch.nn.Module
+    optimizer: Any
+    schedule: LambdaLR
+    average: AveragedModel | None
+    progress: _Progress = field(default_factory=_Progress)
+
+    def bundle(self) -> bundles.Bundle:
+        """Return the model as it would be used now: averaged weights if there are any, in evaluation mode."""
+        plan = self.plan
+        model = self.average.module if self.average else self.accelerator.unwrap_model(self.task).model
+        facts = {"steps": self.progress.step, "seed": plan.seed, "cases": [c.name for c in plan.cases.of("train")]}
+        return bundles.Bundle(
+            model=model.eval(), model_config=dict(plan.model_config), grid=plan.preparation.grid, window=plan.window,
+            intensity=plan.preparation.intensity, structures=plan.preparation.structures, training=facts,
+        )
+
+
+def train(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Train by `plan`, leave everything in `folder`, and return what `summary.json` says.
+
+    Raises:
+        UserError: data that cannot be used, a folder that cannot be written, a loss that is not finite.
+    """
+    started = time.monotonic()
+    make_folder(folder)
+    write_json(folder / "environment.json", environment())
+    prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache)
+    check_foreground(prepared, plan.preparation.structures, where=plan.where)
+    try:
+        run = _start(plan, folder)
+        names = [structure.name for structure in plan.preparation.structures]
+        record = Record(folder, terms=plan.terms, structures=names, first=run.progress.step)
+        stopped_early = _loop(run, SliceDataset(prepared, len(names), plan.sampling), record)
+        return _finish(run, record, seconds=time.monotonic() - started, stopped_early=stopped_early)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision
+
+
+def _start(plan: Plan, folder: Path) -> _Run:
+    """Build what the loop needs, on its device, and go back to a checkpoint if asked."""
+    settings = plan.settings
+    set_seed(plan.seed)
+    accelerator = Accelerator(
+        mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
+        cpu=settings.device == "cpu",
+        gradient_accumulation_steps=settings.accumulate,
+    )
+    optimizer = make_optimizer(plan.task, settings)
+    schedule = make_schedule(optimizer, settings)
+    task, optimizer = accelerator.prepare(plan.task, optimizer)
+    average = make_average(accelerator.unwrap_model(task).model, settings.ema) if settings.ema else None
+    run = _Run(plan=plan, folder=folder, accelerator=accelerator, task=task, optimizer=optimizer, schedule=schedule,
+               average=average)
+    accelerator.register_for_checkpointing(schedule, run.progress, *([average] if average else []))
+    if plan.resume:
+        accelerator.load_state(str(checkpoint.find(plan.resume)))
+    return run
+
+
+def _loop(run: _Run, dataset: SliceDataset, record: Record) -> bool:
+    """Train to the last step, or stop early and return True."""
+    settings, accelerator = run.plan.settings, run.accelerator
+    started = time.monotonic()
+    with StepProgress(total=settings.steps, done=run.progress.step, silent=not accelerator.is_main_process) as shown:
+        for batches in _steps(run, dataset):
+            report, norm = _step(run, batches)
+            run.progress.step += 1
+            values = {"loss": report.total.item(), **{name: term.item() for name, term in report.terms.items()}}
+            row = {"step": run.progress.step, **values, "lr": run.schedule.get_last_lr()[0], "grad_norm": norm,
+                   "skipped": run.progress.skipped, "seconds": round(time.monotonic() - started, 3)}
+            due = settings.validate_every and run.progress.step % settings.validate_every == 0
+            if due or run.progress.step == settings.steps:
+                row |= _validated(run, shown)
+            if accelerator.is_main_process:
+                record.add(row)
+            shown.step(run.progress.step, " ".join(f"{name} {value:.4f}" for name, value in values.items()))
+            if settings.patience is not None and run.progress.stale >= settings.patience:
+                return True
+    return False
+
+
+def _steps(run: _Run, dataset: SliceDataset) -> Iterator[list[Batch]]:
+    """Yield the forward passes of each remaining step, augmented, on the device."""
+    plan, accelerator, many = run.plan, run.accelerator, run.plan.settings.accumulate
+    steps = Steps(
+        seed=plan.seed, first=run.progress.step * many, last=plan.settings.steps * many,
+        batch_size=plan.settings.batch_size // many,
+        rank=accelerator.process_index, world=accelerator.num_processes,
+    )
+    gathered: list[Batch] = []
+    for batch in load(dataset, steps, workers=plan.settings.workers, pin=accelerator.device.type == "cuda"):
+        gathered.append(plan.augment(batch.to(accelerator.device), size=plan.window))
+        if len(gathered) == many:
+            yield gathered
+            gathered = []
+
+
+def _step(run: _Run, batches: list[Batch]) -> tuple[LossReport, float]:
+    """Make one optimiser step; return the mean loss and the gradient norm before clipping."""
+    run.task.train()
+    reports, norm = [], 0.0
+    for batch in batches:
+        with run.accelerator.accumulate(run.task):
+            report = run.task(batch)
+            _check_finite(report, batch, run.progress.step + 1)
+            run.accelerator.backward(report.total)
+            if run.accelerator.sync_gradients:
+                limit = run.plan.settings.clip_norm
+                norm = float(run.accelerator.clip_grad_norm_(run.task.parameters(), limit or float("inf")))
+            run.optimizer.step()
+            run.optimizer.zero_grad()
+            reports.append(report)
+    run.progress.skipped += int(run.optimizer.step_was_skipped)
+    run.schedule.step()
+    if run.average:
+        run.average.update_parameters(run.accelerator.unwrap_model(run.task).model)
+    return LossReport.mean(reports), norm
+
+
+def _check_finite(report: LossReport, batch: Batch, step: int) -> None:
+    """Stop before a non-finite loss reaches the weights (reads the loss: one synchronisation of the GPU a step)."""
+    if torch.isfinite(report.total):
+        return
+    terms = [name for name, value in report.terms.items() if not torch.isfinite(value)] or ["total"]
+    raise UserError(
+        expected="a finite loss",
+        found=f"{float(report.total)} at step {step}, from {', '.join(terms)}",
+        where="; ".join(batch.sources),
+        do="look at these slices, lower train.lr, or use train.precision=fp32",
+    )
+
+
+def _validated(run: _Run, shown: StepProgress) -> dict[str, float]:
+    """Validate, save the last checkpoint and perhaps the best; return the scores for the record."""
+    progress, held = run.progress, run.plan.cases.of("val")
+    row: dict[str, float] = {}
+    if run.accelerator.is_main_process and held:
+        scores = validate(run.bundle(), held, device=run.accelerator.device, with_boxes=False)
+        row = {f"val_dice_{s.name}": mean_dice(scores, structure=s.name) for s in run.plan.preparation.structures}
+        row["val_dice"] = mean_dice(scores)
+        shown.note(f"step {progress.step}: Dice on {len(held)} held-out scan(s) {row['val_dice']:.3f}")
+        better = row["val_dice"] > progress.best_dice
+        progress.stale = 0 if better else progress.stale + 1
+        if better:
+            progress.best_dice, progress.best_step = row["val_dice"], progress.step
+            bundles.save(run.bundle(), run.folder / "checkpoints" / "best")
+    checkpoint.save(run.accelerator, run.folder / "checkpoints" / "last")
+    run.accelerator.wait_for_everyone()
+    return row
+
+
+def _finish(run: _Run, record: Record, *, seconds: float, stopped_early: bool) -> dict[str, Any]:
+    """Write the bundle, the final scores with their pictures, the curves and the summary."""
+    if not run.accelerator.is_main_process:
+        return {}
+    held, best = run.plan.cases.of("val"), run.folder / "checkpoints" / "best"
+    keep_best = run.plan.settings.keep == "best" and best.is_dir()
+    bundle = bundles.load(best) if keep_best else run.bundle()
+    bundle.model.to(run.accelerator.device)
+    bundles.save(bundle, run.folder / "bundle")
+    scores = validate(
+        bundle, held, device=run.accelerator.device, with_boxes=True, pictures=run.folder / "overlays"
+    )
+    record.draw()
+    facts = {
+        "status": "stopped early" if stopped_early else "finished",
+        "steps": run.progress.step,
+        "seconds": round(seconds, 1),
+        "bundle": {"folder": "bundle", "weights": "best" if keep_best else "last",
+                   "step": run.progress.best_step if keep_best else run.progress.step},
+        "best": {"step": run.progress.best_step, "dice": run.progress.best_dice} if held else None,
+        "skipped_steps": run.progress.skipped,
+        "parameters": sum(p.numel() for p in bundle.model.parameters()),
+        "scores": [_as_row(score) for score in scores],
+    }
+    record.summarise(facts)
+    return facts
+
+
+def _as_row(score: Score) -> dict[str, Any]:
+    return {"case": score.case, "structure": score.structure, "prompt": score.prompt, **score.counts.row()}

@@ -1,0 +1,40 @@
+"""Everything a training run is made of, as objects; the command line builds one from a config, a script may too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from segfocal.augment import Augment
+from segfocal.data.cases import CaseList
+from segfocal.data.loader import Sampling
+from segfocal.data.prepared import Preparation
+from segfocal.engine.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """A training run, ready to start.
+
+    task: an nn.Module by the protocol of `segfocal.tasks.protocol`. model_config: what rebuilds its model, for the
+    bundle. window: pixels (h, w) the model sees. where: the data source, for messages. resume: a run directory or
+    checkpoint to go on from.
+    """
+
+    task: nn.Module
+    model_config: Mapping[str, Any]
+    terms: tuple[str, ...]
+    cases: CaseList
+    where: Path
+    cache: Path
+    preparation: Preparation
+    sampling: Sampling
+    augment: Augment
+    window: tuple[int, int]
+    settings: Settings
+    seed: int
+    resume: Path | None = None

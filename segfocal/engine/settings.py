@@ -1,0 +1,60 @@
+"""The numbers of a training run, checked before anything is read or built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How long and how to train.
+
+    steps: optimiser steps. batch_size: samples a step, over all processes, accumulated over `accumulate` forward
+    passes. warmup: share of the steps over which the learning rate climbs. clip_norm: largest gradient norm, None
+    for no limit. ema: decay of the averaged weights, 0 for none. validate_every: steps between validations on whole
+    volumes, 0 for only the last. patience: validations without a better Dice before stopping, None for never.
+    keep: whether the bundle holds the last weights or those that validated best. workers: loading processes.
+    """
+
+    steps: int = 500
+    batch_size: int = 8
+    accumulate: int = 1
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = 0.1
+    clip_norm: float | None = 1.0
+    ema: float = 0.98
+    validate_every: int = 100
+    patience: int | None = None
+    keep: Literal["last", "best"] = "last"
+    workers: int = 0
+    precision: Precision = "fp32"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        rules = {
+            "train.steps ≥ 1": self.steps >= 1,
+            "train.batch_size ≥ 1": self.batch_size >= 1,
+            "train.accumulate a divisor of train.batch_size": self.accumulate >= 1
+            and self.batch_size % self.accumulate == 0,
+            "train.optimizer adamw, adam or sgd": self.optimizer in ("adamw", "adam", "sgd"),
+            "train.lr > 0": self.lr > 0,
+            "train.weight_decay ≥ 0": self.weight_decay >= 0,
+            "train.schedule cosine or constant": self.schedule in ("cosine", "constant"),
+            "train.warmup in [0,1)": 0 <= self.warmup < 1,
+            "train.clip_norm > 0 or null": self.clip_norm is None or self.clip_norm > 0,
+            "train.ema in [0,1)": 0 <= self.ema < 1,
+            "train.validate_every ≥ 0": self.validate_every >= 0,
+            "train.patience ≥ 1 or null": self.patience is None or self.patience >= 1,
+            "train.keep last or best": self.keep in ("last", "best"),
+            "train.workers ≥ 0": self.workers >= 0,
+            "train.precision fp32, bf16 or fp16": self.precision in ("fp32", "bf16", "fp16"),
+        }
+        broken = [rule for rule, holds in rules.items() if not holds]
+        if broken:
+            raise ValueError(f"expected {'; '.join(broken)}; got {self}")

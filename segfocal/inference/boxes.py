@@ -1,0 +1,163 @@
+"""Box prompts for the slices of a volume, and inference that answers them.
+
+Boxes are a tensor [d,4] of pixels (x0,y0,x1,y1, half-open) on the model's grid, a row of NaN where a slice has none.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segfocal.errors import UserError
+from segfocal.grid import Grid, Volume
+from segfocal.inference.blend import Slab
+from segfocal.inference.windows import plan_axis
+from segfocal.io.files import read_json
+from segfocal.models import PromptableModel
+from segfocal.prompts import Prompt, boxes_of
+from segfocal.resample import ModelGrid
+
+_OUTSIDE = -20.0  # the logit of pixels nobody asked about
+
+
+def boxes_from_labels(labels: Volume, value: int, grid: ModelGrid) -> Tensor:
+    """Return the bounding box of `value` in each slice of a label map, measured on the scan's own pixels."""
+    inside = labels.oriented(grid.frame).array == value
+    boxes = boxes_of(torch.from_numpy(np.ascontiguousarray(inside))[:, None])
+    _, h, w = grid.of(labels.grid).shape
+    return boxes * torch.tensor([w / inside.shape[2], h / inside.shape[1]] * 2)
+
+
+def boxes_from_file(path: str | Path, scan: Grid, grid: ModelGrid) -> Tensor:
+    """Read boxes in voxels of the scan: [{"lower": [i,j,k], "upper": [i,j,k]}, …], both corners inside the box.
+
+    Each 3-D box prompts every slice it reaches; where two reach one slice, the box around both counts.
+
+    Raises:
+        UserError: missing or malformed file, a box outside the scan.
+    """
+    path = Path(path)
+    listed = read_json(path)
+    target = grid.of(scan)
+    to_model = np.linalg.inv(target.affine) @ scan.affine
+    boxes = torch.full((target.shape[0], 4), torch.nan)
+    for entry in listed if isinstance(listed, list) else [listed]:
+        corners = _corners(entry, scan, path)
+        moved = np.array(list(itertools.product(*corners.T))) @ to_model[:3, :3].T + to_model[:3, 3] + 0.5
+        (first, y0, x0), (last, y1, x1) = moved.min(0), moved.max(0)
+        rows = slice(max(0, round(first)), max(round(last), round(first) + 1))
+        new = torch.tensor([x0, y0, x1, y1], dtype=torch.float32)
+        low = torch.fmin(boxes[rows, :2], new[:2])
+        high = torch.fmax(boxes[rows, 2:], new[2:])
+        boxes[rows] = torch.cat([low, high], dim=1)
+    return boxes
+
+
+def answer_boxes(
+    image: Tensor, model: PromptableModel, boxes: Tensor, *, batch_size: int, device: torch.device
+) -> Iterator[Slab]:
+    """Yield logits [1,n,h,w] of `image` [c,d,h,w], a few slices at a time; slices without a box are background.
+
+    A slice is seen through one window centred on its box, through several blended ones where the box is larger.
+    """
+    depth = image.shape[1]
+    for start in range(0, depth, batch_size):
+        stop = min(start + batch_size, depth)
+        logits = torch.full((1, stop - start, *image.shape[2:]), _OUTSIDE)
+        looks = [look for z in range(start, stop) for look in _looks(z, boxes[z], image.shape[2:], model.image_size)]
+        for first in range(0, len(looks), batch_size):
+            part = looks[first : first + batch_size]
+            for look, answer in zip(part, _answers(image, model, part, device), strict=True):
+                _paste(logits[0, look.z - start], look, answer)
+        yield Slab(start, stop, logits)
+
+
+class _Look(NamedTuple):
+    """One window at one slice: top left corner (may lie outside), the box inside it, and its blending weights."""
+
+    z: int
+    top: int
+    left: int
+    box: Tensor
+    weights: Tensor
+    first: bool  # of its slice: replaces the background instead of adding to it
+
+
+def _looks(z: int, box: Tensor, size: Sequence[int], side: int) -> list[_Look]:
+    if not torch.isfinite(box).all():
+        return []
+    rows, row_weights = _starts(float(box[1]), float(box[3]), size[0], side)
+    columns, column_weights = _starts(float(box[0]), float(box[2]), size[1], side)
+    looks = []
+    for (i, top), (j, left) in itertools.product(enumerate(rows), enumerate(columns)):
+        shift = torch.tensor([left, top, left, top], dtype=torch.float32)
+        inside = (box - shift).clamp(0, side)
+        if inside[2] > inside[0] and inside[3] > inside[1]:
+            weights = row_weights[i][:, None] * column_weights[j]
+            looks.append(_Look(z, top, left, inside, weights, not looks))
+    return looks
+
+
+def _starts(low: float, high: float, size: int, side: int) -> tuple[list[int], Tensor]:
+    """Return where windows begin along one axis so that they cover low…high, and their weights [windows, side]."""
+    extent = max(side, int(np.ceil(high)) - int(np.floor(low)))
+    begin = round((low + high - extent) / 2)
+    begin = min(max(begin, 0), size - extent) if size >= extent else -((extent - size) // 2)
+    axis = plan_axis(extent, side)
+    return [begin + start for start in axis.starts], axis.weights
+
+
+def _answers(image: Tensor, model: PromptableModel, looks: list[_Look], device: torch.device) -> Tensor:
+    crops = torch.stack([_crop(image[:, look.z], look, model.image_size) for look in looks]).to(device)
+    boxes = torch.stack([look.box for look in looks]).to(device)
+    prompt = Prompt.none(len(looks), device=device).with_boxes(boxes)
+    return model.decode(model.encode(crops), prompt).logits[:, 0].cpu()
+
+
+def _overlap(look: _Look, size: Sequence[int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Return the part of the slice that a window sees, in the slice's pixels and in the window's."""
+    side = look.weights.shape
+    outer = [slice(max(0, b), min(n, b + s)) for b, n, s in zip((look.top, look.left), size, side, strict=True)]
+    inner = [slice(o.start - b, o.stop - b) for o, b in zip(outer, (look.top, look.left), strict=True)]
+    return (outer[0], outer[1]), (inner[0], inner[1])
+
+
+def _crop(slice_image: Tensor, look: _Look, side: int) -> Tensor:
+    crop = slice_image.new_zeros(slice_image.shape[0], side, side)
+    outer, inner = _overlap(look, slice_image.shape[1:])
+    crop[(slice(None), *inner)] = slice_image[(slice(None), *outer)]
+    return crop
+
+
+def _paste(canvas: Tensor, look: _Look, answer: Tensor) -> None:
+    outer, inner = _overlap(look, canvas.shape)
+    if look.first:
+        canvas.fill_(_OUTSIDE)
+    # Weights sum to one inside the windows, so what each adds is measured from the background's logit.
+    canvas[outer] += (answer[inner] - _OUTSIDE) * look.weights[inner]
+
+
+def _corners(entry: object, scan: Grid, path: Path) -> np.ndarray:
+    """Return the box's edges [[lower], [upper]] in continuous voxel coordinates of the scan."""
+    try:
+        lower, upper = np.array(entry["lower"], float), np.array(entry["upper"], float)  # type: ignore[index]
+        fits = lower.shape == upper.shape == (3,)
+    except (TypeError, KeyError, ValueError):
+        fits = False
+    if not fits:
+        raise UserError(
+            expected='boxes as [{"lower": [i,j,k], "upper": [i,j,k]}]', found=str(entry)[:80], where=path,
+            do="write each box by its two corners, in voxels of the scan",
+        )
+    if (lower > upper).any() or (lower < 0).any() or (upper >= scan.shape).any():
+        raise UserError(
+            expected=f"0 ≤ lower ≤ upper < {scan.shape}", found=str(entry)[:80], where=path,
+            do="give voxel indices of this scan",
+        )
+    return np.stack([lower - 0.5, upper + 0.5])

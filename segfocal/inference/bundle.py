@@ -1,0 +1,120 @@
+"""The bundle: a folder with a trained model and everything needed to use it on a scan.
+
+`model.safetensors` holds the weights, `bundle.json` the rest. Loading one runs no code of its author: weights are
+plain tensors and only models and intensities on the allow-lists are built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import segfocal
+from segfocal import intensity, models
+from segfocal.batch import Structure
+from segfocal.errors import UserError
+from segfocal.intensity import Percentiles, Window
+from segfocal.io.files import make_folder, read_json, write_json, written_beside
+from segfocal.resample import ModelGrid
+
+_FORMAT = 1
+_WEIGHTS, _FACTS = "model.safetensors", "bundle.json"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bundle:
+    """A model with the facts that inference needs.
+
+    model_config: `_target_` and arguments. window: pixels (h, w). structures: one a channel. training: free facts.
+    """
+
+    model: nn.Module
+    model_config: dict[str, Any]
+    grid: ModelGrid
+    window: tuple[int, int]
+    intensity: Window | Percentiles
+    structures: tuple[Structure, ...]
+    training: dict[str, Any]
+
+
+def save(bundle: Bundle, folder: Path) -> None:
+    """Write a bundle into `folder`, replacing one that is there."""
+    make_folder(folder)
+    with written_beside(folder / _WEIGHTS) as temporary:
+        save_file({name: value.detach().cpu().contiguous() for name, value in bundle.model.state_dict().items()},
+                  temporary)
+    facts = {
+        "format": _FORMAT,
+        "segfocal": segfocal.__version__,
+        "model": bundle.model_config,
+        "frame": bundle.grid.frame,
+        "spacing_mm": bundle.grid.spacing_mm,
+        "window": bundle.window,
+        "intensity": intensity.describe(bundle.intensity),
+        "structures": [asdict(structure) for structure in bundle.structures],
+        "link": "sigmoid",
+        "training": bundle.training,
+    }
+    write_json(folder / _FACTS, facts)
+
+
+def load(folder: str | Path) -> Bundle:
+    """Read a bundle; the model is on the CPU in evaluation mode.
+
+    Raises:
+        UserError: not a bundle, one of another format, a model or intensity not on the allow-lists, weights that are
+            damaged or do not fit.
+    """
+    folder = Path(folder)
+    if not (folder / _FACTS).is_file() or not (folder / _WEIGHTS).is_file():
+        raise UserError(
+            expected=f"a bundle: a folder with {_FACTS} and {_WEIGHTS}",
+            found="a folder without them" if folder.is_dir() else "no such folder",
+            where=folder,
+            do="give the folder named bundle in a run directory",
+        )
+    facts = read_json(folder / _FACTS)
+    if facts.get("format") != _FORMAT:
+        raise UserError(
+            expected=f"a bundle of format {_FORMAT}",
+            found=f"format {facts.get('format')}, written by segfocal {facts.get('segfocal')}",
+            where=folder / _FACTS,
+            do=f"use that version of segfocal (this is {segfocal.__version__}) or train again",
+        )
+    try:
+        return _assembled(facts, folder)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            expected="facts that describe a model segfocal may build",
+            found=str(error),
+            where=folder / _FACTS,
+            do="use a bundle that segfocal wrote",
+        ) from error
+
+
+def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
+    model = models.build(facts["model"])
+    try:
+        model.load_state_dict(load_file(folder / _WEIGHTS))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise UserError(
+            expected="the weights of the model that bundle.json describes",
+            found=str(error).splitlines()[0],
+            where=folder / _WEIGHTS,
+            do="copy the bundle again",
+        ) from error
+    spacing = facts["spacing_mm"]
+    return Bundle(
+        model=model.eval(),
+        model_config=facts["model"],
+        grid=ModelGrid(frame=facts["frame"], spacing_mm=None if spacing is None else (spacing[0], spacing[1])),
+        window=(facts["window"][0], facts["window"][1]),
+        intensity=intensity.build(facts["intensity"]),
+        structures=tuple(Structure(**structure) for structure in facts["structures"]),
+        training=facts["training"],
+    )

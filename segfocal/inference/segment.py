@@ -1,0 +1,72 @@
+"""From a scan to a label map on the scan's own grid, slab by slab.
+
+    scan → model grid → intensity → windows → model → blended logits → scan's pixels → label → scan's axes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segfocal.batch import Structure
+from segfocal.errors import UserError
+from segfocal.grid import Volume
+from segfocal.inference.blend import Slab, sweep
+from segfocal.inference.boxes import answer_boxes
+from segfocal.inference.bundle import Bundle
+from segfocal.io.nifti import smallest_integer_type
+from segfocal.models import PromptableModel
+from segfocal.resample import resized
+
+
+@torch.no_grad()
+def segment(
+    scan: Volume,
+    bundle: Bundle,
+    *,
+    boxes: Tensor | None = None,
+    overlap: float = 0.5,
+    batch_size: int = 8,
+    device: torch.device | str = "cpu",
+) -> Volume:
+    """Return the label map of a scan: each structure's value where its logit is above 0 and the largest.
+
+    boxes: prompts [d,4] on the model's grid (see `segfocal.inference.boxes`); None asks nothing and slides windows.
+    The model must be in evaluation mode on `device`.
+
+    Raises:
+        UserError: boxes for a model that takes no prompts.
+    """
+    device = torch.device(device)
+    turned = scan.grid.orientation_to(bundle.grid.frame)
+    seen = bundle.grid.image(scan)
+    image = torch.from_numpy(bundle.intensity(seen.array))[None]
+    if boxes is None:
+        slabs = sweep(
+            image, bundle.model, window=(1, *bundle.window), overlap=overlap, batch_size=batch_size, device=device
+        )
+    else:
+        if not isinstance(bundle.model, PromptableModel):
+            raise UserError(
+                expected="a bundle of a promptable model for box prompts",
+                found=type(bundle.model).__name__,
+                do="leave the boxes out, or train with task=promptable",
+            )
+        slabs = answer_boxes(image, bundle.model, boxes, batch_size=batch_size, device=device)
+    labels = _labelled(slabs, bundle.structures, turned.apply(np.broadcast_to(0, scan.grid.shape)).shape)
+    return Volume(array=turned.undo(labels), grid=scan.grid)
+
+
+def _labelled(slabs: Iterator[Slab], structures: Sequence[Structure], shape: tuple[int, ...]) -> np.ndarray:
+    """Bring each finished slab to the scan's pixels, reduce it to labels, and forget its logits."""
+    values = np.array([0, *[structure.value for structure in structures]])
+    labels = np.zeros(shape, dtype=smallest_integer_type(values))
+    for slab in slabs:
+        logits = resized(slab.logits.transpose(0, 1), shape[1:])  # [n,k,h,w]
+        top, channel = logits.max(dim=1)
+        index = torch.where(top > 0, channel + 1, 0).cpu().numpy()
+        labels[slab.start : slab.stop] = values[index]
+    return labels

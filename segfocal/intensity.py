@@ -1,0 +1,79 @@
+"""From a scan's own intensities to [0,1], by parameters that travel in the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Intensity(Protocol):
+    """Maps any scan to float32 in [0,1]."""
+
+    def __call__(self, array: NDArray) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A fixed window, for scans whose numbers have a unit (CT, in Hounsfield units): lower → 0, upper → 1, clipped."""
+
+    lower: float
+    upper: float
+
+    def __post_init__(self) -> None:
+        if not self.lower < self.upper:
+            raise ValueError(f"expected intensity.lower < intensity.upper; got {self.lower} and {self.upper}")
+
+    def __call__(self, array: NDArray) -> NDArray[np.float32]:
+        return _scaled(array, self.lower, self.upper)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Percentiles:
+    """The scan's own percentiles as the window, for scans without a unit (MR): `low`-th → 0, `high`-th → 1, clipped.
+
+    Voxels at the scan's minimum (the air around the body) do not count.
+    """
+
+    low: float = 0.5
+    high: float = 99.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low < self.high <= 100:
+            raise ValueError(f"expected 0 ≤ intensity.low < intensity.high ≤ 100; got {self.low} and {self.high}")
+
+    def __call__(self, array: NDArray) -> NDArray[np.float32]:
+        body = array[array > array.min()]
+        lower, upper = np.percentile(body, [self.low, self.high]) if body.size else (0.0, 1.0)
+        return _scaled(array, float(lower), max(float(upper), float(lower) + 1e-6))
+
+
+KINDS: dict[str, type[Window] | type[Percentiles]] = {
+    "segfocal.intensity.Window": Window,
+    "segfocal.intensity.Percentiles": Percentiles,
+}
+
+
+def build(config: Mapping[str, Any]) -> Window | Percentiles:
+    """Build an intensity map from a config (`_target_` and parameters); ValueError for a kind not listed in KINDS."""
+    arguments = dict(config)
+    target = arguments.pop("_target_", None)
+    if target not in KINDS:
+        raise ValueError(f"expected an intensity of {sorted(KINDS)}; got {target!r}")
+    return KINDS[target](**arguments)
+
+
+def describe(intensity: Window | Percentiles) -> dict[str, Any]:
+    """Return the config that `build` turns back into this intensity map."""
+    name = next(name for name, kind in KINDS.items() if isinstance(intensity, kind))
+    return {"_target_": name, **asdict(intensity)}
+
+
+def _scaled(array: NDArray, lower: float, upper: float) -> NDArray[np.float32]:
+    out = array.astype(np.float32)
+    out -= lower
+    out /= upper - lower
+    return np.clip(out, 0.0, 1.0, out=out)

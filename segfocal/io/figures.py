@@ -1,0 +1,101 @@
+"""Pictures a person looks at: slices with outlines, training curves. Drawn without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from segfocal.io.files import written_beside
+
+REFERENCE, PREDICTION = "#00c853", "#ff5252"
+_SERIES = ("#1f77b4", "#d95f02", "#7b3294", "#1b9e77", "#e7298a", "#666666")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Panel:
+    """One slice: image [h,w] in [0,1], masks [h,w] (None where there is none), pixel height over width, a title."""
+
+    image: NDArray
+    reference: NDArray | None
+    prediction: NDArray | None
+    aspect: float
+    title: str
+
+
+def overlay(path: Path, panels: Sequence[Panel], *, heading: str) -> None:
+    """Write slices as PNG, for each the plain image beside the image with both outlines."""
+    figure = Figure(figsize=(3.2 * len(panels), 6.9), layout="constrained", facecolor="white")
+    axes = figure.subplots(2, len(panels), squeeze=False)
+    for column, panel in enumerate(panels):
+        for row in (0, 1):
+            axis = axes[row][column]
+            axis.imshow(panel.image, cmap="gray", vmin=0, vmax=1, aspect=panel.aspect)
+            axis.set_axis_off()
+        axes[0][column].set_title(panel.title, fontsize=10)
+        for mask, colour in ((panel.reference, REFERENCE), (panel.prediction, PREDICTION)):
+            if mask is not None and mask.any() and not mask.all():
+                axes[1][column].contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=1.1)
+    figure.suptitle(heading, fontsize=12)
+    figure.supxlabel("green: reference    red: prediction", fontsize=10)
+    _save(figure, path)
+
+
+def slices_of(
+    image: NDArray, reference: NDArray | None, prediction: NDArray | None, *, aspect: float, count: int = 4
+) -> list[Panel]:
+    """Return panels of the slices [d,h,w] where the reference (without one, the prediction) is largest, in order."""
+    shown = reference if reference is not None else prediction
+    areas = np.zeros(len(image)) if shown is None else shown.reshape(len(image), -1).sum(1)
+    chosen = sorted(np.argsort(areas, kind="stable")[::-1][:count].tolist())
+    return [
+        Panel(
+            image=image[z],
+            reference=None if reference is None else reference[z],
+            prediction=None if prediction is None else prediction[z],
+            aspect=aspect,
+            title=f"slice {z}",
+        )
+        for z in chosen
+    ]
+
+
+def curves(
+    path: Path, losses: dict[str, tuple[Sequence[float], Sequence[float]]], scores: dict[str, tuple[list, list]]
+) -> None:
+    """Write training curves as PNG: loss by step, each series (x, y) by name; scores in a second panel if any."""
+    figure = Figure(figsize=(9 if scores else 5.5, 3.6), layout="constrained", facecolor="white")
+    axes: Any = figure.subplots(1, 2 if scores else 1, squeeze=False)[0]
+    for (name, (steps, values)), colour in zip(losses.items(), _SERIES * 4, strict=False):
+        axes[0].plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
+        axes[0].plot(steps, _smoothed(values), color=colour, label=name, linewidth=1.6)
+    if all(value > 0 for _, values in losses.values() for value in values):
+        axes[0].set_yscale("log")
+    axes[0].set(xlabel="step", ylabel="loss (terms unweighted)")
+    axes[0].legend(frameon=False)
+    if scores:
+        for (name, (steps, values)), colour in zip(scores.items(), _SERIES * 4, strict=False):
+            axes[1].plot(steps, values, "o-", color=colour, label=name, markersize=4)
+        axes[1].set(xlabel="step", ylabel="Dice on whole held-out volumes", ylim=(0, 1))
+        axes[1].grid(alpha=0.3)
+        axes[1].legend(frameon=False, loc="lower right")
+    _save(figure, path)
+
+
+def _smoothed(values: Sequence[float], width: int = 15) -> NDArray:
+    """Return the running mean over up to `width` neighbours, shorter at the ends."""
+    array = np.asarray(values, dtype=float)
+    total = np.concatenate([[0.0], np.cumsum(array)])
+    index = np.arange(len(array))
+    low, high = np.maximum(index - width // 2, 0), np.minimum(index + width // 2 + 1, len(array))
+    return (total[high] - total[low]) / (high - low)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with written_beside(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

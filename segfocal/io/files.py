@@ -1,0 +1,83 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from segfocal.errors import UserError
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; when the block ends well it is flushed and renamed to `path`.
+
+    When the block fails the temporary file is removed and `path` stays as it was. The temporary name keeps the
+    suffixes, by which writers choose a format.
+    """
+    make_folder(path.parent)
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    try:
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text, whole or not at all."""
+    with written_beside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON value, indented, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; UserError when it is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(expected="a JSON file", found="no such file", where=path, do="check the path") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(expected="JSON", found=str(error), where=path, do="mend the file") from error
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents; UserError when that cannot be done or nothing can be written there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".{uuid.uuid4().hex[:8]}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def check_new(path: Path, *, overwrite: bool) -> None:
+    """Raise UserError when `path` exists and may not be replaced."""
+    if path.exists() and not overwrite:
+        raise UserError(
+            expected="an output that does not exist yet",
+            found="an existing file",
+            where=path,
+            do="choose another output or add overwrite=true",
+        )
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        expected="a place to write to", found=error.strerror or str(error), where=path, do="choose another folder"
+    )

@@ -1,0 +1,176 @@
+"""NIfTI volumes in and out: what is read carries its grid, what is written carries the scan's own geometry."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from segfocal.errors import UserError
+from segfocal.grid import Grid, Volume
+from segfocal.io.files import check_new, written_beside
+
+SUFFIXES = (".nii.gz", ".nii")
+
+
+def read(path: str | Path) -> Volume:
+    """Read a 3-D image as float32 with its grid, rescaled as its header says.
+
+    Raises:
+        UserError: the file is missing, damaged, shorter than its header promises, or not 3-D; its affine is
+            singular; a voxel is NaN or infinite.
+    """
+    path = Path(path)
+    array, grid = _load(path)
+    values = array.astype(np.float32, copy=False)
+    bad = int(values.size - np.isfinite(values).sum())
+    if bad:
+        first = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        raise UserError(
+            expected="finite voxels",
+            found=f"{bad} NaN or infinite, the first at {first}",
+            where=path,
+            do="replace them (numpy.nan_to_num) or convert the scan again",
+        )
+    return Volume(array=values, grid=grid)
+
+
+def read_labels(path: str | Path) -> Volume:
+    """Read a 3-D label map as integers of the smallest type that holds them.
+
+    Raises:
+        UserError: as `read`, and when a voxel is not a whole number.
+    """
+    path = Path(path)
+    array, grid = _load(path)
+    if not np.issubdtype(array.dtype, np.integer):
+        whole = np.rint(np.nan_to_num(array, nan=0.5))
+        if not np.array_equal(whole, array):
+            raise UserError(
+                expected="a label map of whole numbers",
+                found=f"values such as {float(array[whole != array].flat[0]):.4g}",
+                where=path,
+                do="give the label map rather than an image or probabilities, or round it",
+            )
+        array = whole.astype(np.int64)
+    return Volume(array=array.astype(smallest_integer_type(array)), grid=grid)
+
+
+def read_grid(path: str | Path) -> Grid:
+    """Read a volume's grid without its voxels; UserError as `read`."""
+    path = Path(path)
+    with _readable(path):
+        return _grid(_open(path), path)
+
+
+def write(path: str | Path, labels: Volume, *, like: str | Path, overwrite: bool = False) -> None:
+    """Write a label map with the affine, form codes and units of the scan `like`, as the smallest integer type.
+
+    The file appears whole or not at all.
+
+    Raises:
+        UserError: the grids differ, `path` exists and overwrite is False, or it cannot be written.
+    """
+    path, like = Path(path), Path(like)
+    check_suffix(path)
+    check_new(path, overwrite=overwrite)
+    scan = _open(like)
+    difference = labels.grid.difference(_grid(scan, like))
+    if difference:
+        raise UserError(expected="a mask on the scan's grid", found=difference, where=like, do="resample it first")
+    data = labels.array.astype(smallest_integer_type(labels.array))
+    header = nib.Nifti1Header()
+    header.set_xyzt_units(*scan.header.get_xyzt_units())
+    image = nib.Nifti1Image(data, None, header=header)
+    image.set_sform(*_form(scan, "sform"))
+    image.set_qform(*_form(scan, "qform"))
+    with written_beside(path) as temporary:
+        nib.save(image, temporary)
+
+
+def check_suffix(path: Path) -> None:
+    """Raise UserError unless `path` is named as a NIfTI file."""
+    if not path.name.endswith(SUFFIXES):
+        raise UserError(
+            expected="a file name ending in .nii.gz or .nii", found=path.name, do="choose such a name"
+        )
+
+
+def smallest_integer_type(array: NDArray) -> np.dtype:
+    """Return the smallest integer dtype that holds every value of `array` (unsigned where none is negative)."""
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    candidates = (np.uint8, np.uint16, np.uint32) if low >= 0 else (np.int8, np.int16, np.int32)
+    fitting = [t for t in candidates if np.iinfo(t).min <= low and high <= np.iinfo(t).max]
+    return np.dtype(fitting[0] if fitting else np.int64)
+
+
+def _open(path: Path) -> nib.Nifti1Image:
+    if not path.is_file():
+        raise UserError(expected="a NIfTI file", found="no such file", where=path, do="check the path")
+    check_suffix(path)
+    with _readable(path):
+        return nib.load(path)
+
+
+def _load(path: Path) -> tuple[NDArray, Grid]:
+    """Return the voxels, header scaling applied, and the grid. Integers without scaling stay integers."""
+    image = _open(path)
+    grid = _grid(image, path)
+    with _readable(path):
+        array = np.asanyarray(image.dataobj)
+    return array.reshape(grid.shape), grid
+
+
+def _grid(image: nib.Nifti1Image, path: Path) -> Grid:
+    shape = tuple(int(size) for size in image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3 or 0 in shape:
+        raise UserError(
+            expected="a 3-D volume",
+            found=f"{len(shape)} axes, shape {shape}",
+            where=path,
+            do="save one volume of a series as a file of its own, or stack slices into one",
+        )
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise UserError(
+            expected="an affine that gives every voxel its own place",
+            found="a singular or non-finite one (spacing zero?)",
+            where=path,
+            do="convert the scan again from its source, or set its sform",
+        )
+    return Grid(shape=(shape[0], shape[1], shape[2]), affine=affine)
+
+
+def _form(scan: nib.Nifti1Image, name: str) -> tuple[NDArray, int]:
+    """Return the scan's sform or qform with its code; the affine that is in force where the form is unset."""
+    affine, code = getattr(scan, f"get_{name}")(coded=True)
+    return (scan.affine if affine is None else affine), int(code)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn every way a damaged file fails into one message."""
+    try:
+        yield
+    except (ImageFileError, HeaderDataError, EOFError, zlib.error, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, PermissionError):
+            found = "no permission to read it"
+        else:
+            found = f"{os.path.getsize(path)} bytes that are damaged or cut short ({_first_line(error)})"
+        raise UserError(
+            expected="a whole NIfTI file", found=found, where=path, do="copy or convert the scan again"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:120]

@@ -1,0 +1,55 @@
+"""Regression loss of a network's own guess at the IoU of its mask (SAM's "IoU head")."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from segfocal.losses.inputs import check_pair, computed
+
+
+class IoUHeadLoss(nn.Module):
+    """Mean squared error between the predicted IoU `[b,k]` and the true IoU of each mask in logits `[b,k,*space]`.
+
+    Args:
+        soft_batch: False compares with the *hard* IoU of each mask (logit > 0), detached: what the head is asked at
+            inference. True is SAM-Med2D's form: one soft IoU over the whole batch, through which the gradient also
+            reaches the mask.
+
+    An empty target with an empty mask has IoU 1.
+    Source: Kirillov et al., "Segment Anything", ICCV 2023, appendix A; SAM-Med2D for the soft form.
+
+    Raises:
+        ValueError: shapes that differ, integer logits, no pixels.
+    """
+
+    uses_predicted_iou = True  # WeightedSum hands such a term the head's output too
+
+    def __init__(self, soft_batch: bool = False) -> None:
+        super().__init__()
+        self.soft_batch = soft_batch
+
+    def forward(self, logits: Tensor, target: Tensor, predicted_iou: Tensor) -> Tensor:
+        """Return the scalar loss."""
+        check_pair(logits, target)
+        with torch.autocast(logits.device.type, enabled=False):
+            guess = computed(predicted_iou)
+            true = _soft_batch_iou(computed(logits), target) if self.soft_batch else _hard_iou(logits, target)
+            return (guess - true.to(guess.dtype)).square().mean()
+
+    def extra_repr(self) -> str:
+        return f"soft_batch={self.soft_batch}"
+
+
+def _hard_iou(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the IoU [b,k] of each thresholded mask; 1 where both are empty."""
+    axes = list(range(2, logits.ndim))
+    mask, truth = logits.detach() > 0, target > 0.5
+    both, either = (mask & truth).sum(axes), (mask | truth).sum(axes)
+    return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both, dtype=torch.float32))
+
+
+def _soft_batch_iou(logits: Tensor, target: Tensor) -> Tensor:
+    p = torch.sigmoid(logits)
+    both = (p * target).sum()
+    return (both + 1e-7) / (p.sum() + target.sum() - both + 1e-7)

@@ -1,0 +1,66 @@
+"""Soft overlap losses on logits: Dice and IoU (Jaccard).
+
+    Dice: 1 − (2·Σpt + s) / (Σp + Σt + s)        IoU: 1 − (Σpt + s) / (Σp + Σt − Σpt + s)        p = sigmoid(x)
+
+Sources: Milletari et al., "V-Net", 3DV 2016 (Dice, here without squares in the denominator, as in SAM-Med2D and
+nnU-Net); Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks", ISVC 2016.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from segfocal.losses.inputs import check_pair, computed
+
+
+class _OverlapLoss(nn.Module):
+    """What Dice and IoU share: the three sums, and over what they run."""
+
+    def __init__(self, smooth: float = 1.0, batch: bool = False) -> None:
+        super().__init__()
+        if not smooth > 0:
+            raise ValueError(f"expected smooth > 0 (it decides what an empty target costs); got {smooth}")
+        self.smooth, self.batch = float(smooth), batch
+
+    @abstractmethod
+    def _loss(self, both: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of Σpt, Σp and Σt, elementwise."""
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the scalar loss, the mean over samples and classes (or over classes with `batch`)."""
+        check_pair(logits, target)
+        with torch.autocast(logits.device.type, enabled=False):
+            p = torch.sigmoid(computed(logits))
+            axes = [axis for axis in range(p.ndim) if axis > 1 or (axis == 0 and self.batch)]
+            both = (p * target).sum(axes)
+            return self._loss(both, p.sum(axes), target.sum(axes).to(p.dtype)).mean()
+
+    def extra_repr(self) -> str:
+        return f"smooth={self.smooth}, batch={self.batch}"
+
+
+class DiceLoss(_OverlapLoss):
+    """One minus soft Dice of logits `[b,k,*space]` against a bool, integer 0/1 or [0,1] float target of that shape.
+
+    Args:
+        smooth: added above and below, > 0. An empty target costs 1 − s/(Σp + s): nothing for an empty answer, and a
+            gradient that presses false positives down.
+        batch: one sum over the whole batch for each class (SAM-Med2D's and nnU-Net's "batch Dice") instead of one
+            for each sample and class.
+
+    Raises:
+        ValueError: smooth ≤ 0; shapes that differ, integer logits, no pixels.
+    """
+
+    def _loss(self, both: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
+        return 1 - (2 * both + self.smooth) / (predicted + target + self.smooth)
+
+
+class IoULoss(_OverlapLoss):
+    """One minus soft IoU (Jaccard) of logits `[b,k,*space]`; arguments, empty targets and errors as DiceLoss."""
+
+    def _loss(self, both: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
+        return 1 - (both + self.smooth) / (predicted + target - both + self.smooth)

@@ -1,0 +1,33 @@
+"""Networks, and the list of those that a bundle may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from segfocal.models.sam.promptable import Answer, PromptableModel
+from segfocal.models.sam.tiny import sam_tiny
+from segfocal.models.unet import UNet
+
+ALLOWED: dict[str, Callable[..., nn.Module]] = {
+    "segfocal.models.sam_tiny": sam_tiny,
+    "segfocal.models.UNet": UNet,
+}
+
+
+def build(config: Mapping[str, Any]) -> nn.Module:
+    """Build the model of a config (`_target_` and its arguments), from the allow-list only.
+
+    Raises:
+        ValueError: a `_target_` that is not on the list. Nothing is imported or called for it.
+    """
+    arguments = dict(config)
+    target = arguments.pop("_target_", None)
+    if target not in ALLOWED:
+        raise ValueError(f"expected a model of {sorted(ALLOWED)}; got {target!r}")
+    return ALLOWED[target](**arguments)
+
+
+__all__ = ["ALLOWED", "Answer", "PromptableModel", "UNet", "build", "sam_tiny"]

@@ -1,0 +1,115 @@
+"""`sam_tiny`: a promptable model small enough to train on a laptop in minutes."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segfocal.models.sam.attention import fuse_attention
+from segfocal.models.sam.parts import BatchMaskDecoder, BatchPromptEncoder, Embedding
+from segfocal.models.sam.promptable import PromptableModel
+from segfocal.models.sam.upstream import ImageEncoderViT, TwoWayTransformer
+
+_PATCH = 8  # pixels a token: the stem halves the image three times
+_STEM = (32, 64)  # channels at half and quarter resolution
+_GROUPS = 8  # of the group norms
+
+
+class Residual(nn.Module):
+    """Two 3×3 convolutions with group norm around a skip connection."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.first_norm = nn.GroupNorm(_GROUPS, width)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.second_norm = nn.GroupNorm(_GROUPS, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features of the input's shape."""
+        return x + self.second_norm(self.second(F.gelu(self.first_norm(self.first(x)))))
+
+
+def halve(channels: int, width: int, *, blocks: int) -> nn.Sequential:
+    """Return a stage that halves the resolution and then refines with `blocks` residual blocks."""
+    down = nn.Conv2d(channels, width, 3, stride=2, padding=1)
+    return nn.Sequential(down, nn.GroupNorm(_GROUPS, width), nn.GELU(), *[Residual(width) for _ in range(blocks)])
+
+
+class TinyEncoder(nn.Module):
+    """A convolutional stem, then transformer blocks with global attention over its 8×8-pixel tokens.
+
+    The stem stands where SAM has one linear 16×16 patch embedding. Convolutions know edges from the first step on,
+    which is what lets a transformer learn from a single scan (Xiao et al., "Early Convolutions Help Transformers See
+    Better", NeurIPS 2021); its half and quarter resolution features go to the mask decoder for sharp borders.
+    """
+
+    def __init__(self, *, channels: int, image_size: int, width: int, depth: int, heads: int, out: int) -> None:
+        super().__init__()
+        self.to_half = halve(channels, _STEM[0], blocks=1)
+        self.to_quarter = halve(_STEM[0], _STEM[1], blocks=2)
+        self.vit = ImageEncoderViT(
+            img_size=image_size, patch_size=_PATCH, in_chans=channels, embed_dim=width, depth=depth,
+            num_heads=heads, out_chans=out,
+        )
+        self.vit.patch_embed = nn.Sequential(halve(_STEM[1], width, blocks=1), _ChannelsLast())
+        nn.init.trunc_normal_(self.vit.pos_embed, std=0.02)
+
+    def forward(self, image: Tensor) -> Embedding:
+        """Return tokens [b,out,h/8,w/8] with details [b,64,h/4,w/4] and [b,32,h/2,w/2]."""
+        half = self.to_half(image)
+        quarter = self.to_quarter(half)
+        return Embedding(tokens=self.vit(quarter), details=(quarter, half))
+
+
+class _ChannelsLast(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1)
+
+
+def sam_tiny(
+    *,
+    channels: int = 1,
+    image_size: int = 128,
+    width: int = 192,
+    depth: int = 2,
+    heads: int = 6,
+    decoder_width: int = 128,
+    pixel_mean: float = 0.35,
+    pixel_std: float = 0.3,
+) -> PromptableModel:
+    """Return a promptable model of about 2.7 million parameters for square images of `image_size` (≥ 8, in eights).
+
+    One mask a prompt. pixel_mean and pixel_std standardise images in [0,1].
+
+    Raises:
+        ValueError: image_size not a multiple of 8, width not one of `heads` and 8.
+    """
+    if image_size % _PATCH or image_size < _PATCH:
+        raise ValueError(f"expected model.image_size to be a multiple of {_PATCH}; got {image_size}")
+    if width % heads or width % _GROUPS:
+        raise ValueError(f"expected model.width to be a multiple of {heads} heads and of {_GROUPS}; got {width}")
+    tokens = image_size // _PATCH
+    model = PromptableModel(
+        image_encoder=TinyEncoder(
+            channels=channels, image_size=image_size, width=width, depth=depth, heads=heads, out=decoder_width
+        ),
+        prompt_encoder=BatchPromptEncoder(
+            embed_dim=decoder_width,
+            image_embedding_size=(tokens, tokens),
+            input_image_size=(image_size, image_size),
+            mask_in_chans=16,
+        ),
+        mask_decoder=BatchMaskDecoder(
+            detail_channels=(_STEM[1], _STEM[0]),
+            transformer_dim=decoder_width,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=decoder_width, num_heads=8, mlp_dim=512),
+            num_multimask_outputs=0,
+            iou_head_hidden_dim=decoder_width,
+        ),
+        image_size=image_size,
+        pixel_mean=pixel_mean,
+        pixel_std=pixel_std,
+    )
+    fuse_attention(model)
+    return model

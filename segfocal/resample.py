@@ -1,0 +1,84 @@
+"""Between a scan's grid and the grid a 2-D model sees: axes turned to its frame, slices resized to its pixel spacing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from segfocal.grid import Grid, Volume, check_frame
+
+_CHUNK = 32  # slices resized at a time: bounds the float copies
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelGrid:
+    """The frame a model sees scans in (axis 0 is the slice axis) and its pixel spacing (h, w); None keeps a scan's.
+
+    The slice axis is never resampled.
+    """
+
+    frame: str = "SPL"
+    spacing_mm: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        check_frame(self.frame)
+        if self.spacing_mm is not None and not all(mm > 0 for mm in self.spacing_mm):
+            raise ValueError(f"expected a pixel spacing > 0 mm; got {self.spacing_mm}")
+
+    def of(self, grid: Grid) -> Grid:
+        """Return the grid on which the model sees a scan of `grid`."""
+        turned = grid.oriented(grid.orientation_to(self.frame))
+        return turned if self.spacing_mm is None else turned.resized(turned.shape_at((None, *self.spacing_mm)))
+
+    def image(self, scan: Volume) -> Volume:
+        """Return a scan's intensities on the model's grid, float32, low-pass filtered where it shrinks."""
+        turned = scan.oriented(self.frame)
+        grid = self.of(scan.grid)
+        return Volume(array=resize_slices(turned.array, grid.shape[1:]), grid=grid)
+
+    def labels(self, labels: Volume, values: Sequence[int]) -> Volume:
+        """Return uint8 indices on the model's grid: 0 background, i+1 where `values[i]` has the largest share."""
+        turned = labels.oriented(self.frame)
+        grid = self.of(labels.grid)
+        return Volume(array=resize_labels(turned.array, values, grid.shape[1:]), grid=grid)
+
+
+def resize_slices(slices: NDArray, size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return slices [d,h,w] resized to [d,*size] float32, bilinear, with antialiasing where they shrink."""
+    if slices.shape[1:] == tuple(size):
+        return np.ascontiguousarray(slices, dtype=np.float32)
+    out = np.empty((slices.shape[0], *size), dtype=np.float32)
+    for start in range(0, len(slices), _CHUNK):
+        part = np.ascontiguousarray(slices[start : start + _CHUNK], dtype=np.float32)
+        out[start : start + _CHUNK] = resized(torch.from_numpy(part)[:, None], size)[:, 0].numpy()
+    return out
+
+
+def resize_labels(slices: NDArray, values: Sequence[int], size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return class indices [d,*size] of a label map [d,h,w]: i+1 for `values[i]`, 0 for all else.
+
+    Each class is resized as an image of its share of the pixel, and the largest share wins.
+    """
+    out = np.zeros((slices.shape[0], *size), dtype=np.uint8)
+    best = np.full(out.shape, 0.5 if len(values) == 1 else 0.0, dtype=np.float32)
+    if len(values) > 1:
+        best = resize_slices(~np.isin(slices, values), size)
+    for index, value in enumerate(values, start=1):
+        share = resize_slices(slices == value, size)
+        wins = (share >= best) & (share > 0)
+        out[wins] = index
+        best[wins] = share[wins]
+    return out
+
+
+def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Return images or logits [b,c,h,w] at `size`, bilinear over the same box of space, antialiased where they shrink."""
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)

@@ -1,0 +1,126 @@
+"""A bundle and a scan in, a mask on disk out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+import segfocal
+from segfocal.errors import UserError
+from segfocal.grid import Volume
+from segfocal.inference import bundle as bundles
+from segfocal.inference.boxes import boxes_from_file, boxes_from_labels
+from segfocal.inference.bundle import Bundle
+from segfocal.inference.segment import segment
+from segfocal.io import nifti
+from segfocal.io.files import check_new, make_folder, write_json
+
+PromptSource = Literal["none", "box"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One scan to segment.
+
+    prompt: "none", or "box" with either `boxes` (a JSON file, see docs/walk.md) or `reference` (a label map whose
+    bounding boxes prompt each slice, for evaluation only). overlap: of neighbouring windows. device: auto, cpu, cuda.
+    """
+
+    bundle: Path
+    input: Path
+    output: Path
+    prompt: PromptSource = "none"
+    boxes: Path | None = None
+    reference: Path | None = None
+    overlap: float = 0.5
+    batch_size: int = 8
+    device: str = "auto"
+    overwrite: bool = False
+
+
+def predict(job: Job) -> dict[str, Any]:
+    """Segment a scan, write the mask and beside it a JSON report of the same name; return the report.
+
+    Raises:
+        UserError: an output that exists, prompts that do not fit, and whatever reading and loading raise. Nothing is
+            half-written.
+    """
+    started = time.monotonic()
+    nifti.check_suffix(job.output)
+    check_new(job.output, overwrite=job.overwrite)
+    make_folder(job.output.parent)
+    bundle = bundles.load(job.bundle)
+    scan = nifti.read(job.input)
+    boxes = _boxes(job, scan, bundle)
+    device = choose_device(job.device)
+    bundle.model.to(device)
+    mask = segment(
+        scan, bundle, boxes=boxes, overlap=job.overlap, batch_size=job.batch_size, device=device
+    )
+    nifti.write(job.output, mask, like=job.input, overwrite=job.overwrite)
+    report = {
+        "segfocal": segfocal.__version__,
+        "input": str(job.input.resolve()),
+        "bundle": str(job.bundle.resolve()),
+        "prompt": job.prompt,
+        "prompts_from": str(job.boxes or job.reference) if job.prompt == "box" else None,
+        "structures": {structure.name: structure.value for structure in bundle.structures},
+        "volume_ml": {s.name: _volume_ml(mask, s.value) for s in bundle.structures},
+        "device": str(device),
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    write_json(report_path(job.output), report)
+    return report
+
+
+def report_path(mask: Path) -> Path:
+    """Return where the report of a mask lies: mask.nii.gz → mask.json."""
+    return mask.with_name(mask.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a setting; "auto" is a CUDA GPU if there is one. UserError for one that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(expected="device auto, cpu or cuda", found=name, do="set device=auto") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(expected="a CUDA GPU for device=cuda", found="none that torch sees", do="set device=auto")
+    return device
+
+
+def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
+    if job.prompt == "none":
+        if job.boxes or job.reference:
+            raise UserError(
+                expected="prompt=box with boxes or a reference", found="prompt=none", do="add prompt=box"
+            )
+        return None
+    if (job.boxes is None) == (job.reference is None):
+        raise UserError(
+            expected="either boxes=FILE.json or reference=LABEL.nii.gz for prompt=box",
+            found="neither" if job.boxes is None else "both",
+            do="give one of them",
+        )
+    if job.boxes is not None:
+        return boxes_from_file(job.boxes, scan.grid, bundle.grid)
+    assert job.reference is not None
+    labels = nifti.read_labels(job.reference)
+    difference = scan.grid.difference(labels.grid)
+    if difference:
+        raise UserError(
+            expected="a reference on the scan's grid", found=difference, where=job.reference, do="resample it"
+        )
+    return boxes_from_labels(labels, bundle.structures[0].value, bundle.grid)
+
+
+def _volume_ml(mask: Volume, value: int) -> float:
+    voxel_mm3 = abs(float(np.linalg.det(mask.grid.affine[:3, :3])))
+    return round(int(np.count_nonzero(mask.array == value)) * voxel_mm3 / 1000, 3)

@@ -1,0 +1,20 @@
+"""What the training loop and the evaluation ask of a task; they know no task by name."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import nn
+
+from segfocal.batch import Batch
+from segfocal.losses import LossReport
+
+
+class Task(Protocol):
+    """An nn.Module that holds a model and a criterion and turns a batch into a loss."""
+
+    model: nn.Module
+
+    def __call__(self, batch: Batch) -> LossReport:
+        """Return the loss of a batch, to call backward on."""
+        ...

@@ -1,0 +1,22 @@
+"""Ordinary segmentation: one forward pass, one loss, every structure a channel of logits."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from segfocal.batch import Batch
+from segfocal.losses import LossReport, WeightedSum
+
+
+class Semantic(nn.Module):
+    """Trains `model(image[b,c,h,w]) -> logits[b,k,h,w]`."""
+
+    def __init__(self, *, model: nn.Module, criterion: WeightedSum) -> None:
+        super().__init__()
+        if criterion.uses_predicted_iou:
+            raise ValueError("expected a loss of logits and target; got the term iou_head: use task=promptable")
+        self.model, self.criterion = model, criterion
+
+    def forward(self, batch: Batch) -> LossReport:
+        """Return the loss of the model's logits."""
+        return self.criterion(self.model(batch.image), batch.target)
