@@ -1,7 +1,7 @@
 """Augmentation of whole batches where the batch lies (CPU or GPU), each sample by its own random numbers.
 
-One resampling does rotation, scaling, shift, flips and elastic deformation together; then contrast, gamma,
-brightness, bias field, blur and noise on intensities in [0,1]. Zero, the value of padding, stands for air.
+One resampling does rotation, scaling, shift, flips and elastic deformation together; then enhancement of the target,
+contrast, brightness, gamma, bias field, blur and noise on intensities in [0,1]. Zero, the value of padding, stands for air.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Augment:
     rotate: radians. scale: share of the size; anisotropy: further share, one axis against the other. shift: share of
     the window. elastic: pixels, standard deviation of a smooth displacement. flip: axes that may be mirrored, of "h"
     and "w". contrast: share; gamma: of its logarithm; brightness: of the intensity range; bias: of the logarithm of
-    a smooth field. blur: probability, of up to blur_sigma pixels. noise: largest standard deviation.
+    a smooth field. enhance: of the intensity range, how far the target itself may be brighter or darker, as with
+    and without contrast agent. blur: probability, of up to blur_sigma pixels. noise: largest standard deviation.
     """
 
     rotate: float = 0.0
@@ -39,6 +40,7 @@ class Augment:
     gamma: float = 0.0
     brightness: float = 0.0
     bias: float = 0.0
+    enhance: float = 0.0
     blur: float = 0.0
     blur_sigma: float = 1.2
     noise: float = 0.0
@@ -54,6 +56,7 @@ class Augment:
         places = self._sampling_grid(draws, batch.image.shape[-2:], size)
         image = F.grid_sample(batch.image, places, mode="bilinear", align_corners=False)
         target = F.grid_sample(batch.target.float(), places, mode="bilinear", align_corners=False)
+        image = image + target.amax(1, keepdim=True) * (draws.symmetric() * self.enhance)
         image = self._intensities(image, draws)
         if self.noise:
             image = image + _normals(batch, image) * (draws.one() * self.noise)

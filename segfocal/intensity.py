@@ -48,7 +48,8 @@ class Percentiles:
     def __call__(self, array: NDArray) -> NDArray[np.float32]:
         body = array[array > array.min()]
         lower, upper = np.percentile(body, [self.low, self.high]) if body.size else (0.0, 1.0)
-        return _scaled(array, float(lower), max(float(upper), float(lower) + 1e-6))
+        least = 1e-6 * max(1.0, abs(float(lower)))  # a body of one value: no division by zero
+        return _scaled(array, float(lower), max(float(upper), float(lower) + least))
 
 
 KINDS: dict[str, type[Window] | type[Percentiles]] = {

@@ -29,6 +29,11 @@ def demo_data() -> str:
     return str(_PACKAGE.parent / "data" / "demo")
 
 
+def shown_path(path: Path) -> str:
+    """Return a path as a user would type it: relative to the working folder where it lies inside."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def run(config_name: str, job: Callable[[DictConfig], None]) -> int:
     """Compose `config_name` from the command line and run `job` with it, once or as a multirun; return the exit code.
 
@@ -64,6 +69,8 @@ def _report(error: Exception, *, debug: bool) -> None:
         traceback.print_exception(error, file=sys.stderr)
     elif isinstance(error, UserError):
         print(f"error: {error}", file=sys.stderr)
+    elif isinstance(error, OSError) and error.filename:
+        print(f"error: {error.strerror}: {error.filename}. Check the path and its permissions.", file=sys.stderr)
     elif isinstance(error, HydraException | OmegaConfBaseException):
         print(f"error in the command line or config: {_config_message(error)}", file=sys.stderr)
     else:
@@ -72,8 +79,10 @@ def _report(error: Exception, *, debug: bool) -> None:
 
 
 def _config_message(error: BaseException) -> str:
-    """Return the innermost words of a config error with, for a value left open, what to do."""
+    """Return the innermost words of a config error, the key it is about, and where to look."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
     lines = [line.strip() for line in f"{error} {cause or ''}".splitlines()]
     text = " ".join(line for line in lines if line and not line.startswith(("full_key:", "object_type=")))
-    return f"{text.rstrip('.')}. --help lists every key and choice."
+    key = getattr(cause or error, "full_key", None)
+    about = f" ({key})" if key and key not in text else ""
+    return f"{text.rstrip('.')}{about}. --help lists every key and choice."

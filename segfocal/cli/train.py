@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from segfocal.cli.app import run
+from segfocal.cli.app import run, shown_path
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.engine.plan import Plan
+
+Number = TypeVar("Number", int, float)
 
 
 def main() -> int:
@@ -27,8 +30,8 @@ def train(config: DictConfig) -> None:
     facts = train_in(config, folder)
     for score in facts.get("scores", []):
         print(f"{score['case']} {score['structure']} Dice, {_asked(score['prompt'])}: {score['dice']:.3f}")
-    print(f"run directory: {_short(folder)}")
-    print(f"bundle:        {_short(folder / 'bundle')}")
+    print(f"run directory: {shown_path(folder)}")
+    print(f"bundle:        {shown_path(folder / 'bundle')}")
 
 
 def train_in(config: DictConfig, folder: Path) -> dict[str, Any]:
@@ -67,16 +70,23 @@ def _plan(config: DictConfig) -> Plan:
     settings = Settings(**plain["train"])
     cases = hold_out(read_cases(data["root"], label_names=data["label_names"]), share=data["hold_out"], seed=seed)
     structures = choose_structures(plain["target"], cases.label_values)
-    spacing = data["spacing_mm"]
-    window = (data["window"][0], data["window"][1])
+    spacing = None if data["spacing_mm"] is None else _pair(data["spacing_mm"], "data.spacing_mm", float)
+    window = _pair(data["window"], "data.window", int)
     model_config = plain["model"] | ({"classes": len(structures)} if "classes" in plain["model"] else {})
     _seed_weights(seed)
     model = instantiate(model_config)
     criterion = instantiate(plain["loss"])
     classes = getattr(model, "classes", None)
     if classes is not None and classes != len(structures):
-        raise ValueError(f"model {model_config['_target_']} segments one structure; got target={plain['target']}: "
-                         "use task=semantic model=unet, or one run each")
+        raise ValueError(
+            f"expected one target for {model_config['_target_']}; got target={plain['target']}: "
+            "use task=semantic model=unet, or one run each"
+        )
+    size = getattr(model, "image_size", None)
+    if size is not None and window != (size, size):
+        raise ValueError(f"expected a window of the model's image_size {size}×{size}; got data.window={list(window)}")
+    if not data["margin"] >= 1:
+        raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
     return Plan(
         task=instantiate(plain["task"], model=model, criterion=criterion),
         model_config=model_config,
@@ -85,7 +95,7 @@ def _plan(config: DictConfig) -> Plan:
         where=Path(data["root"]),
         cache=Path(plain["cache"]),
         preparation=Preparation(
-            grid=ModelGrid(frame=data["frame"], spacing_mm=None if spacing is None else (spacing[0], spacing[1])),
+            grid=ModelGrid(frame=data["frame"], spacing_mm=spacing),
             intensity=intensity.build(plain["intensity"]),
             structures=structures,
         ),
@@ -101,6 +111,14 @@ def _plan(config: DictConfig) -> Plan:
     )
 
 
+def _pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, Number]:
+    """Return a setting for (h, w); one number counts for both."""
+    values = value if isinstance(value, list) else [value, value]
+    if len(values) != 2 or not all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values):
+        raise ValueError(f"expected {name} to be two numbers > 0, [h, w]; got {value}")
+    return kind(values[0]), kind(values[1])
+
+
 def _seed_weights(seed: int) -> None:
     """Make the initial weights a function of the seed."""
     import torch
@@ -111,7 +129,3 @@ def _seed_weights(seed: int) -> None:
 def _asked(prompt: str) -> str:
     return "no prompt" if prompt == "none" else prompt
 
-
-def _short(path: Path) -> str:
-    """Return a path relative to the working folder where it lies inside."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -77,7 +77,12 @@ def hold_out(cases: CaseList, *, share: float, seed: int) -> CaseList:
     """Return the list with every case in a split: given ones stay, else `share` of the cases is drawn for val.
 
     A single case trains without validation. The draw depends on the case names and `seed` only.
+
+    Raises:
+        ValueError: share outside [0,1).
     """
+    if not 0 <= share < 1:
+        raise ValueError(f"expected data.hold_out in [0,1); got {share}")
     if any(case.split for case in cases.cases):
         return cases
     names = sorted(case.name for case in cases.cases)

@@ -125,10 +125,13 @@ def _loop(run: _Run, dataset: SliceDataset, record: Record) -> bool:
             row = {"step": run.progress.step, **values, "lr": run.schedule.get_last_lr()[0], "grad_norm": norm,
                    "skipped": run.progress.skipped, "seconds": round(time.monotonic() - started, 3)}
             due = settings.validate_every and run.progress.step % settings.validate_every == 0
-            if due or run.progress.step == settings.steps:
+            due = due or run.progress.step == settings.steps
+            if due:
                 row |= _validated(run, shown)
             if accelerator.is_main_process:
                 record.add(row)
+            if due:
+                checkpoint.save(accelerator, run.folder / "checkpoints" / "last")
             shown.step(run.progress.step, " ".join(f"{name} {value:.4f}" for name, value in values.items()))
             if settings.patience is not None and run.progress.stale >= settings.patience:
                 return True
@@ -187,7 +190,7 @@ def _check_finite(report: LossReport, batch: Batch, step: int) -> None:
 
 
 def _validated(run: _Run, shown: StepProgress) -> dict[str, float]:
-    """Validate, save the last checkpoint and perhaps the best; return the scores for the record."""
+    """Validate and perhaps save the best bundle; return the scores for the record."""
     progress, held = run.progress, run.plan.cases.of("val")
     row: dict[str, float] = {}
     if run.accelerator.is_main_process and held:
@@ -200,7 +203,6 @@ def _validated(run: _Run, shown: StepProgress) -> dict[str, float]:
         if better:
             progress.best_dice, progress.best_step = row["val_dice"], progress.step
             bundles.save(run.bundle(), run.folder / "checkpoints" / "best")
-    checkpoint.save(run.accelerator, run.folder / "checkpoints" / "last")
     run.accelerator.wait_for_everyone()
     return row
 

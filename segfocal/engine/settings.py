@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -19,7 +19,7 @@ class Settings:
     keep: whether the bundle holds the last weights or those that validated best. workers: loading processes.
     """
 
-    steps: int = 500
+    steps: int = 300
     batch_size: int = 8
     accumulate: int = 1
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -37,6 +37,8 @@ class Settings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        for entry in fields(self):
+            _check_type(f"train.{entry.name}", getattr(self, entry.name), str(entry.type))
         rules = {
             "train.steps ≥ 1": self.steps >= 1,
             "train.batch_size ≥ 1": self.batch_size >= 1,
@@ -53,8 +55,22 @@ class Settings:
             "train.patience ≥ 1 or null": self.patience is None or self.patience >= 1,
             "train.keep last or best": self.keep in ("last", "best"),
             "train.workers ≥ 0": self.workers >= 0,
+            "train.device auto or cpu": self.device in ("auto", "cpu"),
             "train.precision fp32, bf16 or fp16": self.precision in ("fp32", "bf16", "fp16"),
         }
         broken = [rule for rule, holds in rules.items() if not holds]
         if broken:
             raise ValueError(f"expected {'; '.join(broken)}; got {self}")
+
+
+def _check_type(name: str, value: object, annotation: str) -> None:
+    """Raise ValueError unless `value` is the number or word that the field's annotation asks for."""
+    if value is None and "None" in annotation:
+        return
+    wanted: tuple[type, ...] = (str,)
+    if annotation.startswith("int"):
+        wanted = (int,)
+    elif annotation.startswith("float"):
+        wanted = (int, float)
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise ValueError(f"expected {name} to be of type {annotation}; got {value!r}")

@@ -88,7 +88,8 @@ def write(path: str | Path, labels: Volume, *, like: str | Path, overwrite: bool
         raise UserError(expected="a mask on the scan's grid", found=difference, where=like, do="resample it first")
     data = labels.array.astype(smallest_integer_type(labels.array))
     header = nib.Nifti1Header()
-    header.set_xyzt_units(*scan.header.get_xyzt_units())
+    header.set_data_dtype(data.dtype)
+    header["xyzt_units"] = scan.header["xyzt_units"]
     image = nib.Nifti1Image(data, None, header=header)
     image.set_sform(*_form(scan, "sform"))
     image.set_qform(*_form(scan, "qform"))
@@ -126,6 +127,13 @@ def _load(path: Path) -> tuple[NDArray, Grid]:
     grid = _grid(image, path)
     with _readable(path):
         array = np.asanyarray(image.dataobj)
+    if array.dtype.kind not in "iuf":
+        raise UserError(
+            expected="one real number a voxel",
+            found=f"voxels of type {image.header.get_value_label('datatype')}",
+            where=path,
+            do="convert it to a grey-scale volume",
+        )
     return array.reshape(grid.shape), grid
 
 
@@ -152,8 +160,11 @@ def _grid(image: nib.Nifti1Image, path: Path) -> Grid:
 
 
 def _form(scan: nib.Nifti1Image, name: str) -> tuple[NDArray, int]:
-    """Return the scan's sform or qform with its code; the affine that is in force where the form is unset."""
-    affine, code = getattr(scan, f"get_{name}")(coded=True)
+    """Return the scan's sform or qform with its code; the affine in force, code 0, where the form is unset or damaged."""
+    try:
+        affine, code = getattr(scan, f"get_{name}")(coded=True)
+    except (ValueError, HeaderDataError):  # a quaternion longer than 1: readers go by the sform and never notice
+        affine, code = None, 0
     return (scan.affine if affine is None else affine), int(code)
 
 

@@ -34,6 +34,7 @@ class _OverlapLoss(nn.Module):
         check_pair(logits, target)
         with torch.autocast(logits.device.type, enabled=False):
             p = torch.sigmoid(computed(logits))
+            target = target.to(p.dtype) if target.is_floating_point() else target
             axes = [axis for axis in range(p.ndim) if axis > 1 or (axis == 0 and self.batch)]
             both = (p * target).sum(axes)
             return self._loss(both, p.sum(axes), target.sum(axes).to(p.dtype)).mean()

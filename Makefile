@@ -1,0 +1,35 @@
+# `make demo` and `make test` set themselves up in .venv; nothing else is needed but Python ≥ 3.10.
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+
+.PHONY: demo test test-all lint bench clean
+
+demo: .venv/ready
+	.venv/bin/python scripts/demo.py
+
+test: .venv/ready-dev
+	.venv/bin/python -m pytest -m "not slow"
+
+test-all: .venv/ready-dev
+	.venv/bin/python -m pytest
+
+lint: .venv/ready-dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench: .venv/ready-dev
+	for script in benchmarks/*.py; do .venv/bin/python $$script || exit 1; done
+
+# --no-compile: modules are compiled when first imported, which saves a minute of installing
+.venv/ready: pyproject.toml constraints.txt
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	touch $@
+
+.venv/ready-dev: .venv/ready
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv runs build dist

@@ -1,0 +1,110 @@
+"""`segfocal demo`: the main job from end to end on the demo scans, and one page that shows it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from segfocal.cli.app import run, shown_path
+from segfocal.cli.train import train_in
+
+if TYPE_CHECKING:
+    from segfocal.data.cases import Case
+
+_NOTES = (
+    "The demo labels are predictions of the TotalSegmentator model, not drawn by hand (see data/demo/README.md).",
+    "One scan to train on and one to judge by: a demonstration that the pipeline works, not a clinical result.",
+    "“box” prompts every slice with the bounding box of the reference, which a user would have to draw.",
+    "The bundle holds the last averaged weights, so the held-out scan chose nothing.",
+)
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    return run("demo", demo)
+
+
+def demo(config: DictConfig) -> None:
+    """Train, predict the held-out scan without and with boxes, evaluate, and write the page."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from segfocal.data.cases import read_cases
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    facts = train_in(config, folder)
+    case = read_cases(config.data.root, label_names=config.data.label_names).of("val")[0]
+    prompts = sorted({score["prompt"] for score in facts["scores"]}, reverse=True)
+    rows = [_predicted(case, prompt, folder) for prompt in prompts]
+    _write_page(config, facts, case, rows, folder)
+    print(f"mask:   {shown_path(_mask(case, 'none', folder))}")
+    print(f"bundle: {shown_path(folder / 'bundle')}")
+    print(f"report: {shown_path(folder / 'report.html')}")
+    for row in rows:
+        print(f"{row['structure']} Dice, {row['prompt']}: {row['dice']:.3f}")
+
+
+def _mask(case: Case, prompt: str, folder: Path) -> Path:
+    return folder / (f"{case.name}_mask.nii.gz" if prompt == "none" else f"{case.name}_mask_{prompt}.nii.gz")
+
+
+def _predicted(case: Case, prompt: str, folder: Path) -> dict[str, Any]:
+    """Write the mask for one kind of prompt, and judge it; return the row of figures of the first structure."""
+    from segfocal.serve.evaluate import Comparison, evaluate
+    from segfocal.serve.predict import Job, predict
+
+    mask = _mask(case, prompt, folder)
+    reference = case.label if prompt == "box" else None
+    predict(Job(bundle=folder / "bundle", input=case.image, output=mask, prompt="box" if reference else "none",
+                reference=reference, overwrite=True))
+    rows = evaluate(Comparison(prediction=mask, reference=case.label, output=_judged(mask), overwrite=True))
+    return {"prompt": "no prompt" if prompt == "none" else prompt, **rows[0]}
+
+
+def _judged(mask: Path) -> Path:
+    return mask.with_name(mask.name.removesuffix(".nii.gz") + "_evaluation")
+
+
+def _write_page(
+    config: DictConfig, facts: dict[str, Any], case: Case, rows: list[dict[str, Any]], folder: Path
+) -> None:
+    from segfocal.experiments.report import Page, Picture, write
+
+    pictures = [Picture(path=folder / "loss.png", caption="Loss terms, unweighted, and Dice on the held-out scan")]
+    for row in rows:
+        picture = _judged(folder / row["case"]) / "overlay.png"
+        pictures.append(Picture(path=picture, caption=f"{case.name}, {row['prompt']}"))
+    structure = rows[0]["structure"]
+    page = Page(
+        title=f"segfocal demo: {structure} in CT",
+        headlines={f"{structure} Dice, {row['prompt']}": f"{row['dice']:.3f}" for row in rows},
+        facts={
+            "model": f"{config.model._target_}, {facts['parameters']:,} parameters",
+            "loss": " + ".join(f"{weight:g}·{name}" for name, weight in config.loss.weights.items()),
+            "training": f"{facts['steps']} steps of {config.train.batch_size}, {facts['seconds']:.0f} s in all",
+            "seed": str(config.seed),
+        },
+        rows=rows,
+        pictures=pictures,
+        commands=_commands(case, folder, prompts=[row["prompt"] for row in rows]),
+        notes=_NOTES,
+    )
+    write(page, folder / "report.html")
+
+
+def _commands(case: Case, folder: Path, prompts: list[str]) -> list[str]:
+    """Return the command lines that do the same by hand."""
+    image, label, place = shown_path(case.image), shown_path(case.label), shown_path(folder)
+    options = " ".join(argument for argument in sys.argv[1:] if not argument.startswith("hydra."))
+    commands = [f"python scripts/train.py hydra.run.dir={place} {options}".rstrip()]
+    for prompt in prompts:
+        kind = "none" if prompt == "no prompt" else prompt
+        mask = shown_path(_mask(case, kind, folder))
+        asked = f" prompt=box reference={label}" if kind == "box" else ""
+        commands.append(
+            f"python scripts/predict.py bundle={place}/bundle input={image} output={mask}{asked} overwrite=true"
+        )
+        commands.append(f"python scripts/evaluate.py prediction={mask} reference={label} overwrite=true")
+    return commands

@@ -1,0 +1,96 @@
+"""Every YAML composes, and says exactly what the constructor it instantiates takes."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class, get_method
+from omegaconf import OmegaConf
+
+from segfocal.cli.app import conf_folder, demo_data
+from segfocal.engine.settings import Settings
+
+CONF = conf_folder()
+FILES = sorted(CONF.rglob("*.yaml"))
+GIVEN_IN_PYTHON = {"model", "criterion"}
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # nn.Module's own constructor
+PRESETS = {"light", "strong", "ct_soft_tissue", "percentiles"}  # choices: they differ from the defaults on purpose
+
+
+def name_of(path):
+    return str(path.relative_to(CONF).with_suffix(""))
+
+
+def instantiating():
+    loaded = [(path, OmegaConf.to_container(OmegaConf.load(path))) for path in FILES]
+    return [pytest.param(path, raw, id=name_of(path)) for path, raw in loaded if "_target_" in raw]
+
+
+def composed(name="train", *overrides):
+    OmegaConf.register_new_resolver("demo_data", demo_data, replace=True)
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return compose(name, overrides=list(overrides))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_config_opens_with_one_line_that_says_what_it_is(path):
+    first, second = path.read_text().splitlines()[:2]
+    assert first.startswith("# ")
+    assert not second.startswith("#")
+
+
+@pytest.mark.parametrize(("path", "raw"), instantiating())
+def test_a_config_holds_the_arguments_of_its_constructor(path, raw):
+    target = raw.pop("_target_")
+    try:
+        built = get_class(target)
+    except ValueError:
+        built = get_method(target)
+    taken = inspect.signature(built).parameters
+    parameters = {k: v for k, v in taken.items() if k not in GIVEN_IN_PYTHON and v.kind not in VARIADIC}
+    assert set(raw) == set(parameters)
+    if path.stem in PRESETS or path.stem == "sum":
+        return
+    for key, value in raw.items():
+        if not (isinstance(value, str) and value.startswith("${")):
+            default = parameters[key].default
+            assert value == (list(default) if isinstance(default, tuple) else default), key
+
+
+def test_training_settings_are_the_defaults_of_the_class():
+    assert Settings(**OmegaConf.to_container(OmegaConf.load(CONF / "train.yaml"))["train"]) == Settings()
+
+
+@pytest.mark.parametrize("group", ["augment", "intensity", "model", "task", "loss"])
+def test_every_choice_of_a_group_composes(group):
+    for path in sorted((CONF / group).glob("*.yaml")):
+        config = composed("train", f"{group}={path.stem}")
+        assert OmegaConf.to_container(config, resolve=True)
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=name_of)
+def test_every_experiment_composes(path):
+    assert OmegaConf.to_container(composed("train", f"+experiment={path.stem}"), resolve=True)
+
+
+@pytest.mark.parametrize(
+    ("choice", "terms"),
+    [
+        ("focal", {"focal"}), ("dice", {"dice"}), ("iou", {"iou"}), ("focal+dice", {"focal", "dice"}),
+        ("focal+iou", {"focal", "iou"}), ("focal+dice+iou", {"focal", "dice", "iou"}),
+        ("sam_med2d", {"focal", "dice", "iou_head"}), ("cross_entropy", {"cross_entropy"}),
+    ],
+)  # fmt: skip
+def test_a_loss_holds_the_terms_of_its_name(choice, terms):
+    loss = composed("train", f"loss={choice}").loss
+    assert set(loss.terms) == set(loss.weights) == terms
+
+
+def test_sam_med2d_weighs_its_terms_twenty_one_one():
+    assert dict(composed("train", "loss=sam_med2d").loss.weights) == {"focal": 20.0, "dice": 1.0, "iou_head": 1.0}
+
+
+def test_the_configs_travel_inside_the_wheel():
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert 'conf = "segfocal/conf"' in text

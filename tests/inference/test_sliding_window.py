@@ -1,0 +1,163 @@
+"""The sliding window: coverage, partition of unity, and MONAI's `sliding_window_inference` as independent oracle."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.data.utils import dense_patch_slices
+from monai.inferers import sliding_window_inference
+from torch import nn
+from torch.nn import functional as F
+
+from segfocal.inference.blend import sweep
+from segfocal.inference.windows import plan_axis
+
+
+def whole(slabs):
+    """Join slabs, and check that they come in order and leave nothing out."""
+    parts, reached = [], 0
+    for slab in slabs:
+        assert slab.start == reached
+        reached = slab.stop
+        parts.append(slab.logits)
+    return torch.cat(parts, dim=1)
+
+
+@given(size=st.integers(1, 90), length=st.integers(1, 90), overlap=st.floats(0, 0.95), gaussian=st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_weights_of_all_windows_sum_to_one_at_every_index(size, length, overlap, gaussian):
+    length = min(size, length)
+    axis = plan_axis(size, length, overlap=overlap, weighting="gaussian" if gaussian else "constant")
+    total = torch.zeros(size)
+    for start, weights in zip(axis.starts, axis.weights, strict=True):
+        total[start : start + length] += weights
+    torch.testing.assert_close(total, torch.ones(size), rtol=0, atol=1e-6)  # float32 rounding of a few addends
+
+
+@pytest.mark.parametrize(("size", "length", "overlap"), [(167, 128, 0.5), (50, 16, 0.25), (31, 31, 0.5), (97, 20, 0.7)])
+def test_windows_stand_where_monai_puts_them(size, length, overlap):
+    theirs = [s[0].start for s in dense_patch_slices((size,), (length,), (max(1, int(length * (1 - overlap))),))]
+    assert list(plan_axis(size, length, overlap=overlap).starts) == theirs
+
+
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40)),
+    window=st.tuples(st.sampled_from([1, 1, 2, 4]), st.integers(1, 24), st.integers(1, 24)),
+    batch=st.integers(1, 7),
+    overlap=st.floats(0, 0.8),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_pointwise_network_answers_the_same_through_windows_as_whole(shape, window, batch, overlap):
+    image = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+
+    def network(x):
+        return torch.stack([x[:, 0] + x[:, 1], x[:, 0] * x[:, 1], x[:, 1]], dim=1)
+
+    logits = whole(sweep(image, network, window=window, overlap=overlap, batch_size=batch))
+    torch.testing.assert_close(logits, network(image[None])[0], rtol=1e-5, atol=1e-5)  # weights sum to 1 ± 1e-6
+
+
+def test_constant_in_is_constant_out():
+    image = torch.ones(1, 5, 53, 47)
+    logits = whole(sweep(image, lambda x: x * 3.25, window=(1, 16, 20), batch_size=3))
+    torch.testing.assert_close(logits, image * 3.25, rtol=0, atol=2e-6)  # the sum of float32 weights, times 3.25
+
+
+class Windowed(nn.Module):
+    """A network whose answer depends on where a pixel lies in its window: blending shows."""
+
+    def __init__(self, dims):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = (nn.Conv2d if dims == 2 else nn.Conv3d)(1, 3, 5, padding=2)
+
+    def forward(self, x):
+        ramp = torch.linspace(-1, 1, x.shape[-1]) + torch.linspace(-1, 1, x.shape[-2])[:, None]
+        return 5 * torch.tanh(self.conv(x)) + ramp
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("shape", "window"), [((1, 3, 75, 61), (1, 32, 24)), ((1, 37, 41, 29), (16, 20, 12))])
+@pytest.mark.parametrize("overlap", [0.25, 0.5])
+def test_logits_equal_monai_with_gaussian_weights(shape, window, overlap):
+    image = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    flat = window[0] == 1
+    network = Windowed(2 if flat else 3)
+    # A Gaussian wide enough that MONAI's floor on the *product* over the axes (0.001) is never reached: there the two
+    # definitions are one. Where it is reached MONAI's weights are no tensor product any more; see the next test.
+    theirs = sliding_window_inference(
+        image.transpose(0, 1) if flat else image[None],
+        window[1:] if flat else window, 4, network, overlap=overlap, mode="gaussian", sigma_scale=0.25,
+    )  # fmt: skip
+    ours = whole(sweep(image, network, window=window, overlap=overlap, sigma_share=0.25, batch_size=5))
+    torch.testing.assert_close(ours, theirs.transpose(0, 1) if flat else theirs[0], rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_default_gaussian_equals_monai_given_the_same_weight_map():
+    image = torch.randn(1, 2, 75, 61, generator=torch.Generator().manual_seed(1))
+    network = Windowed(2)
+    profiles = []
+    for length in (32, 24):
+        distance = np.arange(length) - (length - 1) / 2
+        profiles.append(np.maximum(np.exp(-0.5 * (distance / (0.125 * length)) ** 2), 1e-3))
+    weights = torch.from_numpy(np.outer(*profiles)).float()
+    theirs = sliding_window_inference(
+        image.transpose(0, 1), (32, 24), 4, network, overlap=0.5, roi_weight_map=weights[None, None]
+    )
+    ours = whole(sweep(image, network, window=(1, 32, 24), overlap=0.5, batch_size=5))
+    torch.testing.assert_close(ours, theirs.transpose(0, 1), rtol=0, atol=1e-4)
+
+
+def test_a_volume_smaller_than_the_window_is_padded_and_cut_back():
+    image = torch.arange(30.0).reshape(1, 2, 3, 5)
+    seen = []
+
+    def network(x):
+        seen.append(tuple(x.shape[1:]))
+        return x
+
+    logits = whole(sweep(image, network, window=(1, 8, 8)))
+    assert seen == [(1, 8, 8)]
+    torch.testing.assert_close(logits, image)
+
+
+def test_batches_take_windows_of_several_slices():
+    sizes = []
+
+    def network(x):
+        sizes.append(len(x))
+        return x
+
+    whole(sweep(torch.zeros(1, 10, 8, 8), network, window=(1, 8, 8), batch_size=4))
+    assert sizes == [4, 4, 2]
+
+
+def test_memory_of_the_sweep_does_not_grow_with_the_slices():
+    most = 0
+    for slab in sweep(torch.zeros(1, 200, 16, 16), lambda x: x, window=(1, 16, 16), batch_size=4):
+        most = max(most, slab.logits.shape[1])
+    assert most == 4
+
+
+def test_the_order_of_slices_does_not_matter():
+    image = torch.randn(1, 6, 33, 29, generator=torch.Generator().manual_seed(2))
+    network = Windowed(2)
+    with torch.no_grad():
+        forward = whole(sweep(image, network, window=(1, 16, 16), batch_size=1))
+        backward = whole(sweep(image.flip(1), network, window=(1, 16, 16), batch_size=7)).flip(1)
+    torch.testing.assert_close(forward, backward, rtol=0, atol=1e-5)  # batch size changes the order of sums
+
+
+@pytest.mark.parametrize(("size", "length", "overlap"), [(10, 11, 0.5), (10, 0, 0.5), (10, 5, 1.0), (10, 5, -0.1)])
+def test_impossible_plans_are_refused(size, length, overlap):
+    with pytest.raises(ValueError, match="expected"):
+        plan_axis(size, length, overlap=overlap)
+
+
+def test_padding_follows_monai():
+    image = torch.ones(1, 1, 3, 6)
+    seen = []
+    whole(sweep(image, lambda x: (seen.append(x), x)[1], window=(1, 8, 8)))
+    torch.testing.assert_close(seen[0][0], F.pad(image[0], (1, 1, 2, 3)))

@@ -1,0 +1,52 @@
+"""The layer table: imports go strictly downward."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LAYERS = {
+    "cli": 5,
+    "engine": 4, "serve": 4, "experiments": 4,
+    "data": 3, "tasks": 3, "inference": 3,
+    "io": 2, "models": 2,
+    "losses": 1, "metrics": 1, "prompts": 1, "intensity": 1, "augment": 1, "resample": 1,
+    "grid": 0, "batch": 0, "errors": 0,
+}  # fmt: skip
+ONLY_IN = {"hydra": {"cli"}, "omegaconf": {"cli"}, "nibabel": {"io"}, "segment_anything": {"models"}, "monai": {"models"}}
+FORBIDDEN = {"utils", "common", "helpers", "misc", "manager"}
+FILES = sorted((ROOT / "segfocal").rglob("*.py"))
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_strictly_downward(path):
+    room = path.relative_to(ROOT / "segfocal").parts[0].removesuffix(".py")
+    if room == "__init__":
+        assert not list(imported(path))
+        return
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] == "segfocal" and len(parts) > 1 and parts[1] in LAYERS and parts[1] != room:
+            assert LAYERS[parts[1]] < LAYERS[room], f"{path}: {room} may not import {name}"
+        assert room in ONLY_IN.get(parts[0], {room}), f"{path}: {name} belongs in {ONLY_IN[parts[0]]}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_stay_small_and_have_real_names(path):
+    assert len(path.read_text().splitlines()) <= 300
+    assert not FORBIDDEN & set(path.with_suffix("").parts[-2:])
+
+
+def test_every_module_has_a_layer():
+    rooms = {p.relative_to(ROOT / "segfocal").parts[0].removesuffix(".py") for p in FILES} - {"__init__"}
+    assert rooms == set(LAYERS)

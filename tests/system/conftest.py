@@ -1,0 +1,35 @@
+"""A labelled data set of spheres and one small trained run, shared by the system tests."""
+
+import pytest
+
+from tests.scans import affine_of, make_sphere_case
+from tests.system.commands import segfocal, small_training
+
+
+@pytest.fixture(scope="session")
+def spheres(tmp_path_factory):
+    """A CSV of two training scans and an oblique, anisotropic validation scan."""
+    root = tmp_path_factory.mktemp("spheres")
+    geometries = {
+        "one": affine_of(spacing_mm=(2.0, 2.0, 3.0)),
+        "two": affine_of(spacing_mm=(1.5, 1.5, 4.0), axes="LPS"),
+        "held": affine_of(spacing_mm=(1.7, 2.1, 3.5), axes="LPS", degrees=(9.0, -6.0, 14.0)),
+    }
+    rows = ["name,image,label,split"]
+    for seed, (name, affine) in enumerate(geometries.items()):
+        image, label = make_sphere_case(root, name, shape=(35, 31, 9), affine=affine, radius_mm=12.0, seed=seed)
+        split = "val" if name == "held" else "train"
+        rows.append(f"{name},{image},{label},{split}")
+    path = root / "cases.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def run(spheres, tmp_path_factory):
+    """The directory of a finished run that has learnt the spheres."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        options = small_training(spheres, folder, "train.steps=80", "train.validate_every=40", "augment=light")
+        assert segfocal(monkeypatch, "train", *options) == 0
+    return folder

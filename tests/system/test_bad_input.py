@@ -1,0 +1,265 @@
+"""Every mistake a user can make ends in exit code ≠ 0 and one message: expected, found, where, what to do."""
+
+import gzip
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tests.scans import AFFINES, make_scan, make_sphere_case
+from tests.system.commands import segfocal, small_training
+
+AFFINE = AFFINES["RAS"]
+
+
+@pytest.fixture
+def case(tmp_path):
+    """A good scan with its label, and a CSV naming them as the training set."""
+    image, label = make_sphere_case(tmp_path / "data", "one", shape=(21, 19, 5))
+    (tmp_path / "cases.csv").write_text(f"name,image,label,split\none,{image},{label},train\n")
+    return image, label
+
+
+def fails(capfd, code, *words):
+    """Check for one message holding `words`, and nothing like a traceback."""
+    error = capfd.readouterr().err
+    assert code == 1
+    assert error.startswith("error"), error
+    assert error.count("\n") == 1, error
+    assert "Traceback" not in error
+    for word in words:
+        assert word in error, error
+
+
+def train(monkeypatch, tmp_path, *options):
+    data = tmp_path / "cases.csv"
+    return segfocal(monkeypatch, "train", *small_training(data, tmp_path / "run", "train.steps=1", *options))
+
+
+def predict(monkeypatch, run, image, output, *options):
+    return segfocal(monkeypatch, "predict", f"bundle={run}", f"input={image}", f"output={output}", *options)
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def with_nan(path):
+    array = np.zeros((21, 19, 5), dtype=np.float32)
+    array[3, 4, 2] = np.nan
+    make_scan(path, array, AFFINE)
+
+
+def with_infinity(path):
+    array = np.zeros((21, 19, 5), dtype=np.float32)
+    array[0, 0, 0] = np.inf
+    make_scan(path, array, AFFINE)
+
+
+def fewer_slices(path):
+    make_scan(path, np.zeros((21, 19, 4), dtype=np.int16), AFFINE)
+
+
+def elsewhere(path):
+    moved = AFFINE.copy()
+    moved[:3, 3] += 5
+    make_scan(path, np.zeros((21, 19, 5), dtype=np.int16), moved)
+
+
+def series(path):
+    make_scan(path, np.zeros((21, 19, 5, 3), dtype=np.int16), AFFINE)
+
+
+def garbage(path):
+    path.write_bytes(b"this is no scan")
+
+
+def shortened(path):
+    """Leave out the last slice's bytes though the header promises it."""
+    whole = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(whole[: -21 * 19 * 2]))
+
+
+SPOILED_IMAGES = [
+    (lambda path: path.unlink(), "no such file"), (truncated, "damaged or cut short"), (garbage, "damaged or cut short"),
+    (shortened, "damaged or cut short"), (series, "4 axes"), (with_nan, "(3, 4, 2)"), (with_infinity, "(0, 0, 0)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "words"), SPOILED_IMAGES)
+def test_a_spoiled_training_image_is_named(case, spoil, words, tmp_path, monkeypatch, capfd):
+    image, _ = case
+    spoil(image)
+    fails(capfd, train(monkeypatch, tmp_path), words, str(image))
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
+@pytest.mark.parametrize(("spoil", "words"), SPOILED_IMAGES)
+def test_a_spoiled_scan_to_segment_is_named_and_nothing_is_written(
+    case, run, spoil, words, tmp_path, monkeypatch, capfd
+):
+    image, _ = case
+    spoil(image)
+    capfd.readouterr()
+    code = predict(monkeypatch, run / "bundle", image, tmp_path / "out" / "mask.nii.gz")
+    fails(capfd, code, words, str(image))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(("spoil", "words"), [(fewer_slices, "(21, 19, 4)"), (elsewhere, "mm apart"), (truncated, "damaged")])
+def test_a_label_that_does_not_fit_its_image_is_named(case, spoil, words, tmp_path, monkeypatch, capfd):
+    _, label = case
+    spoil(label)
+    fails(capfd, train(monkeypatch, tmp_path), words, str(label))
+
+
+def test_a_label_value_that_is_not_there_is_named_with_those_that_are(case, tmp_path, monkeypatch, capfd):
+    code = train(monkeypatch, tmp_path, "target=7")
+    fails(capfd, code, "label value 7", "[0, 1]", "cases.csv")
+
+
+def test_a_training_set_without_foreground_is_refused(case, tmp_path, monkeypatch, capfd):
+    _, label = case
+    make_scan(label, np.zeros((21, 19, 5), dtype=np.uint8), AFFINE)
+    fails(capfd, train(monkeypatch, tmp_path), "label value 1", "[0]")
+
+
+def test_an_unknown_structure_name_is_refused(case, tmp_path, monkeypatch, capfd):
+    fails(capfd, train(monkeypatch, tmp_path, "target=livr", "data.label_names={1:liver}"), "liver", "target=livr")
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("loss=nonsense", "focal+dice"), ("train.stepz=3", "stepz"), ("model=nonsense", "sam_tiny"),
+        ("train.steps=0", "train.steps ≥ 1"), ("train.lr=-1", "train.lr > 0"), ("data.frame=XYZ", "frame"),
+        ("loss.terms.focal.gamma=-1", "gamma ≥ 0"), ("train.steps=many", "many"), ("data.root=???", "data.root"),
+        ("task=semantic model=sam_tiny loss=sam_med2d", "task=promptable"), ("model=unet", "task=semantic"),
+        ("target=[1,2]", "task=semantic"), ("train.device=tpu9", "device"), ("resume=nowhere", "checkpoint"),
+        ("data.window=[30,30]", "multiple of 8"), ("data.root=.", "none of these"), ("data.root=nowhere.csv", "nowhere.csv"),
+        ("data.window=[32,64]", "image_size"), ("data.spacing_mm=[0,1]", "data.spacing_mm"),
+        ("data.spacing_mm=[1,2,3]", "data.spacing_mm"), ("data.hold_out=2", "data.hold_out"), ("data.margin=0.5", "data.margin"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_explained(case, option, words, tmp_path, monkeypatch, capfd):
+    options = option.split()
+    if option.startswith(("model=unet", "task=semantic")):
+        monkeypatch.setattr("tests.system.commands.SMALL", ["data.window=[32,32]", "target=1"])
+    fails(capfd, train(monkeypatch, tmp_path, *options), words)
+
+
+@pytest.mark.parametrize("folder", ["cache", "hydra.run.dir"])
+def test_a_folder_that_cannot_be_made_is_named(case, folder, tmp_path, monkeypatch, capfd):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    fails(capfd, train(monkeypatch, tmp_path, f"{folder}={blocked}/inside"), str(blocked))
+
+
+def test_an_existing_mask_is_kept_unless_overwrite(case, run, tmp_path, monkeypatch, capfd):
+    mask = tmp_path / "mask.nii.gz"
+    mask.write_bytes(b"precious")
+    capfd.readouterr()
+    fails(capfd, predict(monkeypatch, run / "bundle", case[0], mask), "overwrite=true", str(mask))
+    assert mask.read_bytes() == b"precious"
+    assert predict(monkeypatch, run / "bundle", case[0], mask, "overwrite=true") == 0
+    assert nib.load(mask).shape == (21, 19, 5)
+
+
+def test_a_mask_into_a_blocked_folder_is_refused_before_any_work(case, run, tmp_path, monkeypatch, capfd):
+    (tmp_path / "file").write_text("in the way")
+    capfd.readouterr()
+    fails(capfd, predict(monkeypatch, run / "bundle", case[0], tmp_path / "file" / "mask.nii.gz"), str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["prompt=box"], "boxes=FILE.json"), (["prompt=mouse"], "prompt=none or prompt=box"), (["overlap=1"], "overlap"),
+        (["boxes=b.json"], "prompt=box"), (["prompt=box", "boxes=absent.json"], "absent.json"), (["device=cudaa"], "device"),
+        (["batch_size=0"], "batch_size"),
+    ],
+)  # fmt: skip
+def test_a_wrong_prediction_option_is_explained(case, run, options, words, tmp_path, monkeypatch, capfd):
+    capfd.readouterr()
+    fails(capfd, predict(monkeypatch, run / "bundle", case[0], tmp_path / "mask.nii.gz", *options), words)
+    assert not (tmp_path / "mask.nii.gz").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "JSON"), ('[{"lower": [0,0,0]}]', "lower"), ('[{"lower": [0,0,0], "upper": [50,3,3]}]', "(21, 19, 5)"),
+        ('[{"lower": [5,5,3], "upper": [4,6,3]}]', "lower ≤ upper"), ('["box"]', "boxes as"), ("3", "boxes as"),
+    ],
+)  # fmt: skip
+def test_a_wrong_box_file_is_explained(case, run, text, words, tmp_path, monkeypatch, capfd):
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(text)
+    capfd.readouterr()
+    code = predict(monkeypatch, run / "bundle", case[0], tmp_path / "m.nii.gz", "prompt=box", f"boxes={boxes}")
+    fails(capfd, code, words, str(boxes))
+
+
+def spoiled_bundle(run, tmp_path, change=None, weights=None):
+    folder = tmp_path / "bundle"
+    shutil.copytree(run / "bundle", folder)
+    facts = json.loads((folder / "bundle.json").read_text())
+    if change:
+        change(facts)
+    (folder / "bundle.json").write_text(json.dumps(facts))
+    if weights is not None:
+        (folder / "model.safetensors").write_bytes(weights)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "weights", "words"),
+    [
+        (lambda f: f.update(format=99), None, "format 99"),
+        (lambda f: f["model"].update(_target_="os.system", command="touch pwned"), None, "os.system"),
+        (lambda f: f["intensity"].update(_target_="os.system"), None, "os.system"),
+        (lambda f: f["model"].update(width=96), None, "model.safetensors"),
+        (lambda f: f["model"].update(unknown=1), None, "unknown"),
+        (lambda f: f.pop("intensity"), None, "intensity"),
+        (None, b"\x00\x01", "model.safetensors"),
+    ],
+)
+def test_a_bundle_that_cannot_be_trusted_is_refused(case, run, change, weights, words, tmp_path, monkeypatch, capfd):
+    folder = spoiled_bundle(run, tmp_path, change, weights)
+    monkeypatch.chdir(tmp_path)
+    capfd.readouterr()
+    fails(capfd, predict(monkeypatch, folder, case[0], tmp_path / "m.nii.gz"), words)
+    assert not (tmp_path / "pwned").exists()
+    assert not (tmp_path / "m.nii.gz").exists()
+
+
+def test_a_folder_that_is_no_bundle_is_refused(case, run, tmp_path, monkeypatch, capfd):
+    capfd.readouterr()
+    fails(capfd, predict(monkeypatch, tmp_path, case[0], tmp_path / "m.nii.gz"), "bundle.json", str(tmp_path))
+
+
+@pytest.mark.parametrize(("spoil", "words"), [(fewer_slices, "(21, 19, 4)"), (elsewhere, "mm apart"), (garbage, "damaged")])
+def test_masks_that_cannot_be_compared_are_refused(case, spoil, words, tmp_path, monkeypatch, capfd):
+    _, label = case
+    prediction = tmp_path / "mask.nii.gz"
+    shutil.copy(label, prediction)
+    spoil(prediction)
+    fails(capfd, segfocal(monkeypatch, "evaluate", f"prediction={prediction}", f"reference={label}"), words, "mask.nii.gz")
+    assert not (tmp_path / "mask_evaluation").exists()
+
+
+def test_two_empty_masks_without_a_name_ask_for_one(tmp_path, monkeypatch, capfd):
+    mask = make_scan(tmp_path / "mask.nii.gz", np.zeros((5, 4, 3), dtype=np.uint8), AFFINE)
+    fails(capfd, segfocal(monkeypatch, "evaluate", f"prediction={mask}", f"reference={mask}"), "labels={liver: 5}")
+
+
+def test_an_unknown_command_lists_the_known_ones(monkeypatch, capfd):
+    assert segfocal(monkeypatch, "fly") == 2
+    assert "train" in capfd.readouterr().err
+
+
+def test_debug_shows_the_traceback(case, tmp_path, monkeypatch, capfd):
+    assert train(monkeypatch, tmp_path, "target=7", "debug=true") == 1
+    assert "Traceback" in capfd.readouterr().err
