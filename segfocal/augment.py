@@ -1,7 +1,7 @@
 """Augmentation of whole batches where the batch lies (CPU or GPU), each sample by its own random numbers.
 
 One resampling does rotation, scaling, shift, flips and elastic deformation together; then enhancement of the target,
-contrast, brightness, gamma, bias field, blur and noise on intensities in [0,1]. Zero, the value of padding, stands for air.
+contrast, brightness, gamma, bias field, blur and noise on intensities in [0,1]. Zero, the value of padding, is air.
 """
 
 from __future__ import annotations

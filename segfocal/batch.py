@@ -23,11 +23,11 @@ class SampleKey(NamedTuple):
 
     seed: int
     step: int
-    index: int
+    sample: int
 
     def rng(self, stream: int) -> np.random.Generator:
         """Return the sample's own generator for `stream` (one number per use: choosing, augmenting, prompting)."""
-        return np.random.default_rng([self.seed, self.step, self.index, stream])
+        return np.random.default_rng([self.seed, self.step, self.sample, stream])
 
 
 CHOOSING, AUGMENTING, PROMPTING = 0, 1, 2  # the streams in use

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 class Intensity(Protocol):
     """Maps any scan to float32 in [0,1]."""
 
-    def __call__(self, array: NDArray) -> NDArray[np.float32]: ...
+    def __call__(self, array: NDArray) -> NDArray[np.float32]:
+        """Return intensities in [0,1]."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,7 @@ class Window:
             raise ValueError(f"expected intensity.lower < intensity.upper; got {self.lower} and {self.upper}")
 
     def __call__(self, array: NDArray) -> NDArray[np.float32]:
+        """Return intensities in [0,1]."""
         return _scaled(array, self.lower, self.upper)
 
 
@@ -46,6 +49,7 @@ class Percentiles:
             raise ValueError(f"expected 0 ≤ intensity.low < intensity.high ≤ 100; got {self.low} and {self.high}")
 
     def __call__(self, array: NDArray) -> NDArray[np.float32]:
+        """Return intensities in [0,1]."""
         body = array[array > array.min()]
         lower, upper = np.percentile(body, [self.low, self.high]) if body.size else (0.0, 1.0)
         least = 1e-6 * max(1.0, abs(float(lower)))  # a body of one value: no division by zero

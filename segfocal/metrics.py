@@ -51,8 +51,14 @@ class Counts:
     def row(self) -> dict[str, float | int]:
         """Return all figures by name, in the order of a table."""
         return {
-            "dice": self.dice, "iou": self.iou, "precision": self.precision, "recall": self.recall,
-            "tp": self.tp, "fp": self.fp, "fn": self.fn, "tn": self.tn,
+            "dice": self.dice,
+            "iou": self.iou,
+            "precision": self.precision,
+            "recall": self.recall,
+            "tp": self.tp,
+            "fp": self.fp,
+            "fn": self.fn,
+            "tn": self.tn,
         }
 
 

@@ -1,4 +1,4 @@
-"""Between a scan's grid and the grid a 2-D model sees: axes turned to its frame, slices resized to its pixel spacing."""
+"""Between a scan's grid and the one a 2-D model sees: axes turned to its frame, slices resized to its pixel spacing."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def resize_labels(slices: NDArray, values: Sequence[int], size: tuple[int, ...])
 
 
 def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Return images or logits [b,c,h,w] at `size`, bilinear over the same box of space, antialiased where they shrink."""
+    """Return images or logits [b,c,h,w] at `size`, bilinear over the same space, antialiased where they shrink."""
     if tuple(images.shape[-2:]) == tuple(size):
         return images
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)

@@ -7,9 +7,19 @@ from segfocal.augment import Augment
 from segfocal.batch import Batch, SampleKey
 
 STRONG = Augment(
-    rotate=0.4, scale=0.3, anisotropy=0.15, shift=0.2, elastic=2.5, flip=["h", "w"], contrast=0.3, gamma=0.5,
-    brightness=0.1, bias=0.15, blur=0.5, noise=0.06,
-)  # fmt: skip
+    rotate=0.4,
+    scale=0.3,
+    anisotropy=0.15,
+    shift=0.2,
+    elastic=2.5,
+    flip=["h", "w"],
+    contrast=0.3,
+    gamma=0.5,
+    brightness=0.1,
+    bias=0.15,
+    blur=0.5,
+    noise=0.06,
+)
 
 
 def batch(indices=range(4), size=(37, 45)):

@@ -1,0 +1,1 @@
+"""The commands: from a Hydra config to objects, from errors to messages."""

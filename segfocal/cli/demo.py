@@ -57,8 +57,16 @@ def _predicted(case: Case, prompt: str, folder: Path) -> dict[str, Any]:
 
     mask = _mask(case, prompt, folder)
     reference = case.label if prompt == "box" else None
-    predict(Job(bundle=folder / "bundle", input=case.image, output=mask, prompt="box" if reference else "none",
-                reference=reference, overwrite=True))
+    predict(
+        Job(
+            bundle=folder / "bundle",
+            input=case.image,
+            output=mask,
+            prompt="box" if reference else "none",
+            reference=reference,
+            overwrite=True,
+        )
+    )
     rows = evaluate(Comparison(prediction=mask, reference=case.label, output=_judged(mask), overwrite=True))
     return {"prompt": "no prompt" if prompt == "none" else prompt, **rows[0]}
 

@@ -23,7 +23,7 @@ def predict(config: DictConfig) -> None:
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     plain.pop("debug")
-    paths = {key: Path(plain[key]) for key in ("bundle", "input", "output")}
+    paths: dict[str, Path | None] = {key: Path(plain[key]) for key in ("bundle", "input", "output")}
     paths |= {key: Path(plain[key]) if plain[key] else None for key in ("boxes", "reference")}
     _check(plain)
     report = predict_job(Job(**(plain | paths)))

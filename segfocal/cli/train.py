@@ -128,4 +128,3 @@ def _seed_weights(seed: int) -> None:
 
 def _asked(prompt: str) -> str:
     return "no prompt" if prompt == "none" else prompt
-

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +54,13 @@ def read_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None 
     root = Path(root)
     if not root.exists():
         raise UserError(expected="a data folder or CSV", found="nothing there", where=root, do="set data.root")
+    values: dict[str, int] = {}
     if root.is_file():
-        cases, values = _from_csv(root), {}
+        cases = _from_csv(root)
     elif (root / "dataset.json").is_file():
         cases, values = _from_dataset_json(root)
     elif (root / "images").is_dir() and (root / "labels").is_dir():
-        cases, values = _from_folders(root / "images", root / "labels", suffix=""), {}
+        cases = _from_folders(root / "images", root / "labels", suffix="")
     else:
         raise UserError(
             expected="a CSV (image,label,split), a folder with dataset.json, or one with images/ and labels/",
@@ -74,39 +75,41 @@ def read_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None 
 
 
 def hold_out(cases: CaseList, *, share: float, seed: int) -> CaseList:
-    """Return the list with every case in a split: given ones stay, else `share` of the cases is drawn for val.
+    """Return the list with every case in a split: given ones stay, the others train, or validate if drawn.
 
-    A single case trains without validation. The draw depends on the case names and `seed` only.
+    `share` of the others is drawn for val unless some case is given as val; one always remains to train on. The draw
+    depends on the case names and `seed` only.
 
     Raises:
         ValueError: share outside [0,1).
     """
     if not 0 <= share < 1:
         raise ValueError(f"expected data.hold_out in [0,1); got {share}")
-    if any(case.split for case in cases.cases):
-        return cases
-    names = sorted(case.name for case in cases.cases)
-    count = min(len(names) - 1, max(1, round(share * len(names)))) if share > 0 else 0
+    names = sorted(case.name for case in cases.cases if not case.split)
+    drawing = share > 0 and len(names) > 1 and not cases.of("val")
+    count = min(len(names) - 1, max(1, round(share * len(names)))) if drawing else 0
     held = set(np.random.default_rng(seed).permutation(names)[:count].tolist())
-    split = tuple(
-        Case(name=c.name, image=c.image, label=c.label, split="val" if c.name in held else "train")
-        for c in cases.cases
-    )
+    split = tuple(replace(c, split=c.split or ("val" if c.name in held else "train")) for c in cases.cases)
     return CaseList(cases=split, label_values=cases.label_values)
 
 
 def _from_csv(path: Path) -> list[Case]:
     """Read columns image,label and perhaps split and name; paths are relative to the CSV."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"image", "label"} <= set(reader.fieldnames or []):
-            raise UserError(
-                expected="a CSV with the columns image,label (and split)",
-                found=f"columns {reader.fieldnames}",
-                where=path,
-                do="name the columns in its first line",
-            )
-        rows = list(reader)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), reader.fieldnames
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(
+            expected="a CSV in UTF-8", found=f"other bytes ({error.__class__.__name__})", where=path, do="set data.root"
+        ) from error
+    if not {"image", "label"} <= set(columns or []):
+        raise UserError(
+            expected="a CSV with the columns image,label (and split)",
+            found=f"columns {columns}",
+            where=path,
+            do="name the columns in its first line",
+        )
     for row in rows:
         if (row.get("split") or "") not in ("", *SPLITS):
             raise UserError(
@@ -114,9 +117,9 @@ def _from_csv(path: Path) -> list[Case]:
             )
     return [
         Case(
-            name=row.get("name") or stem(Path(row["image"])),
-            image=path.parent / row["image"],
-            label=path.parent / row["label"],
+            name=row.get("name") or stem(Path(row["image"] or "")),
+            image=path.parent / (row["image"] or ""),  # None where a row is too short
+            label=path.parent / (row["label"] or ""),
             split=row.get("split") or "",
         )
         for row in rows
@@ -149,7 +152,7 @@ def _from_dataset_json(root: Path) -> tuple[list[Case], dict[str, int]]:
 def _from_folders(images: Path, labels: Path, *, suffix: str) -> list[Case]:
     """Pair files of one name in two folders; `suffix` is what image names carry more."""
     cases = []
-    for image in sorted(path for path in images.glob("*") if path.name.endswith(SUFFIXES)):
+    for image in sorted(path for path in images.glob("[!.]*") if path.name.endswith(SUFFIXES)):
         name = stem(image).removesuffix(suffix)
         label = next((labels / (name + end) for end in SUFFIXES if (labels / (name + end)).is_file()), None)
         cases.append(Case(name=name, image=image, label=label or labels / (name + SUFFIXES[0])))
@@ -160,6 +163,10 @@ def _check(cases: list[Case], root: Path) -> None:
     if not cases:
         raise UserError(expected="at least one case", found="none", where=root, do="add .nii.gz files")
     for case in cases:
+        if case.name != Path(case.name).name:
+            raise UserError(
+                expected="case names fit for a file name", found=case.name, where=root, do="leave out the slashes"
+            )
         for path in (case.image, case.label):
             if not path.is_file():
                 raise UserError(
@@ -177,13 +184,17 @@ def _check(cases: list[Case], root: Path) -> None:
 
 
 def _read_label_names(source: str | Mapping[str, Any]) -> dict[str, int]:
-    if isinstance(source, str):
-        path, _, key = source.partition("#")
-        named = read_json(Path(path))
-        named = named[key] if key else named
-    else:
-        named = source
-    return {str(name): int(value) for value, name in named.items()}
+    path, _, key = source.partition("#") if isinstance(source, str) else ("", "", "")
+    named: Any = read_json(Path(path)) if path else source
+    try:
+        return {str(name): int(value) for value, name in (named[key] if key else named).items()}
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            expected="structure names by label value, such as {1: liver}" + (f", under the key {key}" if key else ""),
+            found=f"{error.__class__.__name__}: {error}",
+            where=path or "data.label_names",
+            do="mend data.label_names",
+        ) from error
 
 
 def stem(path: Path) -> str:

@@ -6,7 +6,7 @@ of training processes and a resume in the middle change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,7 +96,7 @@ def collate(samples: list[Sample]) -> Batch:
     return Batch(image=torch.stack(images), target=torch.stack(targets), keys=keys, sources=sources)
 
 
-def load(dataset: SliceDataset, steps: Steps, *, workers: int, pin: bool) -> DataLoader[Batch]:
+def load(dataset: SliceDataset, steps: Steps, *, workers: int, pin: bool) -> Iterable[Batch]:
     """Return a loader of one batch a step."""
     return DataLoader(
         dataset,

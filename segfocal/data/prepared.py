@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from segfocal.batch import Structure
 from segfocal.data.cases import Case
 from segfocal.errors import UserError
+from segfocal.grid import Volume
 from segfocal.intensity import Percentiles, Window, describe
 from segfocal.io import nifti
 from segfocal.io.files import make_folder, read_json, write_json
@@ -123,7 +124,7 @@ def check_foreground(prepared: Iterable[PreparedCase], structures: Sequence[Stru
         )
 
 
-def read_pair(case: Case) -> tuple[nifti.Volume, nifti.Volume]:
+def read_pair(case: Case) -> tuple[Volume, Volume]:
     """Read a case's image and label map; UserError when they do not lie on one grid."""
     image, labels = nifti.read(case.image), nifti.read_labels(case.label)
     difference = image.grid.difference(labels.grid)

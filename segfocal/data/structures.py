@@ -25,9 +25,9 @@ def choose_structures(
 
 def _one(item: str | int, label_values: Mapping[str, int]) -> Structure:
     text = str(item)
-    if text in label_values:
+    if label_values.get(text, 0) != 0:
         return Structure(name=text, value=label_values[text])
-    if text.isdigit() and int(text) > 0:
+    if text.isdecimal() and int(text) > 0:
         value = int(text)
         return Structure(name=next((n for n, v in label_values.items() if v == value), f"label_{value}"), value=value)
     near = [name for name in label_values if text.lower()[:4] in name.lower()]

@@ -66,8 +66,13 @@ class _Run:
         model = self.average.module if self.average else self.accelerator.unwrap_model(self.task).model
         facts = {"steps": self.progress.step, "seed": plan.seed, "cases": [c.name for c in plan.cases.of("train")]}
         return bundles.Bundle(
-            model=model.eval(), model_config=dict(plan.model_config), grid=plan.preparation.grid, window=plan.window,
-            intensity=plan.preparation.intensity, structures=plan.preparation.structures, training=facts,
+            model=model.eval(),
+            model_config=dict(plan.model_config),
+            grid=plan.preparation.grid,
+            window=plan.window,
+            intensity=plan.preparation.intensity,
+            structures=plan.preparation.structures,
+            training=facts,
         )
 
 
@@ -105,8 +110,15 @@ def _start(plan: Plan, folder: Path) -> _Run:
     schedule = make_schedule(optimizer, settings)
     task, optimizer = accelerator.prepare(plan.task, optimizer)
     average = make_average(accelerator.unwrap_model(task).model, settings.ema) if settings.ema else None
-    run = _Run(plan=plan, folder=folder, accelerator=accelerator, task=task, optimizer=optimizer, schedule=schedule,
-               average=average)
+    run = _Run(
+        plan=plan,
+        folder=folder,
+        accelerator=accelerator,
+        task=task,
+        optimizer=optimizer,
+        schedule=schedule,
+        average=average,
+    )
     accelerator.register_for_checkpointing(schedule, run.progress, *([average] if average else []))
     if plan.resume:
         accelerator.load_state(str(checkpoint.find(plan.resume)))
@@ -122,8 +134,14 @@ def _loop(run: _Run, dataset: SliceDataset, record: Record) -> bool:
             report, norm = _step(run, batches)
             run.progress.step += 1
             values = {"loss": report.total.item(), **{name: term.item() for name, term in report.terms.items()}}
-            row = {"step": run.progress.step, **values, "lr": run.schedule.get_last_lr()[0], "grad_norm": norm,
-                   "skipped": run.progress.skipped, "seconds": round(time.monotonic() - started, 3)}
+            row = {
+                "step": run.progress.step,
+                **values,
+                "lr": run.schedule.get_last_lr()[0],
+                "grad_norm": norm,
+                "skipped": run.progress.skipped,
+                "seconds": round(time.monotonic() - started, 3),
+            }
             due = settings.validate_every and run.progress.step % settings.validate_every == 0
             due = due or run.progress.step == settings.steps
             if due:
@@ -142,9 +160,12 @@ def _steps(run: _Run, dataset: SliceDataset) -> Iterator[list[Batch]]:
     """Yield the forward passes of each remaining step, augmented, on the device."""
     plan, accelerator, many = run.plan, run.accelerator, run.plan.settings.accumulate
     steps = Steps(
-        seed=plan.seed, first=run.progress.step * many, last=plan.settings.steps * many,
+        seed=plan.seed,
+        first=run.progress.step * many,
+        last=plan.settings.steps * many,
         batch_size=plan.settings.batch_size // many,
-        rank=accelerator.process_index, world=accelerator.num_processes,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
     )
     gathered: list[Batch] = []
     for batch in load(dataset, steps, workers=plan.settings.workers, pin=accelerator.device.type == "cuda"):
@@ -216,16 +237,17 @@ def _finish(run: _Run, record: Record, *, seconds: float, stopped_early: bool) -
     bundle = bundles.load(best) if keep_best else run.bundle()
     bundle.model.to(run.accelerator.device)
     bundles.save(bundle, run.folder / "bundle")
-    scores = validate(
-        bundle, held, device=run.accelerator.device, with_boxes=True, pictures=run.folder / "overlays"
-    )
+    scores = validate(bundle, held, device=run.accelerator.device, with_boxes=True, pictures=run.folder / "overlays")
     record.draw()
     facts = {
         "status": "stopped early" if stopped_early else "finished",
         "steps": run.progress.step,
         "seconds": round(seconds, 1),
-        "bundle": {"folder": "bundle", "weights": "best" if keep_best else "last",
-                   "step": run.progress.best_step if keep_best else run.progress.step},
+        "bundle": {
+            "folder": "bundle",
+            "weights": "best" if keep_best else "last",
+            "step": run.progress.best_step if keep_best else run.progress.step,
+        },
         "best": {"step": run.progress.best_step, "dice": run.progress.best_dice} if held else None,
         "skipped_steps": run.progress.skipped,
         "parameters": sum(p.numel() for p in bundle.model.parameters()),

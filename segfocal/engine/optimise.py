@@ -14,7 +14,8 @@ from segfocal.engine.settings import Settings
 
 def make_optimizer(task: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     """Return the optimiser over all trainable parameters; biases, norms and embeddings are not decayed."""
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for parameter in (p for p in task.parameters() if p.requires_grad):
         (decayed if parameter.ndim > 1 else free).append(parameter)
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}]

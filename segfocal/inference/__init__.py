@@ -1,0 +1,1 @@
+"""From a scan and a model to a mask."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from segfocal.errors import UserError
@@ -94,7 +95,7 @@ def _looks(z: int, box: Tensor, size: Sequence[int], side: int) -> list[_Look]:
         return []
     rows, row_weights = _starts(float(box[1]), float(box[3]), size[0], side)
     columns, column_weights = _starts(float(box[0]), float(box[2]), size[1], side)
-    looks = []
+    looks: list[_Look] = []
     for (i, top), (j, left) in itertools.product(enumerate(rows), enumerate(columns)):
         shift = torch.tensor([left, top, left, top], dtype=torch.float32)
         inside = (box - shift).clamp(0, side)
@@ -143,21 +144,25 @@ def _paste(canvas: Tensor, look: _Look, answer: Tensor) -> None:
     canvas[outer] += (answer[inner] - _OUTSIDE) * look.weights[inner]
 
 
-def _corners(entry: object, scan: Grid, path: Path) -> np.ndarray:
+def _corners(entry: Any, scan: Grid, path: Path) -> NDArray[np.float64]:
     """Return the box's edges [[lower], [upper]] in continuous voxel coordinates of the scan."""
     try:
-        lower, upper = np.array(entry["lower"], float), np.array(entry["upper"], float)  # type: ignore[index]
-        fits = lower.shape == upper.shape == (3,)
+        corners = np.array([entry["lower"], entry["upper"]], dtype=np.float64)
     except (TypeError, KeyError, ValueError):
-        fits = False
-    if not fits:
+        corners = np.empty(0)
+    if corners.shape != (2, 3):
         raise UserError(
-            expected='boxes as [{"lower": [i,j,k], "upper": [i,j,k]}]', found=str(entry)[:80], where=path,
+            expected='boxes as [{"lower": [i,j,k], "upper": [i,j,k]}]',
+            found=str(entry)[:80],
+            where=path,
             do="write each box by its two corners, in voxels of the scan",
         )
-    if (lower > upper).any() or (lower < 0).any() or (upper >= scan.shape).any():
+    lower, upper = corners
+    if not ((lower >= 0) & (lower <= upper) & (upper < np.array(scan.shape))).all():
         raise UserError(
-            expected=f"0 ≤ lower ≤ upper < {scan.shape}", found=str(entry)[:80], where=path,
+            expected=f"0 ≤ lower ≤ upper < {scan.shape}",
+            found=str(entry)[:80],
+            where=path,
             do="give voxel indices of this scan",
         )
-    return np.stack([lower - 0.5, upper + 0.5])
+    return corners + np.array([[-0.5], [0.5]])

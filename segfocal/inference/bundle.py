@@ -46,8 +46,9 @@ def save(bundle: Bundle, folder: Path) -> None:
     """Write a bundle into `folder`, replacing one that is there."""
     make_folder(folder)
     with written_beside(folder / _WEIGHTS) as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in bundle.model.state_dict().items()},
-                  temporary)
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in bundle.model.state_dict().items()}, temporary
+        )
     facts = {
         "format": _FORMAT,
         "segfocal": segfocal.__version__,

@@ -1,6 +1,6 @@
 """From a scan to a label map on the scan's own grid, slab by slab.
 
-    scan → model grid → intensity → windows → model → blended logits → scan's pixels → label → scan's axes
+scan → model grid → intensity → windows → model → blended logits → scan's pixels → label → scan's axes
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from segfocal.io.files import written_beside
 
 REFERENCE, PREDICTION = "#00c853", "#ff5252"
-_SERIES = ("#1f77b4", "#d95f02", "#7b3294", "#1b9e77", "#e7298a", "#666666")
+Series = tuple[Sequence[float], Sequence[float]]
+_COLOURS = ("#1f77b4", "#d95f02", "#7b3294", "#1b9e77", "#e7298a", "#666666")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,13 +66,11 @@ def slices_of(
     ]
 
 
-def curves(
-    path: Path, losses: dict[str, tuple[Sequence[float], Sequence[float]]], scores: dict[str, tuple[list, list]]
-) -> None:
+def curves(path: Path, losses: Mapping[str, Series], scores: Mapping[str, Series]) -> None:
     """Write training curves as PNG: loss by step, each series (x, y) by name; scores in a second panel if any."""
     figure = Figure(figsize=(9 if scores else 5.5, 3.6), layout="constrained", facecolor="white")
     axes: Any = figure.subplots(1, 2 if scores else 1, squeeze=False)[0]
-    for (name, (steps, values)), colour in zip(losses.items(), _SERIES * 4, strict=False):
+    for (name, (steps, values)), colour in zip(losses.items(), _COLOURS * 4, strict=False):
         axes[0].plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
         axes[0].plot(steps, _smoothed(values), color=colour, label=name, linewidth=1.6)
     if all(value > 0 for _, values in losses.values() for value in values):
@@ -79,7 +78,7 @@ def curves(
     axes[0].set(xlabel="step", ylabel="loss (terms unweighted)")
     axes[0].legend(frameon=False)
     if scores:
-        for (name, (steps, values)), colour in zip(scores.items(), _SERIES * 4, strict=False):
+        for (name, (steps, values)), colour in zip(scores.items(), _COLOURS * 4, strict=False):
             axes[1].plot(steps, values, "o-", color=colour, label=name, markersize=4)
         axes[1].set(xlabel="step", ylabel="Dice on whole held-out volumes", ylim=(0, 1))
         axes[1].grid(alpha=0.3)

@@ -100,9 +100,7 @@ def write(path: str | Path, labels: Volume, *, like: str | Path, overwrite: bool
 def check_suffix(path: Path) -> None:
     """Raise UserError unless `path` is named as a NIfTI file."""
     if not path.name.endswith(SUFFIXES):
-        raise UserError(
-            expected="a file name ending in .nii.gz or .nii", found=path.name, do="choose such a name"
-        )
+        raise UserError(expected="a file name ending in .nii.gz or .nii", found=path.name, do="choose such a name")
 
 
 def smallest_integer_type(array: NDArray) -> np.dtype:
@@ -160,7 +158,7 @@ def _grid(image: nib.Nifti1Image, path: Path) -> Grid:
 
 
 def _form(scan: nib.Nifti1Image, name: str) -> tuple[NDArray, int]:
-    """Return the scan's sform or qform with its code; the affine in force, code 0, where the form is unset or damaged."""
+    """Return the scan's sform or qform with its code; where that is unset or damaged, the affine in force."""
     try:
         affine, code = getattr(scan, f"get_{name}")(coded=True)
     except (ValueError, HeaderDataError):  # a quaternion longer than 1: readers go by the sform and never notice

@@ -58,6 +58,7 @@ class FocalLoss(nn.Module):
             return losses
 
     def extra_repr(self) -> str:
+        """Return the options, for printing."""
         return f"gamma={self.gamma}, alpha={self.alpha}, reduction={self.reduction!r}"
 
 

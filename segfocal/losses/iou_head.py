@@ -38,6 +38,7 @@ class IoUHeadLoss(nn.Module):
             return (guess - true.to(guess.dtype)).square().mean()
 
     def extra_repr(self) -> str:
+        """Return the options, for printing."""
         return f"soft_batch={self.soft_batch}"
 
 

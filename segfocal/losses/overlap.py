@@ -40,6 +40,7 @@ class _OverlapLoss(nn.Module):
             return self._loss(both, p.sum(axes), target.sum(axes).to(p.dtype)).mean()
 
     def extra_repr(self) -> str:
+        """Return the options, for printing."""
         return f"smooth={self.smooth}, batch={self.batch}"
 
 

@@ -44,9 +44,7 @@ class WeightedSum(nn.Module):
             from a model that predicts none; whatever the terms raise.
     """
 
-    def __init__(
-        self, terms: Mapping[str, nn.Module], weights: Mapping[str, float], compile: Compile = "auto"
-    ) -> None:
+    def __init__(self, terms: Mapping[str, nn.Module], weights: Mapping[str, float], compile: Compile = "auto") -> None:
         super().__init__()
         if not terms or set(terms) != set(weights):
             raise ValueError(
@@ -57,7 +55,7 @@ class WeightedSum(nn.Module):
             raise ValueError(f"expected weights ≥ 0; got {dict(weights)}")
         self.terms = nn.ModuleDict(terms)
         self.weights = {name: float(weights[name]) for name in terms}
-        self.compile = compile
+        self.compiling = compile
         self._compiled: Callable[..., dict[str, Tensor]] | None = None
 
     @property
@@ -74,7 +72,7 @@ class WeightedSum(nn.Module):
         return LossReport(total=total, terms={name: value.detach() for name, value in values.items()})
 
     def _values(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None) -> dict[str, Tensor]:
-        if self.compile is False or (self.compile == "auto" and not logits.is_cuda):
+        if self.compiling is False or (self.compiling == "auto" and not logits.is_cuda):
             return self._eager(logits, target, predicted_iou)
         if self._compiled is None:
             self._compiled = torch.compile(self._eager, dynamic=False)

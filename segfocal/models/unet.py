@@ -1,4 +1,7 @@
-"""`unet`: MONAI's residual U-Net for images in [0,1]."""
+"""`unet`: MONAI's dynamic U-Net (the plain convolutional U-Net of nnU-Net) for images in [0,1].
+
+Not MONAI's `UNet`: its last layer normalises the one channel of logits, which leaves it no way to say "nothing here".
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,13 @@ from torch import Tensor, nn
 
 
 class UNet(nn.Module):
-    """A residual U-Net, `model(image[b,c,h,w]) -> logits[b,k,h,w]`; sides must be multiples of 2^(levels − 1).
+    """A plain U-Net, `model(image[b,c,h,w]) -> logits[b,k,h,w]`; sides must be multiples of 2^(levels − 1).
 
-    Source: Kerfoot et al., "Left-Ventricle Quantification Using Residual U-Net", STACOM 2018, as in MONAI.
+    widths: channels of each level, finest first. pixel_mean and pixel_std standardise images in [0,1].
+    Source: Isensee et al., "nnU-Net", Nature Methods 2021, as in MONAI's DynUNet.
+
+    Raises:
+        ValueError: fewer than three levels.
     """
 
     def __init__(
@@ -18,22 +25,25 @@ class UNet(nn.Module):
         *,
         channels: int = 1,
         classes: int = 1,
-        widths: Sequence[int] = (24, 48, 96, 192, 256),
-        units: int = 2,
+        widths: Sequence[int] = (16, 32, 64, 128, 192),
         pixel_mean: float = 0.35,
         pixel_std: float = 0.3,
     ) -> None:
         super().__init__()
-        from monai.networks.nets.unet import UNet as MonaiUNet  # takes seconds to import
+        if len(widths) < 3:
+            raise ValueError(f"expected at least three levels in model.widths; got {list(widths)}")
+        from monai.networks.nets.dynunet import DynUNet  # takes seconds to import
 
         self.classes, self.pixel_mean, self.pixel_std = classes, pixel_mean, pixel_std
-        self.network = MonaiUNet(
+        levels = len(widths)
+        self.network = DynUNet(
             spatial_dims=2,
             in_channels=channels,
             out_channels=classes,
-            channels=list(widths),
-            strides=[2] * (len(widths) - 1),
-            num_res_units=units,
+            kernel_size=[3] * levels,
+            strides=[1] + [2] * (levels - 1),
+            upsample_kernel_size=[2] * (levels - 1),
+            filters=list(widths),
         )
 
     def forward(self, image: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""The jobs behind `predict` and `evaluate`: files in, files out."""

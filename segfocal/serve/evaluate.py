@@ -60,8 +60,12 @@ def evaluate(comparison: Comparison) -> list[dict[str, Any]]:
     report = _report(comparison.prediction)
     labels = _labels(comparison, report, prediction, reference)
     rows: list[dict[str, Any]] = [
-        {"case": comparison.prediction.name, "structure": name, "label": value,
-         **count(prediction.array, reference.array, value).row()}
+        {
+            "case": comparison.prediction.name,
+            "structure": name,
+            "label": value,
+            **count(prediction.array, reference.array, value).row(),
+        }
         for name, value in labels.items()
     ]
     make_folder(comparison.output)
@@ -87,9 +91,7 @@ def _reported(report: Mapping[str, Any], key: str) -> Path | None:
     return Path(report[key]) if key in report else None
 
 
-def _labels(
-    comparison: Comparison, report: Mapping[str, Any], prediction: Volume, reference: Volume
-) -> dict[str, int]:
+def _labels(comparison: Comparison, report: Mapping[str, Any], prediction: Volume, reference: Volume) -> dict[str, int]:
     chosen = comparison.labels or report.get("structures")
     if chosen:
         return {str(name): int(value) for name, value in chosen.items()}
@@ -105,8 +107,13 @@ def _labels(
 
 
 def _draw(
-    comparison: Comparison, report: Mapping[str, Any], scan: Volume, prediction: Volume, reference: Volume,
-    value: int, heading: str,
+    comparison: Comparison,
+    report: Mapping[str, Any],
+    scan: Volume,
+    prediction: Volume,
+    reference: Volume,
+    value: int,
+    heading: str,
 ) -> None:
     """Draw the slices where the structure is largest, through the bundle's window if it can be had."""
     if scan.grid.difference(reference.grid):

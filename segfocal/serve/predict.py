@@ -59,9 +59,7 @@ def predict(job: Job) -> dict[str, Any]:
     boxes = _boxes(job, scan, bundle)
     device = choose_device(job.device)
     bundle.model.to(device)
-    mask = segment(
-        scan, bundle, boxes=boxes, overlap=job.overlap, batch_size=job.batch_size, device=device
-    )
+    mask = segment(scan, bundle, boxes=boxes, overlap=job.overlap, batch_size=job.batch_size, device=device)
     nifti.write(job.output, mask, like=job.input, overwrite=job.overwrite)
     report = {
         "segfocal": segfocal.__version__,
@@ -99,9 +97,7 @@ def choose_device(name: str) -> torch.device:
 def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
     if job.prompt == "none":
         if job.boxes or job.reference:
-            raise UserError(
-                expected="prompt=box with boxes or a reference", found="prompt=none", do="add prompt=box"
-            )
+            raise UserError(expected="prompt=box with boxes or a reference", found="prompt=none", do="add prompt=box")
         return None
     if (job.boxes is None) == (job.reference is None):
         raise UserError(

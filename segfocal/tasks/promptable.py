@@ -47,8 +47,9 @@ class Promptable(nn.Module):
     ) -> None:
         super().__init__()
         if not isinstance(model, PromptableModel):
-            raise ValueError(f"expected a promptable model such as sam_tiny; got {type(model).__name__}: "
-                             "use task=semantic with it")
+            raise ValueError(
+                f"expected a promptable model such as sam_tiny; got {type(model).__name__}: use task=semantic with it"
+            )
         if min(none, box, point) < 0 or none + box + point <= 0:
             raise ValueError(f"expected prompt frequencies ≥ 0, not all zero; got {none}, {box}, {point}")
         if rounds < 1:

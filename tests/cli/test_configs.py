@@ -77,11 +77,16 @@ def test_every_experiment_composes(path):
 @pytest.mark.parametrize(
     ("choice", "terms"),
     [
-        ("focal", {"focal"}), ("dice", {"dice"}), ("iou", {"iou"}), ("focal+dice", {"focal", "dice"}),
-        ("focal+iou", {"focal", "iou"}), ("focal+dice+iou", {"focal", "dice", "iou"}),
-        ("sam_med2d", {"focal", "dice", "iou_head"}), ("cross_entropy", {"cross_entropy"}),
+        ("focal", {"focal"}),
+        ("dice", {"dice"}),
+        ("iou", {"iou"}),
+        ("focal+dice", {"focal", "dice"}),
+        ("focal+iou", {"focal", "iou"}),
+        ("focal+dice+iou", {"focal", "dice", "iou"}),
+        ("sam_med2d", {"focal", "dice", "iou_head"}),
+        ("cross_entropy", {"cross_entropy"}),
     ],
-)  # fmt: skip
+)
 def test_a_loss_holds_the_terms_of_its_name(choice, terms):
     loss = composed("train", f"loss={choice}").loss
     assert set(loss.terms) == set(loss.weights) == terms

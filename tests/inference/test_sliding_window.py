@@ -88,8 +88,13 @@ def test_logits_equal_monai_with_gaussian_weights(shape, window, overlap):
     # definitions are one. Where it is reached MONAI's weights are no tensor product any more; see the next test.
     theirs = sliding_window_inference(
         image.transpose(0, 1) if flat else image[None],
-        window[1:] if flat else window, 4, network, overlap=overlap, mode="gaussian", sigma_scale=0.25,
-    )  # fmt: skip
+        window[1:] if flat else window,
+        4,
+        network,
+        overlap=overlap,
+        mode="gaussian",
+        sigma_scale=0.25,
+    )
     ours = whole(sweep(image, network, window=window, overlap=overlap, sigma_share=0.25, batch_size=5))
     torch.testing.assert_close(ours, theirs.transpose(0, 1) if flat else theirs[0], rtol=0, atol=1e-4)
 

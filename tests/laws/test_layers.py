@@ -8,13 +8,31 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYERS = {
     "cli": 5,
-    "engine": 4, "serve": 4, "experiments": 4,
-    "data": 3, "tasks": 3, "inference": 3,
-    "io": 2, "models": 2,
-    "losses": 1, "metrics": 1, "prompts": 1, "intensity": 1, "augment": 1, "resample": 1,
-    "grid": 0, "batch": 0, "errors": 0,
-}  # fmt: skip
-ONLY_IN = {"hydra": {"cli"}, "omegaconf": {"cli"}, "nibabel": {"io"}, "segment_anything": {"models"}, "monai": {"models"}}
+    "engine": 4,
+    "serve": 4,
+    "experiments": 4,
+    "data": 3,
+    "tasks": 3,
+    "inference": 3,
+    "io": 2,
+    "models": 2,
+    "losses": 1,
+    "metrics": 1,
+    "prompts": 1,
+    "intensity": 1,
+    "augment": 1,
+    "resample": 1,
+    "grid": 0,
+    "batch": 0,
+    "errors": 0,
+}
+ONLY_IN = {
+    "hydra": {"cli"},
+    "omegaconf": {"cli"},
+    "nibabel": {"io"},
+    "segment_anything": {"models"},
+    "monai": {"models"},
+}
 FORBIDDEN = {"utils", "common", "helpers", "misc", "manager"}
 FILES = sorted((ROOT / "segfocal").rglob("*.py"))
 

@@ -18,7 +18,9 @@ def pair(*shape, seed=0):
     return torch.randn(shape, generator=generator) * 3, torch.rand(shape, generator=generator) < 0.2
 
 
-@pytest.mark.parametrize(("p", "positive", "weight"), [(0.95, 1, 0.0025), (0.5, 1, 0.25), (0.9, 0, 0.81), (0.1, 0, 0.01)])
+@pytest.mark.parametrize(
+    ("p", "positive", "weight"), [(0.95, 1, 0.0025), (0.5, 1, 0.25), (0.9, 0, 0.81), (0.1, 0, 0.01)]
+)
 def test_gamma_two_weighs_pixels_as_in_the_paper(p, positive, weight):
     x, t = torch.tensor([[[[logit(p)]]]], dtype=torch.float64), torch.tensor([[[[positive]]]])
     focal, plain = (FocalLoss(gamma=g, alpha=None)(x, t).item() for g in (2.0, 0.0))
@@ -47,14 +49,18 @@ def test_a_soft_target_costs_the_mixture_of_both_hard_ones():
     torch.testing.assert_close(soft, 0.3 * FocalLoss()(x, ones) + 0.7 * FocalLoss()(x, zeros))
 
 
-@pytest.mark.parametrize("loss", [FocalLoss(), DiceLoss(), IoULoss(), CrossEntropyLoss()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "loss", [FocalLoss(), DiceLoss(), IoULoss(), CrossEntropyLoss()], ids=lambda m: type(m).__name__
+)
 def test_every_target_type_gives_the_same_loss(loss):
     x, t = pair(2, 1, 6, 5)
     for dtype in (torch.uint8, torch.int64, torch.float32, torch.float64):
         torch.testing.assert_close(loss(x, t.to(dtype)), loss(x, t))
 
 
-@pytest.mark.parametrize("loss", [DiceLoss(), IoULoss(), FocalLoss(), CrossEntropyLoss()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "loss", [DiceLoss(), IoULoss(), FocalLoss(), CrossEntropyLoss()], ids=lambda m: type(m).__name__
+)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_arithmetic_is_float32_for_half_logits(loss, dtype):
     x, t = pair(2, 1, 6, 5)
@@ -84,7 +90,9 @@ def test_focal_and_its_gradient_are_finite_and_right_for_any_logit(gamma, size, 
     assert torch.isfinite(gradient).all()
     # float32 arithmetic: an exponent γ·log(1−p) of size up to 5·1e4 is rounded to 2⁻²⁴ of itself; 1e-30 is underflow.
     torch.testing.assert_close(losses.double(), expected, rtol=2e-5, atol=1e-30)
-    torch.testing.assert_close(gradient.double(), slope.to(dtype).double(), rtol=2 * torch.finfo(dtype).eps + 2e-5, atol=1e-7)
+    torch.testing.assert_close(
+        gradient.double(), slope.to(dtype).double(), rtol=2 * torch.finfo(dtype).eps + 2e-5, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])

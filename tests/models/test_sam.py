@@ -28,9 +28,12 @@ def prompts():
 
 def one(prompt, i):
     return Prompt(
-        points_xy=prompt.points_xy[i : i + 1], point_labels=prompt.point_labels[i : i + 1],
-        boxes_xyxy=prompt.boxes_xyxy[i : i + 1], mask_logits=None, has_mask=prompt.has_mask[i : i + 1],
-    )  # fmt: skip
+        points_xy=prompt.points_xy[i : i + 1],
+        point_labels=prompt.point_labels[i : i + 1],
+        boxes_xyxy=prompt.boxes_xyxy[i : i + 1],
+        mask_logits=None,
+        has_mask=prompt.has_mask[i : i + 1],
+    )
 
 
 @torch.no_grad()
@@ -67,9 +70,12 @@ def test_prompt_encoder_equals_segment_anything(kind):
     boxes = torch.tensor([[2.0, 3, 20, 25], [8, 1, 30, 12]])
     points, labels = torch.tensor([[[7.0, 9]], [[15, 4]]]), torch.tensor([[1], [0]])
     prompt = Prompt(
-        points_xy=points if "points" in kind else points[:, :0], point_labels=labels if "points" in kind else labels[:, :0],
-        boxes_xyxy=boxes, mask_logits=None, has_mask=torch.zeros(2, dtype=torch.bool),
-    )  # fmt: skip
+        points_xy=points if "points" in kind else points[:, :0],
+        point_labels=labels if "points" in kind else labels[:, :0],
+        boxes_xyxy=boxes,
+        mask_logits=None,
+        has_mask=torch.zeros(2, dtype=torch.bool),
+    )
     expected = theirs((points, labels) if "points" in kind else None, boxes, None)
     for mine, their in zip(ours(prompt), expected, strict=True):
         torch.testing.assert_close(mine, their)
@@ -86,7 +92,12 @@ def test_mask_decoder_equals_segment_anything_one_image_at_a_time():
     ours = BatchMaskDecoder(transformer_dim=32, transformer=transformer(), iou_head_hidden_dim=32)
     ours.load_state_dict(theirs.state_dict())
     fuse_attention(ours)
-    tokens, pe, sparse, dense = torch.randn(3, 32, 4, 4), torch.randn(1, 32, 4, 4), torch.randn(3, 5, 32), torch.randn(3, 32, 4, 4)
+    tokens, pe, sparse, dense = (
+        torch.randn(3, 32, 4, 4),
+        torch.randn(1, 32, 4, 4),
+        torch.randn(3, 5, 32),
+        torch.randn(3, 32, 4, 4),
+    )
     masks, ious = ours(Embedding(tokens=tokens), pe, sparse, dense)
     for i in range(3):
         expected = theirs.predict_masks(tokens[i : i + 1], pe, sparse[i : i + 1], dense[i : i + 1])
@@ -99,9 +110,16 @@ def test_mask_decoder_equals_segment_anything_one_image_at_a_time():
 def test_fused_encoder_attention_equals_the_stock_one_with_relative_positions(window):
     torch.manual_seed(3)
     encoder = upstream.ImageEncoderViT(
-        img_size=64, patch_size=8, embed_dim=24, depth=2, num_heads=2, out_chans=8, use_rel_pos=True,
-        window_size=window, global_attn_indexes=(1,),
-    )  # fmt: skip
+        img_size=64,
+        patch_size=8,
+        embed_dim=24,
+        depth=2,
+        num_heads=2,
+        out_chans=8,
+        use_rel_pos=True,
+        window_size=window,
+        global_attn_indexes=(1,),
+    )
     for name, parameter in encoder.named_parameters():
         if "rel_pos" in name or "pos_embed" in name:
             torch.nn.init.normal_(parameter)

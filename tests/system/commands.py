@@ -19,5 +19,10 @@ def segfocal(monkeypatch, command, *options):
 def small_training(data, folder, *options):
     """Return the options of a small training run on the case list `data`, into `folder`."""
     return [
-        "data=csv", f"data.root={data}", *SMALL, f"hydra.run.dir={folder}", f"cache={folder.parent}/prepared", *options
+        "data=csv",
+        f"data.root={data}",
+        *SMALL,
+        f"hydra.run.dir={folder}",
+        f"cache={folder.parent}/prepared",
+        *options,
     ]

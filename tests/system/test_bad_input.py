@@ -83,9 +83,14 @@ def shortened(path):
 
 
 SPOILED_IMAGES = [
-    (lambda path: path.unlink(), "no such file"), (truncated, "damaged or cut short"), (garbage, "damaged or cut short"),
-    (shortened, "damaged or cut short"), (series, "4 axes"), (with_nan, "(3, 4, 2)"), (with_infinity, "(0, 0, 0)"),
-]  # fmt: skip
+    (lambda path: path.unlink(), "no such file"),
+    (truncated, "damaged or cut short"),
+    (garbage, "damaged or cut short"),
+    (shortened, "damaged or cut short"),
+    (series, "4 axes"),
+    (with_nan, "(3, 4, 2)"),
+    (with_infinity, "(0, 0, 0)"),
+]
 
 
 @pytest.mark.parametrize(("spoil", "words"), SPOILED_IMAGES)
@@ -108,7 +113,9 @@ def test_a_spoiled_scan_to_segment_is_named_and_nothing_is_written(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize(("spoil", "words"), [(fewer_slices, "(21, 19, 4)"), (elsewhere, "mm apart"), (truncated, "damaged")])
+@pytest.mark.parametrize(
+    ("spoil", "words"), [(fewer_slices, "(21, 19, 4)"), (elsewhere, "mm apart"), (truncated, "damaged")]
+)
 def test_a_label_that_does_not_fit_its_image_is_named(case, spoil, words, tmp_path, monkeypatch, capfd):
     _, label = case
     spoil(label)
@@ -133,16 +140,30 @@ def test_an_unknown_structure_name_is_refused(case, tmp_path, monkeypatch, capfd
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("loss=nonsense", "focal+dice"), ("train.stepz=3", "stepz"), ("model=nonsense", "sam_tiny"),
-        ("train.steps=0", "train.steps ≥ 1"), ("train.lr=-1", "train.lr > 0"), ("data.frame=XYZ", "frame"),
-        ("loss.terms.focal.gamma=-1", "gamma ≥ 0"), ("train.steps=many", "many"), ("data.root=???", "data.root"),
-        ("task=semantic model=sam_tiny loss=sam_med2d", "task=promptable"), ("model=unet", "task=semantic"),
-        ("target=[1,2]", "task=semantic"), ("train.device=tpu9", "device"), ("resume=nowhere", "checkpoint"),
-        ("data.window=[30,30]", "multiple of 8"), ("data.root=.", "none of these"), ("data.root=nowhere.csv", "nowhere.csv"),
-        ("data.window=[32,64]", "image_size"), ("data.spacing_mm=[0,1]", "data.spacing_mm"),
-        ("data.spacing_mm=[1,2,3]", "data.spacing_mm"), ("data.hold_out=2", "data.hold_out"), ("data.margin=0.5", "data.margin"),
+        ("loss=nonsense", "focal+dice"),
+        ("train.stepz=3", "stepz"),
+        ("model=nonsense", "sam_tiny"),
+        ("train.steps=0", "train.steps ≥ 1"),
+        ("train.lr=-1", "train.lr > 0"),
+        ("data.frame=XYZ", "frame"),
+        ("loss.terms.focal.gamma=-1", "gamma ≥ 0"),
+        ("train.steps=many", "many"),
+        ("data.root=???", "data.root"),
+        ("task=semantic model=sam_tiny loss=sam_med2d", "task=promptable"),
+        ("model=unet", "task=semantic"),
+        ("target=[1,2]", "task=semantic"),
+        ("train.device=tpu9", "device"),
+        ("resume=nowhere", "checkpoint"),
+        ("data.window=[30,30]", "multiple of 8"),
+        ("data.root=.", "none of these"),
+        ("data.root=nowhere.csv", "nowhere.csv"),
+        ("data.window=[32,64]", "image_size"),
+        ("data.spacing_mm=[0,1]", "data.spacing_mm"),
+        ("data.spacing_mm=[1,2,3]", "data.spacing_mm"),
+        ("data.hold_out=2", "data.hold_out"),
+        ("data.margin=0.5", "data.margin"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_option_is_explained(case, option, words, tmp_path, monkeypatch, capfd):
     options = option.split()
     if option.startswith(("model=unet", "task=semantic")):
@@ -170,17 +191,23 @@ def test_an_existing_mask_is_kept_unless_overwrite(case, run, tmp_path, monkeypa
 def test_a_mask_into_a_blocked_folder_is_refused_before_any_work(case, run, tmp_path, monkeypatch, capfd):
     (tmp_path / "file").write_text("in the way")
     capfd.readouterr()
-    fails(capfd, predict(monkeypatch, run / "bundle", case[0], tmp_path / "file" / "mask.nii.gz"), str(tmp_path / "file"))
+    fails(
+        capfd, predict(monkeypatch, run / "bundle", case[0], tmp_path / "file" / "mask.nii.gz"), str(tmp_path / "file")
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["prompt=box"], "boxes=FILE.json"), (["prompt=mouse"], "prompt=none or prompt=box"), (["overlap=1"], "overlap"),
-        (["boxes=b.json"], "prompt=box"), (["prompt=box", "boxes=absent.json"], "absent.json"), (["device=cudaa"], "device"),
+        (["prompt=box"], "boxes=FILE.json"),
+        (["prompt=mouse"], "prompt=none or prompt=box"),
+        (["overlap=1"], "overlap"),
+        (["boxes=b.json"], "prompt=box"),
+        (["prompt=box", "boxes=absent.json"], "absent.json"),
+        (["device=cudaa"], "device"),
         (["batch_size=0"], "batch_size"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_prediction_option_is_explained(case, run, options, words, tmp_path, monkeypatch, capfd):
     capfd.readouterr()
     fails(capfd, predict(monkeypatch, run / "bundle", case[0], tmp_path / "mask.nii.gz", *options), words)
@@ -190,10 +217,14 @@ def test_a_wrong_prediction_option_is_explained(case, run, options, words, tmp_p
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "JSON"), ('[{"lower": [0,0,0]}]', "lower"), ('[{"lower": [0,0,0], "upper": [50,3,3]}]', "(21, 19, 5)"),
-        ('[{"lower": [5,5,3], "upper": [4,6,3]}]', "lower ≤ upper"), ('["box"]', "boxes as"), ("3", "boxes as"),
+        ("{", "JSON"),
+        ('[{"lower": [0,0,0]}]', "lower"),
+        ('[{"lower": [0,0,0], "upper": [50,3,3]}]', "(21, 19, 5)"),
+        ('[{"lower": [5,5,3], "upper": [4,6,3]}]', "lower ≤ upper"),
+        ('["box"]', "boxes as"),
+        ("3", "boxes as"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_box_file_is_explained(case, run, text, words, tmp_path, monkeypatch, capfd):
     boxes = tmp_path / "boxes.json"
     boxes.write_text(text)
@@ -240,13 +271,17 @@ def test_a_folder_that_is_no_bundle_is_refused(case, run, tmp_path, monkeypatch,
     fails(capfd, predict(monkeypatch, tmp_path, case[0], tmp_path / "m.nii.gz"), "bundle.json", str(tmp_path))
 
 
-@pytest.mark.parametrize(("spoil", "words"), [(fewer_slices, "(21, 19, 4)"), (elsewhere, "mm apart"), (garbage, "damaged")])
+@pytest.mark.parametrize(
+    ("spoil", "words"), [(fewer_slices, "(21, 19, 4)"), (elsewhere, "mm apart"), (garbage, "damaged")]
+)
 def test_masks_that_cannot_be_compared_are_refused(case, spoil, words, tmp_path, monkeypatch, capfd):
     _, label = case
     prediction = tmp_path / "mask.nii.gz"
     shutil.copy(label, prediction)
     spoil(prediction)
-    fails(capfd, segfocal(monkeypatch, "evaluate", f"prediction={prediction}", f"reference={label}"), words, "mask.nii.gz")
+    fails(
+        capfd, segfocal(monkeypatch, "evaluate", f"prediction={prediction}", f"reference={label}"), words, "mask.nii.gz"
+    )
     assert not (tmp_path / "mask_evaluation").exists()
 
 

@@ -23,10 +23,18 @@ def held(spheres, kind):
 
 def test_a_run_directory_holds_everything(run):
     for name in (
-        "config.yaml", "environment.json", "metrics.csv", "metrics.jsonl", "loss.png", "overlays/held.png",
-        "checkpoints/last/model.safetensors", "checkpoints/best/bundle.json", "bundle/model.safetensors",
-        "bundle/bundle.json", "summary.json",
-    ):  # fmt: skip
+        "config.yaml",
+        "environment.json",
+        "metrics.csv",
+        "metrics.jsonl",
+        "loss.png",
+        "overlays/held.png",
+        "checkpoints/last/model.safetensors",
+        "checkpoints/best/bundle.json",
+        "bundle/model.safetensors",
+        "bundle/bundle.json",
+        "summary.json",
+    ):
         assert (run / name).stat().st_size > 0, name
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     assert [int(row["step"]) for row in rows] == list(range(1, 81))
@@ -87,10 +95,27 @@ def test_a_semantic_run_on_two_structures_works_with_the_same_commands(spheres, 
 
 @pytest.mark.parametrize(
     "option",
-    ["loss=focal", "loss=dice", "loss=iou", "loss=cross_entropy", "loss=focal+iou", "loss=focal+dice+iou", "loss=sam_med2d",
-     "task.rounds=3", "augment=none", "train.precision=bf16", "train.accumulate=2", "train.ema=0", "train.workers=2",
-     "train.optimizer=sgd", "train.schedule=constant", "train.keep=best", "data.spacing_mm=null", "data.foreground=0"],
-)  # fmt: skip
+    [
+        "loss=focal",
+        "loss=dice",
+        "loss=iou",
+        "loss=cross_entropy",
+        "loss=focal+iou",
+        "loss=focal+dice+iou",
+        "loss=sam_med2d",
+        "task.rounds=3",
+        "augment=none",
+        "train.precision=bf16",
+        "train.accumulate=2",
+        "train.ema=0",
+        "train.workers=2",
+        "train.optimizer=sgd",
+        "train.schedule=constant",
+        "train.keep=best",
+        "data.spacing_mm=null",
+        "data.foreground=0",
+    ],
+)
 def test_every_option_trains(option, spheres, tmp_path, monkeypatch):
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", "train.steps=2", option)) == 0
 

@@ -84,7 +84,7 @@ def test_semantic_loss_is_the_criterion_of_the_logits():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda c: Promptable(model=UNet(widths=(8, 16)), criterion=c), "task=semantic"),
+        (lambda c: Promptable(model=UNet(widths=(8, 16, 16)), criterion=c), "task=semantic"),
         (lambda c: Promptable(model=tiny(), criterion=c, rounds=0), "rounds"),
         (lambda c: Promptable(model=tiny(), criterion=c, none=0, box=0, point=0), "frequencies"),
         (

@@ -1,0 +1,1 @@
+"""Promptable models composed from segment-anything's parts."""

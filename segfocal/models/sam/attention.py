@@ -1,4 +1,4 @@
-"""SAM's two attention layers with torch's fused kernel in place of the explicit softmax; parameters keep their names."""
+"""SAM's two attention layers with torch's fused kernel instead of an explicit softmax; parameters keep their names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from segfocal.models.sam.upstream import DecoderAttention, EncoderAttention, relative_positions
 
 
-class FusedEncoderAttention(EncoderAttention):  # type: ignore[misc, valid-type]
+class FusedEncoderAttention(EncoderAttention):
     """Self-attention over [b,h,w,c] tokens, with the decomposed relative-position bias when the layer has one."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ class FusedEncoderAttention(EncoderAttention):  # type: ignore[misc, valid-type]
         return (rows[..., :, None] + columns[..., None, :]).flatten(4, 5).flatten(2, 3)
 
 
-class FusedDecoderAttention(DecoderAttention):  # type: ignore[misc, valid-type]
+class FusedDecoderAttention(DecoderAttention):
     """Attention between [b,n,c] token lists, as in SAM's two-way transformer."""
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ class Embedding(NamedTuple):
     details: tuple[Tensor, ...] = ()
 
 
-class BatchPromptEncoder(PromptEncoder):  # type: ignore[misc, valid-type]
+class BatchPromptEncoder(PromptEncoder):
     """Embeds one prompt for each image, of any kinds mixed in one batch; parameters keep SAM's names."""
 
     def forward(self, prompt: Prompt) -> tuple[Tensor, Tensor]:
@@ -45,7 +45,7 @@ class BatchPromptEncoder(PromptEncoder):  # type: ignore[misc, valid-type]
         return sparse, torch.where(prompt.has_mask[:, None, None, None], dense, none)
 
 
-class BatchMaskDecoder(MaskDecoder):  # type: ignore[misc, valid-type]
+class BatchMaskDecoder(MaskDecoder):
     """Decodes a batch of embeddings, each with its own prompt; parameters keep SAM's names.
 
     detail_channels: channels of the embedding's finer features, added while the mask is upscaled, as SAM 2 does

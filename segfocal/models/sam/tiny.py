@@ -49,8 +49,13 @@ class TinyEncoder(nn.Module):
         self.to_half = halve(channels, _STEM[0], blocks=1)
         self.to_quarter = halve(_STEM[0], _STEM[1], blocks=2)
         self.vit = ImageEncoderViT(
-            img_size=image_size, patch_size=_PATCH, in_chans=channels, embed_dim=width, depth=depth,
-            num_heads=heads, out_chans=out,
+            img_size=image_size,
+            patch_size=_PATCH,
+            in_chans=channels,
+            embed_dim=width,
+            depth=depth,
+            num_heads=heads,
+            out_chans=out,
         )
         self.vit.patch_embed = nn.Sequential(halve(_STEM[1], width, blocks=1), _ChannelsLast())
         nn.init.trunc_normal_(self.vit.pos_embed, std=0.02)
