@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_model, save_model
 from torch import nn
 
 import segfocal
@@ -46,9 +46,7 @@ def save(bundle: Bundle, folder: Path) -> None:
     """Write a bundle into `folder`, replacing one that is there."""
     make_folder(folder)
     with written_beside(folder / _WEIGHTS) as temporary:
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in bundle.model.state_dict().items()}, temporary
-        )
+        save_model(bundle.model, str(temporary))  # also of networks that register a layer twice, as MONAI's DynUNet
     facts = {
         "format": _FORMAT,
         "segfocal": segfocal.__version__,
@@ -101,7 +99,7 @@ def load(folder: str | Path) -> Bundle:
 def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
     model = models.build(facts["model"])
     try:
-        model.load_state_dict(load_file(folder / _WEIGHTS))
+        load_model(model, folder / _WEIGHTS)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise UserError(
             expected="the weights of the model that bundle.json describes",
