@@ -7,11 +7,14 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-c
 demo: .venv/ready
 	.venv/bin/python scripts/demo.py
 
+# one test process a core, each on one thread
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses logical --dist worksteal
+
 test: .venv/ready-dev
-	.venv/bin/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: .venv/ready-dev
-	.venv/bin/python -m pytest
+	$(PYTEST)
 
 lint: .venv/ready-dev
 	.venv/bin/ruff check .

@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -63,12 +64,21 @@ def main():
         results[contender.__name__] = queue.get()
         process.join()
     ratio = results["monai"]["seconds"] / results["ours"]["seconds"]
-    print(f"{slices} slices of {side}×{side}, window {WINDOW}, overlap {OVERLAP}, sam_tiny, {torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    print(f"{slices} slices of {side}×{side}, window {WINDOW}, overlap {OVERLAP}, sam_tiny, {threads} threads")
     for name, row in results.items():
         print(f"{name:>6}  {row['seconds']:7.2f} s  {row['peak_mib']:7.0f} MiB above the input")
-    print(f"ours is {ratio:.2f} times as fast as MONAI {__import__('monai').__version__}")
-    facts = {"date": str(date.today()), "machine": platform.processor() or platform.machine(), "torch": torch.__version__,
-             "slices": slices, "side": side, "ratio": ratio, **results}  # fmt: skip
+    print(f"ours is {ratio:.2f} times as fast as MONAI {version('monai')}")
+    facts = {
+        "date": str(date.today()),
+        "machine": f"{platform.machine()}, {threads} threads",
+        "torch": torch.__version__,
+        "monai": version("monai"),
+        "slices": slices,
+        "side": side,
+        "ratio": ratio,
+        **results,
+    }
     out = Path(__file__).parent / "results" / "sliding_window.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(facts, indent=2) + "\n")

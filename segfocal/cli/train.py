@@ -66,27 +66,15 @@ def _plan(config: DictConfig) -> Plan:
     from segfocal.resample import ModelGrid
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    data, seed = plain["data"], plain["seed"]
-    settings = Settings(**plain["train"])
+    data, seed, settings = plain["data"], plain["seed"], Settings(**plain["train"])
     cases = hold_out(read_cases(data["root"], label_names=data["label_names"]), share=data["hold_out"], seed=seed)
     structures = choose_structures(plain["target"], cases.label_values)
     spacing = None if data["spacing_mm"] is None else _pair(data["spacing_mm"], "data.spacing_mm", float)
     window = _pair(data["window"], "data.window", int)
-    model_config = plain["model"] | ({"classes": len(structures)} if "classes" in plain["model"] else {})
-    _seed_weights(seed)
-    model = instantiate(model_config)
-    criterion = instantiate(plain["loss"])
-    classes = getattr(model, "classes", None)
-    if classes is not None and classes != len(structures):
-        raise ValueError(
-            f"expected one target for {model_config['_target_']}; got target={plain['target']}: "
-            "use task=semantic model=unet, or one run each"
-        )
-    size = getattr(model, "image_size", None)
-    if size is not None and window != (size, size):
-        raise ValueError(f"expected a window of the model's image_size {size}×{size}; got data.window={list(window)}")
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
+    model, model_config = _model(plain, classes=len(structures), window=window)
+    criterion = instantiate(plain["loss"])
     return Plan(
         task=instantiate(plain["task"], model=model, criterion=criterion),
         model_config=model_config,
@@ -103,12 +91,34 @@ def _plan(config: DictConfig) -> Plan:
             foreground=data["foreground"],
             crop=(round(window[0] * data["margin"]), round(window[1] * data["margin"])),
         ),
-        augment=Augment(**{k: v for k, v in plain["augment"].items() if k != "_target_"}),
+        augment=Augment(**{key: value for key, value in plain["augment"].items() if key != "_target_"}),
         window=window,
         settings=settings,
         seed=seed,
         resume=Path(plain["resume"]) if plain["resume"] else None,
     )
+
+
+def _model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> tuple[Any, dict[str, Any]]:
+    """Build the model, its first weights a function of the seed, and the config that rebuilds it.
+
+    A config with `classes` gets as many as there are targets.
+    """
+    import torch
+    from hydra.utils import instantiate
+
+    config = plain["model"] | ({"classes": classes} if "classes" in plain["model"] else {})
+    torch.manual_seed(plain["seed"])
+    model = instantiate(config)
+    if getattr(model, "classes", classes) != classes:
+        raise ValueError(
+            f"expected one target for {config['_target_']}; got target={plain['target']}: "
+            "use task=semantic model=unet, or one run each"
+        )
+    size = getattr(model, "image_size", None)
+    if size is not None and window != (size, size):
+        raise ValueError(f"expected a window of the model's image_size {size}×{size}; got data.window={list(window)}")
+    return model, config
 
 
 def _pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, Number]:
@@ -117,13 +127,6 @@ def _pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number,
     if len(values) != 2 or not all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values):
         raise ValueError(f"expected {name} to be two numbers > 0, [h, w]; got {value}")
     return kind(values[0]), kind(values[1])
-
-
-def _seed_weights(seed: int) -> None:
-    """Make the initial weights a function of the seed."""
-    import torch
-
-    torch.manual_seed(seed)
 
 
 def _asked(prompt: str) -> str:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from segfocal.batch import Structure
 from segfocal.data.cases import Case
 from segfocal.errors import UserError
-from segfocal.grid import Volume
+from segfocal.grid import Grid, Volume
 from segfocal.intensity import Percentiles, Window, describe
 from segfocal.io import nifti
 from segfocal.io.files import make_folder, read_json, write_json
@@ -124,10 +124,21 @@ def check_foreground(prepared: Iterable[PreparedCase], structures: Sequence[Stru
         )
 
 
+def check_pairs(cases: Iterable[Case]) -> None:
+    """Raise UserError unless each image and its label map have headers that agree; voxels are not read."""
+    for case in cases:
+        _check_one_grid(case, nifti.read_grid(case.image), nifti.read_grid(case.label))
+
+
 def read_pair(case: Case) -> tuple[Volume, Volume]:
     """Read a case's image and label map; UserError when they do not lie on one grid."""
     image, labels = nifti.read(case.image), nifti.read_labels(case.label)
-    difference = image.grid.difference(labels.grid)
+    _check_one_grid(case, image.grid, labels.grid)
+    return image, labels
+
+
+def _check_one_grid(case: Case, image: Grid, labels: Grid) -> None:
+    difference = image.difference(labels)
     if difference:
         raise UserError(
             expected=f"a label map on the grid of its image {case.image.name}",
@@ -135,7 +146,6 @@ def read_pair(case: Case) -> tuple[Volume, Volume]:
             where=case.label,
             do="resample the label onto the image, or pair the right files",
         )
-    return image, labels
 
 
 def _prepare_one(case: Case, preparation: Preparation, folder: Path) -> None:

@@ -4,76 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import set_seed
-from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel
 
 from segfocal.batch import Batch
 from segfocal.data.loader import SliceDataset, Steps, load
-from segfocal.data.prepared import check_foreground, prepare
+from segfocal.data.prepared import check_foreground, check_pairs, prepare
 from segfocal.engine import checkpoint
-from segfocal.engine.optimise import make_average, make_optimizer, make_schedule
 from segfocal.engine.plan import Plan
 from segfocal.engine.progress import StepProgress
 from segfocal.engine.record import Record, environment
+from segfocal.engine.run import Run, start
 from segfocal.engine.validate import Score, mean_dice, validate
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.io.files import make_folder, write_json
 from segfocal.losses import LossReport
-
-
-@dataclass
-class _Progress:
-    """How far a run has come; part of every checkpoint."""
-
-    step: int = 0
-    best_dice: float = -1.0
-    best_step: int = 0
-    stale: int = 0
-    skipped: int = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return dict(self.__dict__)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
-
-@dataclass(kw_only=True, eq=False)
-class _Run:
-    """What the loop works with."""
-
-    plan: Plan
-    folder: Path
-    accelerator: Accelerator
-    task: torch.nn.Module
-    optimizer: Any
-    schedule: LambdaLR
-    average: AveragedModel | None
-    progress: _Progress = field(default_factory=_Progress)
-
-    def bundle(self) -> bundles.Bundle:
-        """Return the model as it would be used now: averaged weights if there are any, in evaluation mode."""
-        plan = self.plan
-        model = self.average.module if self.average else self.accelerator.unwrap_model(self.task).model
-        facts = {"steps": self.progress.step, "seed": plan.seed, "cases": [c.name for c in plan.cases.of("train")]}
-        return bundles.Bundle(
-            model=model.eval(),
-            model_config=dict(plan.model_config),
-            grid=plan.preparation.grid,
-            window=plan.window,
-            intensity=plan.preparation.intensity,
-            structures=plan.preparation.structures,
-            training=facts,
-        )
 
 
 def train(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -85,10 +34,11 @@ def train(plan: Plan, folder: Path) -> dict[str, Any]:
     started = time.monotonic()
     make_folder(folder)
     write_json(folder / "environment.json", environment())
+    check_pairs(plan.cases.of("val"))  # before any work, not at the first validation
     prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache)
     check_foreground(prepared, plan.preparation.structures, where=plan.where)
     try:
-        run = _start(plan, folder)
+        run = start(plan, folder)
         names = [structure.name for structure in plan.preparation.structures]
         record = Record(folder, terms=plan.terms, structures=names, first=run.progress.step)
         stopped_early = _loop(run, SliceDataset(prepared, len(names), plan.sampling), record)
@@ -97,35 +47,7 @@ def train(plan: Plan, folder: Path) -> dict[str, Any]:
         AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision
 
 
-def _start(plan: Plan, folder: Path) -> _Run:
-    """Build what the loop needs, on its device, and go back to a checkpoint if asked."""
-    settings = plan.settings
-    set_seed(plan.seed)
-    accelerator = Accelerator(
-        mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
-        cpu=settings.device == "cpu",
-        gradient_accumulation_steps=settings.accumulate,
-    )
-    optimizer = make_optimizer(plan.task, settings)
-    schedule = make_schedule(optimizer, settings)
-    task, optimizer = accelerator.prepare(plan.task, optimizer)
-    average = make_average(accelerator.unwrap_model(task).model, settings.ema) if settings.ema else None
-    run = _Run(
-        plan=plan,
-        folder=folder,
-        accelerator=accelerator,
-        task=task,
-        optimizer=optimizer,
-        schedule=schedule,
-        average=average,
-    )
-    accelerator.register_for_checkpointing(schedule, run.progress, *([average] if average else []))
-    if plan.resume:
-        accelerator.load_state(str(checkpoint.find(plan.resume)))
-    return run
-
-
-def _loop(run: _Run, dataset: SliceDataset, record: Record) -> bool:
+def _loop(run: Run, dataset: SliceDataset, record: Record) -> bool:
     """Train to the last step, or stop early and return True."""
     settings, accelerator = run.plan.settings, run.accelerator
     started = time.monotonic()
@@ -156,7 +78,7 @@ def _loop(run: _Run, dataset: SliceDataset, record: Record) -> bool:
     return False
 
 
-def _steps(run: _Run, dataset: SliceDataset) -> Iterator[list[Batch]]:
+def _steps(run: Run, dataset: SliceDataset) -> Iterator[list[Batch]]:
     """Yield the forward passes of each remaining step, augmented, on the device."""
     plan, accelerator, many = run.plan, run.accelerator, run.plan.settings.accumulate
     steps = Steps(
@@ -175,7 +97,7 @@ def _steps(run: _Run, dataset: SliceDataset) -> Iterator[list[Batch]]:
             gathered = []
 
 
-def _step(run: _Run, batches: list[Batch]) -> tuple[LossReport, float]:
+def _step(run: Run, batches: list[Batch]) -> tuple[LossReport, float]:
     """Make one optimiser step; return the mean loss and the gradient norm before clipping."""
     run.task.train()
     reports, norm = [], 0.0
@@ -210,7 +132,7 @@ def _check_finite(report: LossReport, batch: Batch, step: int) -> None:
     )
 
 
-def _validated(run: _Run, shown: StepProgress) -> dict[str, float]:
+def _validated(run: Run, shown: StepProgress) -> dict[str, float]:
     """Validate and perhaps save the best bundle; return the scores for the record."""
     progress, held = run.progress, run.plan.cases.of("val")
     row: dict[str, float] = {}
@@ -228,7 +150,7 @@ def _validated(run: _Run, shown: StepProgress) -> dict[str, float]:
     return row
 
 
-def _finish(run: _Run, record: Record, *, seconds: float, stopped_early: bool) -> dict[str, Any]:
+def _finish(run: Run, record: Record, *, seconds: float, stopped_early: bool) -> dict[str, Any]:
     """Write the bundle, the final scores with their pictures, the curves and the summary."""
     if not run.accelerator.is_main_process:
         return {}

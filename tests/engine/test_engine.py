@@ -1,6 +1,7 @@
 """The parts of the training engine."""
 
 import csv
+import itertools
 import json
 
 import pytest
@@ -27,7 +28,7 @@ def test_the_learning_rate_climbs_then_falls_to_zero_along_a_cosine():
     assert rates[9] == pytest.approx(0.5)
     assert rates[55] == pytest.approx(0.25)
     assert rates[99] < 1e-3
-    assert all(later < earlier for earlier, later in zip(rates[10:], rates[11:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates[10:]))
 
 
 def test_biases_and_norms_are_not_decayed():
@@ -53,14 +54,23 @@ def test_the_average_forgets_the_start_and_then_decays_as_asked():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"steps": 0}, {"batch_size": 8, "accumulate": 3}, {"lr": 0}, {"ema": 1.0}, {"precision": "fp8"}, {"keep": "first"}],
+    [
+        {"steps": 0},
+        {"batch_size": 8, "accumulate": 3},
+        {"lr": 0},
+        {"ema": 1.0},
+        {"precision": "fp8"},
+        {"keep": "first"},
+    ],
 )
 def test_settings_out_of_range_are_named(wrong):
     with pytest.raises(ValueError, match=f"train.{list(wrong)[-1]}"):
         Settings(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": "many"}, {"lr": "1e-3"}, {"workers": 1.5}, {"optimizer": 3}, {"steps": True}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": "many"}, {"lr": "1e-3"}, {"workers": 1.5}, {"optimizer": 3}, {"steps": True}]
+)
 def test_settings_of_the_wrong_type_are_named(wrong):
     with pytest.raises(ValueError, match=f"train.{next(iter(wrong))} to be of type"):
         Settings(**wrong)

@@ -1,0 +1,94 @@
+"""A run on its device: model, optimiser, averaged weights, and how far it has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
+
+from segfocal.engine import checkpoint
+from segfocal.engine.optimise import make_average, make_optimizer, make_schedule
+from segfocal.engine.plan import Plan
+from segfocal.inference import bundle as bundles
+
+
+@dataclass
+class Progress:
+    """How far a run has come; part of every checkpoint."""
+
+    step: int = 0
+    best_dice: float = -1.0
+    best_step: int = 0
+    stale: int = 0
+    skipped: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        return dict(self.__dict__)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what a checkpoint held."""
+        self.__dict__.update(state)
+
+
+@dataclass(kw_only=True, eq=False)
+class Run:
+    """What the loop works with."""
+
+    plan: Plan
+    folder: Path
+    accelerator: Accelerator
+    task: torch.nn.Module
+    optimizer: Any
+    schedule: LambdaLR
+    average: AveragedModel | None
+    progress: Progress = field(default_factory=Progress)
+
+    def bundle(self) -> bundles.Bundle:
+        """Return the model as it would be used now: averaged weights if there are any, in evaluation mode."""
+        plan = self.plan
+        model = self.average.module if self.average else self.accelerator.unwrap_model(self.task).model
+        facts = {"steps": self.progress.step, "seed": plan.seed, "cases": [c.name for c in plan.cases.of("train")]}
+        return bundles.Bundle(
+            model=model.eval(),
+            model_config=dict(plan.model_config),
+            grid=plan.preparation.grid,
+            window=plan.window,
+            intensity=plan.preparation.intensity,
+            structures=plan.preparation.structures,
+            training=facts,
+        )
+
+
+def start(plan: Plan, folder: Path) -> Run:
+    """Build what the loop needs, on its device, and go back to a checkpoint if asked."""
+    settings = plan.settings
+    set_seed(plan.seed)
+    accelerator = Accelerator(
+        mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
+        cpu=settings.device == "cpu",
+        gradient_accumulation_steps=settings.accumulate,
+    )
+    optimizer = make_optimizer(plan.task, settings)
+    schedule = make_schedule(optimizer, settings)
+    task, optimizer = accelerator.prepare(plan.task, optimizer)
+    average = make_average(accelerator.unwrap_model(task).model, settings.ema) if settings.ema else None
+    run = Run(
+        plan=plan,
+        folder=folder,
+        accelerator=accelerator,
+        task=task,
+        optimizer=optimizer,
+        schedule=schedule,
+        average=average,
+    )
+    accelerator.register_for_checkpointing(schedule, run.progress, *([average] if average else []))
+    if plan.resume:
+        accelerator.load_state(str(checkpoint.find(plan.resume)))
+    return run
