@@ -129,17 +129,21 @@ def _from_csv(path: Path) -> list[Case]:
 def _from_dataset_json(root: Path) -> tuple[list[Case], dict[str, int]]:
     """Read an MSD folder (imagesTr, labelsTr and a "training" list) or an nnU-Net one (channels as _0000)."""
     described = read_json(root / "dataset.json")
-    labels = described.get("labels", {})
-    values = {str(name): value for name, value in labels.items() if isinstance(value, int)}
-    if not values:  # MSD writes {"1": "liver"}, nnU-Net v2 {"liver": 1}
-        values = {str(name): int(value) for value, name in labels.items()}
-    values = {name: value for name, value in values.items() if value != 0}
-    if isinstance(described.get("training"), list):
-        return [
-            Case(name=stem(Path(row["image"])), image=root / row["image"], label=root / row["label"])
-            for row in described["training"]
-        ], values
-    if (root / "imagesTr").glob("*_0001.*") and list((root / "imagesTr").glob("*_0001.*")):
+    try:
+        values, listed = _described_labels(described.get("labels", {})), described.get("training")
+        if isinstance(listed, list):
+            return [
+                Case(name=stem(Path(row["image"])), image=root / row["image"], label=root / row["label"])
+                for row in listed
+            ], values
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            expected='"labels" as names and values and "training" as a list of {"image", "label"}',
+            found=f"{type(error).__name__}: {error}",
+            where=root / "dataset.json",
+            do="mend the file",
+        ) from error
+    if any((root / "imagesTr").glob("*_0001.*")):
         raise UserError(
             expected="one channel a case (files ending in _0000)",
             found="files ending in _0001",
@@ -147,6 +151,14 @@ def _from_dataset_json(root: Path) -> tuple[list[Case], dict[str, int]]:
             do="train on one channel: scans of several channels are not read yet",
         )
     return _from_folders(root / "imagesTr", root / "labelsTr", suffix="_0000"), values
+
+
+def _described_labels(labels: Mapping[str, Any]) -> dict[str, int]:
+    """Return label values by name; MSD writes {"1": "liver"}, nnU-Net v2 {"liver": 1}."""
+    values = {str(name): value for name, value in labels.items() if isinstance(value, int)}
+    if not values:
+        values = {str(name): int(value) for value, name in labels.items()}
+    return {name: value for name, value in values.items() if value != 0}
 
 
 def _from_folders(images: Path, labels: Path, *, suffix: str) -> list[Case]:

@@ -166,9 +166,14 @@ def _prepare_one(case: Case, preparation: Preparation, folder: Path) -> None:
         }
         write_json(temporary / "case.json", meta)
         os.replace(temporary, folder)
-    except OSError:
+    except (OSError, RuntimeError) as error:  # blosc2 raises RuntimeError where a disk is full
         if not folder.is_dir():  # another run may have finished the same case first
-            raise
+            raise UserError(
+                expected="room to prepare the slices of a case",
+                found=str(error),
+                where=folder.parent,
+                do="free some space, or set cache to another folder",
+            ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -49,8 +49,9 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; UserError when it is missing or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(expected="a JSON file", found="no such file", where=path, do="check the path") from error
+    except OSError as error:
+        found = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        raise UserError(expected="a JSON file", found=found, where=path, do="check the path") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(expected="JSON", found=str(error), where=path, do="mend the file") from error
 

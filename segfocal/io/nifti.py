@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import zlib
 from collections.abc import Iterator
@@ -124,7 +125,7 @@ def _load(path: Path) -> tuple[NDArray, Grid]:
     image = _open(path)
     grid = _grid(image, path)
     with _readable(path):
-        array = np.asanyarray(image.dataobj)
+        array = _voxels(image, path)
     if array.dtype.kind not in "iuf":
         raise UserError(
             expected="one real number a voxel",
@@ -133,6 +134,16 @@ def _load(path: Path) -> tuple[NDArray, Grid]:
             do="convert it to a grey-scale volume",
         )
     return array.reshape(grid.shape), grid
+
+
+def _voxels(image: nib.Nifti1Image, path: Path) -> NDArray:
+    if path.suffix != ".gz":
+        return np.asanyarray(image.dataobj)
+    with gzip.open(path) as file:
+        array = np.asanyarray(type(image).from_stream(file).dataobj)
+        while file.read(1 << 20):  # nibabel stops after the voxels; the checksum that tells of damage comes last
+            pass
+    return array
 
 
 def _grid(image: nib.Nifti1Image, path: Path) -> Grid:

@@ -280,9 +280,10 @@ def test_several_channels_are_told(tmp_path, originals):
         read_cases(root)
 
 
-def test_a_case_numbered_0001_is_no_second_channel(tmp_path, originals):
-    root = as_nnunet(tmp_path / "data", {"liver_0001": originals["c1"]})
-    assert [case.name for case in read_cases(root).cases] == ["liver_0001"]
+@pytest.mark.parametrize("name", ["liver_0000", "liver_0001", "a_0000_b"])
+def test_a_case_may_be_numbered_like_a_channel(tmp_path, originals, name):
+    root = as_nnunet(tmp_path / "data", {name: originals["c1"]})
+    assert [case.name for case in read_cases(root).cases] == [name]
 
 
 def test_a_broken_dataset_json_is_told(tmp_path, originals):
@@ -309,3 +310,10 @@ def test_label_names_that_are_not_there_are_told(tmp_path, originals):
         read_cases(root, label_names=str(tmp_path / "nowhere.json"))
     with pytest.raises(UserError, match=r"mr.* in .*names\.json"):
         read_cases(root, label_names=f"{tmp_path / 'names.json'}#mr")
+
+
+@pytest.mark.parametrize("text", ["[]", '{"labels": []}', '{"labels": {"1": "a"}, "training": ["a"]}'])
+def test_a_dataset_json_of_another_form_is_named(tmp_path, text):
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(UserError, match=r"dataset\.json"):
+        read_cases(tmp_path)

@@ -73,9 +73,10 @@ def test_pixels_count_each_structure_in_each_slice(tmp_path):
     np.testing.assert_array_equal([(target == k).sum((1, 2)) for k in (1, 2, 3)], ready.pixels)
 
 
-def test_a_second_run_reads_what_the_first_prepared(tmp_path, cases):
+def test_a_second_run_reads_what_the_first_prepared(tmp_path, cases, monkeypatch):
     first = prepare(cases, preparation(), tmp_path / "cache")
     before = states(first[0].folder) | states(first[1].folder)
+    monkeypatch.setattr(module, "read_pair", None)  # no scan is opened again
     second = prepare(cases, preparation(), tmp_path / "cache")
     assert [ready.folder for ready in second] == [ready.folder for ready in first]
     assert states(first[0].folder) | states(first[1].folder) == before

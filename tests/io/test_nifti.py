@@ -330,6 +330,19 @@ def gz_of_fewer_slices(path):
     path.write_bytes(gzip.compress(raw[: -7 * 5 * 2]))
 
 
+def gz_with_a_flipped_bit(path):
+    """Such a file unpacks without complaint to other voxels; only its checksum tells."""
+    content = bytearray(make_scan(path, np.random.default_rng(0).normal(size=(20, 20, 20))).read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+
+
+def gz_of_another_checksum(path):
+    content = bytearray(make_scan(path, random_labels()).read_bytes())
+    content[-8] ^= 1
+    path.write_bytes(content)
+
+
 def fewer_slices(path):
     path.write_bytes(make_scan(path, random_labels()).read_bytes()[: -7 * 5 * 2])
 
@@ -391,6 +404,8 @@ DAMAGE = [
     (truncated_gz, ".nii.gz", "a whole NIfTI file"),
     (gz_cut_in_the_header, ".nii.gz", "a whole NIfTI file"),
     (gz_of_fewer_slices, ".nii.gz", "a whole NIfTI file"),
+    (gz_with_a_flipped_bit, ".nii.gz", "a whole NIfTI file"),
+    (gz_of_another_checksum, ".nii.gz", "a whole NIfTI file"),
     (fewer_slices, ".nii", "a whole NIfTI file"),
     (header_only, ".nii", "a whole NIfTI file"),
     (cut_header, ".nii", "a whole NIfTI file"),

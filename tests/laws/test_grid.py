@@ -144,9 +144,10 @@ def test_a_frame_names_each_body_axis_once_at_any_angle(grid):
     assert check_frame(grid.frame) == grid.frame
 
 
-def test_frame_uses_each_body_axis_once_where_two_voxel_axes_lean_to_the_same():
+@pytest.mark.parametrize("thick", [1.0, 3.0, 0.3])
+def test_frame_uses_each_body_axis_once_where_two_voxel_axes_lean_to_the_same(thick):
     affine = np.eye(4)
-    affine[:3, :3] = np.array([[0.75, 0.74, 0.1], [0.66, -0.67, 0.1], [0.05, 0.0, 1.0]])
+    affine[:3, :3] = np.array([[0.75, 0.74, 0.1], [0.66, -0.67, 0.1], [0.05, 0.0, 1.0]]) * (1.0, thick, 1.0)
     assert Grid(shape=(3, 4, 5), affine=affine).frame == "RPS"
 
 
