@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -46,6 +46,12 @@ class Augment:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.name != "flip" and not (isinstance(value, int | float) and value >= 0):
+                raise ValueError(f"expected augment.{entry.name} to be a number ≥ 0; got {value!r}")
+        if not max(self.scale, self.anisotropy) < 1:
+            raise ValueError(f"expected augment.scale and anisotropy < 1; got {self.scale} and {self.anisotropy}")
         if not set(self.flip) <= {"h", "w"}:
             raise ValueError(f"expected augment.flip to name axes of h and w; got {list(self.flip)}")
 

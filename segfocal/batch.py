@@ -50,6 +50,10 @@ class Batch:
             target=self.target.to(device, non_blocking=True),
         )
 
+    def pin_memory(self) -> Batch:
+        """Return the batch with its tensors in page-locked memory; a DataLoader calls this by name."""
+        return replace(self, image=self.image.pin_memory(), target=self.target.pin_memory())
+
     def __len__(self) -> int:
         return self.image.shape[0]
 

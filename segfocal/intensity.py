@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-class Intensity(Protocol):
-    """Maps any scan to float32 in [0,1]."""
-
-    def __call__(self, array: NDArray) -> NDArray[np.float32]:
-        """Return intensities in [0,1]."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +48,15 @@ class Percentiles:
         return _scaled(array, float(lower), max(float(upper), float(lower) + least))
 
 
+Intensity = Window | Percentiles  # maps any scan to float32 in [0,1]
+
 KINDS: dict[str, type[Window] | type[Percentiles]] = {
     "segfocal.intensity.Window": Window,
     "segfocal.intensity.Percentiles": Percentiles,
 }
 
 
-def build(config: Mapping[str, Any]) -> Window | Percentiles:
+def build(config: Mapping[str, Any]) -> Intensity:
     """Build an intensity map from a config (`_target_` and parameters); ValueError for a kind not listed in KINDS."""
     arguments = dict(config)
     target = arguments.pop("_target_", None)
@@ -71,7 +65,7 @@ def build(config: Mapping[str, Any]) -> Window | Percentiles:
     return KINDS[target](**arguments)
 
 
-def describe(intensity: Window | Percentiles) -> dict[str, Any]:
+def describe(intensity: Intensity) -> dict[str, Any]:
     """Return the config that `build` turns back into this intensity map."""
     name = next(name for name, kind in KINDS.items() if isinstance(intensity, kind))
     return {"_target_": name, **asdict(intensity)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from segfocal.cli.app import run, shown_path
-from segfocal.cli.train import train_in
+from segfocal.cli.train import asked, build_plan, train_in
+from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.data.cases import Case
@@ -31,11 +33,14 @@ def demo(config: DictConfig) -> None:
     """Train, predict the held-out scan without and with boxes, evaluate, and write the page."""
     from hydra.core.hydra_config import HydraConfig
 
-    from segfocal.data.cases import read_cases
-
     folder = Path(HydraConfig.get().runtime.output_dir)
-    facts = train_in(config, folder)
-    case = read_cases(config.data.root, label_names=config.data.label_names).of("val")[0]
+    plan = build_plan(config)
+    if not plan.cases.of("val"):
+        raise UserError(
+            expected="a validation case to show", found="none", where=plan.where, do="give one the split val"
+        )
+    case = plan.cases.of("val")[0]
+    facts = train_in(config, plan, folder)
     prompts = sorted({score["prompt"] for score in facts["scores"]}, reverse=True)
     rows = [_predicted(case, prompt, folder) for prompt in prompts]
     _write_page(config, facts, case, rows, folder)
@@ -68,7 +73,7 @@ def _predicted(case: Case, prompt: str, folder: Path) -> dict[str, Any]:
         )
     )
     rows = evaluate(Comparison(prediction=mask, reference=case.label, output=_judged(mask), overwrite=True))
-    return {"prompt": "no prompt" if prompt == "none" else prompt, **rows[0]}
+    return {"prompt": asked(prompt), **rows[0]}
 
 
 def _judged(mask: Path) -> Path:
@@ -105,7 +110,7 @@ def _write_page(
 def _commands(case: Case, folder: Path, prompts: list[str]) -> list[str]:
     """Return the command lines that do the same by hand."""
     image, label, place = shown_path(case.image), shown_path(case.label), shown_path(folder)
-    options = " ".join(argument for argument in sys.argv[1:] if not argument.startswith("hydra."))
+    options = " ".join(shlex.quote(argument) for argument in sys.argv[1:] if not argument.startswith("hydra."))
     commands = [f"python scripts/train.py hydra.run.dir={place} {options}".rstrip()]
     for prompt in prompts:
         kind = "none" if prompt == "no prompt" else prompt

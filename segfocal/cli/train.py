@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
+# When a run is resumed these may differ: they do not change what it learns.
+_MAY_CHANGE: tuple[str, ...] = ("resume", "debug", "overwrite", "cache")
+_MAY_CHANGE += tuple(f"train.{key}" for key in ("steps", "device", "workers", "validate_every", "patience", "keep"))
+
 
 def main() -> int:
     """Run the command; return its exit code."""
@@ -27,19 +31,26 @@ def train(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    facts = train_in(config, folder)
+    facts = train_in(config, build_plan(config), folder)
     for score in facts.get("scores", []):
-        print(f"{score['case']} {score['structure']} Dice, {_asked(score['prompt'])}: {score['dice']:.3f}")
+        print(f"{score['case']} {score['structure']} Dice, {asked(score['prompt'])}: {score['dice']:.3f}")
     print(f"run directory: {shown_path(folder)}")
     print(f"bundle:        {shown_path(folder / 'bundle')}")
 
 
-def train_in(config: DictConfig, folder: Path) -> dict[str, Any]:
-    """Train by a config in `folder` and return the summary."""
-    from segfocal.engine.loop import train as train_plan
-    from segfocal.io.files import write_text
+def train_in(config: DictConfig, plan: Plan, folder: Path) -> dict[str, Any]:
+    """Train by a plan and the config it was built from, in `folder`; return the summary.
 
-    plan = build_plan(config)
+    Raises:
+        UserError: a folder that holds a run already, a resume with other options, and whatever training raises.
+    """
+    from segfocal.engine.loop import train as train_plan
+    from segfocal.io.files import check_new, write_text
+
+    if plan.resume:
+        _check_same_run(config, plan.resume)
+    else:
+        check_new(folder / "metrics.jsonl", overwrite=config.overwrite)
     write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     return train_plan(plan, folder)
 
@@ -48,15 +59,19 @@ def build_plan(config: DictConfig) -> Plan:
     """Build every object of a run from a config; a value out of range is reported before anything is read."""
     try:
         return _plan(config)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
+
+
+def asked(prompt: str) -> str:
+    """Return how a kind of prompt is called in a sentence."""
+    return "no prompt" if prompt == "none" else prompt
 
 
 def _plan(config: DictConfig) -> Plan:
     from hydra.utils import instantiate
 
     from segfocal import intensity
-    from segfocal.augment import Augment
     from segfocal.data.cases import hold_out, read_cases
     from segfocal.data.loader import Sampling
     from segfocal.data.prepared import Preparation
@@ -66,19 +81,18 @@ def _plan(config: DictConfig) -> Plan:
     from segfocal.resample import ModelGrid
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    data, seed, settings = plain["data"], plain["seed"], Settings(**plain["train"])
-    cases = hold_out(read_cases(data["root"], label_names=data["label_names"]), share=data["hold_out"], seed=seed)
+    data, settings = plain["data"], Settings(**plain["train"])
+    listed = read_cases(data["root"], label_names=data["label_names"])
+    cases = hold_out(listed, share=data["hold_out"], seed=data["split_seed"])
     structures = choose_structures(plain["target"], cases.label_values)
     spacing = None if data["spacing_mm"] is None else _pair(data["spacing_mm"], "data.spacing_mm", float)
     window = _pair(data["window"], "data.window", int)
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
     model, model_config = _model(plain, classes=len(structures), window=window)
-    criterion = instantiate(plain["loss"])
     return Plan(
-        task=instantiate(plain["task"], model=model, criterion=criterion),
+        task=instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"])),
         model_config=model_config,
-        terms=tuple(criterion.weights),
         cases=cases,
         where=Path(data["root"]),
         cache=Path(plain["cache"]),
@@ -91,10 +105,10 @@ def _plan(config: DictConfig) -> Plan:
             foreground=data["foreground"],
             crop=(round(window[0] * data["margin"]), round(window[1] * data["margin"])),
         ),
-        augment=Augment(**{key: value for key, value in plain["augment"].items() if key != "_target_"}),
+        augment=instantiate(plain["augment"]),
         window=window,
         settings=settings,
-        seed=seed,
+        seed=plain["seed"],
         resume=Path(plain["resume"]) if plain["resume"] else None,
     )
 
@@ -105,20 +119,51 @@ def _model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> t
     A config with `classes` gets as many as there are targets.
     """
     import torch
-    from hydra.utils import instantiate
+
+    from segfocal import models
 
     config = plain["model"] | ({"classes": classes} if "classes" in plain["model"] else {})
     torch.manual_seed(plain["seed"])
-    model = instantiate(config)
+    model = models.build(config)
     if getattr(model, "classes", classes) != classes:
         raise ValueError(
             f"expected one target for {config['_target_']}; got target={plain['target']}: "
             "use task=semantic model=unet, or one run each"
         )
-    size = getattr(model, "image_size", None)
+    size, multiple = getattr(model, "image_size", None), getattr(model, "size_multiple", 1)
     if size is not None and window != (size, size):
         raise ValueError(f"expected a window of the model's image_size {size}×{size}; got data.window={list(window)}")
+    if any(side % multiple for side in window):
+        raise ValueError(f"expected data.window in multiples of {multiple} for this model; got {list(window)}")
     return model, config
+
+
+def _check_same_run(config: DictConfig, resume: Path) -> None:
+    """Raise UserError when a resumed run would go on with options that change what it learns."""
+    from segfocal.engine.checkpoint import find
+
+    saved = find(resume).parents[1] / "config.yaml"
+    if not saved.is_file():
+        return
+    before, now = (_flat(c) for c in (OmegaConf.load(saved), OmegaConf.create(OmegaConf.to_yaml(config, resolve=True))))
+    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    changed = [key for key in changed if key not in _MAY_CHANGE]
+    if changed:
+        shown = ", ".join(f"{key}={now.get(key)} (was {before.get(key)})" for key in changed[:5])
+        raise UserError(
+            expected="the options of the run to resume", found=shown, where=saved, do="give that run's options again"
+        )
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Return a config's leaves by dotted path."""
+    plain = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
+    if not isinstance(plain, dict):
+        return {prefix: plain}
+    leaves: dict[str, Any] = {}
+    for key, value in plain.items():
+        leaves |= _flat(value, f"{prefix}.{key!s}" if prefix else str(key))
+    return leaves
 
 
 def _pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, Number]:
@@ -127,7 +172,3 @@ def _pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number,
     if len(values) != 2 or not all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values):
         raise ValueError(f"expected {name} to be two numbers > 0, [h, w]; got {value}")
     return kind(values[0]), kind(values[1])
-
-
-def _asked(prompt: str) -> str:
-    return "no prompt" if prompt == "none" else prompt

@@ -133,7 +133,9 @@ def _from_dataset_json(root: Path) -> tuple[list[Case], dict[str, int]]:
         values, listed = _described_labels(described.get("labels", {})), described.get("training")
         if isinstance(listed, list):
             return [
-                Case(name=stem(Path(row["image"])), image=root / row["image"], label=root / row["label"])
+                Case(
+                    name=stem(Path(row["image"])), image=_first_channel(root / row["image"]), label=root / row["label"]
+                )
                 for row in listed
             ], values
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -151,6 +153,12 @@ def _from_dataset_json(root: Path) -> tuple[list[Case], dict[str, int]]:
             do="train on one channel: scans of several channels are not read yet",
         )
     return _from_folders(root / "imagesTr", root / "labelsTr", suffix="_0000"), values
+
+
+def _first_channel(image: Path) -> Path:
+    """Return the file of a listed image, which nnU-Net v1 lists without the _0000 that the file carries."""
+    with_channel = image.with_name(stem(image) + "_0000" + image.name.removeprefix(stem(image)))
+    return with_channel if with_channel.is_file() and not image.is_file() else image
 
 
 def _described_labels(labels: Mapping[str, Any]) -> dict[str, int]:

@@ -73,21 +73,31 @@ def cut(array: NDArray, centre: Sequence[float] | NDArray, size: tuple[int, int]
 
 
 class Steps:
-    """A batch sampler: the sample keys of each step of a run, this process's share of them."""
+    """A batch sampler: the sample keys of each forward pass of a run, this process's share of them.
 
-    def __init__(self, *, seed: int, first: int, last: int, batch_size: int, rank: int = 0, world: int = 1) -> None:
-        if batch_size % world:
-            raise ValueError(f"expected train.batch_size to be a multiple of {world} processes; got {batch_size}")
-        self.seed, self.first, self.last = seed, first, last
-        share = batch_size // world
-        self.indices = range(rank * share, (rank + 1) * share)
+    batch_size: samples a step, over all processes and its `accumulate` forward passes. Which samples a step has does
+    not depend on how they are shared out.
+    """
+
+    def __init__(
+        self, *, seed: int, first: int, last: int, batch_size: int, accumulate: int = 1, rank: int = 0, world: int = 1
+    ) -> None:
+        if batch_size % (world * accumulate):
+            raise ValueError(
+                f"expected train.batch_size to be a multiple of {world} processes × {accumulate} forward passes; "
+                f"got {batch_size}"
+            )
+        self.seed, self.first, self.last, self.accumulate = seed, first, last, accumulate
+        share = batch_size // (world * accumulate)
+        self.passes = [range((p * world + rank) * share, (p * world + rank + 1) * share) for p in range(accumulate)]
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         for step in range(self.first, self.last):
-            yield [SampleKey(self.seed, step, index) for index in self.indices]
+            for samples in self.passes:
+                yield [SampleKey(self.seed, step, sample) for sample in samples]
 
     def __len__(self) -> int:
-        return self.last - self.first
+        return (self.last - self.first) * self.accumulate
 
 
 def collate(samples: list[Sample]) -> Batch:
@@ -97,7 +107,7 @@ def collate(samples: list[Sample]) -> Batch:
 
 
 def load(dataset: SliceDataset, steps: Steps, *, workers: int, pin: bool) -> Iterable[Batch]:
-    """Return a loader of one batch a step."""
+    """Return a loader of one batch a forward pass."""
     return DataLoader(
         dataset,
         batch_sampler=steps,

@@ -24,7 +24,7 @@ from segfocal.batch import Structure
 from segfocal.data.cases import Case
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
-from segfocal.intensity import Percentiles, Window, describe
+from segfocal.intensity import Intensity, describe
 from segfocal.io import nifti
 from segfocal.io.files import make_folder, read_json, write_json
 from segfocal.resample import ModelGrid
@@ -37,7 +37,7 @@ class Preparation:
     """Everything that shapes a prepared slice; inference uses the same record, so both see a scan the same way."""
 
     grid: ModelGrid
-    intensity: Window | Percentiles
+    intensity: Intensity
     structures: tuple[Structure, ...]
 
 

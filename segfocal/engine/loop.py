@@ -33,6 +33,7 @@ def train(plan: Plan, folder: Path) -> dict[str, Any]:
     """
     started = time.monotonic()
     make_folder(folder)
+    _check_held_out(plan)
     write_json(folder / "environment.json", environment())
     check_pairs(plan.cases.of("val"))  # before any work, not at the first validation
     prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache)
@@ -40,26 +41,39 @@ def train(plan: Plan, folder: Path) -> dict[str, Any]:
     try:
         run = start(plan, folder)
         names = [structure.name for structure in plan.preparation.structures]
-        record = Record(folder, terms=plan.terms, structures=names, first=run.progress.step)
+        record = Record(folder, terms=tuple(plan.task.criterion.weights), structures=names, first=run.progress.step)
         stopped_early = _loop(run, SliceDataset(prepared, len(names), plan.sampling), record)
         return _finish(run, record, seconds=time.monotonic() - started, stopped_early=stopped_early)
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision
 
 
+def _check_held_out(plan: Plan) -> None:
+    """Raise UserError when a choice that looks at held-out scans is made without any."""
+    settings = plan.settings
+    if (settings.keep == "best" or settings.patience is not None) and not plan.cases.of("val"):
+        raise UserError(
+            expected="validation cases for train.keep=best and train.patience",
+            found="none",
+            where=plan.where,
+            do="give some cases the split val, set data.hold_out, or leave these options out",
+        )
+
+
 def _loop(run: Run, dataset: SliceDataset, record: Record) -> bool:
     """Train to the last step, or stop early and return True."""
     settings, accelerator = run.plan.settings, run.accelerator
-    started = time.monotonic()
+    started = time.monotonic() - (record.rows[-1]["seconds"] if record.rows else 0.0)
     with StepProgress(total=settings.steps, done=run.progress.step, silent=not accelerator.is_main_process) as shown:
         for batches in _steps(run, dataset):
+            rate = run.schedule.get_last_lr()[0]
             report, norm = _step(run, batches)
             run.progress.step += 1
             values = {"loss": report.total.item(), **{name: term.item() for name, term in report.terms.items()}}
             row = {
                 "step": run.progress.step,
                 **values,
-                "lr": run.schedule.get_last_lr()[0],
+                "lr": rate,
                 "grad_norm": norm,
                 "skipped": run.progress.skipped,
                 "seconds": round(time.monotonic() - started, 3),
@@ -83,9 +97,10 @@ def _steps(run: Run, dataset: SliceDataset) -> Iterator[list[Batch]]:
     plan, accelerator, many = run.plan, run.accelerator, run.plan.settings.accumulate
     steps = Steps(
         seed=plan.seed,
-        first=run.progress.step * many,
-        last=plan.settings.steps * many,
-        batch_size=plan.settings.batch_size // many,
+        first=run.progress.step,
+        last=plan.settings.steps,
+        batch_size=plan.settings.batch_size,
+        accumulate=many,
         rank=accelerator.process_index,
         world=accelerator.num_processes,
     )
@@ -112,7 +127,9 @@ def _step(run: Run, batches: list[Batch]) -> tuple[LossReport, float]:
             run.optimizer.step()
             run.optimizer.zero_grad()
             reports.append(report)
-    run.progress.skipped += int(run.optimizer.step_was_skipped)
+    if run.optimizer.step_was_skipped:  # by the fp16 scaler: the weights have not moved
+        run.progress.skipped += 1
+        return LossReport.mean(reports), norm
     run.schedule.step()
     if run.average:
         run.average.update_parameters(run.accelerator.unwrap_model(run.task).model)
@@ -120,7 +137,7 @@ def _step(run: Run, batches: list[Batch]) -> tuple[LossReport, float]:
 
 
 def _check_finite(report: LossReport, batch: Batch, step: int) -> None:
-    """Stop before a non-finite loss reaches the weights (reads the loss: one synchronisation of the GPU a step)."""
+    """Stop before a non-finite loss reaches the weights (reads the loss: synchronises the GPU)."""
     if torch.isfinite(report.total):
         return
     terms = [name for name, value in report.terms.items() if not torch.isfinite(value)] or ["total"]
@@ -155,7 +172,7 @@ def _finish(run: Run, record: Record, *, seconds: float, stopped_early: bool) ->
     if not run.accelerator.is_main_process:
         return {}
     held, best = run.plan.cases.of("val"), run.folder / "checkpoints" / "best"
-    keep_best = run.plan.settings.keep == "best" and best.is_dir()
+    keep_best = run.plan.settings.keep == "best" and run.progress.best_step > 0
     bundle = bundles.load(best) if keep_best else run.bundle()
     bundle.model.to(run.accelerator.device)
     bundles.save(bundle, run.folder / "bundle")

@@ -11,9 +11,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from segfocal.engine.settings import Settings
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 def make_optimizer(task: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """Return the optimiser over all trainable parameters; biases, norms and embeddings are not decayed."""
+    """Return the optimiser over all trainable parameters; biases and norms (one-dimensional) are not decayed."""
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for parameter in (p for p in task.parameters() if p.requires_grad):
@@ -45,8 +47,8 @@ def make_average(model: nn.Module, decay: float) -> AveragedModel:
     The decay grows from 0.1 to `decay` as min(decay, (1+n)/(10+n)), so that the average forgets the random start.
     """
 
-    def blend(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+    def blend(averages: Tensors, current: Tensors, count: Tensor | int) -> None:
         now = min(decay, (1 + int(count)) / (10 + int(count)))
-        return average.lerp(current, 1 - now)
+        torch._foreach_lerp_(list(averages), list(current), 1 - now)
 
-    return AveragedModel(model, avg_fn=blend)
+    return AveragedModel(model, multi_avg_fn=blend)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from segfocal.augment import Augment
 from segfocal.data.cases import CaseList
 from segfocal.data.loader import Sampling
 from segfocal.data.prepared import Preparation
 from segfocal.engine.settings import Settings
+from segfocal.tasks.protocol import Task
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,9 +24,8 @@ class Plan:
     checkpoint to go on from.
     """
 
-    task: nn.Module
+    task: Task
     model_config: Mapping[str, Any]
-    terms: tuple[str, ...]
     cases: CaseList
     where: Path
     cache: Path

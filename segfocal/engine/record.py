@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 
 import segfocal
 from segfocal.io import figures
-from segfocal.io.files import make_folder, write_json
+from segfocal.io.files import make_folder, write_json, write_text, written_beside
 
 _PACKAGES = ("torch", "monai", "accelerate", "numpy", "nibabel", "segment-anything", "hydra-core", "safetensors")
 
@@ -35,13 +35,12 @@ class Record:
         self.terms = list(terms)
         self.rows: list[dict[str, Any]] = []
         if first and (folder / "metrics.jsonl").is_file():
-            lines = (folder / "metrics.jsonl").read_text().splitlines()
-            self.rows = [row for row in map(json.loads, lines) if row["step"] <= first]
-        with (folder / "metrics.csv").open("w", newline="") as file:
+            self.rows = [row for row in _rows(folder / "metrics.jsonl") if row["step"] <= first]
+        with written_beside(folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(self.rows)
-        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row; columns it lacks stay empty."""
@@ -66,6 +65,15 @@ class Record:
     def summarise(self, facts: Mapping[str, Any]) -> None:
         """Write `summary.json`."""
         write_json(self.folder / "summary.json", dict(facts))
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a log up to a line that a kill cut short."""
+    for line in path.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            return
 
 
 def environment() -> dict[str, Any]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from segfocal.engine import checkpoint
 from segfocal.engine.optimise import make_average, make_optimizer, make_schedule
 from segfocal.engine.plan import Plan
+from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 
 
@@ -67,17 +69,24 @@ class Run:
 
 
 def start(plan: Plan, folder: Path) -> Run:
-    """Build what the loop needs, on its device, and go back to a checkpoint if asked."""
+    """Build what the loop needs, on its device, and go back to a checkpoint if asked.
+
+    Raises:
+        UserError: a precision the device has not, a checkpoint that does not fit.
+    """
     settings = plan.settings
+    if settings.precision == "fp16" and (settings.device == "cpu" or not torch.cuda.is_available()):
+        raise UserError(expected="a CUDA GPU for train.precision=fp16", found="a CPU", do="use bf16 or fp32")
     set_seed(plan.seed)
     accelerator = Accelerator(
         mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
         cpu=settings.device == "cpu",
         gradient_accumulation_steps=settings.accumulate,
     )
-    optimizer = make_optimizer(plan.task, settings)
+    module = cast(nn.Module, plan.task)
+    optimizer = make_optimizer(module, settings)
     schedule = make_schedule(optimizer, settings)
-    task, optimizer = accelerator.prepare(plan.task, optimizer)
+    task, optimizer = accelerator.prepare(module, optimizer)
     average = make_average(accelerator.unwrap_model(task).model, settings.ema) if settings.ema else None
     run = Run(
         plan=plan,
@@ -90,5 +99,6 @@ def start(plan: Plan, folder: Path) -> Run:
     )
     accelerator.register_for_checkpointing(schedule, run.progress, *([average] if average else []))
     if plan.resume:
-        accelerator.load_state(str(checkpoint.find(plan.resume)))
+        checkpoint.restore(accelerator, plan.resume)
+        checkpoint.take_best_along(plan.resume, folder)
     return run

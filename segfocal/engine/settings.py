@@ -15,8 +15,9 @@ class Settings:
     steps: optimiser steps. batch_size: samples a step, over all processes, accumulated over `accumulate` forward
     passes. warmup: share of the steps over which the learning rate climbs. clip_norm: largest gradient norm, None
     for no limit. ema: decay of the averaged weights, 0 for none. validate_every: steps between validations on whole
-    volumes, 0 for only the last. patience: validations without a better Dice before stopping, None for never.
-    keep: whether the bundle holds the last weights or those that validated best. workers: loading processes.
+    volumes and between checkpoints, 0 for only the last. patience: validations without a better Dice before stopping,
+    None for never. keep: whether the bundle holds the last weights or those that validated best. workers: loading
+    processes.
     """
 
     steps: int = 300

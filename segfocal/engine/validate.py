@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from segfocal.data.cases import Case
 from segfocal.data.prepared import read_pair
 from segfocal.grid import Volume
+from segfocal.inference import picture
 from segfocal.inference.boxes import boxes_from_labels
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import segment
-from segfocal.io.figures import overlay, slices_of
 from segfocal.metrics import Counts, count
 from segfocal.models import PromptableModel
 
@@ -51,8 +50,7 @@ def validate(
                 counts = count(mask.array, labels.array, structure.value)
                 scores.append(Score(case=case.name, structure=structure.name, prompt=prompt, counts=counts))
             if pictures and prompt == "none":
-                dice = next(s.counts.dice for s in reversed(scores) if s.case == case.name)
-                picture(pictures / f"{case.name}.png", bundle, scan, labels, mask, heading=f"Dice {dice:.3f}")
+                _draw(pictures / f"{case.name}.png", bundle, scan, labels, mask)
     return scores
 
 
@@ -63,14 +61,16 @@ def mean_dice(scores: Iterable[Score], *, prompt: str = "none", structure: str |
     )
 
 
-def picture(
-    path: Path, bundle: Bundle, scan: Volume, reference: Volume | None, prediction: Volume, *, heading: str
-) -> None:
-    """Draw the slices where the first structure is largest, in the model's frame and the scan's own pixels."""
-    value, frame = bundle.structures[0].value, bundle.grid.frame
-    turned = scan.oriented(frame)
-    _, mm_h, mm_w = turned.grid.spacing_mm
-    image = bundle.intensity(np.ascontiguousarray(turned.array))
-    masks = [None if m is None else m.oriented(frame).array == value for m in (reference, prediction)]
-    panels = slices_of(image, masks[0], masks[1], aspect=mm_h / mm_w)
-    overlay(path, panels, heading=f"{path.stem}: {bundle.structures[0].name}, {heading}")
+def _draw(path: Path, bundle: Bundle, scan: Volume, reference: Volume, prediction: Volume) -> None:
+    first = bundle.structures[0]
+    dice = count(prediction.array, reference.array, first.value).dice
+    picture.draw(
+        path,
+        scan=scan,
+        reference=reference,
+        prediction=prediction,
+        value=first.value,
+        intensity=bundle.intensity,
+        frame=bundle.grid.frame,
+        heading=f"{path.stem}: {first.name}, Dice {dice:.3f}",
+    )

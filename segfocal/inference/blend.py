@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segfocal.inference.windows import Axis, Weighting, padding_for, plan_axis
+from segfocal.inference.windows import SIGMA_SHARE, Axis, Weighting, padding_for, plan_axis
 
 Network = Callable[[Tensor], Tensor]
 
@@ -34,7 +34,7 @@ def sweep(
     window: Sequence[int],
     overlap: float = 0.5,
     weighting: Weighting = "gaussian",
-    sigma_share: float = 0.125,
+    sigma_share: float = SIGMA_SHARE,
     batch_size: int = 8,
     device: torch.device | None = None,
 ) -> Iterator[Slab]:

@@ -87,7 +87,6 @@ class _Look(NamedTuple):
     left: int
     box: Tensor
     weights: Tensor
-    first: bool  # of its slice: replaces the background instead of adding to it
 
 
 def _looks(z: int, box: Tensor, size: Sequence[int], side: int) -> list[_Look]:
@@ -101,7 +100,7 @@ def _looks(z: int, box: Tensor, size: Sequence[int], side: int) -> list[_Look]:
         inside = (box - shift).clamp(0, side)
         if inside[2] > inside[0] and inside[3] > inside[1]:
             weights = row_weights[i][:, None] * column_weights[j]
-            looks.append(_Look(z, top, left, inside, weights, not looks))
+            looks.append(_Look(z, top, left, inside, weights))
     return looks
 
 
@@ -138,8 +137,6 @@ def _crop(slice_image: Tensor, look: _Look, side: int) -> Tensor:
 
 def _paste(canvas: Tensor, look: _Look, answer: Tensor) -> None:
     outer, inner = _overlap(look, canvas.shape)
-    if look.first:
-        canvas.fill_(_OUTSIDE)
     # Weights sum to one inside the windows, so what each adds is measured from the background's logit.
     canvas[outer] += (answer[inner] - _OUTSIDE) * look.weights[inner]
 

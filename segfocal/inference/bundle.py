@@ -18,7 +18,7 @@ import segfocal
 from segfocal import intensity, models
 from segfocal.batch import Structure
 from segfocal.errors import UserError
-from segfocal.intensity import Percentiles, Window
+from segfocal.intensity import Intensity
 from segfocal.io.files import make_folder, read_json, write_json, written_beside
 from segfocal.resample import ModelGrid
 
@@ -37,7 +37,7 @@ class Bundle:
     model_config: dict[str, Any]
     grid: ModelGrid
     window: tuple[int, int]
-    intensity: Window | Percentiles
+    intensity: Intensity
     structures: tuple[Structure, ...]
     training: dict[str, Any]
 
@@ -96,6 +96,14 @@ def load(folder: str | Path) -> Bundle:
         ) from error
 
 
+def read_intensity(folder: Path) -> Intensity | None:
+    """Return the intensity map of a bundle without its model, or None where there is none to be had."""
+    try:
+        return intensity.build(read_json(folder / _FACTS)["intensity"])
+    except (UserError, KeyError, TypeError, ValueError):
+        return None
+
+
 def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
     model = models.build(facts["model"])
     try:
@@ -107,6 +115,8 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
             where=folder / _WEIGHTS,
             do="copy the bundle again",
         ) from error
+    if facts["link"] != "sigmoid":
+        raise ValueError(f"link {facts['link']!r}, where this version knows sigmoid")
     spacing = facts["spacing_mm"]
     return Bundle(
         model=model.eval(),

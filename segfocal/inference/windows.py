@@ -16,7 +16,7 @@ from torch import Tensor
 
 Weighting = Literal["gaussian", "constant"]
 
-_SIGMA_SHARE = 0.125  # of the window, as nnU-Net and MONAI
+SIGMA_SHARE = 0.125  # of the window, as nnU-Net and MONAI
 _FLOOR = 1e-3  # of the peak: the corner that only one window sees must keep a usable weight
 
 
@@ -40,7 +40,7 @@ def plan_axis(
     *,
     overlap: float = 0.5,
     weighting: Weighting = "gaussian",
-    sigma_share: float = _SIGMA_SHARE,
+    sigma_share: float = SIGMA_SHARE,
 ) -> Axis:
     """Plan windows of `length` over `size` indices (pad to `length` first when size is smaller).
 

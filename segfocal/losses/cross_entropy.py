@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segfocal.losses.inputs import check_pair, computed
+from segfocal.losses.inputs import as_mask, check_pair, computed
 
 
 class CrossEntropyLoss(nn.Module):
@@ -23,4 +23,4 @@ class CrossEntropyLoss(nn.Module):
         check_pair(logits, target)
         with torch.autocast(logits.device.type, enabled=False):
             x = computed(logits)
-            return F.binary_cross_entropy_with_logits(x, target.to(x.dtype))
+            return F.binary_cross_entropy_with_logits(x, as_mask(target).to(x.dtype))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segfocal.losses.inputs import check_pair, computed
+from segfocal.losses.inputs import as_mask, check_pair, computed
 
 Reduction = Literal["mean", "sum", "none", "positives"]
 
@@ -48,13 +48,14 @@ class FocalLoss(nn.Module):
         """Return the loss: a scalar, or a map of the logits' shape with reduction "none"."""
         check_pair(logits, target)
         with torch.autocast(logits.device.type, enabled=False):
+            target = as_mask(target)
             losses = focal_map(computed(logits), target, gamma=self.gamma, alpha=self.alpha)
             if self.reduction == "mean":
                 return losses.mean()
             if self.reduction == "sum":
                 return losses.sum()
             if self.reduction == "positives":
-                return losses.sum() / target.sum().clamp(min=1)
+                return losses.sum() / target.sum(dtype=losses.dtype).clamp(min=1)
             return losses
 
     def extra_repr(self) -> str:
@@ -63,7 +64,7 @@ class FocalLoss(nn.Module):
 
 
 def focal_map(logits: Tensor, target: Tensor, *, gamma: float, alpha: float | None) -> Tensor:
-    """Return the focal loss of every pixel, finite for every finite logit.
+    """Return the focal loss of every pixel, finite for every finite logit; the target is bool, or float in [0,1].
 
     Works on log-probabilities only: (1 − p_t)^γ is exp(γ·log(1 − p_t)), so no power of a rounded-to-zero base and no
     logarithm of a rounded-to-zero probability appears, in the value or in the gradient.
@@ -75,9 +76,8 @@ def focal_map(logits: Tensor, target: Tensor, *, gamma: float, alpha: float | No
         of_negative = -torch.exp(gamma * log_p) * log_not_p
         target = target.to(logits.dtype)
         return weight_positive * target * of_positive + weight_negative * (1.0 - target) * of_negative
-    positive = target.bool()
-    towards_truth = torch.where(positive, logits, -logits)
+    towards_truth = torch.where(target, logits, -logits)
     losses = -torch.exp(gamma * F.logsigmoid(-towards_truth)) * F.logsigmoid(towards_truth)
     if alpha is None:
         return losses
-    return losses * torch.where(positive, weight_positive, weight_negative)
+    return torch.where(target, weight_positive * losses, weight_negative * losses)

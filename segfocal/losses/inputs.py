@@ -19,6 +19,11 @@ def check_pair(logits: Tensor, target: Tensor) -> None:
         raise ValueError(f"expected at least one pixel; got logits of shape {list(logits.shape)}: skip empty batches")
 
 
+def as_mask(target: Tensor) -> Tensor:
+    """Return an integer target as bool, non-zero inside (so 0/255 masks mean what they show); others as they are."""
+    return target if target.is_floating_point() or target.dtype == torch.bool else target != 0
+
+
 def computed(logits: Tensor) -> Tensor:
     """Return logits in the dtype of the arithmetic: float64 stays, every other dtype becomes float32."""
     return logits if logits.dtype == torch.float64 else logits.float()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from segfocal.losses.inputs import check_pair, computed
+from segfocal.losses.inputs import as_mask, check_pair, computed
 
 
 class IoUHeadLoss(nn.Module):
@@ -33,7 +33,7 @@ class IoUHeadLoss(nn.Module):
         """Return the scalar loss."""
         check_pair(logits, target)
         with torch.autocast(logits.device.type, enabled=False):
-            guess = computed(predicted_iou)
+            guess, target = computed(predicted_iou), as_mask(target)
             true = _soft_batch_iou(computed(logits), target) if self.soft_batch else _hard_iou(logits, target)
             return (guess - true.to(guess.dtype)).square().mean()
 

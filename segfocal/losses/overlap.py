@@ -13,7 +13,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from segfocal.losses.inputs import check_pair, computed
+from segfocal.losses.inputs import as_mask, check_pair, computed
 
 
 class _OverlapLoss(nn.Module):
@@ -34,10 +34,10 @@ class _OverlapLoss(nn.Module):
         check_pair(logits, target)
         with torch.autocast(logits.device.type, enabled=False):
             p = torch.sigmoid(computed(logits))
-            target = target.to(p.dtype) if target.is_floating_point() else target
+            target = target.to(p.dtype) if target.is_floating_point() else as_mask(target)
             axes = [axis for axis in range(p.ndim) if axis > 1 or (axis == 0 and self.batch)]
             both = (p * target).sum(axes)
-            return self._loss(both, p.sum(axes), target.sum(axes).to(p.dtype)).mean()
+            return self._loss(both, p.sum(axes), target.sum(axes, dtype=p.dtype)).mean()
 
     def extra_repr(self) -> str:
         """Return the options, for printing."""
@@ -45,7 +45,9 @@ class _OverlapLoss(nn.Module):
 
 
 class DiceLoss(_OverlapLoss):
-    """One minus soft Dice of logits `[b,k,*space]` against a bool, integer 0/1 or [0,1] float target of that shape.
+    """One minus soft Dice of logits `[b,k,*space]` against a target of that shape.
+
+    The target is bool, integer (non-zero is inside) or float in [0,1].
 
     Args:
         smooth: added above and below, > 0. An empty target costs 1 − s/(Σp + s): nothing for an empty answer, and a

@@ -66,7 +66,9 @@ class WeightedSum(nn.Module):
     def forward(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None = None) -> LossReport:
         """Return the total and every unweighted term; `predicted_iou` [b,k] goes to the terms that use it."""
         if predicted_iou is None and self.uses_predicted_iou:
-            raise ValueError("expected a predicted IoU for the loss term iou_head; got none: use a promptable task")
+            raise ValueError(
+                "expected a predicted IoU for the IoU-head term of the loss; got none: use a promptable task"
+            )
         values = self._values(logits, target, predicted_iou)
         total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
         return LossReport(total=total, terms={name: value.detach() for name, value in values.items()})

@@ -36,6 +36,7 @@ class UNet(nn.Module):
 
         self.classes, self.pixel_mean, self.pixel_std = classes, pixel_mean, pixel_std
         levels = len(widths)
+        self.size_multiple = 2 ** (levels - 1)
         self.network = DynUNet(
             spatial_dims=2,
             in_channels=channels,
@@ -47,5 +48,10 @@ class UNet(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the logits of every class."""
+        """Return the logits of every class; ValueError unless the sides are multiples of `size_multiple`."""
+        if any(side % self.size_multiple for side in image.shape[2:]):
+            raise ValueError(
+                f"expected image sides that are multiples of {self.size_multiple}; got {tuple(image.shape[2:])}: "
+                "set data.window to such sizes"
+            )
         return self.network((image - self.pixel_mean) / self.pixel_std)

@@ -13,9 +13,9 @@ import numpy as np
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
+from segfocal.inference import picture
 from segfocal.intensity import Percentiles
 from segfocal.io import nifti
-from segfocal.io.figures import overlay, slices_of
 from segfocal.io.files import check_new, make_folder, read_json, written_beside
 from segfocal.metrics import count
 from segfocal.serve.predict import report_path
@@ -69,15 +69,12 @@ def evaluate(comparison: Comparison) -> list[dict[str, Any]]:
         for name, value in labels.items()
     ]
     make_folder(comparison.output)
+    first = next(iter(labels.items()))
+    _draw(comparison, report, prediction, reference, structure=first, heading=f"Dice {rows[0]['dice']:.3f}")
     with written_beside(table) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    image = comparison.image or _reported(report, "input")
-    if image and image.is_file():
-        name = next(iter(labels))
-        heading = f"{comparison.prediction.name}: {name}, Dice {rows[0]['dice']:.3f}"
-        _draw(comparison, report, nifti.read(image), prediction, reference, labels[name], heading)
     return rows
 
 
@@ -85,10 +82,6 @@ def _report(prediction: Path) -> dict[str, Any]:
     """Return the JSON report that `predict` left beside a mask, or an empty one."""
     path = report_path(prediction)
     return read_json(path) if path.is_file() else {}
-
-
-def _reported(report: Mapping[str, Any], key: str) -> Path | None:
-    return Path(report[key]) if key in report else None
 
 
 def _labels(comparison: Comparison, report: Mapping[str, Any], prediction: Volume, reference: Volume) -> dict[str, int]:
@@ -109,19 +102,38 @@ def _labels(comparison: Comparison, report: Mapping[str, Any], prediction: Volum
 def _draw(
     comparison: Comparison,
     report: Mapping[str, Any],
-    scan: Volume,
     prediction: Volume,
     reference: Volume,
-    value: int,
+    *,
+    structure: tuple[str, int],
     heading: str,
 ) -> None:
-    """Draw the slices where the structure is largest, through the bundle's window if it can be had."""
-    if scan.grid.difference(reference.grid):
+    """Draw the slices where a structure is largest, through the bundle's window if it can be had.
+
+    Raises:
+        UserError: the scan that was named is missing or lies on another grid. One known from a report only is passed
+            over then.
+    """
+    image = comparison.image or (Path(report["input"]) if "input" in report else None)
+    if image is None or (comparison.image is None and not image.is_file()):
         return
-    place = _reported(report, "bundle")
-    window = bundles.load(place).intensity if place and place.is_dir() else Percentiles(low=5, high=99.5)
-    turned = scan.oriented(_FRAME)
-    _, mm_h, mm_w = turned.grid.spacing_mm
-    masks = [volume.oriented(_FRAME).array == value for volume in (reference, prediction)]
-    panels = slices_of(window(np.ascontiguousarray(turned.array)), masks[0], masks[1], aspect=mm_h / mm_w)
-    overlay(comparison.output / "overlay.png", panels, heading=heading)
+    scan = nifti.read(image)
+    difference = reference.grid.difference(scan.grid)
+    if difference and comparison.image is None:
+        return
+    if difference:
+        raise UserError(
+            expected="a scan on the grid of the reference", found=difference, where=image, do="give the right image"
+        )
+    window = bundles.read_intensity(Path(report["bundle"])) if "bundle" in report else None
+    name, value = structure
+    picture.draw(
+        comparison.output / "overlay.png",
+        scan=scan,
+        reference=reference,
+        prediction=prediction,
+        value=value,
+        intensity=window or Percentiles(low=5, high=99.5),
+        frame=_FRAME,
+        heading=f"{comparison.prediction.name}: {name}, {heading}",
+    )

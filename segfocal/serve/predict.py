@@ -52,7 +52,9 @@ def predict(job: Job) -> dict[str, Any]:
     """
     started = time.monotonic()
     nifti.check_suffix(job.output)
-    check_new(job.output, overwrite=job.overwrite)
+    for path in (job.output, report_path(job.output)):
+        _check_not_input(path, job)
+        check_new(path, overwrite=job.overwrite)
     make_folder(job.output.parent)
     bundle = bundles.load(job.bundle)
     scan = nifti.read(job.input)
@@ -92,6 +94,18 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(expected="a CUDA GPU for device=cuda", found="none that torch sees", do="set device=auto")
     return device
+
+
+def _check_not_input(path: Path, job: Job) -> None:
+    """Raise UserError when an output would replace one of the inputs, overwrite or not."""
+    for given in (job.input, job.boxes, job.reference):
+        if given is not None and given.resolve() == path.resolve():
+            raise UserError(
+                expected="outputs beside the inputs, not in their place",
+                found="the same file as input and output",
+                where=path,
+                do="choose another output (its report has the same name, ending in .json)",
+            )
 
 
 def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:

@@ -7,13 +7,14 @@ from typing import Protocol
 from torch import nn
 
 from segfocal.batch import Batch
-from segfocal.losses import LossReport
+from segfocal.losses import LossReport, WeightedSum
 
 
 class Task(Protocol):
     """An nn.Module that holds a model and a criterion and turns a batch into a loss."""
 
     model: nn.Module
+    criterion: WeightedSum
 
     def __call__(self, batch: Batch) -> LossReport:
         """Return the loss of a batch, to call backward on."""

@@ -312,6 +312,18 @@ def test_label_names_that_are_not_there_are_told(tmp_path, originals):
         read_cases(root, label_names=f"{tmp_path / 'names.json'}#mr")
 
 
+def test_an_nnunet_v1_list_names_images_without_their_channel(tmp_path):
+    image, label = make_sphere_case(tmp_path, "la_003")
+    for file, folder, name in ((image, "imagesTr", "la_003_0000"), (label, "labelsTr", "la_003")):
+        (tmp_path / folder).mkdir()
+        file.rename(tmp_path / folder / f"{name}.nii.gz")
+    listed = '[{"image": "./imagesTr/la_003.nii.gz", "label": "./labelsTr/la_003.nii.gz"}]'
+    (tmp_path / "dataset.json").write_text('{"labels": {"0": "background", "1": "atrium"}, "training": ' + listed + "}")
+    cases = read_cases(tmp_path)
+    assert [case.image.name for case in cases.cases] == ["la_003_0000.nii.gz"]
+    assert cases.label_values == {"atrium": 1}
+
+
 @pytest.mark.parametrize("text", ["[]", '{"labels": []}', '{"labels": {"1": "a"}, "training": ["a"]}'])
 def test_a_dataset_json_of_another_form_is_named(tmp_path, text):
     (tmp_path / "dataset.json").write_text(text)

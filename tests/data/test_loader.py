@@ -272,7 +272,9 @@ def test_the_number_of_loading_processes_changes_nothing(ready):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
-    with pytest.raises(ValueError, match=r"train\.batch_size to be a multiple of 2 processes; got 5"):
+    with pytest.raises(
+        ValueError, match=r"train\.batch_size to be a multiple of 2 processes × 1 forward passes; got 5"
+    ):
         Steps(seed=0, first=0, last=1, batch_size=5, world=2)
 
 
@@ -291,3 +293,13 @@ def test_collate_keeps_the_order(ready):
 def test_a_share_outside_0_1_is_refused(foreground):
     with pytest.raises(ValueError, match=r"data\.foreground in \[0,1\]"):
         Sampling(foreground=foreground, crop=CROP)
+
+
+def test_accumulating_draws_the_samples_of_one_whole_batch():
+    options = {"seed": 4, "first": 2, "last": 4, "batch_size": 12}
+    whole = list(Steps(**options))
+    for accumulate, world in ((3, 1), (2, 2)):
+        parts = [list(Steps(**options, accumulate=accumulate, rank=rank, world=world)) for rank in range(world)]
+        for i, step in enumerate(whole):
+            passes = [part[i * accumulate + p] for p in range(accumulate) for part in parts]
+            assert [key for keys in passes for key in keys] == step

@@ -79,7 +79,7 @@ def test_settings_of_the_wrong_type_are_named(wrong):
 def test_a_checkpoint_left_between_two_renames_is_found(tmp_path):
     old = tmp_path / "checkpoints" / "last.old"
     old.mkdir(parents=True)
-    (old / "model.safetensors").write_bytes(b"x")
+    (old / "optimizer.bin").write_bytes(b"x")
     assert checkpoint.find(tmp_path) == old
 
 

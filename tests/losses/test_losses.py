@@ -56,6 +56,10 @@ def test_every_target_type_gives_the_same_loss(loss):
     x, t = pair(2, 1, 6, 5)
     for dtype in (torch.uint8, torch.int64, torch.float32, torch.float64):
         torch.testing.assert_close(loss(x, t.to(dtype)), loss(x, t))
+    torch.testing.assert_close(loss(x, t.to(torch.uint8) * 255), loss(x, t))  # masks of 0 and 255
+    exact = loss(x.double(), t)
+    assert exact.dtype == torch.float64
+    torch.testing.assert_close(loss(x.double(), t.double()), exact, rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize(

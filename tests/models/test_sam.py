@@ -160,3 +160,12 @@ def test_only_listed_models_are_built(target):
 def test_unet_gives_one_channel_a_class():
     unet = models.build({"_target_": "segfocal.models.UNet", "classes": 3, "widths": [8, 16, 16]})
     assert unet(torch.rand(2, 1, 32, 48)).shape == (2, 3, 32, 48)
+
+
+@torch.no_grad()
+def test_positions_are_exact_under_autocast(tiny):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = tiny.prompt_encoder(prompts())[0], tiny.prompt_encoder.get_dense_pe()
+    full = tiny.prompt_encoder(prompts())[0], tiny.prompt_encoder.get_dense_pe()
+    for a, b in zip(half, full, strict=True):
+        assert torch.equal(a, b)

@@ -162,11 +162,19 @@ def test_an_unknown_structure_name_is_refused(case, tmp_path, monkeypatch, capfd
         ("data.spacing_mm=[1,2,3]", "data.spacing_mm"),
         ("data.hold_out=2", "data.hold_out"),
         ("data.margin=0.5", "data.margin"),
+        ("data.margin=big", "str"),
+        ("augment.noise=x", "augment.noise"),
+        ("augment.scale=1", "augment.scale"),
+        ("train.precision=fp16 train.device=cpu", "fp16"),
+        ("train.keep=best", "validation cases"),
+        ("train.patience=2", "validation cases"),
+        ("model._target_=os.system", "os.system"),
+        ("model=unet task=semantic data.window=[40,40]", "multiples of 16"),
     ],
 )
 def test_a_wrong_option_is_explained(case, option, words, tmp_path, monkeypatch, capfd):
     options = option.split()
-    if option.startswith(("model=unet", "task=semantic")):
+    if "task=semantic" in option or option == "model=unet":
         monkeypatch.setattr("tests.system.commands.SMALL", ["data.window=[32,32]", "target=1"])
     fails(capfd, train(monkeypatch, tmp_path, *options), words)
 
@@ -186,6 +194,58 @@ def test_an_existing_mask_is_kept_unless_overwrite(case, run, tmp_path, monkeypa
     assert mask.read_bytes() == b"precious"
     assert predict(monkeypatch, run / "bundle", case[0], mask, "overwrite=true") == 0
     assert nib.load(mask).shape == (21, 19, 5)
+
+
+def test_the_report_does_not_replace_a_file_of_the_user(case, run, tmp_path, monkeypatch, capfd):
+    boxes = tmp_path / "mask.json"
+    boxes.write_text(json.dumps([{"lower": [3, 3, 1], "upper": [9, 9, 3]}]))
+    kept = boxes.read_bytes()
+    for extra in ([], ["overwrite=true", "prompt=box", f"boxes={boxes}"]):
+        capfd.readouterr()
+        fails(capfd, predict(monkeypatch, run / "bundle", case[0], tmp_path / "mask.nii.gz", *extra), str(boxes))
+        assert boxes.read_bytes() == kept
+
+
+def test_a_mask_never_replaces_its_scan(case, run, monkeypatch, capfd):
+    kept = case[0].read_bytes()
+    capfd.readouterr()
+    fails(capfd, predict(monkeypatch, run / "bundle", case[0], case[0], "overwrite=true"), "input and output")
+    assert case[0].read_bytes() == kept
+
+
+def test_a_run_is_not_replaced_without_overwrite(case, tmp_path, monkeypatch, capfd):
+    assert train(monkeypatch, tmp_path) == 0
+    kept = (tmp_path / "run" / "metrics.csv").read_bytes()
+    capfd.readouterr()
+    fails(capfd, train(monkeypatch, tmp_path, "seed=5"), "overwrite=true")
+    assert (tmp_path / "run" / "metrics.csv").read_bytes() == kept
+    assert train(monkeypatch, tmp_path, "overwrite=true") == 0
+
+
+def test_a_run_is_not_resumed_with_other_options(case, tmp_path, monkeypatch, capfd):
+    assert train(monkeypatch, tmp_path) == 0
+    capfd.readouterr()
+    code = train(monkeypatch, tmp_path, f"resume={tmp_path / 'run'}", "seed=5", "train.lr=0.1", "train.steps=3")
+    fails(capfd, code, "seed=5 (was 0)", "train.lr=0.1 (was 0.001)", "config.yaml")
+
+
+def test_a_damaged_checkpoint_is_named(case, tmp_path, monkeypatch, capfd):
+    assert train(monkeypatch, tmp_path) == 0
+    truncated(tmp_path / "run" / "checkpoints" / "last" / "model.safetensors")
+    capfd.readouterr()
+    fails(capfd, train(monkeypatch, tmp_path, f"resume={tmp_path / 'run'}", "train.steps=2"), "checkpoints/last")
+
+
+def test_a_demo_without_a_validation_case_is_refused_before_training(case, tmp_path, monkeypatch, capfd):
+    options = small_training(tmp_path / "cases.csv", tmp_path / "run")
+    fails(capfd, segfocal(monkeypatch, "demo", *options), "validation case")
+
+
+def test_an_image_for_the_picture_that_is_missing_is_named(case, tmp_path, monkeypatch, capfd):
+    _, label = case
+    options = [f"prediction={label}", f"reference={label}", f"output={tmp_path / 'out'}", "image=typo.nii.gz"]
+    fails(capfd, segfocal(monkeypatch, "evaluate", *options), "typo.nii.gz")
+    assert not (tmp_path / "out" / "metrics.csv").exists()
 
 
 def test_a_mask_into_a_blocked_folder_is_refused_before_any_work(case, run, tmp_path, monkeypatch, capfd):

@@ -33,7 +33,8 @@ class BatchPromptEncoder(PromptEncoder):
         A missing point or box becomes SAM's "not a point" token, a missing mask its "no mask" embedding.
         """
         points_xy, kinds = _as_points(prompt)
-        position = self.pe_layer.forward_with_coords(points_xy + 0.5, self.input_image_size)
+        with torch.autocast(points_xy.device.type, enabled=False):  # half precision would blur positions by pixels
+            position = self.pe_layer.forward_with_coords(points_xy.float() + 0.5, self.input_image_size)
         table = torch.cat([self.not_a_point_embed.weight, *[layer.weight for layer in self.point_embeddings]])
         present = (kinds != ABSENT).unsqueeze(-1)
         sparse = torch.where(present, position, 0.0) + table[kinds + 1]
@@ -43,6 +44,11 @@ class BatchPromptEncoder(PromptEncoder):
             return sparse, none
         dense = self.mask_downscaling(prompt.mask_logits)
         return sparse, torch.where(prompt.has_mask[:, None, None, None], dense, none)
+
+    def get_dense_pe(self) -> Tensor:
+        """Return the position encoding [1,c,h,w] of the tokens, in float32 under autocast too."""
+        with torch.autocast(self.no_mask_embed.weight.device.type, enabled=False):
+            return super().get_dense_pe()
 
 
 class BatchMaskDecoder(MaskDecoder):
