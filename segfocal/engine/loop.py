@@ -143,7 +143,7 @@ def _check_finite(report: LossReport, batch: Batch, step: int) -> None:
     terms = [name for name, value in report.terms.items() if not torch.isfinite(value)] or ["total"]
     raise UserError(
         expected="a finite loss",
-        found=f"{float(report.total)} at step {step}, from {', '.join(terms)}",
+        found=f"{report.total.item()} at step {step}, from {', '.join(terms)}",
         where="; ".join(batch.sources),
         do="look at these slices, lower train.lr, or use train.precision=fp32",
     )

@@ -76,8 +76,12 @@ def focal_map(logits: Tensor, target: Tensor, *, gamma: float, alpha: float | No
         of_negative = -torch.exp(gamma * log_p) * log_not_p
         target = target.to(logits.dtype)
         return weight_positive * target * of_positive + weight_negative * (1.0 - target) * of_negative
-    towards_truth = torch.where(target, logits, -logits)
-    losses = -torch.exp(gamma * F.logsigmoid(-towards_truth)) * F.logsigmoid(towards_truth)
+    losses = focal_of_margin(torch.where(target, logits, -logits), gamma)
     if alpha is None:
         return losses
     return torch.where(target, weight_positive * losses, weight_negative * losses)
+
+
+def focal_of_margin(margin: Tensor, gamma: float) -> Tensor:
+    """Return −(1 − p_t)^γ log p_t for p_t = sigmoid(margin), finite with its gradient for every finite margin."""
+    return -torch.exp(gamma * F.logsigmoid(-margin)) * F.logsigmoid(margin)

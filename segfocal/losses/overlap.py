@@ -1,9 +1,12 @@
-"""Soft overlap losses on logits: Dice and IoU (Jaccard).
+"""Soft overlap losses on logits: Dice, IoU (Jaccard) and Tversky.
 
-    Dice: 1 − (2·Σpt + s) / (Σp + Σt + s)        IoU: 1 − (Σpt + s) / (Σp + Σt − Σpt + s)        p = sigmoid(x)
+    Dice:    1 − (2·Σpt + s) / (Σp + Σt + s)                                         p = sigmoid(x)
+    IoU:     1 − (Σpt + s) / (Σp + Σt − Σpt + s)
+    Tversky: (1 − (Σpt + s) / (Σpt + α·Σp(1−t) + β·Σ(1−p)t + s))^e
 
 Sources: Milletari et al., "V-Net", 3DV 2016 (Dice, here without squares in the denominator, as in SAM-Med2D and
-nnU-Net); Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks", ISVC 2016.
+nnU-Net); Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Networks", ISVC 2016; Salehi et al.,
+"Tversky loss function", MLMI 2017; Abraham and Khan, "A novel focal Tversky loss", ISBI 2019 (e = 3/4).
 """
 
 from __future__ import annotations
@@ -68,3 +71,37 @@ class IoULoss(_OverlapLoss):
 
     def _loss(self, both: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
         return 1 - (both + self.smooth) / (predicted + target - both + self.smooth)
+
+
+class TverskyLoss(_OverlapLoss):
+    """One minus the soft Tversky index, for targets where a miss and a false alarm do not weigh the same.
+
+    Args:
+        alpha: weight of false positives, ≥ 0.
+        beta: weight of false negatives, ≥ 0; alpha = beta = 0.5 is Dice (with half its smooth), 1 and 1 is IoU.
+        exponent: power of the loss in (0,1]; 0.75 is the focal Tversky loss, which dwells on small overlaps less.
+        smooth, batch: as DiceLoss; empty targets and errors too.
+
+    Raises:
+        ValueError: alpha or beta negative or both zero, exponent outside (0,1]; and as DiceLoss.
+    """
+
+    def __init__(
+        self, alpha: float = 0.3, beta: float = 0.7, exponent: float = 1.0, smooth: float = 1.0, batch: bool = False
+    ) -> None:
+        super().__init__(smooth, batch)
+        if min(alpha, beta) < 0 or alpha + beta <= 0:
+            raise ValueError(f"expected alpha and beta ≥ 0, not both zero; got {alpha} and {beta}")
+        if not 0 < exponent <= 1:
+            raise ValueError(f"expected exponent in (0,1]; got {exponent}")
+        self.alpha, self.beta, self.exponent = float(alpha), float(beta), float(exponent)
+
+    def _loss(self, both: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
+        missed_or_false = self.alpha * (predicted - both) + self.beta * (target - both)
+        loss = 1 - (both + self.smooth) / (both + missed_or_false + self.smooth)
+        # The slope of a root is infinite at zero: below 1e-6 the loss is flat instead.
+        return loss if self.exponent == 1 else loss.clamp(min=1e-6) ** self.exponent
+
+    def extra_repr(self) -> str:
+        """Return the options, for printing."""
+        return f"alpha={self.alpha}, beta={self.beta}, exponent={self.exponent}, {super().extra_repr()}"

@@ -37,7 +37,8 @@ def composed(name="train", *overrides):
 def test_a_config_opens_with_one_line_that_says_what_it_is(path):
     first, second = path.read_text().splitlines()[:2]
     assert first.startswith("# ")
-    assert not second.startswith("#")
+    assert not first.startswith("# @")
+    assert not second.startswith("#") or second == "# @package _global_"
 
 
 @pytest.mark.parametrize(("path", "raw"), instantiating())
@@ -70,8 +71,9 @@ def test_every_choice_of_a_group_composes(group):
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=name_of)
-def test_every_experiment_composes(path):
-    assert OmegaConf.to_container(composed("train", f"+experiment={path.stem}"), resolve=True)
+def test_every_experiment_composes_to_something_else(path):
+    chosen = OmegaConf.to_container(composed("train", f"experiment={path.stem}"), resolve=True)
+    assert chosen != OmegaConf.to_container(composed("train"), resolve=True)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,8 @@ def test_every_experiment_composes(path):
         ("focal+dice+iou", {"focal", "dice", "iou"}),
         ("sam_med2d", {"focal", "dice", "iou_head"}),
         ("cross_entropy", {"cross_entropy"}),
+        ("tversky", {"tversky"}),
+        ("focal+tversky", {"focal", "tversky"}),
     ],
 )
 def test_a_loss_holds_the_terms_of_its_name(choice, terms):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from segfocal.losses import CrossEntropyLoss, DiceLoss, FocalLoss, IoUHeadLoss, IoULoss, WeightedSum
+from segfocal.losses import CrossEntropyLoss, DiceLoss, FocalLoss, IoUHeadLoss, IoULoss, TverskyLoss, WeightedSum
 
 
 def logit(p):
@@ -103,7 +103,7 @@ def test_focal_and_its_gradient_are_finite_and_right_for_any_logit(gamma, size, 
 def test_gradients_pass_gradcheck_in_float64(gamma):
     x, t = pair(2, 1, 3, 4)
     x = x.double().requires_grad_()
-    for loss in (FocalLoss(gamma=gamma), DiceLoss(), DiceLoss(batch=True), IoULoss()):
+    for loss in (FocalLoss(gamma=gamma), DiceLoss(), DiceLoss(batch=True), IoULoss(), TverskyLoss(exponent=0.75)):
         assert torch.autograd.gradcheck(lambda y, loss=loss: loss(y, t), x)
         assert torch.autograd.gradcheck(lambda y, loss=loss: loss(y, t.double() * 0.7), x)
 
@@ -122,6 +122,27 @@ def test_an_empty_target_costs_nothing_when_found_empty_and_pushes_false_alarms_
     x = torch.zeros(1, 1, 3, 3, requires_grad=True)
     loss(x, t).backward()
     assert (x.grad > 0).all()
+
+
+def test_tversky_is_iou_and_dice_at_their_weights_and_leans_as_asked():
+    x, t = pair(2, 2, 9, 7)
+    torch.testing.assert_close(TverskyLoss(alpha=1, beta=1)(x, t), IoULoss()(x, t))
+    torch.testing.assert_close(TverskyLoss(alpha=0.5, beta=0.5, smooth=0.5)(x, t), DiceLoss(smooth=1)(x, t))
+    missed, alarm = torch.full((1, 1, 4, 4), -9.0), torch.full((1, 1, 4, 4), -9.0)
+    t = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    t[..., 0] = True
+    missed[..., 0, 0] = 9
+    alarm[..., :2] = 9
+    assert TverskyLoss(alpha=0.1, beta=0.9)(missed, t) > TverskyLoss(alpha=0.9, beta=0.1)(missed, t)
+    assert TverskyLoss(alpha=0.1, beta=0.9)(alarm, t) < TverskyLoss(alpha=0.9, beta=0.1)(alarm, t)
+
+
+def test_focal_tversky_is_the_power_and_has_a_finite_gradient_at_a_perfect_answer():
+    x, t = pair(1, 1, 9, 7)
+    torch.testing.assert_close(TverskyLoss(exponent=0.75)(x, t), TverskyLoss()(x, t) ** 0.75)
+    perfect = torch.where(t, 60.0, -60.0).requires_grad_()
+    TverskyLoss(exponent=0.75)(perfect, t).backward()
+    assert torch.isfinite(perfect.grad).all()
 
 
 def test_per_sample_dice_is_the_mean_over_samples_and_batch_dice_is_not():
@@ -185,6 +206,8 @@ def test_a_machine_that_cannot_compile_gets_the_eager_loss_and_one_warning(monke
         (lambda: FocalLoss(alpha=1.5), "alpha in"),
         (lambda: FocalLoss(reduction="median"), "reduction"),
         (lambda: DiceLoss(smooth=0), "smooth > 0"),
+        (lambda: TverskyLoss(alpha=-1), "alpha and beta"),
+        (lambda: TverskyLoss(exponent=2), "exponent in"),
         (lambda: WeightedSum({"dice": DiceLoss()}, {"focal": 1.0}), "one weight for each"),
         (lambda: WeightedSum({}, {}), "one weight for each"),
         (lambda: WeightedSum({"dice": DiceLoss()}, {"dice": -1.0}), "weights ≥ 0"),
