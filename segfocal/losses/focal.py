@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segfocal.losses.inputs import as_mask, check_pair, computed
+from segfocal.losses.fused import PixelSums
+from segfocal.losses.inputs import as_mask, check_pair, computed, reduced
 
 Reduction = Literal["mean", "sum", "none", "positives"]
 
@@ -50,13 +51,15 @@ class FocalLoss(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             target = as_mask(target)
             losses = focal_map(computed(logits), target, gamma=self.gamma, alpha=self.alpha)
-            if self.reduction == "mean":
-                return losses.mean()
-            if self.reduction == "sum":
-                return losses.sum()
             if self.reduction == "positives":
                 return losses.sum() / target.sum(dtype=losses.dtype).clamp(min=1)
-            return losses
+            return reduced(losses, self.reduction, count=losses.numel())
+
+    def from_sums(self, sums: PixelSums, pixels: int) -> Tensor:
+        """Return the loss from the sums over maps of `pixels` pixels each; not for reduction "none"."""
+        if self.reduction == "positives":
+            return sums.focal.sum() / sums.target.sum().clamp(min=1)
+        return reduced(sums.focal, self.reduction, count=sums.focal.numel() * pixels)
 
     def extra_repr(self) -> str:
         """Return the options, for printing."""

@@ -27,3 +27,10 @@ def as_mask(target: Tensor) -> Tensor:
 def computed(logits: Tensor) -> Tensor:
     """Return logits in the dtype of the arithmetic: float64 stays, every other dtype becomes float32."""
     return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def reduced(losses: Tensor, reduction: str, *, count: Tensor | int) -> Tensor:
+    """Return a loss map as it is ("none"), summed ("sum"), or summed and divided by `count` ("mean")."""
+    if reduction == "none":
+        return losses
+    return losses.sum() if reduction == "sum" else losses.sum() / count

@@ -16,6 +16,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
+from segfocal.losses.fused import PixelSums
 from segfocal.losses.inputs import as_mask, check_pair, computed
 
 
@@ -38,9 +39,18 @@ class _OverlapLoss(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             p = torch.sigmoid(computed(logits))
             target = target.to(p.dtype) if target.is_floating_point() else as_mask(target)
+            if p.ndim == 2:  # one pixel a class: torch sums over everything when given no axis
+                p, target = p.unsqueeze(2), target.unsqueeze(2)
             axes = [axis for axis in range(p.ndim) if axis > 1 or (axis == 0 and self.batch)]
             both = (p * target).sum(axes)
             return self._loss(both, p.sum(axes), target.sum(axes, dtype=p.dtype)).mean()
+
+    def from_sums(self, sums: PixelSums, pixels: int) -> Tensor:
+        """Return the loss from the sums over maps of `pixels` pixels each."""
+        both, predicted, target = (
+            total.sum(0) if self.batch else total for total in (sums.both, sums.predicted, sums.target)
+        )
+        return self._loss(both, predicted, target).mean()
 
     def extra_repr(self) -> str:
         """Return the options, for printing."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from segfocal.losses.focal import focal_of_margin
-from segfocal.losses.inputs import computed
+from segfocal.losses.inputs import computed, reduced
 
 SoftmaxReduction = Literal["mean", "sum", "none"]
 
@@ -71,9 +71,7 @@ class SoftmaxFocalLoss(nn.Module):
             if self.alpha is not None:
                 losses = losses * self.alpha.to(losses.dtype)[index]
             losses = torch.where(valid, losses, 0.0)
-            if self.reduction == "mean":
-                return losses.sum() / valid.sum().clamp(min=1)
-            return losses.sum() if self.reduction == "sum" else losses
+            return reduced(losses, self.reduction, count=valid.sum().clamp(min=1))
 
     def extra_repr(self) -> str:
         """Return the options, for printing."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+
+from segfocal.losses.focal import FocalLoss
+from segfocal.losses.fused import compiles, pixel_sums
+from segfocal.losses.inputs import as_mask, check_pair
 
 Compile = Literal["auto"] | bool
 
@@ -36,8 +40,9 @@ class WeightedSum(nn.Module):
     Args:
         terms: losses by name.
         weights: one factor for each name, ≥ 0.
-        compile: fuse the terms with torch.compile: "auto" does so for CUDA logits, True always, False never. A
-            machine that cannot compile gets the eager form and one warning.
+        compile: fuse the terms with torch.compile: "auto" does so for CUDA logits, True always, False never. Focal
+            and overlap terms on a hard target become one pass each way (`segfocal.losses.fused`). A machine that
+            cannot compile gets the eager form and one warning.
 
     Raises:
         ValueError: no terms, names that do not match, a negative weight; a term that needs the IoU head's output
@@ -74,20 +79,34 @@ class WeightedSum(nn.Module):
         return LossReport(total=total, terms={name: value.detach() for name, value in values.items()})
 
     def _values(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None) -> dict[str, Tensor]:
-        if self.compiling is False or (self.compiling == "auto" and not logits.is_cuda):
-            return self._eager(logits, target, predicted_iou)
-        if self._compiled is None:
-            self._compiled = torch.compile(self._eager, dynamic=False)
-            try:
-                return self._compiled(logits, target, predicted_iou)
-            except Exception as error:  # the compiler's errors share no base class with each other
-                warnings.warn(
-                    f"the loss runs uncompiled: {type(error).__name__} from torch.compile; loss.compile=false "
-                    "silences this",
-                    stacklevel=2,
-                )
-                self._compiled = self._eager
-        return self._compiled(logits, target, predicted_iou)
+        wanted = logits.is_cuda if self.compiling == "auto" else bool(self.compiling)
+        if wanted and compiles(logits.device.type):
+            if self._fusable(target):
+                return self._fused(logits, target)
+            if self._compiled is None:
+                self._compiled = torch.compile(self._eager)
+            return self._compiled(logits, target, predicted_iou)
+        return self._eager(logits, target, predicted_iou)
+
+    def _fusable(self, target: Tensor) -> bool:
+        """Whether one pass over the pixels serves all terms: a hard target, and focal terms of one γ and α."""
+        terms = list(self.terms.values())
+        focal = {(term.gamma, term.alpha) for term in terms if isinstance(term, FocalLoss)}
+        maps = any(getattr(term, "reduction", "") == "none" for term in terms)
+        return (
+            not target.is_floating_point()
+            and len(focal) <= 1
+            and not maps
+            and all(hasattr(term, "from_sums") for term in terms)
+        )
+
+    def _fused(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        check_pair(logits, target)
+        focal = next((term for term in self.terms.values() if isinstance(term, FocalLoss)), FocalLoss())
+        with torch.autocast(logits.device.type, enabled=False):
+            sums = pixel_sums(logits, as_mask(target), gamma=focal.gamma, alpha=focal.alpha, compiled=True)
+            pixels = math.prod(logits.shape[2:])
+            return {name: cast(Any, term).from_sums(sums, pixels) for name, term in self.terms.items()}
 
     def _eager(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None) -> dict[str, Tensor]:
         values = {}

@@ -170,34 +170,6 @@ def test_weighted_sum_reports_each_unweighted_term():
     assert not report.terms["dice"].requires_grad
 
 
-@pytest.mark.slow
-def test_compiled_sum_equals_eager():
-    x, t = pair(2, 1, 16, 16)
-    terms = {"focal": FocalLoss(), "dice": DiceLoss()}
-    results = {}
-    for choice in (False, True):
-        y = x.clone().requires_grad_()
-        report = WeightedSum(terms, {"focal": 20.0, "dice": 1.0}, compile=choice)(y, t)
-        report.total.backward()
-        results[choice] = report.total.detach(), y.grad
-    torch.testing.assert_close(results[True], results[False])
-
-
-def test_a_machine_that_cannot_compile_gets_the_eager_loss_and_one_warning(monkeypatch):
-    def broken(*_, **__):
-        def run(*_):
-            raise RuntimeError("no compiler")
-
-        return run
-
-    monkeypatch.setattr(torch, "compile", broken)
-    x, t = pair(1, 1, 4, 4)
-    criterion = WeightedSum({"dice": DiceLoss()}, {"dice": 1.0}, compile=True)
-    with pytest.warns(UserWarning, match="uncompiled"):
-        first = criterion(x, t).total
-    torch.testing.assert_close(criterion(x, t).total, first)
-
-
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -1,0 +1,124 @@
+"""The one-pass sums equal the composed losses, in value and gradient, and stay finite."""
+
+import itertools
+
+import pytest
+import torch
+
+from segfocal.losses import DiceLoss, FocalLoss, IoUHeadLoss, IoULoss, TverskyLoss, WeightedSum, fused
+from segfocal.losses.fused import pixel_sums
+
+ALL = {
+    "focal": FocalLoss(gamma=1.5, alpha=0.3), "dice": DiceLoss(batch=True), "iou": IoULoss(),
+    "tversky": TverskyLoss(exponent=0.75),
+}  # fmt: skip
+
+
+def pair(*shape, dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) * 5, torch.rand(shape) < 0.2
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    """Take the fused path without waiting for a compiler: the same functions, run as they stand."""
+    monkeypatch.setattr("segfocal.losses.weighted_sum.compiles", lambda _: True)
+    monkeypatch.setattr(fused, "_compiled", lambda function: function)
+
+
+def both(terms, x, t):
+    results = []
+    for choice in (True, False):
+        y = x.detach().clone().requires_grad_()
+        report = WeightedSum(terms, dict.fromkeys(terms, 2.0), compile=choice)(y, t)
+        report.total.backward()
+        results.append((report.total.detach(), report.terms, y.grad))
+    return results
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 5, 7), (2, 3, 4, 5, 3), (4, 2)])
+@pytest.mark.parametrize("names", [["focal"], ["dice"], ["focal", "dice"], ["focal", "dice", "iou", "tversky"]])
+def test_fused_terms_equal_the_composed_ones(shape, names, uncompiled):
+    x, t = pair(*shape)
+    for target in (t, t.to(torch.uint8) * 255):
+        one_pass, composed = both({name: ALL[name] for name in names}, x, target)
+        torch.testing.assert_close(one_pass, composed, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "positives"])
+def test_every_reduction_of_focal_can_be_fused(reduction, uncompiled):
+    x, t = pair(2, 2, 6, 5)
+    one_pass, composed = both({"focal": FocalLoss(reduction=reduction)}, x, t)
+    torch.testing.assert_close(one_pass, composed, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_gradients_of_the_sums_pass_gradcheck(gamma):
+    x, t = pair(2, 2, 3, 4)
+    assert torch.autograd.gradcheck(lambda y: tuple(pixel_sums(y, t, gamma=gamma, alpha=0.25))[:3], x.requires_grad_())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_sums_and_gradients_are_finite_and_right_for_any_logit(dtype):
+    sizes = [0, 4, 8.5, 12, 17, 20, 30, 60, 100, 1e4]
+    for gamma, size, sign, positive in itertools.product([0, 0.5, 1, 1.5, 2, 5], sizes, [1, -1], [True, False]):
+        x = torch.tensor([[[sign * size]]], dtype=dtype).requires_grad_()
+        t = torch.tensor([[[positive]]])
+        sums = pixel_sums(x, t, gamma=gamma, alpha=0.25)
+        (gradient,) = torch.autograd.grad(sums.focal.sum(), x)
+        expected = FocalLoss(gamma=gamma, reduction="sum")(x.detach().double(), t)
+        assert torch.isfinite(gradient).all()
+        # As in test_losses: rounding of the exponent γ·log(1 − p_t) in float32; 1e-30 is underflow.
+        torch.testing.assert_close(sums.focal.sum().double(), expected, rtol=2e-5, atol=1e-30)
+
+
+def test_nothing_full_size_is_saved_but_the_inputs():
+    x, t = pair(2, 1, 8, 8, dtype=torch.float32)
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: (saved.append(tensor), tensor)[1], lambda t: t):
+        pixel_sums(x.requires_grad_(), t, gamma=2, alpha=0.25)
+    full_size = {tensor.data_ptr() for tensor in saved if tensor.numel() > 2}
+    assert full_size == {x.data_ptr(), t.data_ptr()}
+
+
+@pytest.mark.parametrize(
+    ("terms", "target", "fusable"),
+    [
+        (ALL, torch.uint8, True),
+        (ALL, torch.float32, False),
+        ({"a": FocalLoss(), "b": FocalLoss(gamma=1)}, torch.bool, False),
+        ({"i": IoUHeadLoss()}, torch.bool, False),
+    ],
+)
+def test_what_cannot_be_fused_is_composed(terms, target, fusable):
+    criterion = WeightedSum(terms, dict.fromkeys(terms, 1.0))
+    assert criterion._fusable(torch.zeros(1, 1, 2, 2).to(target)) is fusable
+
+
+def test_a_machine_that_cannot_compile_gets_the_eager_loss_and_one_warning(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(fused, "_compiled", broken)
+    fused.compiles.cache_clear()
+    x, t = pair(1, 1, 4, 4)
+    criterion = WeightedSum({"dice": DiceLoss()}, {"dice": 1.0}, compile=True)
+    with pytest.warns(UserWarning, match="uncompiled"):
+        first = criterion(x, t).total
+    torch.testing.assert_close(criterion(x, t).total, first)
+    fused.compiles.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [["focal", "dice"], ["focal", "dice", "iou", "tversky"]])
+def test_compiled_equals_eager(names):
+    x, t = pair(2, 1, 16, 16, dtype=torch.float32)
+    one_pass, composed = both({name: ALL[name] for name in names}, x, t.to(torch.uint8))
+    torch.testing.assert_close(one_pass, composed)
+
+
+@pytest.mark.slow
+def test_compiled_composed_terms_equal_eager_for_soft_targets():
+    x, t = pair(2, 1, 16, 16, dtype=torch.float32)
+    one_pass, composed = both({"focal": FocalLoss(), "dice": DiceLoss()}, x, t.float() * 0.8)
+    torch.testing.assert_close(one_pass, composed)
