@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume, check_frame
 
+_LARGEST_SIDE = 8192  # pixels; beyond it a spacing is wrong, not a scan large
 _CHUNK = 32  # slices resized at a time: bounds the float copies
 
 
@@ -32,9 +34,21 @@ class ModelGrid:
             raise ValueError(f"expected a pixel spacing > 0 mm; got {self.spacing_mm}")
 
     def of(self, grid: Grid) -> Grid:
-        """Return the grid on which the model sees a scan of `grid`."""
+        """Return the grid on which the model sees a scan of `grid`; UserError if their spacings do not go together."""
         turned = grid.oriented(grid.orientation_to(self.frame))
-        return turned if self.spacing_mm is None else turned.resized(turned.shape_at((None, *self.spacing_mm)))
+        if self.spacing_mm is None:
+            return turned
+        seen = turned.resized(turned.shape_at((None, *self.spacing_mm)))
+        if max(seen.shape[1:]) > _LARGEST_SIDE or any(
+            s == 1 < t for s, t in zip(seen.shape, turned.shape, strict=True)
+        ):
+            _, mm_h, mm_w = turned.spacing_mm
+            raise UserError(
+                expected=f"a scan for pixels of {self.spacing_mm} mm and at most {_LARGEST_SIDE} of them a side",
+                found=f"{turned.shape[1]}×{turned.shape[2]} pixels of {mm_h:.4g}×{mm_w:.4g} mm",
+                do="check the spacing in the scan's header (is it in mm?), or choose another data.spacing_mm",
+            )
+        return seen
 
     def image(self, scan: Volume) -> Volume:
         """Return a scan's intensities on the model's grid, float32, low-pass filtered where it shrinks."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -45,10 +45,11 @@ def run(config_name: str, job: Callable[[DictConfig], None]) -> int:
 
     def guarded(config: DictConfig) -> None:
         try:
+            _check_switches(config)
             job(config)
         except Exception as error:
             failed.append(error)
-            _report(error, debug=bool(config.get("debug")))
+            _report(error, debug=config.get("debug") is True)
 
     debug = "debug=true" in [argument.lower() for argument in sys.argv]
     main = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)
@@ -63,6 +64,13 @@ def run(config_name: str, job: Callable[[DictConfig], None]) -> int:
     return 1 if failed else 0
 
 
+def _check_switches(config: DictConfig) -> None:
+    """Raise UserError unless each switch is true or false: any other word would count as true."""
+    for key in ("overwrite", "debug"):
+        if not isinstance(config.get(key, False), bool):
+            raise UserError(expected=f"{key}=true or {key}=false", found=f"{key}={config[key]}", do="choose one")
+
+
 def _report(error: Exception, *, debug: bool) -> None:
     """Print what went wrong: a user's error as its message, a fault of ours with its traceback."""
     if debug:
@@ -71,6 +79,8 @@ def _report(error: Exception, *, debug: bool) -> None:
         print(f"error: {error}", file=sys.stderr)
     elif isinstance(error, OSError) and error.filename:
         print(f"error: {error.strerror}: {error.filename}. Check the path and its permissions.", file=sys.stderr)
+    elif isinstance(error, MemoryError):
+        print(f"error: not enough memory: {error}. Use a smaller scan, batch or window.", file=sys.stderr)
     elif isinstance(error, HydraException | OmegaConfBaseException):
         print(f"error in the command line or config: {_config_message(error)}", file=sys.stderr)
     else:
@@ -80,6 +90,11 @@ def _report(error: Exception, *, debug: bool) -> None:
 
 def _config_message(error: BaseException) -> str:
     """Return the innermost words of a config error, the key it is about, and where to look."""
+    if isinstance(error, OverrideParseException):
+        return (
+            f"cannot read the option {error.override}: put what holds spaces, commas, brackets or = in two pairs of "
+            "quotes, as \"input='my scan.nii.gz'\""
+        )
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
     lines = [line.strip() for line in f"{error} {cause or ''}".splitlines()]
     text = " ".join(line for line in lines if line and not line.startswith(("full_key:", "object_type=")))

@@ -23,15 +23,21 @@ def predict(config: DictConfig) -> None:
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     plain.pop("debug")
+    _check(plain)
     paths: dict[str, Path | None] = {key: Path(plain[key]) for key in ("bundle", "input", "output")}
     paths |= {key: Path(plain[key]) if plain[key] else None for key in ("boxes", "reference")}
-    _check(plain)
     report = predict_job(Job(**(plain | paths)))
     volumes = ", ".join(f"{name} {ml:.1f} ml" for name, ml in report["volume_ml"].items())
     print(f"{plain['output']}: {volumes} ({report['seconds']:.1f} s on {report['device']})")
 
 
 def _check(plain: dict[str, Any]) -> None:
+    for key in ("bundle", "input", "output"):
+        if not isinstance(plain[key], str):
+            raise UserError(expected=f"a path for {key}", found=f"{key}={plain[key]}", do="give the file or folder")
+    for key, kind in (("overlap", (int, float)), ("batch_size", (int,))):
+        if not isinstance(plain[key], kind):
+            raise UserError(expected=f"a number for {key}", found=f"{key}={plain[key]}", do="change that option")
     rules = {
         "prompt=none or prompt=box": plain["prompt"] in ("none", "box"),
         "overlap in [0,1)": 0 <= plain["overlap"] < 1,

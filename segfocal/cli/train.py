@@ -34,6 +34,8 @@ def train(config: DictConfig) -> None:
     facts = train_in(config, build_plan(config), folder)
     for score in facts.get("scores", []):
         print(f"{score['case']} {score['structure']} Dice, {asked(score['prompt'])}: {score['dice']:.3f}")
+    if not facts.get("scores"):
+        print("no case was held out, so nothing was validated; set data.hold_out or give a case the split val")
     print(f"run directory: {shown_path(folder)}")
     print(f"bundle:        {shown_path(folder / 'bundle')}")
 
@@ -44,15 +46,16 @@ def train_in(config: DictConfig, plan: Plan, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: a folder that holds a run already, a resume with other options, and whatever training raises.
     """
+    from segfocal.engine.checkpoint import find
     from segfocal.engine.loop import train as train_plan
-    from segfocal.io.files import check_new, write_text
+    from segfocal.io.files import check_new
 
-    if plan.resume:
-        _check_same_run(config, plan.resume)
-    else:
+    origin = find(plan.resume).resolve().parents[1] if plan.resume else None
+    if origin:
+        _check_same_run(config, origin / "config.yaml")
+    if origin != folder.resolve():
         check_new(folder / "metrics.jsonl", overwrite=config.overwrite)
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    return train_plan(plan, folder)
+    return train_plan(plan, folder, config=OmegaConf.to_yaml(config, resolve=True))
 
 
 def build_plan(config: DictConfig) -> Plan:
@@ -82,6 +85,8 @@ def _plan(config: DictConfig) -> Plan:
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     data, settings = plain["data"], Settings(**plain["train"])
+    if not isinstance(plain["seed"], int) or plain["seed"] < 0:
+        raise ValueError(f"expected seed to be a whole number ≥ 0; got {plain['seed']!r}")
     listed = read_cases(data["root"], label_names=data["label_names"])
     cases = hold_out(listed, share=data["hold_out"], seed=data["split_seed"])
     structures = choose_structures(plain["target"], cases.label_values)
@@ -138,11 +143,8 @@ def _model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> t
     return model, config
 
 
-def _check_same_run(config: DictConfig, resume: Path) -> None:
+def _check_same_run(config: DictConfig, saved: Path) -> None:
     """Raise UserError when a resumed run would go on with options that change what it learns."""
-    from segfocal.engine.checkpoint import find
-
-    saved = find(resume).parents[1] / "config.yaml"
     if not saved.is_file():
         return
     before, now = (_flat(c) for c in (OmegaConf.load(saved), OmegaConf.create(OmegaConf.to_yaml(config, resolve=True))))

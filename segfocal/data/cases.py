@@ -108,7 +108,7 @@ def _from_csv(path: Path) -> list[Case]:
             expected="a CSV with the columns image,label (and split)",
             found=f"columns {columns}",
             where=path,
-            do="name the columns in its first line",
+            do="name the columns in its first line, separated by commas",
         )
     for row in rows:
         if (row.get("split") or "") not in ("", *SPLITS):
@@ -201,6 +201,12 @@ def _check(cases: list[Case], root: Path) -> None:
         raise UserError(
             expected="one case a name", found=f"{twice[0]} twice", where=root, do="give each a name of its own"
         )
+    images = [case.image.resolve() for case in cases]
+    for case, image in zip(cases, images, strict=True):
+        if images.count(image) > 1:
+            raise UserError(
+                expected="each scan once, in one split", found=f"{image.name} twice", where=root, do=f"drop {case.name}"
+            )
 
 
 def _read_label_names(source: str | Mapping[str, Any]) -> dict[str, int]:

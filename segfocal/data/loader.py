@@ -6,6 +6,7 @@ of training processes and a resume in the middle change nothing.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -106,6 +107,11 @@ def collate(samples: list[Sample]) -> Batch:
     return Batch(image=torch.stack(images), target=torch.stack(targets), keys=keys, sources=sources)
 
 
+def _leave_interrupts_to_the_parent(_: int) -> None:
+    """Let Ctrl-C stop the run in the main process, not in every loading one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def load(dataset: SliceDataset, steps: Steps, *, workers: int, pin: bool) -> Iterable[Batch]:
     """Return a loader of one batch a forward pass."""
     return DataLoader(
@@ -114,6 +120,6 @@ def load(dataset: SliceDataset, steps: Steps, *, workers: int, pin: bool) -> Ite
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin,
-        persistent_workers=False,
+        worker_init_fn=_leave_interrupts_to_the_parent,
         prefetch_factor=4 if workers else None,
     )

@@ -107,6 +107,10 @@ def prepare(cases: Sequence[Case], preparation: Preparation, cache: Path) -> lis
 def check_foreground(prepared: Iterable[PreparedCase], structures: Sequence[Structure], *, where: Path) -> None:
     """Raise UserError unless every structure has at least one pixel in some training case."""
     cases = list(prepared)
+    if not cases:
+        raise UserError(
+            expected="at least one case to train on", found="none", where=where, do="give some the split train"
+        )
     found = sorted({value for case in cases for value in case.label_values})
     pixels = sum((case.pixels.sum(1) for case in cases), np.zeros(len(structures), dtype=np.int64))
     for structure, count in zip(structures, pixels, strict=True):
@@ -133,6 +137,7 @@ def check_pairs(cases: Iterable[Case]) -> None:
 def read_pair(case: Case) -> tuple[Volume, Volume]:
     """Read a case's image and label map; UserError when they do not lie on one grid."""
     image, labels = nifti.read(case.image), nifti.read_labels(case.label)
+    nifti.check_label_map(labels, case.label)
     _check_one_grid(case, image.grid, labels.grid)
     return image, labels
 

@@ -21,12 +21,14 @@ from segfocal.engine.run import Run, start
 from segfocal.engine.validate import Score, mean_dice, validate
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
-from segfocal.io.files import make_folder, write_json
+from segfocal.io.files import make_folder, write_json, write_text
 from segfocal.losses import LossReport
 
 
-def train(plan: Plan, folder: Path) -> dict[str, Any]:
+def train(plan: Plan, folder: Path, *, config: str = "") -> dict[str, Any]:
     """Train by `plan`, leave everything in `folder`, and return what `summary.json` says.
+
+    config: the options the plan was built from, kept as `config.yaml`.
 
     Raises:
         UserError: data that cannot be used, a folder that cannot be written, a loss that is not finite.
@@ -34,12 +36,13 @@ def train(plan: Plan, folder: Path) -> dict[str, Any]:
     started = time.monotonic()
     make_folder(folder)
     _check_held_out(plan)
-    write_json(folder / "environment.json", environment())
     check_pairs(plan.cases.of("val"))  # before any work, not at the first validation
     prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache)
     check_foreground(prepared, plan.preparation.structures, where=plan.where)
     try:
         run = start(plan, folder)
+        write_json(folder / "environment.json", environment())
+        write_text(folder / "config.yaml", config)
         names = [structure.name for structure in plan.preparation.structures]
         record = Record(folder, terms=tuple(plan.task.criterion.weights), structures=names, first=run.progress.step)
         stopped_early = _loop(run, SliceDataset(prepared, len(names), plan.sampling), record)

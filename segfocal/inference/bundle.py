@@ -70,6 +70,7 @@ def load(folder: str | Path) -> Bundle:
             damaged or do not fit.
     """
     folder = Path(folder)
+    folder = folder.parent if folder.name == _FACTS else folder
     if not (folder / _FACTS).is_file() or not (folder / _WEIGHTS).is_file():
         raise UserError(
             expected=f"a bundle: a folder with {_FACTS} and {_WEIGHTS}",

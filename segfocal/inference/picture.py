@@ -26,5 +26,9 @@ def draw(
     turned = scan.oriented(frame)
     _, mm_h, mm_w = turned.grid.spacing_mm
     masks = [volume.oriented(frame).array == value for volume in (reference, prediction)]
-    panels = slices_of(intensity(np.ascontiguousarray(turned.array)), masks[0], masks[1], aspect=mm_h / mm_w)
+    numbers = range(turned.grid.shape[0])
+    if scan.grid.orientation_to(frame).flips[0]:  # count slices as the file does
+        numbers = numbers[::-1]
+    image = intensity(np.ascontiguousarray(turned.array))
+    panels = slices_of(image, masks[0], masks[1], numbers=numbers, aspect=mm_h / mm_w)
     overlay(path, panels, heading=heading)

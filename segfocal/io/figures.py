@@ -20,11 +20,11 @@ _COLOURS = ("#1f77b4", "#d95f02", "#7b3294", "#1b9e77", "#e7298a", "#666666")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Panel:
-    """One slice: image [h,w] in [0,1], masks [h,w] (None where there is none), pixel height over width, a title."""
+    """One slice: image [h,w] in [0,1], masks [h,w], pixel height over width, a title."""
 
     image: NDArray
-    reference: NDArray | None
-    prediction: NDArray | None
+    reference: NDArray
+    prediction: NDArray
     aspect: float
     title: str
 
@@ -40,7 +40,7 @@ def overlay(path: Path, panels: Sequence[Panel], *, heading: str) -> None:
             axis.set_axis_off()
         axes[0][column].set_title(panel.title, fontsize=10)
         for mask, colour in ((panel.reference, REFERENCE), (panel.prediction, PREDICTION)):
-            if mask is not None and mask.any() and not mask.all():
+            if mask.any() and not mask.all() and min(mask.shape) > 1:
                 axes[1][column].contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=1.1)
     figure.suptitle(heading, fontsize=12)
     figure.supxlabel("green: reference    red: prediction", fontsize=10)
@@ -48,19 +48,22 @@ def overlay(path: Path, panels: Sequence[Panel], *, heading: str) -> None:
 
 
 def slices_of(
-    image: NDArray, reference: NDArray | None, prediction: NDArray | None, *, aspect: float, count: int = 4
+    image: NDArray, reference: NDArray, prediction: NDArray, *, numbers: Sequence[int], aspect: float, count: int = 4
 ) -> list[Panel]:
-    """Return panels of the slices [d,h,w] where the reference (without one, the prediction) is largest, in order."""
-    shown = reference if reference is not None else prediction
-    areas = np.zeros(len(image)) if shown is None else shown.reshape(len(image), -1).sum(1)
+    """Return panels of the slices [d,h,w] where the reference is largest, in order, titled by their `numbers`.
+
+    Without a reference voxel, the prediction decides.
+    """
+    shown = reference if reference.any() else prediction
+    areas = shown.reshape(len(image), -1).sum(1)
     chosen = sorted(np.argsort(areas, kind="stable")[::-1][:count].tolist())
     return [
         Panel(
             image=image[z],
-            reference=None if reference is None else reference[z],
-            prediction=None if prediction is None else prediction[z],
+            reference=reference[z],
+            prediction=prediction[z],
             aspect=aspect,
-            title=f"slice {z}",
+            title=f"slice {numbers[z]}",
         )
         for z in chosen
     ]

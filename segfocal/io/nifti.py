@@ -20,6 +20,7 @@ from segfocal.grid import Grid, Volume
 from segfocal.io.files import check_new, written_beside
 
 SUFFIXES = (".nii.gz", ".nii")
+_LARGEST_LABEL = 999  # beyond every label scheme in use; HU and MR intensities pass it
 
 
 def read(path: str | Path) -> Volume:
@@ -63,6 +64,18 @@ def read_labels(path: str | Path) -> Volume:
             )
         array = whole.astype(np.int64)
     return Volume(array=array.astype(smallest_integer_type(array)), grid=grid)
+
+
+def check_label_map(labels: Volume, path: str | Path) -> None:
+    """Raise UserError when "labels" look like an image: a negative value, or more values than structures have names."""
+    low, high = int(labels.array.min()), int(labels.array.max())
+    if low < 0 or high > _LARGEST_LABEL:
+        raise UserError(
+            expected=f"a label map with values from 0 to {_LARGEST_LABEL}",
+            found=f"values from {low} to {high}, as in an image",
+            where=path,
+            do="give the label map, or check that image and label are not swapped",
+        )
 
 
 def read_grid(path: str | Path) -> Grid:
@@ -113,6 +126,10 @@ def smallest_integer_type(array: NDArray) -> np.dtype:
 
 
 def _open(path: Path) -> nib.Nifti1Image:
+    if path.is_dir():
+        raise UserError(
+            expected="a NIfTI file", found="a folder (DICOM is not read yet)", where=path, do="convert it to .nii.gz"
+        )
     if not path.is_file():
         raise UserError(expected="a NIfTI file", found="no such file", where=path, do="check the path")
     check_suffix(path)

@@ -35,49 +35,58 @@ class PixelSums(NamedTuple):
 def pixel_sums(
     logits: Tensor, target: Tensor, *, gamma: float, alpha: float | None, compiled: bool = False
 ) -> PixelSums:
-    """Return the four sums of logits `[b,k,*space]` against a bool target of that shape, in float32 (float64 stays).
+    """Return the four sums of logits `[b,k,*space]` against a bool or integer target (non-zero inside) of that shape.
 
-    Differentiable in the logits. compiled: run both passes through torch.compile; ask `compiles` first.
+    In float32 (float64 stays), differentiable in the logits. compiled: run both passes through torch.compile; ask
+    `compiles` first.
     """
     weights = (1.0, 1.0) if alpha is None else (float(alpha), 1.0 - alpha)
     flat = logits.flatten(2) if logits.ndim > 2 else logits.unsqueeze(2)
-    mask = target.flatten(2) if target.ndim > 2 else target.unsqueeze(2)
-    focal, both, predicted = _Sums.apply(flat, mask, float(gamma), *weights, compiled)
-    return PixelSums(focal, both, predicted, mask.sum(2, dtype=predicted.dtype))
+    truth = target.flatten(2) if target.ndim > 2 else target.unsqueeze(2)
+    return PixelSums(*_Sums.apply(flat, truth, float(gamma), *weights, compiled))
 
 
 class _Sums(torch.autograd.Function):
-    """Σ FL, Σ p·t and Σ p over the last axis of [b,k,n]."""
+    """Σ FL, Σ p·t, Σ p and Σ t over the last axis of [b,k,n]."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, mask: Tensor, gamma: float, positive: float, negative: float, compiled: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.save_for_backward(x, mask)
+        ctx: Any, x: Tensor, target: Tensor, gamma: float, positive: float, negative: float, compiled: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(x, target)
         ctx.options = gamma, positive, negative
         ctx.compiled = compiled
-        return _pick(_forward, compiled)(x, mask, gamma, positive, negative)
+        sums = _pick(_forward, compiled)(x, target, gamma, positive, negative)
+        ctx.mark_non_differentiable(sums[3])
+        return sums
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None, None]:
-        x, mask = ctx.saved_tensors
-        gradient = _pick(_backward, ctx.compiled)(x, mask, *ctx.options, *gradients)
+        x, target = ctx.saved_tensors
+        gradient = _pick(_backward, ctx.compiled)(x, target, *ctx.options, *gradients[:3])
         return gradient, None, None, None, None, None
 
 
-def _forward(x: Tensor, mask: Tensor, gamma: float, positive: float, negative: float) -> tuple[Tensor, Tensor, Tensor]:
+# Both passes multiply by the target as a number rather than select by it: that is what vectorises on a CPU.
+
+
+def _forward(
+    x: Tensor, target: Tensor, gamma: float, positive: float, negative: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x = computed(x)
+    t = (target != 0).to(x.dtype)
+    s = x * (2 * t - 1)
     small, shared = _exponentials(x)
-    p = torch.where(x >= 0, 1.0, small) / (1 + small)
-    s = torch.where(mask, x, -x)
+    near = 1 / (1 + small)
+    p = torch.where(x >= 0, near, small * near)
     focal = torch.exp(-gamma * (s.clamp(min=0) + shared)) * ((-s).clamp(min=0) + shared)
-    focal = torch.where(mask, positive * focal, negative * focal)
-    return focal.sum(2), torch.where(mask, p, 0.0).sum(2), p.sum(2)
+    focal = focal * (negative + (positive - negative) * t)
+    return focal.sum(2), (p * t).sum(2), p.sum(2), t.sum(2)
 
 
 def _backward(
     x: Tensor,
-    mask: Tensor,
+    target: Tensor,
     gamma: float,
     positive: float,
     negative: float,
@@ -86,16 +95,18 @@ def _backward(
     of_predicted: Tensor,
 ) -> Tensor:
     dtype, x = x.dtype, computed(x)
+    t = (target != 0).to(x.dtype)
+    sign = 2 * t - 1
+    s = x * sign
     small, shared = _exponentials(x)
-    inverse = 1 / (1 + small)
-    near, far = inverse, small * inverse  # the larger and the smaller of p and 1 − p, neither by subtraction
-    s = torch.where(mask, x, -x)
+    near = 1 / (1 + small)
+    far = small * near  # near and far are the larger and the smaller of p and 1 − p, neither by subtraction
     p_t, not_p_t = torch.where(s >= 0, near, far), torch.where(s >= 0, far, near)
     modulating = torch.exp(-gamma * (s.clamp(min=0) + shared))
     slope = -modulating * (gamma * p_t * ((-s).clamp(min=0) + shared) + not_p_t)
-    slope = torch.where(mask, positive * slope, -negative * slope)
-    overlap = of_predicted.unsqueeze(2) + torch.where(mask, of_both.unsqueeze(2), 0.0)
-    return (of_focal.unsqueeze(2) * slope + overlap * (near * far)).to(dtype)
+    slope = slope * sign * (negative + (positive - negative) * t)
+    overlap = (of_predicted.unsqueeze(2) + t * of_both.unsqueeze(2)) * (near * far)
+    return (of_focal.unsqueeze(2) * slope + overlap).to(dtype)
 
 
 def _exponentials(x: Tensor) -> tuple[Tensor, Tensor]:

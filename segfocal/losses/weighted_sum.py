@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from segfocal.losses.focal import FocalLoss
 from segfocal.losses.fused import compiles, pixel_sums
-from segfocal.losses.inputs import as_mask, check_pair
+from segfocal.losses.inputs import check_pair
 
 Compile = Literal["auto"] | bool
 
@@ -104,7 +104,7 @@ class WeightedSum(nn.Module):
         check_pair(logits, target)
         focal = next((term for term in self.terms.values() if isinstance(term, FocalLoss)), FocalLoss())
         with torch.autocast(logits.device.type, enabled=False):
-            sums = pixel_sums(logits, as_mask(target), gamma=focal.gamma, alpha=focal.alpha, compiled=True)
+            sums = pixel_sums(logits, target, gamma=focal.gamma, alpha=focal.alpha, compiled=True)
             pixels = math.prod(logits.shape[2:])
             return {name: cast(Any, term).from_sums(sums, pixels) for name, term in self.terms.items()}
 

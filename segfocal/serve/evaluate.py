@@ -49,6 +49,8 @@ def evaluate(comparison: Comparison) -> list[dict[str, Any]]:
     check_new(table, overwrite=comparison.overwrite)
     prediction = nifti.read_labels(comparison.prediction)
     reference = nifti.read_labels(comparison.reference)
+    nifti.check_label_map(prediction, comparison.prediction)
+    nifti.check_label_map(reference, comparison.reference)
     difference = reference.grid.difference(prediction.grid)
     if difference:
         raise UserError(
@@ -81,13 +83,19 @@ def evaluate(comparison: Comparison) -> list[dict[str, Any]]:
 def _report(prediction: Path) -> dict[str, Any]:
     """Return the JSON report that `predict` left beside a mask, or an empty one."""
     path = report_path(prediction)
-    return read_json(path) if path.is_file() else {}
+    report = read_json(path) if path.is_file() else {}
+    return report if isinstance(report, dict) and "segfocal" in report else {}
 
 
 def _labels(comparison: Comparison, report: Mapping[str, Any], prediction: Volume, reference: Volume) -> dict[str, int]:
     chosen = comparison.labels or report.get("structures")
     if chosen:
-        return {str(name): int(value) for name, value in chosen.items()}
+        try:
+            return {str(name): int(value) for name, value in chosen.items()}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UserError(
+                expected="names with label values", found=f"labels={chosen}", do='write "labels={liver: 5}"'
+            ) from error
     found = sorted({int(v) for mask in (prediction, reference) for v in np.unique(mask.array)} - {0})
     if not found:
         raise UserError(

@@ -415,7 +415,7 @@ DAMAGE = [
     (empty, ".nii", "a whole NIfTI file"),
     (empty, ".nii.gz", "a whole NIfTI file"),
     (missing, ".nii.gz", "a NIfTI file; found no such file"),
-    (a_folder, ".nii.gz", "a NIfTI file; found no such file"),
+    (a_folder, ".nii.gz", "a NIfTI file; found a folder"),
     (four_axes, ".nii.gz", r"a 3-D volume; found 4 axes, shape \(7, 5, 4, 2\)"),
     (two_axes, ".nii.gz", "a 3-D volume; found 2 axes"),
     (no_place, ".nii.gz", "an affine that gives every voxel its own place"),

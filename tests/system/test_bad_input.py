@@ -145,6 +145,8 @@ def test_an_unknown_structure_name_is_refused(case, tmp_path, monkeypatch, capfd
         ("model=nonsense", "sam_tiny"),
         ("train.steps=0", "train.steps ≥ 1"),
         ("train.lr=-1", "train.lr > 0"),
+        ("seed=-1", "seed"),
+        ("seed=abc", "seed"),
         ("data.frame=XYZ", "frame"),
         ("loss.terms.focal.gamma=-1", "gamma ≥ 0"),
         ("train.steps=many", "many"),
@@ -248,6 +250,90 @@ def test_an_image_for_the_picture_that_is_missing_is_named(case, tmp_path, monke
     assert not (tmp_path / "out" / "metrics.csv").exists()
 
 
+@pytest.mark.parametrize("word", ["no", "off", "0.0", "perhaps"])
+def test_overwrite_is_true_or_false_and_nothing_else(case, run, word, tmp_path, monkeypatch, capfd):
+    mask = tmp_path / "mask.nii.gz"
+    mask.write_bytes(b"precious")
+    capfd.readouterr()
+    code = predict(monkeypatch, run / "bundle", case[0], mask, f"overwrite={word}")
+    fails(capfd, code, "overwrite")
+    assert mask.read_bytes() == b"precious"
+
+
+def test_a_resume_does_not_replace_another_run(case, tmp_path, monkeypatch, capfd):
+    assert train(monkeypatch, tmp_path) == 0
+    assert train(monkeypatch, tmp_path, f"hydra.run.dir={tmp_path / 'other'}", "seed=2") == 0
+    kept = (tmp_path / "other" / "summary.json").read_bytes()
+    options = [f"resume={tmp_path / 'run'}", f"hydra.run.dir={tmp_path / 'other'}", "train.steps=2"]
+    capfd.readouterr()
+    fails(capfd, train(monkeypatch, tmp_path, *options), "overwrite=true", "other")
+    assert (tmp_path / "other" / "summary.json").read_bytes() == kept
+
+
+def test_a_refused_run_leaves_nothing_behind(case, tmp_path, monkeypatch):
+    assert train(monkeypatch, tmp_path, "target=7") == 1
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_an_image_in_the_place_of_a_label_map_is_told(case, tmp_path, monkeypatch, capfd):
+    image, label = case
+    (tmp_path / "cases.csv").write_text(f"name,image,label,split\none,{label},{image},train\n")
+    fails(capfd, train(monkeypatch, tmp_path), "swapped", str(image))
+    code = segfocal(monkeypatch, "evaluate", f"prediction={image}", f"reference={label}")
+    fails(capfd, code, "as in an image", str(image))
+
+
+def test_a_scan_in_two_splits_is_told(case, tmp_path, monkeypatch, capfd):
+    image, label = case
+    rows = f"one,{image},{label},train\ntwo,{image},{label},val\n"
+    (tmp_path / "cases.csv").write_text("name,image,label,split\n" + rows)
+    fails(capfd, train(monkeypatch, tmp_path), "each scan once", "cases.csv")
+
+
+def test_no_training_case_is_told(case, tmp_path, monkeypatch, capfd):
+    (tmp_path / "cases.csv").write_text(f"name,image,label,split\none,{case[0]},{case[1]},val\n")
+    fails(capfd, train(monkeypatch, tmp_path), "split train")
+
+
+@pytest.mark.parametrize("spacing", [0.001, 500.0])
+def test_a_spacing_that_cannot_be_is_told(run, spacing, tmp_path, monkeypatch, capfd):
+    scan = make_scan(tmp_path / "scan.nii.gz", np.zeros((40, 40, 3), np.int16), np.diag([spacing, spacing, 1, 1]))
+    capfd.readouterr()
+    fails(capfd, predict(monkeypatch, run / "bundle", scan, tmp_path / "m.nii.gz"), "header", "mm")
+
+
+def test_a_folder_in_the_place_of_a_scan_is_told(run, tmp_path, monkeypatch, capfd):
+    capfd.readouterr()
+    fails(capfd, predict(monkeypatch, run / "bundle", tmp_path, tmp_path / "m.nii.gz"), "a folder (DICOM")
+
+
+def test_a_path_with_spaces_is_read_when_quoted_twice_and_explained_when_not(case, run, tmp_path, monkeypatch, capfd):
+    scan = shutil.copy(case[0], tmp_path / "zwei Wörter (1).nii.gz")
+    capfd.readouterr()
+    fails(capfd, predict(monkeypatch, run / "bundle", scan, tmp_path / "m.nii.gz"), "two pairs of quotes")
+    assert predict(monkeypatch, run / "bundle", f"'{scan}'", tmp_path / "m.nii.gz") == 0
+
+
+def test_a_scan_one_voxel_wide_can_be_segmented_and_drawn(run, tmp_path, monkeypatch):
+    scan = make_scan(tmp_path / "scan.nii.gz", np.zeros((1, 20, 7), dtype=np.int16), AFFINE)
+    label = make_scan(tmp_path / "label.nii.gz", np.eye(20, 7, dtype=np.uint8)[None], AFFINE)
+    mask = tmp_path / "mask.nii.gz"
+    assert predict(monkeypatch, run / "bundle", scan, mask) == 0
+    assert segfocal(monkeypatch, "evaluate", f"prediction={mask}", f"reference={label}") == 0
+
+
+def test_a_foreign_json_beside_a_mask_is_left_alone(case, tmp_path, monkeypatch):
+    mask = shutil.copy(case[1], tmp_path / "mask.nii.gz")
+    (tmp_path / "mask.json").write_text("[1, 2]")
+    assert segfocal(monkeypatch, "evaluate", f"prediction={mask}", f"reference={case[1]}") == 0
+
+
+@pytest.mark.parametrize("labels", ["liver", "{liver: five}"])
+def test_labels_of_another_form_are_told(case, labels, tmp_path, monkeypatch, capfd):
+    options = [f"prediction={case[1]}", f"reference={case[1]}", f"output={tmp_path / 'out'}", f"labels={labels}"]
+    fails(capfd, segfocal(monkeypatch, "evaluate", *options), "labels={liver: 5}")
+
+
 def test_a_mask_into_a_blocked_folder_is_refused_before_any_work(case, run, tmp_path, monkeypatch, capfd):
     (tmp_path / "file").write_text("in the way")
     capfd.readouterr()
@@ -259,6 +345,9 @@ def test_a_mask_into_a_blocked_folder_is_refused_before_any_work(case, run, tmp_
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["overlap=high"], "overlap"),
+        (["batch_size=1.5"], "batch_size"),
+        (["input=null"], "input"),
         (["prompt=box"], "boxes=FILE.json"),
         (["prompt=mouse"], "prompt=none or prompt=box"),
         (["overlap=1"], "overlap"),
