@@ -9,6 +9,7 @@ inputs, in full-size float32 maps; writes JSON under benchmarks/results.
 import json
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from datetime import date
@@ -98,6 +99,11 @@ def peak_maps(loss, x, t):
     return most / (4 * x.numel())
 
 
+def commit():
+    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or "unknown"
+
+
 def main():
     device, dtype, side, batch = (*sys.argv[1:5], *("cpu", "float32", "256", "16")[len(sys.argv) - 1 :])
     torch.manual_seed(0)
@@ -115,7 +121,13 @@ def main():
         ratio = row["seconds"] / fastest
         print(f"{name:32} {1e3 * row['seconds']:9.2f} ms  {ratio:5.1f} ×   {row['peak_maps']:5.1f} maps")
     facts = {"date": str(date.today()), "machine": f"{platform.machine()}, {where}", "torch": torch.__version__}
-    facts |= {"shape": shape, "dtype": dtype, "rows": rows}
+    facts |= {
+        "command": " ".join(["python", *sys.argv]),
+        "commit": commit(),
+        "shape": shape,
+        "dtype": dtype,
+        "rows": rows,
+    }
     out = Path(__file__).parent / "results" / f"losses_{torch.device(device).type}_{dtype}_{side}.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(facts, indent=2) + "\n")

@@ -11,6 +11,7 @@ import multiprocessing
 import platform
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from datetime import date
@@ -53,6 +54,11 @@ def measure(contender, slices, side, queue):
     queue.put({"seconds": statistics.median(seconds), "peak_mib": grown})
 
 
+def commit():
+    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or "unknown"
+
+
 def main():
     slices, side = (int(v) for v in (*sys.argv[1:3], *("40", "256")[len(sys.argv) - 1 :]))
     context = multiprocessing.get_context("spawn")
@@ -72,6 +78,8 @@ def main():
     facts = {
         "date": str(date.today()),
         "machine": f"{platform.machine()}, {threads} threads",
+        "command": " ".join(["python", *sys.argv]),
+        "commit": commit(),
         "torch": torch.__version__,
         "monai": version("monai"),
         "slices": slices,
