@@ -20,7 +20,7 @@ _NOTES = (
     "The demo labels are predictions of the TotalSegmentator model, not drawn by hand (see data/demo/README.md).",
     "One scan to train on and one to judge by: a demonstration that the pipeline works, not a clinical result.",
     "“box” prompts every slice with the bounding box of the reference, which a user would have to draw.",
-    "The bundle holds the last averaged weights, so the held-out scan chose nothing.",
+    "The held-out scan chose no checkpoint (the bundle holds the last weights), but the defaults were settled on it.",
 )
 
 
