@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import uuid
@@ -126,6 +127,13 @@ def check_foreground(prepared: Iterable[PreparedCase], structures: Sequence[Stru
             where=where,
             do="choose another target, or check the labels and data.label_names",
         )
+
+
+def pixel_rates(prepared: Sequence[PreparedCase]) -> list[float]:
+    """Return the share of all pixels that is background, then of each structure; the shares sum to one."""
+    pixels = sum(case.pixels.sum(1) for case in prepared)
+    rates = [float(count) / sum(math.prod(case.shape) for case in prepared) for count in np.atleast_1d(pixels)]
+    return [1 - sum(rates), *rates]
 
 
 def check_pairs(cases: Iterable[Case]) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.state import AcceleratorState
+from torch import Tensor
 
 from segfocal.batch import Batch
 from segfocal.data.loader import SliceDataset, Steps, load
-from segfocal.data.prepared import check_foreground, check_pairs, prepare
+from segfocal.data.prepared import check_foreground, check_pairs, pixel_rates, prepare
 from segfocal.engine import checkpoint
 from segfocal.engine.plan import Plan
 from segfocal.engine.progress import StepProgress
@@ -40,13 +41,18 @@ def train(plan: Plan, folder: Path, *, config: str = "") -> dict[str, Any]:
     prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache)
     check_foreground(prepared, plan.preparation.structures, where=plan.where)
     try:
-        run = start(plan, folder)
+        rates = pixel_rates(prepared)
+        run = start(plan, folder, rates=rates)
         write_json(folder / "environment.json", environment())
         write_text(folder / "config.yaml", config)
         names = [structure.name for structure in plan.preparation.structures]
-        record = Record(folder, terms=tuple(plan.task.criterion.weights), structures=names, first=run.progress.step)
+        record = Record(folder, criterion=plan.task.criterion, structures=names, first=run.progress.step)
         stopped_early = _loop(run, SliceDataset(prepared, len(names), plan.sampling), record)
-        return _finish(run, record, seconds=time.monotonic() - started, stopped_early=stopped_early)
+        facts = {
+            "status": "stopped early" if stopped_early else "finished",
+            "pixel_rates": dict(zip(["background", *names], rates, strict=True)),
+        }
+        return _finish(run, record, facts, seconds=time.monotonic() - started)
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision
 
@@ -66,16 +72,22 @@ def _check_held_out(plan: Plan) -> None:
 def _loop(run: Run, dataset: SliceDataset, record: Record) -> bool:
     """Train to the last step, or stop early and return True."""
     settings, accelerator = run.plan.settings, run.accelerator
+    criterion = run.plan.task.criterion
     started = time.monotonic() - (record.rows[-1]["seconds"] if record.rows else 0.0)
+    first = run.progress.step
     with StepProgress(total=settings.steps, done=run.progress.step, silent=not accelerator.is_main_process) as shown:
         for batches in _steps(run, dataset):
             rate = run.schedule.get_last_lr()[0]
+            followed = criterion.at(run.progress.step / settings.steps)
+            criterion.check_values(run.progress.step == first)
             report, norm = _step(run, batches)
             run.progress.step += 1
-            values = {"loss": report.total.item(), **{name: term.item() for name, term in report.terms.items()}}
+            values = _numbers({"loss": report.total, **report.terms})
             row = {
                 "step": run.progress.step,
                 **values,
+                **_numbers(report.anatomy),
+                **followed,
                 "lr": rate,
                 "grad_norm": norm,
                 "skipped": run.progress.skipped,
@@ -121,7 +133,7 @@ def _step(run: Run, batches: list[Batch]) -> tuple[LossReport, float]:
     reports, norm = [], 0.0
     for batch in batches:
         with run.accelerator.accumulate(run.task):
-            report = run.task(batch)
+            report = _loss(run, batch)
             _check_finite(report, batch, run.progress.step + 1)
             run.accelerator.backward(report.total)
             if run.accelerator.sync_gradients:
@@ -137,6 +149,26 @@ def _step(run: Run, batches: list[Batch]) -> tuple[LossReport, float]:
     if run.average:
         run.average.update_parameters(run.accelerator.unwrap_model(run.task).model)
     return LossReport.mean(reports), norm
+
+
+def _loss(run: Run, batch: Batch) -> LossReport:
+    """Return the loss of a batch; what a loss says about its values (in the first step) names the batch too."""
+    try:
+        return run.task(batch)
+    except ValueError as error:
+        raise UserError(
+            expected="a batch that fits the model and the loss",
+            found=str(error),
+            where="; ".join(batch.sources),
+            do="change that option, or look at these slices",
+        ) from error
+
+
+def _numbers(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Read all values at once (synchronises the GPU)."""
+    if not values:
+        return {}
+    return dict(zip(values, torch.stack([value.double() for value in values.values()]).tolist(), strict=True))
 
 
 def _check_finite(report: LossReport, batch: Batch, step: int) -> None:
@@ -170,7 +202,7 @@ def _validated(run: Run, shown: StepProgress) -> dict[str, float]:
     return row
 
 
-def _finish(run: Run, record: Record, *, seconds: float, stopped_early: bool) -> dict[str, Any]:
+def _finish(run: Run, record: Record, outcome: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
     """Write the bundle, the final scores with their pictures, the curves and the summary."""
     if not run.accelerator.is_main_process:
         return {}
@@ -182,7 +214,7 @@ def _finish(run: Run, record: Record, *, seconds: float, stopped_early: bool) ->
     scores = validate(bundle, held, device=run.accelerator.device, with_boxes=True, pictures=run.folder / "overlays")
     record.draw()
     facts = {
-        "status": "stopped early" if stopped_early else "finished",
+        **outcome,
         "steps": run.progress.step,
         "seconds": round(seconds, 1),
         "bundle": {

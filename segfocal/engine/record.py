@@ -17,6 +17,7 @@ import torch
 import segfocal
 from segfocal.io import figures
 from segfocal.io.files import make_folder, write_json, write_text, written_beside
+from segfocal.losses import WeightedSum
 
 _PACKAGES = ("torch", "monai", "accelerate", "numpy", "nibabel", "segment-anything", "hydra-core", "safetensors")
 
@@ -27,12 +28,13 @@ class Record:
     A resumed run cuts off the rows past its checkpoint and continues the same files.
     """
 
-    def __init__(self, folder: Path, *, terms: Sequence[str], structures: Sequence[str], first: int) -> None:
+    def __init__(self, folder: Path, *, criterion: WeightedSum, structures: Sequence[str], first: int) -> None:
         make_folder(folder)
         self.folder = folder
-        self.columns = ["step", "loss", *terms, "lr", "grad_norm", "skipped", "seconds", "val_dice"]
+        self.terms, self.figures, self.followed = list(criterion.weights), criterion.figures, criterion.followed
+        self.columns = ["step", "loss", *self.terms, *self.figures, *self.followed]
+        self.columns += ["lr", "grad_norm", "skipped", "seconds", "val_dice"]
         self.columns += [f"val_dice_{name}" for name in structures]
-        self.terms = list(terms)
         self.rows: list[dict[str, Any]] = []
         if first and (folder / "metrics.jsonl").is_file():
             self.rows = [row for row in _rows(folder / "metrics.jsonl") if row["step"] <= first]
@@ -51,7 +53,7 @@ class Record:
             file.write(json.dumps(dict(row)) + "\n")
 
     def draw(self) -> None:
-        """Draw `loss.png`: the total and its terms by step, and the validation Dice."""
+        """Draw `loss.png` (total, terms and validation Dice by step) and `loss_anatomy.png` (where the loss came from)."""
         trained = [row for row in self.rows if "loss" in row]
         scored = [row for row in self.rows if "val_dice" in row]
         steps = [row["step"] for row in trained]
@@ -61,6 +63,11 @@ class Record:
             scores = {"mean": ([row["step"] for row in scored], [row["val_dice"] for row in scored])}
         if trained:
             figures.curves(self.folder / "loss.png", losses, scores)
+        if trained and self.figures:
+            shares = {name: (steps, [row[name] for row in trained]) for name in self.figures}
+            followed = {name: (steps, [row[name] for row in trained]) for name in self.followed}
+            terms = {name: losses[name] for name in self.terms}
+            figures.anatomy(self.folder / "loss_anatomy.png", terms, shares, followed)
 
     def summarise(self, facts: Mapping[str, Any]) -> None:
         """Write `summary.json`."""

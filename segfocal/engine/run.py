@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,8 @@ from segfocal.engine.optimise import make_average, make_optimizer, make_schedule
 from segfocal.engine.plan import Plan
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
+from segfocal.models.prior import prior_logits
+from segfocal.tasks.protocol import Task
 
 
 @dataclass
@@ -65,11 +68,14 @@ class Run:
             intensity=plan.preparation.intensity,
             structures=plan.preparation.structures,
             training=facts,
+            link=plan.task.criterion.link,
         )
 
 
-def start(plan: Plan, folder: Path) -> Run:
+def start(plan: Plan, folder: Path, *, rates: Sequence[float]) -> Run:
     """Build what the loop needs, on its device, and go back to a checkpoint if asked.
+
+    rates: share of training pixels of the background and of each structure, for weights and a prior made from them.
 
     Raises:
         UserError: a precision the device has not, a checkpoint that does not fit.
@@ -83,6 +89,7 @@ def start(plan: Plan, folder: Path) -> Run:
         cpu=settings.device == "cpu",
         gradient_accumulation_steps=settings.accumulate,
     )
+    _use_rates(plan.task, rates)
     module = cast(nn.Module, plan.task)
     optimizer = make_optimizer(module, settings)
     schedule = make_schedule(optimizer, settings)
@@ -102,3 +109,12 @@ def start(plan: Plan, folder: Path) -> Run:
         checkpoint.restore(accelerator, plan.resume)
         checkpoint.take_best_along(plan.resume, folder)
     return run
+
+
+def _use_rates(task: Task, rates: Sequence[float]) -> None:
+    """Give the loss and the model what they take from the training set's imbalance."""
+    task.criterion.use_rates(rates)
+    model: Any = task.model
+    prior = getattr(model, "prior", None)
+    if prior is not None:
+        model.start_from(prior_logits(prior, rates, task.criterion.link))

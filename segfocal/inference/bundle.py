@@ -22,6 +22,7 @@ from segfocal.intensity import Intensity
 from segfocal.io.files import make_folder, read_json, write_json, written_beside
 from segfocal.resample import ModelGrid
 
+LINKS = ("sigmoid", "softmax")
 _FORMAT = 1
 _WEIGHTS, _FACTS = "model.safetensors", "bundle.json"
 
@@ -31,6 +32,7 @@ class Bundle:
     """A model with the facts that inference needs.
 
     model_config: `_target_` and arguments. window: pixels (h, w). structures: one a channel. training: free facts.
+    link: what makes probabilities of logits, "sigmoid", or "softmax" with a background logit of 0; labels need neither.
     """
 
     model: nn.Module
@@ -40,6 +42,7 @@ class Bundle:
     intensity: Intensity
     structures: tuple[Structure, ...]
     training: dict[str, Any]
+    link: str = "sigmoid"
 
 
 def save(bundle: Bundle, folder: Path) -> None:
@@ -56,7 +59,7 @@ def save(bundle: Bundle, folder: Path) -> None:
         "window": bundle.window,
         "intensity": intensity.describe(bundle.intensity),
         "structures": [asdict(structure) for structure in bundle.structures],
-        "link": "sigmoid",
+        "link": bundle.link,
         "training": bundle.training,
     }
     write_json(folder / _FACTS, facts)
@@ -116,8 +119,8 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
             where=folder / _WEIGHTS,
             do="copy the bundle again",
         ) from error
-    if facts["link"] != "sigmoid":
-        raise ValueError(f"link {facts['link']!r}, where this version knows sigmoid")
+    if facts["link"] not in LINKS:
+        raise ValueError(f"link {facts['link']!r}, where this version knows {' and '.join(LINKS)}")
     spacing = facts["spacing_mm"]
     return Bundle(
         model=model.eval(),
@@ -127,4 +130,5 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         intensity=intensity.build(facts["intensity"]),
         structures=tuple(Structure(**structure) for structure in facts["structures"]),
         training=facts["training"],
+        link=facts["link"],
     )

@@ -89,6 +89,23 @@ def curves(path: Path, losses: Mapping[str, Series], scores: Mapping[str, Series
     _save(figure, path)
 
 
+def anatomy(
+    path: Path, terms: Mapping[str, Series], shares: Mapping[str, Series], followed: Mapping[str, Series]
+) -> None:
+    """Write as PNG where a loss comes from: its terms unweighted, shares of it in [0,1], and what follows training."""
+    panels = [("terms, unweighted", terms), ("shares and factors", shares), ("values that follow training", followed)]
+    panels = [(title, series) for title, series in panels if series]
+    figure = Figure(figsize=(4.6 * len(panels), 3.6), layout="constrained", facecolor="white")
+    for axis, (title, series) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for (name, (steps, values)), colour in zip(series.items(), _COLOURS * 4, strict=False):
+            axis.plot(steps, _smoothed(values), color=colour, label=name.replace("_", " "), linewidth=1.6)
+        axis.set(xlabel="step", title=title)
+        axis.set_ylim(bottom=0, top=1 if series is shares else None)
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False, fontsize=9)
+    _save(figure, path)
+
+
 def _smoothed(values: Sequence[float], width: int = 15) -> NDArray:
     """Return the running mean over up to `width` neighbours, shorter at the ends."""
     array = np.asarray(values, dtype=float)

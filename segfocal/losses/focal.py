@@ -10,81 +10,113 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from segfocal.losses.fused import PixelSums
-from segfocal.losses.inputs import as_mask, check_pair, computed, reduced
+from segfocal.losses.inputs import as_mask, check_gamma, check_reduction, computed, reduced
+from segfocal.losses.processes import mean_count
+from segfocal.losses.schedules import Followed
+from segfocal.losses.weighing import Alpha, AlphaTerm
 
 Reduction = Literal["mean", "sum", "none", "positives"]
 
 
-class FocalLoss(nn.Module):
+class FocalLoss(AlphaTerm):
     """Binary focal loss of logits against a target of the same shape, `[b,1,h,w]` or any `[b,k,*space]`.
 
     Args:
-        gamma: focusing exponent, ≥ 0 and not necessarily whole; 0 is (α-weighted) binary cross-entropy.
-        alpha: weight of the positives in [0,1], negatives get 1 − alpha; None weighs both by one.
+        gamma: focusing exponent, ≥ 0 and not necessarily whole; 0 is (α-weighted) binary cross-entropy. May follow
+            training (`segfocal.losses.schedules`).
+        alpha: weight of the positives in [0,1], negatives get 1 − alpha; a list has one for each channel k; None weighs
+            both by one; "inverse_frequency" waits for `use_rates`. One number may follow training.
         reduction: "mean" divides the sum by the number of *all* pixels (SAM-Med2D's normalisation), "positives" by
             the number of positive ones, at least one (RetinaNet's), "sum" and "none" as everywhere in torch.
+        validate: check values too; synchronises a GPU.
 
     The target is bool or integer (non-zero is positive), or float in [0,1]; a soft target t costs the mixture
     t·FL(t=1) + (1−t)·FL(t=0). Differs from torchvision's `sigmoid_focal_loss` on soft targets only.
 
     Raises:
-        ValueError: gamma or alpha out of range, unknown reduction; shapes that differ, integer logits, no pixels.
+        ValueError: gamma or alpha out of range, unknown reduction; shapes that differ, integer logits, no pixels, an
+            alpha for another number of channels; with validate, soft targets outside [0,1], logits that are not finite.
     """
 
-    def __init__(self, gamma: float = 2.0, alpha: float | None = 0.25, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        if not gamma >= 0:
-            raise ValueError(f"expected gamma ≥ 0; got {gamma}")
-        if alpha is not None and not 0 <= alpha <= 1:
-            raise ValueError(f"expected alpha in [0,1] or None; got {alpha}")
-        if reduction not in ("mean", "sum", "none", "positives"):
-            raise ValueError(f"expected reduction mean, sum, none or positives; got {reduction!r}")
-        self.gamma, self.alpha, self.reduction = float(gamma), alpha, reduction
+    def __init__(
+        self, gamma: Followed = 2.0, alpha: Alpha = 0.25, reduction: Reduction = "mean", validate: bool = False
+    ) -> None:
+        super().__init__(alpha, validate=validate)
+        check_reduction(reduction, ("mean", "sum", "none", "positives"))
+        self.gamma, self.reduction = self.follow("gamma", gamma, check_gamma), reduction
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss: a scalar, or a map of the logits' shape with reduction "none"."""
-        check_pair(logits, target)
+        self.check(logits, target)
         with torch.autocast(logits.device.type, enabled=False):
-            target = as_mask(target)
-            losses = focal_map(computed(logits), target, gamma=self.gamma, alpha=self.alpha)
+            target, x = as_mask(target), computed(logits)
+            losses = focal_map(x, target, gamma=self.gamma, sides=self.sides(x))
             if self.reduction == "positives":
-                return losses.sum() / target.sum(dtype=losses.dtype).clamp(min=1)
+                return losses.sum() / mean_count(target.sum(dtype=losses.dtype))
             return reduced(losses, self.reduction, count=losses.numel())
 
     def from_sums(self, sums: PixelSums, pixels: int) -> Tensor:
         """Return the loss from the sums over maps of `pixels` pixels each; not for reduction "none"."""
+        positive, negative = self.sides(sums.positive)
+        losses = positive * sums.positive + negative * sums.negative
         if self.reduction == "positives":
-            return sums.focal.sum() / sums.target.sum().clamp(min=1)
-        return reduced(sums.focal, self.reduction, count=sums.focal.numel() * pixels)
+            return losses.sum() / mean_count(sums.target.sum())
+        return reduced(losses, self.reduction, count=losses.numel() * pixels)
+
+    @torch.no_grad()
+    def anatomy(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Return the mean modulating factor, and the shares of the loss from hard pixels (p_t < .5) and positives.
+
+        A soft target counts as positive from 0.5 on. Without any loss the shares are 0.
+        """
+        with torch.autocast(logits.device.type, enabled=False):
+            positive = target >= 0.5 if target.is_floating_point() else as_mask(target)
+            x = computed(logits)
+            margin = torch.where(positive, x, -x)
+            on_positives, on_negatives = self.sides(x)
+            weight = torch.where(positive, on_positives, on_negatives)
+            return focal_anatomy(margin, self.gamma, weight=weight, positive=positive)
 
     def extra_repr(self) -> str:
         """Return the options, for printing."""
-        return f"gamma={self.gamma}, alpha={self.alpha}, reduction={self.reduction!r}"
+        return f"gamma={self.gamma}, {self.alpha_repr()}, reduction={self.reduction!r}"
 
 
-def focal_map(logits: Tensor, target: Tensor, *, gamma: float, alpha: float | None) -> Tensor:
+def focal_map(
+    logits: Tensor, target: Tensor, *, gamma: float, sides: tuple[Tensor | float, Tensor | float] = (1.0, 1.0)
+) -> Tensor:
     """Return the focal loss of every pixel, finite for every finite logit; the target is bool, or float in [0,1].
 
-    Works on log-probabilities only: (1 − p_t)^γ is exp(γ·log(1 − p_t)), so no power of a rounded-to-zero base and no
-    logarithm of a rounded-to-zero probability appears, in the value or in the gradient.
+    sides: weights of positives and negatives. Works on log-probabilities only: (1 − p_t)^γ is exp(γ·log(1 − p_t)), so
+    no power of a rounded-to-zero base and no logarithm of a rounded-to-zero probability appears, in the value or in
+    the gradient.
     """
-    weight_positive, weight_negative = (1.0, 1.0) if alpha is None else (alpha, 1.0 - alpha)
+    on_positives, on_negatives = sides
     if target.is_floating_point():
         log_p, log_not_p = F.logsigmoid(logits), F.logsigmoid(-logits)
         of_positive = -torch.exp(gamma * log_not_p) * log_p
         of_negative = -torch.exp(gamma * log_p) * log_not_p
         target = target.to(logits.dtype)
-        return weight_positive * target * of_positive + weight_negative * (1.0 - target) * of_negative
+        return on_positives * target * of_positive + on_negatives * (1.0 - target) * of_negative
     losses = focal_of_margin(torch.where(target, logits, -logits), gamma)
-    if alpha is None:
-        return losses
-    return torch.where(target, weight_positive * losses, weight_negative * losses)
+    return torch.where(target, on_positives * losses, on_negatives * losses)
 
 
 def focal_of_margin(margin: Tensor, gamma: float) -> Tensor:
     """Return −(1 − p_t)^γ log p_t for p_t = sigmoid(margin), finite with its gradient for every finite margin."""
     return -torch.exp(gamma * F.logsigmoid(-margin)) * F.logsigmoid(margin)
+
+
+def focal_anatomy(margin: Tensor, gamma: float, *, weight: Tensor | float, positive: Tensor) -> dict[str, Tensor]:
+    """Return what `FocalLoss.anatomy` does, of margins with p_t = sigmoid(margin), pixel weights, and positives."""
+    losses = weight * focal_of_margin(margin, gamma)
+    whole = losses.sum().clamp(min=torch.finfo(losses.dtype).tiny)
+    return {
+        "modulating": torch.exp(gamma * F.logsigmoid(-margin)).mean(),
+        "hard_share": (losses * (margin < 0)).sum() / whole,
+        "positive_share": (losses * positive).sum() / whole,
+    }

@@ -1,13 +1,15 @@
-"""One pass forward and one backward over the pixels, for every loss that is made of the same four sums.
+"""One pass forward and one backward over the pixels, for every loss that is made of the same sums.
 
-Focal needs Σ FL; Dice, IoU and Tversky need Σ p·t, Σ p and Σ t. `pixel_sums` takes all four together and saves nothing
-full-size but its inputs: the backward pass computes what it needs again, which costs less than reading it would. Both
-passes are pure elementwise functions with a sum at the end, which torch.compile turns into one loop each.
+Focal needs Σ FL over positives and over negatives; Dice, IoU and Tversky need Σ p·t, Σ p and Σ t. `pixel_sums` takes
+all together and saves nothing full-size but its inputs: the backward pass computes what it needs again, which costs
+less than reading it would. Both passes are pure functions, which torch.compile turns into one loop each.
 
-With s = x where the target is 1 and −x where it is 0, p_t = sigmoid(s):
+With s = x where the target is 1 and −x where it is 0, p_t = sigmoid(s) and CE = softplus(−s):
 
-    FL = α_t · exp(−γ·softplus(s)) · softplus(−s)
-    dFL/ds = −α_t · exp(−γ·softplus(s)) · (γ·p_t·softplus(−s) + 1 − p_t)
+    FL = (1 − p_t)^γ · CE
+    dFL/ds = −(1 − p_t)^γ · (γ·p_t·CE + 1 − p_t)
+
+α is not in here: it weighs the two sums.
 """
 
 from __future__ import annotations
@@ -19,124 +21,152 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from segfocal.losses.inputs import computed
 
+_WHOLE_POWERS = range(5)  # exponents taken by multiplying
+
+# Several sums of one long expression share one loop only if the compiler does not store that expression in between.
+_ONE_LOOP = {"realize_opcount_threshold": 10_000, "realize_reads_threshold": 1_000}
+
 
 class PixelSums(NamedTuple):
-    """Sums over the pixels of each sample and class, [b,k]: focal loss, p·t, p and t."""
+    """Sums over the pixels of each sample and class, [b,k]: focal loss of positives and negatives, p·t, p and t."""
 
-    focal: Tensor
+    positive: Tensor
+    negative: Tensor
     both: Tensor
     predicted: Tensor
     target: Tensor
 
 
-def pixel_sums(
-    logits: Tensor, target: Tensor, *, gamma: float, alpha: float | None, compiled: bool = False
-) -> PixelSums:
-    """Return the four sums of logits `[b,k,*space]` against a bool or integer target (non-zero inside) of that shape.
+def pixel_sums(logits: Tensor, target: Tensor, *, gamma: float | None, compiled: bool = False) -> PixelSums:
+    """Return the sums over logits `[b,k,*space]` against a bool or integer target (non-zero inside) of that shape.
 
-    In float32 (float64 stays), differentiable in the logits. compiled: run both passes through torch.compile; ask
-    `compiles` first.
+    In float32 (float64 stays), differentiable in the logits. gamma: focusing exponent; None leaves the focal sums 0.
+    compiled: run both passes through torch.compile; a machine that cannot runs them as they are, after one warning.
     """
-    weights = (1.0, 1.0) if alpha is None else (float(alpha), 1.0 - alpha)
-    flat = logits.flatten(2) if logits.ndim > 2 else logits.unsqueeze(2)
-    truth = target.flatten(2) if target.ndim > 2 else target.unsqueeze(2)
-    return PixelSums(*_Sums.apply(flat, truth, float(gamma), *weights, compiled))
+    return PixelSums(*_Sums.apply(logits, target, gamma, compiled))
 
 
 class _Sums(torch.autograd.Function):
-    """Σ FL, Σ p·t, Σ p and Σ t over the last axis of [b,k,n]."""
+    """The sums of [b,k,*space] as five tensors [b,k]."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, target: Tensor, gamma: float, positive: float, negative: float, compiled: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        ctx: Any, x: Tensor, target: Tensor, gamma: float | None, compiled: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         ctx.save_for_backward(x, target)
-        ctx.options = gamma, positive, negative
-        ctx.compiled = compiled
-        sums = _pick(_forward, compiled)(x, target, gamma, positive, negative)
-        ctx.mark_non_differentiable(sums[3])
+        ctx.gamma, ctx.compiled = gamma, compiled
+        sums = _run(_forward, compiled, _flat(x), _flat(target), gamma, _whole(gamma))
+        ctx.mark_non_differentiable(sums[4])
         return sums
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         x, target = ctx.saved_tensors
-        gradient = _pick(_backward, ctx.compiled)(x, target, *ctx.options, *gradients[:3])
-        return gradient, None, None, None, None, None
+        columns = [gradient.unsqueeze(2) for gradient in gradients[:4]]
+        gradient = _run(_backward, ctx.compiled, _flat(x), _flat(target), ctx.gamma, _whole(ctx.gamma), *columns)
+        return gradient.view_as(x), None, None, None
 
 
-# Both passes multiply by the target as a number rather than select by it: that is what vectorises on a CPU.
-
-
-def _forward(
-    x: Tensor, target: Tensor, gamma: float, positive: float, negative: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    x = computed(x)
-    t = (target != 0).to(x.dtype)
-    s = x * (2 * t - 1)
-    small, shared = _exponentials(x)
-    near = 1 / (1 + small)
-    p = torch.where(x >= 0, near, small * near)
-    focal = torch.exp(-gamma * (s.clamp(min=0) + shared)) * ((-s).clamp(min=0) + shared)
-    focal = focal * (negative + (positive - negative) * t)
-    return focal.sum(2), (p * t).sum(2), p.sum(2), t.sum(2)
+def _forward(x: Tensor, target: Tensor, gamma: float | None, power: int | None) -> tuple[Tensor, ...]:
+    t = _as_numbers(target, x)
+    s = computed(x) * (2 * t - 1)
+    not_p_t, p_t, ce = _parts(s)
+    p = torch.where(t > 0, p_t, not_p_t)
+    sums = torch.linalg.vecdot(p, t), p.sum(2), t.sum(2)
+    if gamma is None:
+        return torch.zeros_like(sums[0]), torch.zeros_like(sums[0]), *sums
+    focal = _modulating(not_p_t, ce, s, gamma, power) * ce
+    positive = torch.linalg.vecdot(focal, t)
+    return positive, focal.sum(2) - positive, *sums
 
 
 def _backward(
     x: Tensor,
     target: Tensor,
-    gamma: float,
-    positive: float,
-    negative: float,
-    of_focal: Tensor,
+    gamma: float | None,
+    power: int | None,
+    of_positive: Tensor,
+    of_negative: Tensor,
     of_both: Tensor,
     of_predicted: Tensor,
 ) -> Tensor:
-    dtype, x = x.dtype, computed(x)
-    t = (target != 0).to(x.dtype)
+    t = _as_numbers(target, x)
     sign = 2 * t - 1
-    s = x * sign
-    small, shared = _exponentials(x)
+    s = computed(x) * sign
+    not_p_t, p_t, ce = _parts(s)
+    gradient = (of_predicted + of_both * t) * (not_p_t * p_t)
+    if gamma is not None:
+        slope = (gamma * p_t * ce + not_p_t) * _modulating(not_p_t, ce, s, gamma, power)
+        gradient = gradient - slope * sign * (of_negative + (of_positive - of_negative) * t)
+    return gradient.to(x.dtype)
+
+
+def _parts(s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return 1 − p_t, p_t and CE of margins s, each accurate relative to itself: no difference of rounded numbers."""
+    if not torch.compiler.is_compiling():
+        return torch.sigmoid(-s), torch.sigmoid(s), F.logsigmoid(s).neg_()
+    small = torch.exp(-s.abs())  # one exp, one log and one division serve all three
     near = 1 / (1 + small)
-    far = small * near  # near and far are the larger and the smaller of p and 1 − p, neither by subtraction
-    p_t, not_p_t = torch.where(s >= 0, near, far), torch.where(s >= 0, far, near)
-    modulating = torch.exp(-gamma * (s.clamp(min=0) + shared))
-    slope = -modulating * (gamma * p_t * ((-s).clamp(min=0) + shared) + not_p_t)
-    slope = slope * sign * (negative + (positive - negative) * t)
-    overlap = (of_predicted.unsqueeze(2) + t * of_both.unsqueeze(2)) * (near * far)
-    return (of_focal.unsqueeze(2) * slope + overlap).to(dtype)
+    far = small * near
+    return torch.where(s >= 0, far, near), torch.where(s >= 0, near, far), (-s).clamp(min=0) + torch.log1p(small)
 
 
-def _exponentials(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return exp(−|x|) and log(1 + exp(−|x|)): all the transcendental work a pixel needs."""
-    small = torch.exp(-x.abs())
-    return small, torch.log1p(small)
+def _modulating(not_p_t: Tensor, ce: Tensor, s: Tensor, gamma: float, power: int | None) -> Tensor | float:
+    """Return (1 − p_t)^γ: by multiplying for a small whole γ, else as exp(−γ·softplus(s)), softplus(s) = CE + s."""
+    if power is None:
+        return torch.exp(-gamma * (ce + s))
+    return not_p_t**power if power else 1.0
 
 
-@cache
-def compiles(device_type: str) -> bool:
-    """Return whether torch.compile works for both passes on this kind of device; where not, warn once."""
-    x = torch.zeros(1, 1, 2, device=device_type)
-    ones = torch.ones(1, 1, device=device_type)
+def _whole(gamma: float | None) -> int | None:
+    return int(gamma) if gamma is not None and gamma in _WHOLE_POWERS else None
+
+
+def _as_numbers(target: Tensor, x: Tensor) -> Tensor:
+    """Return a mask as zeros and ones; multiplying by it is what vectorises on a CPU, selecting does not."""
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    if target.dtype == torch.uint8:
+        return target.to(dtype).clamp(max=1)
+    return target.to(dtype) if target.dtype == torch.bool else (target != 0).to(dtype)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    return tensor.flatten(2) if tensor.ndim > 2 else tensor.unsqueeze(2)
+
+
+_cannot_compile: set[str] = set()  # kinds of device
+
+
+def _run(function: Callable[..., Any], compiled: bool, x: Tensor, *rest: Any) -> Any:
+    """Call `function`, compiled if asked and possible; where torch.compile fails, say so once and never try again."""
+    kind = x.device.type
+    if not compiled or kind in _cannot_compile:
+        return function(x, *rest)
     try:
-        _compiled(_forward)(x, x > 0, 2.0, 1.0, 1.0)
-        _compiled(_backward)(x, x > 0, 2.0, 1.0, 1.0, ones, ones, ones)
+        return _compiled(function)(x, *rest)
     except Exception as error:  # the compiler's errors share no base class with each other
-        warnings.warn(
-            f"losses run uncompiled on {device_type}: {type(error).__name__} from torch.compile; loss.compile=false "
-            "silences this",
-            stacklevel=2,
-        )
-        return False
-    return True
+        cannot_compile(kind, error)
+        return function(x, *rest)
+
+
+def cannot_compile(kind: str, error: Exception) -> None:
+    """Remember that torch.compile fails on this kind of device, and warn."""
+    _cannot_compile.add(kind)
+    warnings.warn(
+        f"losses run uncompiled on {kind}: {type(error).__name__} from torch.compile; loss.compile=false silences this",
+        stacklevel=2,
+    )
+
+
+def compiles(kind: str) -> bool:
+    """Return whether torch.compile has not failed on this kind of device yet."""
+    return kind not in _cannot_compile
 
 
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(function)
-
-
-def _pick(function: Callable[..., Any], compiled: bool) -> Callable[..., Any]:
-    return _compiled(function) if compiled else function
+    return torch.compile(function, options=dict(_ONE_LOOP))

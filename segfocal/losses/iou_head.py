@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segfocal.losses.inputs import as_mask, check_pair, computed
+from segfocal.losses.term import Term
 
 
-class IoUHeadLoss(nn.Module):
+class IoUHeadLoss(Term):
     """Mean squared error between the predicted IoU `[b,k]` and the true IoU of each mask in logits `[b,k,*space]`.
 
     Args:
         soft_batch: False compares with the *hard* IoU of each mask (logit > 0), detached: what the head is asked at
             inference. True is SAM-Med2D's form: one soft IoU over the whole batch, through which the gradient also
             reaches the mask.
+        validate: check values too; synchronises a GPU.
 
     An empty target with an empty mask has IoU 1.
     Source: Kirillov et al., "Segment Anything", ICCV 2023, appendix A; SAM-Med2D for the soft form.
@@ -23,15 +25,15 @@ class IoUHeadLoss(nn.Module):
         ValueError: shapes that differ, integer logits, no pixels.
     """
 
-    uses_predicted_iou = True  # WeightedSum hands such a term the head's output too
+    uses_predicted_iou = True
 
-    def __init__(self, soft_batch: bool = False) -> None:
-        super().__init__()
+    def __init__(self, soft_batch: bool = False, validate: bool = False) -> None:
+        super().__init__(validate=validate)
         self.soft_batch = soft_batch
 
     def forward(self, logits: Tensor, target: Tensor, predicted_iou: Tensor) -> Tensor:
         """Return the scalar loss."""
-        check_pair(logits, target)
+        check_pair(logits, target, validate=self.validate)
         with torch.autocast(logits.device.type, enabled=False):
             guess, target = computed(predicted_iou), as_mask(target)
             true = _soft_batch_iou(computed(logits), target) if self.soft_batch else _hard_iou(logits, target)

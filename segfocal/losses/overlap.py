@@ -1,6 +1,6 @@
 """Soft overlap losses on logits: Dice, IoU (Jaccard) and Tversky.
 
-    Dice:    1 − (2·Σpt + s) / (Σp + Σt + s)                                         p = sigmoid(x)
+    Dice:    1 − (2·Σpt + s) / (Σp + Σt + s)                                         p = sigmoid(x) or softmax(x)
     IoU:     1 − (Σpt + s) / (Σp + Σt − Σpt + s)
     Tversky: (1 − (Σpt + s) / (Σpt + α·Σp(1−t) + β·Σ(1−p)t + s))^e
 
@@ -12,103 +12,168 @@ nnU-Net); Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Ne
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segfocal.losses.fused import PixelSums
-from segfocal.losses.inputs import as_mask, check_pair, computed
+from segfocal.losses.inputs import as_mask, check_classes, check_pair, computed, one_hot
+from segfocal.losses.processes import mean_count, processes, total
+from segfocal.losses.term import Link, Term
+
+Empty = Literal["smooth", "include", "skip"]
 
 
-class _OverlapLoss(nn.Module):
-    """What Dice and IoU share: the three sums, and over what they run."""
+class Overlap(NamedTuple):
+    """Σpt, Σp and Σt over pixels: [b,k], or [k] over a whole batch."""
 
-    def __init__(self, smooth: float = 1.0, batch: bool = False) -> None:
-        super().__init__()
+    both: Tensor
+    predicted: Tensor
+    target: Tensor
+
+
+class OverlapLoss(Term):
+    """What Dice, IoU and Tversky share: the three sums, over what they run, and what an empty target costs.
+
+    Args:
+        smooth: added above and below, > 0.
+        batch: one sum over the whole batch for each class (SAM-Med2D's and nnU-Net's "batch Dice"), over all processes
+            where there are several, instead of one for each sample and class.
+        empty: what a target without a pixel costs: "smooth" the formula as it stands, nothing for an empty answer and
+            near one for a few false pixels, with a gradient that fades as they grow in number; "include" the mean of
+            p, the falsely claimed share of the image, whose gradient presses every pixel down alike; "skip" nothing,
+            with no gradient: it is left out of the mean.
+        link: "sigmoid" for masks, "softmax" for class indices; then the background, class 0, is no target.
+        validate: check values too; synchronises a GPU.
+
+    Raises:
+        ValueError: smooth ≤ 0, an unknown empty or link; and as FocalLoss about logits and target.
+    """
+
+    def __init__(
+        self,
+        smooth: float = 1.0,
+        batch: bool = False,
+        empty: Empty = "smooth",
+        link: Link = "sigmoid",
+        validate: bool = False,
+    ) -> None:
+        super().__init__(validate=validate)
         if not smooth > 0:
             raise ValueError(f"expected smooth > 0 (it decides what an empty target costs); got {smooth}")
-        self.smooth, self.batch = float(smooth), batch
+        if empty not in ("smooth", "include", "skip"):
+            raise ValueError(f"expected empty smooth, include or skip; got {empty!r}")
+        if link not in ("sigmoid", "softmax"):
+            raise ValueError(f"expected link sigmoid or softmax; got {link!r}")
+        self.smooth, self.batch, self.empty, self.link = float(smooth), batch, empty, link
 
     @abstractmethod
-    def _loss(self, both: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of Σpt, Σp and Σt, elementwise."""
+    def cost(self, sums: Overlap) -> Tensor:
+        """Return the loss of the three sums, elementwise."""
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the scalar loss, the mean over samples and classes (or over classes with `batch`)."""
-        check_pair(logits, target)
+        if self.link == "softmax":
+            check_classes(logits, target, validate=self.validate)
+        else:
+            check_pair(logits, target, validate=self.validate)
         with torch.autocast(logits.device.type, enabled=False):
-            p = torch.sigmoid(computed(logits))
-            target = target.to(p.dtype) if target.is_floating_point() else as_mask(target)
-            if p.ndim == 2:  # one pixel a class: torch sums over everything when given no axis
-                p, target = p.unsqueeze(2), target.unsqueeze(2)
-            axes = [axis for axis in range(p.ndim) if axis > 1 or (axis == 0 and self.batch)]
-            both = (p * target).sum(axes)
-            return self._loss(both, p.sum(axes), target.sum(axes, dtype=p.dtype)).mean()
+            x = computed(logits)
+            return self.of(overlap(x, target, self.link), x.shape[2:].numel())
 
     def from_sums(self, sums: PixelSums, pixels: int) -> Tensor:
         """Return the loss from the sums over maps of `pixels` pixels each."""
-        both, predicted, target = (
-            total.sum(0) if self.batch else total for total in (sums.both, sums.predicted, sums.target)
-        )
-        return self._loss(both, predicted, target).mean()
+        return self.of(Overlap(sums.both, sums.predicted, sums.target), pixels)
+
+    def of(self, sums: Overlap, pixels: int) -> Tensor:
+        """Return the loss of sums [b,k] over maps of `pixels` pixels."""
+        if self.batch:
+            pixels *= len(sums.both) * processes()
+            sums = Overlap(total(sums.both.sum(0)), total(sums.predicted.sum(0)), total(sums.target.sum(0)))
+        costs = self.cost(sums)
+        if self.empty == "smooth":
+            return costs.mean()
+        if self.empty == "include":
+            return torch.where(sums.target > 0, costs, sums.predicted / pixels).mean()
+        present = (sums.target > 0).to(costs.dtype)
+        count = present.sum().clamp(min=1) if self.batch else mean_count(present.sum())
+        return (costs * present).sum() / count
 
     def extra_repr(self) -> str:
         """Return the options, for printing."""
-        return f"smooth={self.smooth}, batch={self.batch}"
+        return f"smooth={self.smooth}, batch={self.batch}, empty={self.empty!r}, link={self.link!r}"
 
 
-class DiceLoss(_OverlapLoss):
-    """One minus soft Dice of logits `[b,k,*space]` against a target of that shape.
+def overlap(logits: Tensor, target: Tensor, link: Link, *, background: bool = False) -> Overlap:
+    """Return the sums [b,k] of float32 or float64 logits; of softmax classes those after the first, or all."""
+    if link == "softmax":
+        first = 0 if background else 1
+        p = torch.softmax(logits, dim=1)[:, first:]
+        target = one_hot(target, logits.shape[1])[:, first:]
+    else:
+        p = torch.sigmoid(logits)
+        target = target.to(p.dtype) if target.is_floating_point() else as_mask(target)
+    if p.ndim == 2:  # one pixel a class: torch sums over everything when given no axis
+        p, target = p.unsqueeze(2), target.unsqueeze(2)
+    axes = list(range(2, p.ndim))
+    return Overlap((p * target).sum(axes), p.sum(axes), target.sum(axes, dtype=p.dtype))
 
-    The target is bool, integer (non-zero is inside) or float in [0,1].
 
-    Args:
-        smooth: added above and below, > 0. An empty target costs 1 − s/(Σp + s): nothing for an empty answer, and a
-            gradient that presses false positives down.
-        batch: one sum over the whole batch for each class (SAM-Med2D's and nnU-Net's "batch Dice") instead of one
-            for each sample and class.
+class DiceLoss(OverlapLoss):
+    """One minus soft Dice of logits `[b,k,*space]` against a target of that shape (or class indices, link softmax).
 
-    Raises:
-        ValueError: smooth ≤ 0; shapes that differ, integer logits, no pixels.
+    The target is bool, integer (non-zero is inside) or float in [0,1]. Arguments and errors: see OverlapLoss.
     """
 
-    def _loss(self, both: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
-        return 1 - (2 * both + self.smooth) / (predicted + target + self.smooth)
+    def cost(self, sums: Overlap) -> Tensor:
+        """Return one minus Dice of the sums, elementwise."""
+        return 1 - (2 * sums.both + self.smooth) / (sums.predicted + sums.target + self.smooth)
 
 
-class IoULoss(_OverlapLoss):
-    """One minus soft IoU (Jaccard) of logits `[b,k,*space]`; arguments, empty targets and errors as DiceLoss."""
+class IoULoss(OverlapLoss):
+    """One minus soft IoU (Jaccard) of logits `[b,k,*space]`; targets as DiceLoss, the rest as OverlapLoss."""
 
-    def _loss(self, both: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
-        return 1 - (both + self.smooth) / (predicted + target - both + self.smooth)
+    def cost(self, sums: Overlap) -> Tensor:
+        """Return one minus IoU of the sums, elementwise."""
+        return 1 - (sums.both + self.smooth) / (sums.predicted + sums.target - sums.both + self.smooth)
 
 
-class TverskyLoss(_OverlapLoss):
+class TverskyLoss(OverlapLoss):
     """One minus the soft Tversky index, for targets where a miss and a false alarm do not weigh the same.
 
     Args:
         alpha: weight of false positives, ≥ 0.
         beta: weight of false negatives, ≥ 0; alpha = beta = 0.5 is Dice (with half its smooth), 1 and 1 is IoU.
         exponent: power of the loss in (0,1]; 0.75 is the focal Tversky loss, which dwells on small overlaps less.
-        smooth, batch: as DiceLoss; empty targets and errors too.
+        smooth, batch, empty, link, validate: see OverlapLoss.
 
     Raises:
-        ValueError: alpha or beta negative or both zero, exponent outside (0,1]; and as DiceLoss.
+        ValueError: alpha or beta negative or both zero, exponent outside (0,1]; and as OverlapLoss.
     """
 
     def __init__(
-        self, alpha: float = 0.3, beta: float = 0.7, exponent: float = 1.0, smooth: float = 1.0, batch: bool = False
+        self,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        exponent: float = 1.0,
+        smooth: float = 1.0,
+        batch: bool = False,
+        empty: Empty = "smooth",
+        link: Link = "sigmoid",
+        validate: bool = False,
     ) -> None:
-        super().__init__(smooth, batch)
+        super().__init__(smooth, batch, empty, link, validate)
         if min(alpha, beta) < 0 or alpha + beta <= 0:
             raise ValueError(f"expected alpha and beta ≥ 0, not both zero; got {alpha} and {beta}")
         if not 0 < exponent <= 1:
             raise ValueError(f"expected exponent in (0,1]; got {exponent}")
         self.alpha, self.beta, self.exponent = float(alpha), float(beta), float(exponent)
 
-    def _loss(self, both: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
-        missed_or_false = self.alpha * (predicted - both) + self.beta * (target - both)
-        loss = 1 - (both + self.smooth) / (both + missed_or_false + self.smooth)
+    def cost(self, sums: Overlap) -> Tensor:
+        """Return the Tversky loss of the sums, elementwise."""
+        missed_or_false = self.alpha * (sums.predicted - sums.both) + self.beta * (sums.target - sums.both)
+        loss = 1 - (sums.both + self.smooth) / (sums.both + missed_or_false + self.smooth)
         # The slope of a root is infinite at zero: below 1e-6 the loss is flat instead.
         return loss if self.exponent == 1 else loss.clamp(min=1e-6) ** self.exponent
 

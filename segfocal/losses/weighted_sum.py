@@ -3,64 +3,87 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from segfocal.losses.focal import FocalLoss
-from segfocal.losses.fused import compiles, pixel_sums
+from segfocal.losses.fused import cannot_compile, compiles, pixel_sums
 from segfocal.losses.inputs import check_pair
+from segfocal.losses.links import class_indices, with_background
+from segfocal.losses.schedules import Followed, Following
+from segfocal.losses.term import Link, Term
 
 Compile = Literal["auto"] | bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LossReport:
-    """A loss to call backward on, and its unweighted terms, detached, by name."""
+    """A loss to call backward on; its unweighted terms and figures on where it comes from, detached, by name."""
 
     total: Tensor
     terms: dict[str, Tensor]
+    anatomy: dict[str, Tensor] = field(default_factory=dict)
 
     @staticmethod
-    def mean(reports: list[LossReport]) -> LossReport:
+    def mean(reports: Sequence[LossReport]) -> LossReport:
         """Return the mean over reports with the same terms (the rounds of a promptable task)."""
-        names = reports[0].terms
         return LossReport(
             total=torch.stack([report.total for report in reports]).mean(),
-            terms={name: torch.stack([report.terms[name] for report in reports]).mean() for name in names},
+            terms=_mean([report.terms for report in reports]),
+            anatomy=_mean([report.anatomy for report in reports]),
         )
 
 
-class WeightedSum(nn.Module):
-    """Σ weight·term over named losses, called with logits and target of one shape `[b,k,*space]`.
+def _mean(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
+
+
+class WeightedSum(Following):
+    """Σ weight·term over named losses.
 
     Args:
-        terms: losses by name.
-        weights: one factor for each name, ≥ 0.
-        compile: fuse the terms with torch.compile: "auto" does so for CUDA logits, True always, False never. Focal
-            and overlap terms on a hard target become one pass each way (`segfocal.losses.fused`). A machine that
-            cannot compile gets the eager form and one warning.
+        terms: losses by name, all of one link.
+        weights: one factor for each name, ≥ 0; each may follow training (`segfocal.losses.schedules`).
+        compile: run the losses through torch.compile: "auto" does so for CUDA logits, True always, False never. A
+            machine that cannot compile gets the eager form and one warning.
+        anatomy: report where the loss comes from: the share of positive pixels, and for each focal term the mean
+            modulating factor and the shares from hard pixels and from positives.
+
+    Called with logits and masks `[b,k,*space]`, whatever the link: softmax terms get the logits with the background's
+    fixed at 0 and class indices (`segfocal.losses.links`). Focal and overlap terms on a hard target are one pass over
+    the pixels each way (`segfocal.losses.fused`), compiled or not.
 
     Raises:
-        ValueError: no terms, names that do not match, a negative weight; a term that needs the IoU head's output
-            from a model that predicts none; whatever the terms raise.
+        ValueError: no terms, names that do not match, a negative weight, terms of both links; a term that needs the IoU
+            head's output from a model that predicts none; whatever the terms raise.
     """
 
-    def __init__(self, terms: Mapping[str, nn.Module], weights: Mapping[str, float], compile: Compile = "auto") -> None:
+    def __init__(
+        self,
+        terms: Mapping[str, nn.Module],
+        weights: Mapping[str, Followed],
+        compile: Compile = "auto",
+        anatomy: bool = False,
+    ) -> None:
         super().__init__()
         if not terms or set(terms) != set(weights):
             raise ValueError(
                 f"expected one weight for each loss term; got terms {sorted(terms)} and weights {sorted(weights)}: "
                 "give loss.weights the same names as loss.terms"
             )
-        if any(weight < 0 for weight in weights.values()):
-            raise ValueError(f"expected weights ≥ 0; got {dict(weights)}")
+        links = {name: getattr(term, "link", "sigmoid") for name, term in terms.items()}
+        if len(set(links.values())) > 1:
+            raise ValueError(
+                f"expected loss terms of one link; got {links}: choose the softmax or the sigmoid form of every term"
+            )
+        self.link = cast(Link, next(iter(links.values())))
         self.terms = nn.ModuleDict(terms)
-        self.weights = {name: float(weights[name]) for name in terms}
-        self.compiling = compile
+        self.weights = {name: self.follow(f"weights.{name}", weights[name], _check_weight) for name in terms}
+        self.compiling, self.reports_anatomy = compile, anatomy
         self._compiled: Callable[..., dict[str, Tensor]] | None = None
 
     @property
@@ -68,49 +91,114 @@ class WeightedSum(nn.Module):
         """Whether a term needs the IoU head's output."""
         return any(getattr(term, "uses_predicted_iou", False) for term in self.terms.values())
 
+    @property
+    def figures(self) -> list[str]:
+        """The names of what the anatomy of a report holds."""
+        focal = [name for name, term in self.terms.items() if hasattr(term, "anatomy")] if self.reports_anatomy else []
+        parts = [f"{name}_{part}" for name in focal for part in ("modulating", "hard_share", "positive_share")]
+        return ["positive_pixels", *parts] if self.reports_anatomy else []
+
+    @property
+    def followed(self) -> list[str]:
+        """The names of the numbers that follow training: "weights.dice", "focal.gamma"."""
+        inner = [f"{name}.{key}" for name, term in self._following() for key in term.schedules]
+        return [*self.schedules, *inner]
+
+    def at(self, progress: float) -> dict[str, float]:
+        """Set every number that follows training to its value at `progress` in [0,1]; return them by name."""
+        inner = {f"{name}.{key}": v for name, term in self._following() for key, v in term.at(progress).items()}
+        return super().at(progress) | inner
+
+    def set_followed(self, name: str, value: float) -> None:
+        """Take over the present value of a weight."""
+        self.weights[name.removeprefix("weights.")] = value
+
+    def use_rates(self, rates: Sequence[float]) -> None:
+        """Tell every term the share of pixels of the background and of each structure in the training set."""
+        for term in self.terms.values():
+            if isinstance(term, Term):
+                term.use_rates(rates)
+
+    def check_values(self, wanted: bool) -> None:
+        """Make every term check the values it is given, or stop doing so; this synchronises a GPU."""
+        for term in self.terms.values():
+            if isinstance(term, Term):
+                term.validate = wanted
+
     def forward(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None = None) -> LossReport:
         """Return the total and every unweighted term; `predicted_iou` [b,k] goes to the terms that use it."""
         if predicted_iou is None and self.uses_predicted_iou:
             raise ValueError(
                 "expected a predicted IoU for the IoU-head term of the loss; got none: use a promptable task"
             )
+        masks = target
+        if self.link == "softmax":
+            check_pair(logits, target)
+            logits, target = with_background(logits), class_indices(target)
         values = self._values(logits, target, predicted_iou)
         total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
-        return LossReport(total=total, terms={name: value.detach() for name, value in values.items()})
+        figures = self._anatomy(logits, target, masks) if self.reports_anatomy else {}
+        return LossReport(total=total, terms={k: value.detach() for k, value in values.items()}, anatomy=figures)
+
+    def _following(self) -> list[tuple[str, Following]]:
+        return [(name, term) for name, term in self.terms.items() if isinstance(term, Following)]
 
     def _values(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None) -> dict[str, Tensor]:
         wanted = logits.is_cuda if self.compiling == "auto" else bool(self.compiling)
-        if wanted and compiles(logits.device.type):
-            if self._fusable(target):
-                return self._fused(logits, target)
-            if self._compiled is None:
-                self._compiled = torch.compile(self._eager)
+        if self._fusable(target):
+            return self._fused(logits, target, compiled=wanted)
+        if not wanted or not compiles(logits.device.type) or self._validates():
+            return self._each(logits, target, predicted_iou)
+        try:
+            self._compiled = self._compiled or torch.compile(self._each)
             return self._compiled(logits, target, predicted_iou)
-        return self._eager(logits, target, predicted_iou)
+        except ValueError:
+            raise
+        except Exception as error:  # the compiler's errors share no base class with each other
+            cannot_compile(logits.device.type, error)
+            return self._each(logits, target, predicted_iou)
+
+    def _validates(self) -> bool:
+        return any(getattr(term, "validate", False) for term in self.terms.values())
 
     def _fusable(self, target: Tensor) -> bool:
-        """Whether one pass over the pixels serves all terms: a hard target, and focal terms of one γ and α."""
+        """Whether one pass over the pixels serves all terms: sigmoid, a hard target, and focal terms of one γ."""
         terms = list(self.terms.values())
-        focal = {(term.gamma, term.alpha) for term in terms if isinstance(term, FocalLoss)}
+        gammas = {term.gamma for term in terms if isinstance(term, FocalLoss)}
         maps = any(getattr(term, "reduction", "") == "none" for term in terms)
         return (
-            not target.is_floating_point()
-            and len(focal) <= 1
+            self.link == "sigmoid"
+            and not target.is_floating_point()
+            and len(gammas) <= 1
             and not maps
             and all(hasattr(term, "from_sums") for term in terms)
         )
 
-    def _fused(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        check_pair(logits, target)
-        focal = next((term for term in self.terms.values() if isinstance(term, FocalLoss)), FocalLoss())
+    def _fused(self, logits: Tensor, target: Tensor, *, compiled: bool) -> dict[str, Tensor]:
+        check_pair(logits, target, validate=self._validates())
+        gamma = next((term.gamma for term in self.terms.values() if isinstance(term, FocalLoss)), None)
         with torch.autocast(logits.device.type, enabled=False):
-            sums = pixel_sums(logits, target, gamma=focal.gamma, alpha=focal.alpha, compiled=True)
+            sums = pixel_sums(logits, target, gamma=gamma, compiled=compiled)
             pixels = math.prod(logits.shape[2:])
             return {name: cast(Any, term).from_sums(sums, pixels) for name, term in self.terms.items()}
 
-    def _eager(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None) -> dict[str, Tensor]:
+    def _each(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None) -> dict[str, Tensor]:
         values = {}
         for name, term in self.terms.items():
             extra = (predicted_iou,) if getattr(term, "uses_predicted_iou", False) else ()
             values[name] = term(logits, target, *extra)
         return values
+
+    @torch.no_grad()
+    def _anatomy(self, logits: Tensor, target: Tensor, masks: Tensor) -> dict[str, Tensor]:
+        inside = masks if masks.is_floating_point() else (masks != 0).float()
+        figures = {"positive_pixels": inside.mean()}
+        for name, term in self.terms.items():
+            if hasattr(term, "anatomy"):
+                figures |= {f"{name}_{part}": v for part, v in cast(Any, term).anatomy(logits, target).items()}
+        return figures
+
+
+def _check_weight(weight: float) -> None:
+    if not weight >= 0:
+        raise ValueError(f"expected loss weights ≥ 0; got {weight}")

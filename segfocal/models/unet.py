@@ -9,15 +9,18 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from segfocal.models.prior import Prior, check_prior, set_last_layer
+
 
 class UNet(nn.Module):
     """A plain U-Net, `model(image[b,c,h,w]) -> logits[b,k,h,w]`; sides must be multiples of 2^(levels − 1).
 
-    widths: channels of each level, finest first. pixel_mean and pixel_std standardise images in [0,1].
+    widths: channels of each level, finest first. prior: what `start_from` is asked for when training begins.
+    pixel_mean and pixel_std standardise images in [0,1].
     Source: Isensee et al., "nnU-Net", Nature Methods 2021, as in MONAI's DynUNet.
 
     Raises:
-        ValueError: fewer than three levels.
+        ValueError: fewer than three levels, a prior that is none.
     """
 
     def __init__(
@@ -26,14 +29,17 @@ class UNet(nn.Module):
         channels: int = 1,
         classes: int = 1,
         widths: Sequence[int] = (16, 32, 64, 128, 192),
+        prior: Prior = None,
         pixel_mean: float = 0.35,
         pixel_std: float = 0.3,
     ) -> None:
         super().__init__()
         if len(widths) < 3:
             raise ValueError(f"expected at least three levels in model.widths; got {list(widths)}")
+        check_prior(prior)
         from monai.networks.nets.dynunet import DynUNet  # takes seconds to import
 
+        self.prior: Prior = prior
         self.classes, self.pixel_mean, self.pixel_std = classes, pixel_mean, pixel_std
         levels = len(widths)
         self.size_multiple = 2 ** (levels - 1)
@@ -46,6 +52,10 @@ class UNet(nn.Module):
             upsample_kernel_size=[2] * (levels - 1),
             filters=list(widths),
         )
+
+    def start_from(self, logits: Tensor) -> None:
+        """Make the first predictions equal the logits [k] of a prior."""
+        set_last_layer(self.network.output_block.conv.conv, logits)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits of every class; ValueError unless the sides are multiples of `size_multiple`."""

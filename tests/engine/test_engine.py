@@ -89,10 +89,10 @@ def test_a_run_without_a_checkpoint_is_refused(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_term_and_slices(spheres, tmp_path, monkeypatch, capfd):
-    def broken(self, logits, target):
-        return (logits * torch.nan).mean()
+    def broken(self, sums, pixels):
+        return sums.positive.sum() * torch.nan
 
-    monkeypatch.setattr("segfocal.losses.focal.FocalLoss.forward", broken)
+    monkeypatch.setattr("segfocal.losses.focal.FocalLoss.from_sums", broken)
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", "train.steps=2")) == 1
     error = capfd.readouterr().err
     assert error.startswith("error: expected a finite loss; found nan at step 1, from focal")

@@ -19,18 +19,22 @@ def pair(*shape, dtype=torch.float64, seed=0):
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) * 5, torch.rand(shape) < 0.2
 
 
-@pytest.fixture
-def uncompiled(monkeypatch):
-    """Take the fused path without waiting for a compiler: the same functions, run as they stand."""
-    monkeypatch.setattr("segfocal.losses.weighted_sum.compiles", lambda _: True)
-    monkeypatch.setattr(fused, "_compiled", lambda function: function)
+@pytest.fixture(params=["eager", "as compiled"])
+def form(request, monkeypatch):
+    """Both forms of the one pass; what a compiler would see is run as it stands, without waiting for one."""
+    if request.param == "as compiled":
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
 
 
-def both(terms, x, t):
+def both(terms, x, t, *, compile=False):
+    """Return total, terms and gradient of the one pass, and of the terms computed one by one."""
     results = []
-    for choice in (True, False):
+    for one_by_one in (False, True):
         y = x.detach().clone().requires_grad_()
-        report = WeightedSum(terms, dict.fromkeys(terms, 2.0), compile=choice)(y, t)
+        criterion = WeightedSum(terms, dict.fromkeys(terms, 2.0), compile=compile)
+        if one_by_one:
+            criterion._fusable = lambda _: False
+        report = criterion(y, t)
         report.total.backward()
         results.append((report.total.detach(), report.terms, y.grad))
     return results
@@ -38,24 +42,25 @@ def both(terms, x, t):
 
 @pytest.mark.parametrize("shape", [(3, 1, 5, 7), (2, 3, 4, 5, 3), (4, 2)])
 @pytest.mark.parametrize("names", [["focal"], ["dice"], ["focal", "dice"], ["focal", "dice", "iou", "tversky"]])
-def test_fused_terms_equal_the_composed_ones(shape, names, uncompiled):
+def test_fused_terms_equal_the_composed_ones(shape, names, form):
     x, t = pair(*shape)
-    for target in (t, t.to(torch.uint8) * 255):
+    for target in (t, t.to(torch.uint8) * 255, t.to(torch.int64) * -3):
         one_pass, composed = both({name: ALL[name] for name in names}, x, target)
         torch.testing.assert_close(one_pass, composed, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "positives"])
-def test_every_reduction_of_focal_can_be_fused(reduction, uncompiled):
+@pytest.mark.parametrize("alpha", [None, 0.25, [0.1, 0.8]])
+def test_every_reduction_and_alpha_of_focal_can_be_fused(reduction, alpha, form):
     x, t = pair(2, 2, 6, 5)
-    one_pass, composed = both({"focal": FocalLoss(reduction=reduction)}, x, t)
+    one_pass, composed = both({"focal": FocalLoss(alpha=alpha, reduction=reduction)}, x, t)
     torch.testing.assert_close(one_pass, composed, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 def test_gradients_of_the_sums_pass_gradcheck(gamma):
     x, t = pair(2, 2, 3, 4)
-    assert torch.autograd.gradcheck(lambda y: tuple(pixel_sums(y, t, gamma=gamma, alpha=0.25))[:3], x.requires_grad_())
+    assert torch.autograd.gradcheck(lambda y: tuple(pixel_sums(y, t, gamma=gamma))[:4], x.requires_grad_())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -64,19 +69,20 @@ def test_sums_and_gradients_are_finite_and_right_for_any_logit(dtype):
     for gamma, size, sign, positive in itertools.product([0, 0.5, 1, 1.5, 2, 5], sizes, [1, -1], [True, False]):
         x = torch.tensor([[[sign * size]]], dtype=dtype).requires_grad_()
         t = torch.tensor([[[positive]]])
-        sums = pixel_sums(x, t, gamma=gamma, alpha=0.25)
-        (gradient,) = torch.autograd.grad(sums.focal.sum(), x)
-        expected = FocalLoss(gamma=gamma, reduction="sum")(x.detach().double(), t)
+        focal = FocalLoss(gamma=gamma, reduction="sum")
+        loss = focal.from_sums(pixel_sums(x, t, gamma=gamma), pixels=1)
+        (gradient,) = torch.autograd.grad(loss, x)
+        expected = focal(x.detach().double(), t)
         assert torch.isfinite(gradient).all()
         # As in test_losses: rounding of the exponent γ·log(1 − p_t) in float32; 1e-30 is underflow.
-        torch.testing.assert_close(sums.focal.sum().double(), expected, rtol=2e-5, atol=1e-30)
+        torch.testing.assert_close(loss.double(), expected, rtol=2e-5, atol=1e-30)
 
 
 def test_nothing_full_size_is_saved_but_the_inputs():
     x, t = pair(2, 1, 8, 8, dtype=torch.float32)
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: (saved.append(tensor), tensor)[1], lambda t: t):
-        pixel_sums(x.requires_grad_(), t, gamma=2, alpha=0.25)
+        pixel_sums(x.requires_grad_(), t, gamma=2)
     full_size = {tensor.data_ptr() for tensor in saved if tensor.numel() > 2}
     assert full_size == {x.data_ptr(), t.data_ptr()}
 
@@ -100,25 +106,26 @@ def test_a_machine_that_cannot_compile_gets_the_eager_loss_and_one_warning(monke
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr(fused, "_compiled", broken)
-    fused.compiles.cache_clear()
+    monkeypatch.setattr(fused, "_cannot_compile", set())
     x, t = pair(1, 1, 4, 4)
     criterion = WeightedSum({"dice": DiceLoss()}, {"dice": 1.0}, compile=True)
     with pytest.warns(UserWarning, match="uncompiled"):
         first = criterion(x, t).total
     torch.testing.assert_close(criterion(x, t).total, first)
-    fused.compiles.cache_clear()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("names", [["focal", "dice"], ["focal", "dice", "iou", "tversky"]])
 def test_compiled_equals_eager(names):
     x, t = pair(2, 1, 16, 16, dtype=torch.float32)
-    one_pass, composed = both({name: ALL[name] for name in names}, x, t.to(torch.uint8))
+    one_pass, _ = both({name: ALL[name] for name in names}, x, t.to(torch.uint8), compile=True)
+    _, composed = both({name: ALL[name] for name in names}, x, t.to(torch.uint8))
     torch.testing.assert_close(one_pass, composed)
 
 
 @pytest.mark.slow
 def test_compiled_composed_terms_equal_eager_for_soft_targets():
     x, t = pair(2, 1, 16, 16, dtype=torch.float32)
-    one_pass, composed = both({"focal": FocalLoss(), "dice": DiceLoss()}, x, t.float() * 0.8)
+    terms = {"focal": FocalLoss(), "dice": DiceLoss()}
+    (one_pass, _), (_, composed) = both(terms, x, t.float() * 0.8, compile=True), both(terms, x, t.float() * 0.8)
     torch.testing.assert_close(one_pass, composed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segfocal.models.prior import Prior
 from segfocal.models.sam.attention import fuse_attention
 from segfocal.models.sam.parts import BatchMaskDecoder, BatchPromptEncoder, Embedding
 from segfocal.models.sam.promptable import PromptableModel
@@ -80,15 +81,16 @@ def sam_tiny(
     depth: int = 2,
     heads: int = 6,
     decoder_width: int = 128,
+    prior: Prior = None,
     pixel_mean: float = 0.35,
     pixel_std: float = 0.3,
 ) -> PromptableModel:
     """Return a promptable model of about 2.7 million parameters for square images of `image_size` (≥ 8, in eights).
 
-    One mask a prompt. pixel_mean and pixel_std standardise images in [0,1].
+    One mask a prompt. prior: see PromptableModel. pixel_mean and pixel_std standardise images in [0,1].
 
     Raises:
-        ValueError: image_size not a multiple of 8, width not one of `heads` and 8.
+        ValueError: image_size not a multiple of 8, width not one of `heads` and 8, a prior that is none.
     """
     if image_size % _PATCH or image_size < _PATCH:
         raise ValueError(f"expected model.image_size to be a multiple of {_PATCH}; got {image_size}")
@@ -115,6 +117,7 @@ def sam_tiny(
         image_size=image_size,
         pixel_mean=pixel_mean,
         pixel_std=pixel_std,
+        prior=prior,
     )
     fuse_attention(model)
     return model

@@ -1,0 +1,26 @@
+"""From masks and one logit a structure to what a softmax loss takes.
+
+A network has one logit for each structure, whatever the link. Under softmax the background's logit is fixed at 0: only
+differences of logits matter there, so nothing is lost, and inference has one rule for both links: a pixel belongs to
+the structure with the largest logit if that is above 0, to the background otherwise.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def with_background(logits: Tensor) -> Tensor:
+    """Return logits [b,k,*space] with a first class of zeros, [b,1+k,*space]."""
+    return torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
+
+
+def class_indices(masks: Tensor) -> Tensor:
+    """Return masks [b,k,*space] as class indices [b,*space]: 0 where there is none, the last where masks overlap.
+
+    A soft mask counts from 0.5 on.
+    """
+    inside = masks >= 0.5 if masks.is_floating_point() else masks != 0
+    numbers = torch.arange(1, masks.shape[1] + 1, dtype=torch.uint8, device=masks.device)
+    return (inside * numbers.reshape(-1, *[1] * (masks.ndim - 2))).amax(1)

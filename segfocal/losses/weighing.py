@@ -1,0 +1,150 @@
+"""How losses weigh positives against negatives, or one class against another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from segfocal.losses.inputs import check_pair
+from segfocal.losses.schedules import Followed
+from segfocal.losses.term import Term
+
+INVERSE_FREQUENCY = "inverse_frequency"  # in place of class weights: they are made from the training set's pixel rates
+
+Alpha = Followed | Sequence[float] | Literal["inverse_frequency"] | None
+ClassWeights = Sequence[float] | Tensor | Literal["inverse_frequency"] | None
+
+
+class AlphaTerm(Term):
+    """A loss that weighs positives by α and negatives by 1 − α: one α, one for each channel k, or None for 1 and 1."""
+
+    alpha: Tensor | None
+
+    def __init__(self, alpha: Alpha, *, validate: bool) -> None:
+        super().__init__(validate=validate)
+        self.awaits_rates = isinstance(alpha, str) and alpha == INVERSE_FREQUENCY
+        self.register_buffer("alpha", None if self.awaits_rates else self._read(alpha), persistent=False)
+
+    def _read(self, alpha: Any) -> Tensor | None:
+        if alpha is None:
+            return None
+        if isinstance(alpha, str) or (isinstance(alpha, Sequence) and not len(alpha)):
+            raise ValueError(
+                f"expected alpha in [0,1], one for each channel, {INVERSE_FREQUENCY} or None; got {alpha!r}"
+            )
+        if isinstance(alpha, int | float | Mapping):
+            return torch.tensor(self.follow("alpha", alpha, check_alpha), dtype=torch.float64)
+        for value in alpha:
+            check_alpha(value)
+        return torch.tensor([float(value) for value in alpha], dtype=torch.float64)
+
+    def set_followed(self, name: str, value: float) -> None:
+        """Take over the present value of option `name`."""
+        if name == "alpha" and self.alpha is not None:
+            self.alpha = torch.full_like(self.alpha, value)
+        else:
+            super().set_followed(name, value)
+
+    def use_rates(self, rates: Sequence[float]) -> None:
+        """Weigh both sides of each structure inversely to their share of pixels: α is 1 − its rate."""
+        if self.awaits_rates:
+            device = next((buffer.device for buffer in self.buffers()), None)
+            self.alpha = 1 - torch.tensor(list(rates)[1:], dtype=torch.float64, device=device)
+            self.awaits_rates = False
+
+    def sides(self, maps: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """Return the weights of positives and negatives, to multiply with `maps` [b,k,*space] or [b,k]."""
+        if self.alpha is None:
+            return 1.0, 1.0
+        alpha = self.alpha.to(maps.dtype)
+        if alpha.ndim:
+            alpha = alpha.reshape(-1, *[1] * (maps.ndim - 2))
+        return alpha, 1 - alpha
+
+    def check(self, logits: Tensor, target: Tensor) -> None:
+        """Raise ValueError for logits and target that do not fit each other or alpha."""
+        check_pair(logits, target, validate=self.validate)
+        self.check_ready(logits.shape[1])
+        _check_length(self.alpha, logits.shape[1], "alpha")
+
+    def alpha_repr(self) -> str:
+        """Return alpha, for printing."""
+        shown = INVERSE_FREQUENCY if self.awaits_rates else self.alpha if self.alpha is None else self.alpha.tolist()
+        return f"alpha={shown}"
+
+
+class ClassTerm(Term):
+    """A softmax loss with one weight ≥ 0 for each class, the background first: a buffer that follows the module.
+
+    weights: None for ones; "inverse_frequency" waits for `use_rates`. name: what the option and the buffer are called.
+    """
+
+    link = "softmax"
+
+    def __init__(self, weights: ClassWeights, *, name: str = "alpha", validate: bool = False) -> None:
+        super().__init__(validate=validate)
+        self.awaits_rates = isinstance(weights, str) and weights == INVERSE_FREQUENCY
+        self.register_buffer(name, None if self.awaits_rates else _vector(weights, name))
+        self._name = name
+
+    @property
+    def class_weights(self) -> Tensor | None:
+        """The weights [c], or None for ones."""
+        return getattr(self, self._name)
+
+    def use_rates(self, rates: Sequence[float]) -> None:
+        """Weigh every class by the inverse of its rate, with mean one."""
+        if self.awaits_rates:
+            setattr(self, self._name, torch.tensor(inverse_frequency(rates), dtype=torch.float64))
+            self.awaits_rates = False
+
+    def check_ready(self, classes: int) -> None:
+        """Raise ValueError unless there is a weight for each of so many classes, or none at all."""
+        super().check_ready(classes)
+        _check_length(self.class_weights, classes, self._name)
+
+    def weights_repr(self) -> str:
+        """Return the weights, for printing."""
+        weights = self.class_weights
+        shown = INVERSE_FREQUENCY if self.awaits_rates else weights if weights is None else weights.tolist()
+        return f"{self._name}={shown}"
+
+
+def _vector(weights: Any, name: str) -> Tensor | None:
+    """Return class weights as a float64 vector."""
+    if weights is None:
+        return None
+    try:
+        vector = torch.as_tensor(weights if isinstance(weights, Tensor) else list(weights), dtype=torch.float64)
+    except (TypeError, ValueError):
+        vector = torch.empty(0)
+    if vector.ndim != 1 or not len(vector) or not (vector >= 0).all():
+        raise ValueError(f"expected one {name} ≥ 0 for each class, {INVERSE_FREQUENCY} or None; got {weights!r}")
+    return vector
+
+
+def _check_length(weights: Tensor | None, classes: int, name: str) -> None:
+    if weights is not None and weights.ndim and len(weights) != classes:
+        raise ValueError(f"expected one {name} for each of {classes} classes; got {len(weights)}")
+
+
+def check_alpha(alpha: float) -> None:
+    """Raise ValueError unless the weight of the positives lies in [0,1]."""
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"expected alpha in [0,1] or None; got {alpha}")
+
+
+def inverse_frequency(pixels: Sequence[float]) -> list[float]:
+    """Return a weight for each class, inversely proportional to its pixel count (or rate), with mean one.
+
+    Raises:
+        ValueError: no class, or one that has no pixel.
+    """
+    counts = torch.as_tensor(pixels, dtype=torch.float64)
+    if not len(counts) or not (counts > 0).all():
+        raise ValueError(f"expected a pixel count > 0 for each class; got {list(pixels)}")
+    weights = 1 / counts
+    return (weights / weights.mean()).tolist()
