@@ -60,10 +60,15 @@ def train_in(config: DictConfig, plan: Plan, folder: Path) -> dict[str, Any]:
 
 def build_plan(config: DictConfig) -> Plan:
     """Build every object of a run from a config; a value out of range is reported before anything is read."""
+    from hydra.errors import InstantiationException
+
     try:
         return _plan(config)
-    except (ValueError, TypeError) as error:
-        raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
+    except (ValueError, TypeError, InstantiationException) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if not isinstance(cause, ValueError | TypeError):
+            raise
+        raise UserError(expected="a config that fits together", found=str(cause), do="change that option") from error
 
 
 def asked(prompt: str) -> str:

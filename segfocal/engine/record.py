@@ -53,7 +53,7 @@ class Record:
             file.write(json.dumps(dict(row)) + "\n")
 
     def draw(self) -> None:
-        """Draw `loss.png` (total, terms and validation Dice by step) and `loss_anatomy.png` (where the loss came from)."""
+        """Draw `loss.png` (total, terms, validation Dice) and `loss_anatomy.png` (where the loss came from)."""
         trained = [row for row in self.rows if "loss" in row]
         scored = [row for row in self.rows if "val_dice" in row]
         steps = [row["step"] for row in trained]

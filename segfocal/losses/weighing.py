@@ -68,7 +68,11 @@ class AlphaTerm(Term):
         """Raise ValueError for logits and target that do not fit each other or alpha."""
         check_pair(logits, target, validate=self.validate)
         self.check_ready(logits.shape[1])
-        _check_length(self.alpha, logits.shape[1], "alpha")
+
+    def check_ready(self, classes: int) -> None:
+        """Raise ValueError unless alpha is one number or has one for each of so many channels."""
+        super().check_ready(classes)
+        _check_length(self.alpha, classes, "alpha")
 
     def alpha_repr(self) -> str:
         """Return alpha, for printing."""

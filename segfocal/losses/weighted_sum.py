@@ -176,6 +176,8 @@ class WeightedSum(Following):
 
     def _fused(self, logits: Tensor, target: Tensor, *, compiled: bool) -> dict[str, Tensor]:
         check_pair(logits, target, validate=self._validates())
+        for term in self.terms.values():
+            cast(Term, term).check_ready(logits.shape[1])
         gamma = next((term.gamma for term in self.terms.values() if isinstance(term, FocalLoss)), None)
         with torch.autocast(logits.device.type, enabled=False):
             sums = pixel_sums(logits, target, gamma=gamma, compiled=compiled)

@@ -96,13 +96,6 @@ def test_a_semantic_run_on_two_structures_works_with_the_same_commands(spheres, 
 @pytest.mark.parametrize(
     "option",
     [
-        "loss=focal",
-        "loss=dice",
-        "loss=iou",
-        "loss=cross_entropy",
-        "loss=focal+iou",
-        "loss=focal+dice+iou",
-        "loss=sam_med2d",
         "task.rounds=3",
         "augment=none",
         "train.precision=bf16",
