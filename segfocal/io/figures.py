@@ -95,14 +95,18 @@ def anatomy(
     """Write as PNG where a loss comes from: its terms unweighted, shares of it in [0,1], and what follows training."""
     panels = [("terms, unweighted", terms), ("shares and factors", shares), ("values that follow training", followed)]
     panels = [(title, series) for title, series in panels if series]
-    figure = Figure(figsize=(4.6 * len(panels), 3.6), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(4.6 * len(panels), 4.2), layout="constrained", facecolor="white")
     for axis, (title, series) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for (name, (steps, values)), colour in zip(series.items(), _COLOURS * 4, strict=False):
-            axis.plot(steps, _smoothed(values), color=colour, label=name.replace("_", " "), linewidth=1.6)
+            drawn = values if series is followed else _smoothed(values)
+            axis.plot(steps, drawn, color=colour, label=name.replace("_", " "), linewidth=1.6)
         axis.set(xlabel="step", title=title)
-        axis.set_ylim(bottom=0, top=1 if series is shares else None)
+        if series is terms and all(value > 0 for _, values in series.values() for value in values):
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(bottom=0, top=1.02 if series is shares else None)
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False, fontsize=9)
+        axis.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     _save(figure, path)
 
 
