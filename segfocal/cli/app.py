@@ -55,9 +55,9 @@ def run(config_name: str, job: Callable[[DictConfig], None]) -> int:
     main = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)
     try:
         main()
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped", file=sys.stderr)
+        return getattr(stop, "code", 130)
     except Exception as error:
         failed.append(error)
         _report(error, debug=debug)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ Number = TypeVar("Number", int, float)
 # When a run is resumed these may differ: they do not change what it learns.
 _MAY_CHANGE: tuple[str, ...] = ("resume", "debug", "overwrite", "cache")
 _MAY_CHANGE += tuple(f"train.{key}" for key in ("steps", "device", "workers", "validate_every", "patience", "keep"))
+_MAY_CHANGE += ("train.save_minutes", "train.keep_checkpoints")
 
 
 def main() -> int:
@@ -46,10 +48,12 @@ def train_in(config: DictConfig, plan: Plan, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: a folder that holds a run already, a resume with other options, and whatever training raises.
     """
-    from segfocal.engine.checkpoint import find
+    from segfocal.engine.checkpoint import candidates, find
     from segfocal.engine.loop import train as train_plan
     from segfocal.io.files import check_new
 
+    if plan.resume == Path("auto"):
+        plan = replace(plan, resume=folder if candidates(folder) else None)
     origin = find(plan.resume).resolve().parents[1] if plan.resume else None
     if origin:
         _check_same_run(config, origin / "config.yaml")

@@ -1,79 +1,159 @@
-"""Checkpoints: the whole state of a run in one folder, written beside and renamed, so that one is always readable."""
+"""Checkpoints: the whole state of a run, one folder a step, each complete before it gets its name.
+
+A checkpoint is written as `.step_000100.writing`, flushed, listed with a SHA-256 of every file in `checksums.json`, and
+renamed. A kill at any moment therefore leaves the earlier ones as they were, and one that a disk has damaged since is
+recognised and passed over for the one before.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
-import uuid
+import warnings
 from pathlib import Path
 
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from segfocal.errors import UserError
-from segfocal.io.files import make_folder
+from segfocal.io.files import make_folder, write_json
+
+_SUMS = "checksums.json"
+_WRITING = ".writing"
 
 
-def save(accelerator: Accelerator, folder: Path) -> None:
-    """Replace the checkpoint `folder` by the current state; a kill at any moment leaves the old or the new one.
+def save(accelerator: Accelerator, folder: Path, *, step: int, keep: int) -> bool:
+    """Write the state after `step` into `folder`/step_NNNNNN and forget all but the last `keep`.
 
-    The old folder steps aside as `NAME.old` between two renames; `find` looks there too. What earlier kills left
-    half-written is removed.
+    Every process calls it. A failure, such as a full disk, is a warning: the run and the checkpoints so far are worth
+    more than this one. Returns whether it was written.
     """
-    make_folder(folder.parent)
-    temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
-    aside = folder.with_name(f"{folder.name}.old")
-    accelerator.save_state(str(temporary), safe_serialization=True)
-    if not accelerator.is_main_process:
-        return
-    for file in temporary.iterdir():
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
-    if folder.is_dir():
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
-    temporary.rename(folder)
-    for leftover in (aside, *folder.parent.glob(f".{folder.name}-*")):
-        shutil.rmtree(leftover, ignore_errors=True)
+    name = f"step_{step:06d}"
+    temporary = folder / f".{name}{_WRITING}"
+    try:
+        if accelerator.is_main_process:
+            make_folder(folder)
+            for leftover in folder.glob(f".*{_WRITING}"):
+                shutil.rmtree(leftover)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(temporary), safe_serialization=True)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            _seal(temporary, folder / name)
+            _forget(folder, keep)
+    except (OSError, RuntimeError, SafetensorError, UserError) as error:  # torch and safetensors wrap a full disk
+        shutil.rmtree(temporary, ignore_errors=True)
+        warnings.warn(f"no checkpoint of step {step}: {error}; the run goes on, and the ones before stay", stacklevel=2)
+        return False
+    return True
 
 
-def restore(accelerator: Accelerator, place: Path) -> None:
-    """Bring a run back to the checkpoint at `place`.
+def restore(accelerator: Accelerator, place: Path) -> Path:
+    """Bring a run back to the newest whole checkpoint at `place`; return its folder.
 
     Resume from your own checkpoints only: the optimiser's state is read by torch's unpickler.
 
     Raises:
-        UserError: no checkpoint there, one that is damaged, or one of another model.
+        UserError: no whole checkpoint there, or one of another model.
     """
     folder = find(place)
     try:
         accelerator.load_state(str(folder))
     except (RuntimeError, ValueError, KeyError, OSError, EOFError, SafetensorError) as error:
         raise UserError(
-            expected="a whole checkpoint of the same model and optimiser",
+            expected="a checkpoint of the same model and optimiser",
             found=(str(error).splitlines() or [type(error).__name__])[0],
             where=folder,
-            do="resume with the options of that run, or from an earlier checkpoint",
+            do="resume with the options of that run",
         ) from error
+    return folder
 
 
-def take_best_along(place: Path, folder: Path) -> None:
-    """Copy the best bundle so far of the run at `place` into the run directory `folder`, if that is another one."""
-    best, here = find(place).parent / "best", folder / "checkpoints" / "best"
+def take_best_along(checkpoint: Path, folder: Path) -> None:
+    """Copy the best bundle so far of a checkpoint's run into the run directory `folder`, if that is another one."""
+    best, here = checkpoint.parent / "best", folder / "checkpoints" / "best"
     if best.is_dir() and best.resolve() != here.resolve():
         shutil.copytree(best, here, dirs_exist_ok=True)
 
 
 def find(place: str | Path) -> Path:
-    """Return the checkpoint folder named by `place`: itself, or the last one of a run directory; UserError if none."""
+    """Return the newest whole checkpoint at `place`: itself, or of a run directory; a damaged one is warned about.
+
+    Raises:
+        UserError: none there, or all damaged.
+    """
     place = Path(place)
-    candidates = [place, place / "checkpoints" / "last", place / "checkpoints" / "last.old"]
-    for folder in candidates:
-        if (folder / "optimizer.bin").is_file():
+    found = candidates(place)
+    for folder in found:
+        problem = damage(folder)
+        if problem is None:
             return folder
+        warnings.warn(f"passing over a damaged checkpoint, {folder}: {problem}", stacklevel=2)
     raise UserError(
-        expected="a checkpoint: a run directory or its checkpoints/last",
-        found="a folder without one" if place.is_dir() else "no such folder",
+        expected="a checkpoint: a run directory, or a step_… folder in its checkpoints",
+        found="damaged ones only" if found else "a folder without one" if place.is_dir() else "no such folder",
         where=place,
-        do="set resume to the directory of a run that got as far as its first validation",
+        do="set resume to the directory of a run that got as far as its first checkpoint",
     )
+
+
+def candidates(place: Path) -> list[Path]:
+    """Return the checkpoints at `place`, newest first: itself, or those of a run directory."""
+    if (place / _SUMS).is_file() or place.name.startswith("step_"):
+        return [place] if place.is_dir() else []
+    return sorted((folder for folder in (place / "checkpoints").glob("step_*") if folder.is_dir()), reverse=True)
+
+
+def damage(folder: Path) -> str | None:
+    """Return what is wrong with a checkpoint's files, None when they are as they were written."""
+    try:
+        sums: dict[str, str] = json.loads((folder / _SUMS).read_text())
+        for name, expected in sums.items():
+            if _sum(folder / name) != expected:
+                return f"{name} has changed since it was written"
+    except (OSError, ValueError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _seal(temporary: Path, folder: Path) -> None:
+    """Flush a written checkpoint to disk, add its checksums, and give it its name."""
+    write_json(temporary / _SUMS, {file.name: _sum(file) for file in sorted(temporary.iterdir())})
+    for file in temporary.iterdir():
+        _flush(file)
+    _flush(temporary)
+    if folder.exists():  # of a run that went back to an earlier step
+        _remove(folder)
+    temporary.rename(folder)
+    _flush(folder.parent)
+
+
+def _forget(folder: Path, keep: int) -> None:
+    for old in sorted(folder.glob("step_*"), reverse=True)[keep:]:
+        _remove(old)
+
+
+def _remove(folder: Path) -> None:
+    """Take a checkpoint's name away before its files, so that a kill leaves no half of one that looks whole."""
+    nameless = folder.with_name(f".{folder.name}.removed{_WRITING}")
+    folder.rename(nameless)
+    shutil.rmtree(nameless)
+
+
+def _sum(file: Path) -> str:
+    total = hashlib.sha256()
+    with file.open("rb") as content:
+        while block := content.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Make the system write a file or a folder's entries to the disk now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import Tensor
 
-from segfocal.batch import Batch
-from segfocal.data.loader import SliceDataset, Steps, load
+from segfocal.data.loader import SliceDataset
 from segfocal.data.prepared import check_foreground, check_pairs, pixel_rates, prepare
 from segfocal.engine import checkpoint
 from segfocal.engine.plan import Plan
 from segfocal.engine.progress import StepProgress
 from segfocal.engine.record import Record, environment
 from segfocal.engine.run import Run, start
+from segfocal.engine.signals import Stopped, StopRequest
+from segfocal.engine.step import batches_of, take_step
 from segfocal.engine.validate import Score, mean_dice, validate
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.io.files import make_folder, write_json, write_text
-from segfocal.losses import LossReport
 
 
 def train(plan: Plan, folder: Path, *, config: str = "") -> dict[str, Any]:
@@ -70,118 +71,53 @@ def _check_held_out(plan: Plan) -> None:
 
 
 def _loop(run: Run, dataset: SliceDataset, record: Record) -> bool:
-    """Train to the last step, or stop early and return True."""
-    settings, accelerator = run.plan.settings, run.accelerator
-    criterion = run.plan.task.criterion
+    """Train to the last step, or stop early and return True.
+
+    Raises:
+        Stopped: a signal asked for it; the state is saved.
+    """
+    settings, accelerator, first = run.plan.settings, run.accelerator, run.progress.step
     started = time.monotonic() - (record.rows[-1]["seconds"] if record.rows else 0.0)
-    first = run.progress.step
-    with StepProgress(total=settings.steps, done=run.progress.step, silent=not accelerator.is_main_process) as shown:
-        for batches in _steps(run, dataset):
-            rate = run.schedule.get_last_lr()[0]
-            followed = criterion.at(run.progress.step / settings.steps)
-            criterion.check_values(run.progress.step == first)
-            report, norm = _step(run, batches)
-            run.progress.step += 1
-            values = _numbers({"loss": report.total, **report.terms})
-            row = {
-                "step": run.progress.step,
-                **values,
-                **_numbers(report.anatomy),
-                **followed,
-                "lr": rate,
-                "grad_norm": norm,
-                "skipped": run.progress.skipped,
-                "seconds": round(time.monotonic() - started, 3),
-            }
-            due = settings.validate_every and run.progress.step % settings.validate_every == 0
-            due = due or run.progress.step == settings.steps
+    saved = time.monotonic()
+    silent = not accelerator.is_main_process
+    with StepProgress(total=settings.steps, done=first, silent=silent) as shown, StopRequest() as stop:
+        for batches in batches_of(run, dataset):
+            row = take_step(run, batches, check=run.progress.step == first)
+            row["seconds"] = round(time.monotonic() - started, 3)
+            due = _validation_is_due(run)
             if due:
                 row |= _validated(run, shown)
             if accelerator.is_main_process:
                 record.add(row)
-            if due:
-                checkpoint.save(accelerator, run.folder / "checkpoints" / "last")
-            shown.step(run.progress.step, " ".join(f"{name} {value:.4f}" for name, value in values.items()))
+            asked = _any(accelerator, stop.name is not None)
+            late = time.monotonic() - saved > 60 * (settings.save_minutes or math.inf)
+            if due or asked or _any(accelerator, late):
+                _save(run)
+                saved = time.monotonic()
+            losses = ["loss", *run.plan.task.criterion.weights]
+            shown.step(run.progress.step, " ".join(f"{name} {row[name]:.4f}" for name in losses))
+            if asked and run.progress.step < settings.steps:
+                raise Stopped(stop.name or "SIGTERM", step=run.progress.step, folder=run.folder)
             if settings.patience is not None and run.progress.stale >= settings.patience:
                 return True
     return False
 
 
-def _steps(run: Run, dataset: SliceDataset) -> Iterator[list[Batch]]:
-    """Yield the forward passes of each remaining step, augmented, on the device."""
-    plan, accelerator, many = run.plan, run.accelerator, run.plan.settings.accumulate
-    steps = Steps(
-        seed=plan.seed,
-        first=run.progress.step,
-        last=plan.settings.steps,
-        batch_size=plan.settings.batch_size,
-        accumulate=many,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
-    )
-    gathered: list[Batch] = []
-    for batch in load(dataset, steps, workers=plan.settings.workers, pin=accelerator.device.type == "cuda"):
-        gathered.append(plan.augment(batch.to(accelerator.device), size=plan.window))
-        if len(gathered) == many:
-            yield gathered
-            gathered = []
+def _validation_is_due(run: Run) -> bool:
+    step, settings = run.progress.step, run.plan.settings
+    return step == settings.steps or bool(settings.validate_every and step % settings.validate_every == 0)
 
 
-def _step(run: Run, batches: list[Batch]) -> tuple[LossReport, float]:
-    """Make one optimiser step; return the mean loss and the gradient norm before clipping."""
-    run.task.train()
-    reports, norm = [], 0.0
-    for batch in batches:
-        with run.accelerator.accumulate(run.task):
-            report = _loss(run, batch)
-            _check_finite(report, batch, run.progress.step + 1)
-            run.accelerator.backward(report.total)
-            if run.accelerator.sync_gradients:
-                limit = run.plan.settings.clip_norm
-                norm = float(run.accelerator.clip_grad_norm_(run.task.parameters(), limit or float("inf")))
-            run.optimizer.step()
-            run.optimizer.zero_grad()
-            reports.append(report)
-    if run.optimizer.step_was_skipped:  # by the fp16 scaler: the weights have not moved
-        run.progress.skipped += 1
-        return LossReport.mean(reports), norm
-    run.schedule.step()
-    if run.average:
-        run.average.update_parameters(run.accelerator.unwrap_model(run.task).model)
-    return LossReport.mean(reports), norm
+def _save(run: Run) -> None:
+    folder, keep = run.folder / "checkpoints", run.plan.settings.keep_checkpoints
+    checkpoint.save(run.accelerator, folder, step=run.progress.step, keep=keep)
 
 
-def _loss(run: Run, batch: Batch) -> LossReport:
-    """Return the loss of a batch; what a loss says about its values (in the first step) names the batch too."""
-    try:
-        return run.task(batch)
-    except ValueError as error:
-        raise UserError(
-            expected="a batch that fits the model and the loss",
-            found=str(error),
-            where="; ".join(batch.sources),
-            do="change that option, or look at these slices",
-        ) from error
-
-
-def _numbers(values: Mapping[str, Tensor]) -> dict[str, float]:
-    """Read all values at once (synchronises the GPU)."""
-    if not values:
-        return {}
-    return dict(zip(values, torch.stack([value.double() for value in values.values()]).tolist(), strict=True))
-
-
-def _check_finite(report: LossReport, batch: Batch, step: int) -> None:
-    """Stop before a non-finite loss reaches the weights (reads the loss: synchronises the GPU)."""
-    if torch.isfinite(report.total):
-        return
-    terms = [name for name, value in report.terms.items() if not torch.isfinite(value)] or ["total"]
-    raise UserError(
-        expected="a finite loss",
-        found=f"{report.total.item()} at step {step}, from {', '.join(terms)}",
-        where="; ".join(batch.sources),
-        do="look at these slices, lower train.lr, or use train.precision=fp32",
-    )
+def _any(accelerator: Accelerator, here: bool) -> bool:
+    """Return whether the answer is yes in any process, so that all do the same."""
+    if accelerator.num_processes == 1:
+        return here
+    return bool(accelerator.reduce(torch.tensor(float(here), device=accelerator.device)) > 0)
 
 
 def _validated(run: Run, shown: StepProgress) -> dict[str, float]:

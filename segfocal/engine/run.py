@@ -106,8 +106,8 @@ def start(plan: Plan, folder: Path, *, rates: Sequence[float]) -> Run:
     )
     accelerator.register_for_checkpointing(schedule, run.progress, *([average] if average else []))
     if plan.resume:
-        checkpoint.restore(accelerator, plan.resume)
-        checkpoint.take_best_along(plan.resume, folder)
+        found = checkpoint.restore(accelerator, plan.resume)
+        checkpoint.take_best_along(found, folder)
     return run
 
 

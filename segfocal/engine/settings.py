@@ -15,7 +15,8 @@ class Settings:
     steps: optimiser steps. batch_size: samples a step, over all processes, accumulated over `accumulate` forward
     passes. warmup: share of the steps over which the learning rate climbs. clip_norm: largest gradient norm, None
     for no limit. ema: decay of the averaged weights, 0 for none. validate_every: steps between validations on whole
-    volumes and between checkpoints, 0 for only the last. patience: validations without a better Dice before stopping,
+    volumes, 0 for only the last. save_minutes: between checkpoints apart from those at every validation, None for no
+    others. keep_checkpoints: how many of the last to keep. patience: validations without a better Dice before stopping,
     None for never. keep: whether the bundle holds the last weights or those that validated best. workers: loading
     processes.
     """
@@ -31,6 +32,8 @@ class Settings:
     clip_norm: float | None = 1.0
     ema: float = 0.98
     validate_every: int = 100
+    save_minutes: float | None = 10.0
+    keep_checkpoints: int = 2
     patience: int | None = None
     keep: Literal["last", "best"] = "last"
     workers: int = 0
@@ -53,6 +56,8 @@ class Settings:
             "train.clip_norm > 0 or null": self.clip_norm is None or self.clip_norm > 0,
             "train.ema in [0,1)": 0 <= self.ema < 1,
             "train.validate_every ≥ 0": self.validate_every >= 0,
+            "train.save_minutes > 0 or null": self.save_minutes is None or self.save_minutes > 0,
+            "train.keep_checkpoints ≥ 1": self.keep_checkpoints >= 1,
             "train.patience ≥ 1 or null": self.patience is None or self.patience >= 1,
             "train.keep last or best": self.keep in ("last", "best"),
             "train.workers ≥ 0": self.workers >= 0,

@@ -8,10 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from segfocal.engine import checkpoint
 from segfocal.engine.optimise import make_average, make_optimizer, make_schedule
 from segfocal.engine.settings import Settings
-from segfocal.errors import UserError
 from tests.system.commands import segfocal, small_training
 
 
@@ -74,18 +72,6 @@ def test_settings_out_of_range_are_named(wrong):
 def test_settings_of_the_wrong_type_are_named(wrong):
     with pytest.raises(ValueError, match=f"train.{next(iter(wrong))} to be of type"):
         Settings(**wrong)
-
-
-def test_a_checkpoint_left_between_two_renames_is_found(tmp_path):
-    old = tmp_path / "checkpoints" / "last.old"
-    old.mkdir(parents=True)
-    (old / "optimizer.bin").write_bytes(b"x")
-    assert checkpoint.find(tmp_path) == old
-
-
-def test_a_run_without_a_checkpoint_is_refused(tmp_path):
-    with pytest.raises(UserError, match="checkpoint"):
-        checkpoint.find(tmp_path)
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_term_and_slices(spheres, tmp_path, monkeypatch, capfd):

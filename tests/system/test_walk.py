@@ -29,7 +29,7 @@ def test_a_run_directory_holds_everything(run):
         "metrics.jsonl",
         "loss.png",
         "overlays/held.png",
-        "checkpoints/last/model.safetensors",
+        "checkpoints/step_000080/model.safetensors",
         "checkpoints/best/bundle.json",
         "bundle/model.safetensors",
         "bundle/bundle.json",
@@ -139,8 +139,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(spheres, tmp_path
 
     save = loop.checkpoint.save
 
-    def save_and_stop(*arguments):
-        save(*arguments)
+    def save_and_stop(*arguments, **options):
+        save(*arguments, **options)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as interrupted:

@@ -1,0 +1,163 @@
+"""A run's state survives kills, full disks, damaged files and signals, and goes on as if nothing had happened."""
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+
+from segfocal.cli.app import conf_folder
+from segfocal.engine import checkpoint
+from segfocal.engine.signals import StopRequest
+from segfocal.errors import UserError
+from tests.system.commands import segfocal, small_training
+
+SCRIPT = conf_folder().parent / "scripts" / "train.py"
+
+
+@pytest.fixture
+def accelerator():
+    model = torch.nn.Linear(3, 2)
+    made = Accelerator(cpu=True)
+    made.prepare(model, torch.optim.AdamW(model.parameters()))
+    yield made
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def same_weights(one, other):
+    first, second = (load_file(run / "bundle" / "model.safetensors") for run in (one, other))
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_only_the_last_checkpoints_are_kept(accelerator, tmp_path):
+    for step in (5, 10, 15):
+        assert checkpoint.save(accelerator, tmp_path / "checkpoints", step=step, keep=2)
+    assert names(tmp_path / "checkpoints") == ["step_000010", "step_000015"]
+    assert checkpoint.find(tmp_path).name == "step_000015"
+    assert checkpoint.find(tmp_path / "checkpoints" / "step_000010").name == "step_000010"
+
+
+@pytest.mark.parametrize("spoil", ["truncate", "flip", "remove", "no list"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(spoil, accelerator, tmp_path):
+    for step in (1, 2):
+        checkpoint.save(accelerator, tmp_path / "checkpoints", step=step, keep=2)
+    file = tmp_path / "checkpoints" / "step_000002" / ("checksums.json" if spoil == "no list" else "model.safetensors")
+    content = bytearray(file.read_bytes())
+    if spoil in ("remove", "no list"):
+        file.unlink()
+    elif spoil == "truncate":
+        file.write_bytes(content[:-7])
+    else:
+        content[-3] ^= 1
+        file.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"damaged checkpoint.*step_000002"):
+        assert checkpoint.find(tmp_path).name == "step_000001"
+
+
+def test_what_a_kill_left_half_written_is_neither_read_nor_kept(accelerator, tmp_path):
+    folder = tmp_path / "checkpoints"
+    checkpoint.save(accelerator, folder, step=1, keep=2)
+    (folder / ".step_000002.writing").mkdir()
+    (folder / ".step_000002.writing" / "model.safetensors").write_bytes(b"half")
+    assert checkpoint.find(tmp_path).name == "step_000001"
+    checkpoint.save(accelerator, folder, step=2, keep=2)
+    assert names(folder) == ["step_000001", "step_000002"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed")])
+def test_a_full_disk_costs_neither_the_run_nor_the_checkpoint_before(error, accelerator, tmp_path, monkeypatch):
+    folder = tmp_path / "checkpoints"
+    checkpoint.save(accelerator, folder, step=1, keep=1)
+
+    def full(place, **_):
+        os.makedirs(place)
+        (tmp_path / place / "model.safetensors").write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(accelerator, "save_state", full)
+    with pytest.warns(UserWarning, match="no checkpoint of step 2"):
+        assert not checkpoint.save(accelerator, folder, step=2, keep=1)
+    assert names(folder) == ["step_000001"]
+    assert checkpoint.damage(folder / "step_000001") is None
+
+
+def test_a_run_without_a_checkpoint_is_refused(tmp_path):
+    with pytest.raises(UserError, match="a folder without one"):
+        checkpoint.find(tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        checkpoint.find(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_signal_saves_and_resume_auto_goes_on_bit_for_bit(name, spheres, tmp_path, monkeypatch, capfd):
+    settings = ["train.steps=5", "train.validate_every=0", "resume=auto"]
+    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "whole", *settings)) == 0
+
+    with monkeypatch.context() as interrupted:
+        ask = lambda *_: os.kill(os.getpid(), getattr(signal, name))  # noqa: E731
+        interrupted.setattr("segfocal.engine.step._check_finite", ask)  # called within the first step
+        code = segfocal(interrupted, "train", *small_training(spheres, tmp_path / "cut", *settings))
+    assert code == 128 + getattr(signal, name)
+    assert f"stopped by {name} after step 1" in capfd.readouterr().err
+    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "cut", *settings)) == 0
+    assert same_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_second_interrupt_is_not_waited_for():
+    stop = StopRequest()
+
+    def ask_twice():
+        with stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.name == "SIGINT"
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        ask_twice()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.slow
+def test_a_run_killed_twenty_times_ends_as_if_it_had_not_been(spheres, tmp_path):
+    chance = random.Random(0)
+    settings = ["train.steps=200", "train.validate_every=50", "train.save_minutes=0.00001", "resume=auto"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def start(folder):
+        command = [sys.executable, SCRIPT, *small_training(spheres, folder, *settings)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert start(whole).wait(timeout=600) == 0
+    rows = cut / "metrics.jsonl"
+    for _ in range(20):
+        before = rows.read_text() if rows.is_file() else ""
+        run = start(cut)
+        deadline = time.monotonic() + 120
+        while run.poll() is None and (not rows.is_file() or rows.read_text() == before):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.5))  # a save takes a third of each step here: some kills hit one
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        for folder in checkpoint.candidates(cut):
+            assert checkpoint.damage(folder) is None
+    final = start(cut)
+    output, _ = final.communicate(timeout=600)
+    assert final.returncode == 0, output
+    assert "damaged" not in output
+    assert same_weights(whole, cut)
+    losses = [[row["loss"] for row in csv.DictReader((run / "metrics.csv").open())] for run in (whole, cut)]
+    assert losses[0] == losses[1]
