@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,8 @@ def train(config: DictConfig) -> None:
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     facts = train_in(config, build_plan(config), folder)
+    if not _is_main_process():
+        return
     for score in facts.get("scores", []):
         print(f"{score['case']} {score['structure']} Dice, {asked(score['prompt'])}: {score['dice']:.3f}")
     if not facts.get("scores"):
@@ -54,12 +57,18 @@ def train_in(config: DictConfig, plan: Plan, folder: Path) -> dict[str, Any]:
 
     if plan.resume == Path("auto"):
         plan = replace(plan, resume=folder if candidates(folder) else None)
+    if not _is_main_process():  # the main one checks for all
+        return train_plan(plan, folder, config=OmegaConf.to_yaml(config, resolve=True))
     origin = find(plan.resume).resolve().parents[1] if plan.resume else None
     if origin:
         _check_same_run(config, origin / "config.yaml")
     if origin != folder.resolve():
         check_new(folder / "metrics.jsonl", overwrite=config.overwrite)
     return train_plan(plan, folder, config=OmegaConf.to_yaml(config, resolve=True))
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def build_plan(config: DictConfig) -> Plan:

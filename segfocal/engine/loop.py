@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
 
 from segfocal.data.loader import SliceDataset
 from segfocal.data.prepared import check_foreground, check_pairs, pixel_rates, prepare
@@ -18,7 +19,7 @@ from segfocal.engine import checkpoint
 from segfocal.engine.plan import Plan
 from segfocal.engine.progress import StepProgress
 from segfocal.engine.record import Record, environment
-from segfocal.engine.run import Run, start
+from segfocal.engine.run import Run, connect, start
 from segfocal.engine.signals import Stopped, StopRequest
 from segfocal.engine.step import batches_of, take_step
 from segfocal.engine.validate import Score, mean_dice, validate
@@ -28,7 +29,7 @@ from segfocal.io.files import make_folder, write_json, write_text
 
 
 def train(plan: Plan, folder: Path, *, config: str = "") -> dict[str, Any]:
-    """Train by `plan`, leave everything in `folder`, and return what `summary.json` says.
+    """Train by `plan`, leave everything in `folder`, and return what `summary.json` says; {} but in the main process.
 
     config: the options the plan was built from, kept as `config.yaml`.
 
@@ -36,26 +37,37 @@ def train(plan: Plan, folder: Path, *, config: str = "") -> dict[str, Any]:
         UserError: data that cannot be used, a folder that cannot be written, a loss that is not finite.
     """
     started = time.monotonic()
-    make_folder(folder)
     _check_held_out(plan)
-    check_pairs(plan.cases.of("val"))  # before any work, not at the first validation
-    prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache)
-    check_foreground(prepared, plan.preparation.structures, where=plan.where)
+    accelerator = connect(plan.settings)
     try:
+        folder = _shared(folder)
+        make_folder(folder)
+        check_pairs(plan.cases.of("val"))  # before any work, not at the first validation
+        with accelerator.main_process_first():
+            prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache)
+        check_foreground(prepared, plan.preparation.structures, where=plan.where)
         rates = pixel_rates(prepared)
-        run = start(plan, folder, rates=rates)
-        write_json(folder / "environment.json", environment())
-        write_text(folder / "config.yaml", config)
+        run = start(plan, folder, accelerator, rates=rates)
         names = [structure.name for structure in plan.preparation.structures]
-        record = Record(folder, criterion=plan.task.criterion, structures=names, first=run.progress.step)
+        record = None
+        if accelerator.is_main_process:
+            write_json(folder / "environment.json", environment())
+            write_text(folder / "config.yaml", config)
+            record = Record(folder, criterion=plan.task.criterion, structures=names, first=run.progress.step)
         stopped_early = _loop(run, SliceDataset(prepared, len(names), plan.sampling), record)
-        facts = {
+        outcome = {
             "status": "stopped early" if stopped_early else "finished",
             "pixel_rates": dict(zip(["background", *names], rates, strict=True)),
         }
-        return _finish(run, record, facts, seconds=time.monotonic() - started)
+        return _finish(run, record, outcome, seconds=time.monotonic() - started)
     finally:
+        accelerator.end_training()
         AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision
+
+
+def _shared(folder: Path) -> Path:
+    """Return the main process's run directory in every process."""
+    return Path(broadcast_object_list([str(folder)])[0])
 
 
 def _check_held_out(plan: Plan) -> None:
@@ -70,14 +82,14 @@ def _check_held_out(plan: Plan) -> None:
         )
 
 
-def _loop(run: Run, dataset: SliceDataset, record: Record) -> bool:
+def _loop(run: Run, dataset: SliceDataset, record: Record | None) -> bool:
     """Train to the last step, or stop early and return True.
 
     Raises:
         Stopped: a signal asked for it; the state is saved.
     """
     settings, accelerator, first = run.plan.settings, run.accelerator, run.progress.step
-    started = time.monotonic() - (record.rows[-1]["seconds"] if record.rows else 0.0)
+    started = time.monotonic() - (record.seconds if record else 0.0)
     saved = time.monotonic()
     silent = not accelerator.is_main_process
     with StepProgress(total=settings.steps, done=first, silent=silent) as shown, StopRequest() as stop:
@@ -87,7 +99,7 @@ def _loop(run: Run, dataset: SliceDataset, record: Record) -> bool:
             due = _validation_is_due(run)
             if due:
                 row |= _validated(run, shown)
-            if accelerator.is_main_process:
+            if record:
                 record.add(row)
             asked = _any(accelerator, stop.name is not None)
             late = time.monotonic() - saved > 60 * (settings.save_minutes or math.inf)
@@ -98,7 +110,7 @@ def _loop(run: Run, dataset: SliceDataset, record: Record) -> bool:
             shown.step(run.progress.step, " ".join(f"{name} {row[name]:.4f}" for name in losses))
             if asked and run.progress.step < settings.steps:
                 raise Stopped(stop.name or "SIGTERM", step=run.progress.step, folder=run.folder)
-            if settings.patience is not None and run.progress.stale >= settings.patience:
+            if _any(accelerator, settings.patience is not None and run.progress.stale >= settings.patience):
                 return True
     return False
 
@@ -138,9 +150,9 @@ def _validated(run: Run, shown: StepProgress) -> dict[str, float]:
     return row
 
 
-def _finish(run: Run, record: Record, outcome: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
+def _finish(run: Run, record: Record | None, outcome: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
     """Write the bundle, the final scores with their pictures, the curves and the summary."""
-    if not run.accelerator.is_main_process:
+    if record is None:
         return {}
     held, best = run.plan.cases.of("val"), run.folder / "checkpoints" / "best"
     keep_best = run.plan.settings.keep == "best" and run.progress.best_step > 0

@@ -44,6 +44,11 @@ class Record:
             writer.writerows(self.rows)
         write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in self.rows))
 
+    @property
+    def seconds(self) -> float:
+        """How long the run has trained so far."""
+        return self.rows[-1]["seconds"] if self.rows else 0.0
+
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row; columns it lacks stay empty."""
         self.rows.append(dict(row))

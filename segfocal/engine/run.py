@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from segfocal.engine import checkpoint
 from segfocal.engine.optimise import make_average, make_optimizer, make_schedule
 from segfocal.engine.plan import Plan
+from segfocal.engine.settings import Settings
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.models.prior import prior_logits
@@ -72,23 +73,33 @@ class Run:
         )
 
 
-def start(plan: Plan, folder: Path, *, rates: Sequence[float]) -> Run:
+def connect(settings: Settings) -> Accelerator:
+    """Return this process's place among those that train together (one, unless torchrun or accelerate started more).
+
+    Raises:
+        UserError: a precision the device has not.
+    """
+    if settings.precision == "fp16" and (settings.device == "cpu" or not torch.cuda.is_available()):
+        raise UserError(expected="a CUDA GPU for train.precision=fp16", found="a CPU", do="use bf16 or fp32")
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a batch without clicks has no use for theirs
+    return Accelerator(
+        mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
+        cpu=settings.device == "cpu",
+        gradient_accumulation_steps=settings.accumulate,
+        kwargs_handlers=[unused],
+    )
+
+
+def start(plan: Plan, folder: Path, accelerator: Accelerator, *, rates: Sequence[float]) -> Run:
     """Build what the loop needs, on its device, and go back to a checkpoint if asked.
 
     rates: share of training pixels of the background and of each structure, for weights and a prior made from them.
 
     Raises:
-        UserError: a precision the device has not, a checkpoint that does not fit.
+        UserError: a checkpoint that does not fit.
     """
     settings = plan.settings
-    if settings.precision == "fp16" and (settings.device == "cpu" or not torch.cuda.is_available()):
-        raise UserError(expected="a CUDA GPU for train.precision=fp16", found="a CPU", do="use bf16 or fp32")
     set_seed(plan.seed)
-    accelerator = Accelerator(
-        mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
-        cpu=settings.device == "cpu",
-        gradient_accumulation_steps=settings.accumulate,
-    )
     _use_rates(plan.task, rates)
     module = cast(nn.Module, plan.task)
     optimizer = make_optimizer(module, settings)

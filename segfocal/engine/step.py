@@ -47,7 +47,7 @@ def take_step(run: Run, batches: list[Batch], *, check: bool) -> dict[str, float
     run.progress.step += 1
     return {
         "step": run.progress.step,
-        **_numbers({"loss": report.total, **report.terms, **report.anatomy}),
+        **_numbers(run, {"loss": report.total, **report.terms, **report.anatomy}),
         **followed,
         "lr": rate,
         "grad_norm": norm,
@@ -105,8 +105,7 @@ def _check_finite(report: LossReport, batch: Batch, step: int) -> None:
     )
 
 
-def _numbers(values: Mapping[str, Tensor]) -> dict[str, float]:
-    """Read all values at once (synchronises the GPU)."""
-    if not values:
-        return {}
-    return dict(zip(values, torch.stack([value.double() for value in values.values()]).tolist(), strict=True))
+def _numbers(run: Run, values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Read the mean of each value over all processes, all at once (synchronises the GPU)."""
+    stacked = torch.stack([value.detach().double() for value in values.values()])
+    return dict(zip(values, run.accelerator.reduce(stacked, "mean").tolist(), strict=True))

@@ -1,0 +1,62 @@
+"""Two processes that train together make the losses, and so the model, of one with the same batch."""
+
+import csv
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from segfocal.cli.app import conf_folder
+from tests.system.commands import segfocal, small_training
+
+pytestmark = pytest.mark.slow  # every run starts two interpreters more
+
+SCRIPT = conf_folder().parent / "scripts" / "train.py"
+SEMANTIC = ["model=unet", "task=semantic", "model.widths=[8,16,16]"]
+
+
+def together(*options):
+    """Train in two processes of one machine."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([*launcher, SCRIPT, *options], env=environment, capture_output=True, text=True, timeout=300)
+
+
+def losses(folder):
+    return torch.tensor([float(row["loss"]) for row in csv.DictReader((folder / "metrics.csv").open())])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("promptable", ["task.rounds=2", "loss=focal+dice"]),
+        ("promptable", ["loss=sam_med2d", "train.accumulate=2"]),
+        ("semantic", [*SEMANTIC, "loss=focal+dice"]),
+        ("semantic", [*SEMANTIC, "loss=focal", "loss.terms.focal.reduction=positives"]),
+    ],
+)
+def test_two_processes_equal_one(kind, options, spheres, tmp_path, monkeypatch):
+    settings = ["train.steps=6", "train.validate_every=3", "train.device=cpu", "train.batch_size=4", *options]
+    small = {name: small_training(spheres, tmp_path / name, *settings) for name in ("one", "two")}
+    if kind == "semantic":
+        sam = ("model.width=", "model.depth=", "model.decoder_width=")
+        small = {name: [o for o in chosen if not o.startswith(sam)] for name, chosen in small.items()}
+    assert segfocal(monkeypatch, "train", *small["one"]) == 0
+    run = together(*small["two"])
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("bundle: ") == 1  # only one of them speaks
+    # rounding: gradients are summed in another order, and five optimiser steps carry that on
+    torch.testing.assert_close(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-5, atol=1e-5)
+    one, two = (load_file(tmp_path / name / "bundle" / "model.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+
+
+def test_a_run_of_two_processes_can_be_resumed(spheres, tmp_path):
+    settings = ["train.validate_every=0", "train.device=cpu", "resume=auto"]
+    for steps in (2, 4):
+        run = together(*small_training(spheres, tmp_path / "run", *settings, f"train.steps={steps}"))
+        assert run.returncode == 0, run.stderr
+    assert len(losses(tmp_path / "run")) == 4
