@@ -2,9 +2,9 @@
 
 Prints milliseconds (median, and quartiles) of the forward pass with its graph and of forward + backward, the ratio to
 ours compiled, and the largest memory in use beyond the inputs, in full-size float32 maps; writes JSON under
-benchmarks/results. The contenders take turns, so that none meets a busier machine than the others. A busy one still slows
-eager forms most, which wait for a core in every operation: where "fastest ×", the ratio of the fastest repeats, is far
-from that of the medians, measure again when the machine is quiet.
+benchmarks/results. The contenders take turns, so that none meets a busier machine than the others. A busy one still
+slows eager forms most, which wait for a core in every operation: where "fastest ×", the ratio of the fastest repeats,
+is far from that of the medians, measure again when the machine is quiet.
 
     python benchmarks/losses.py [device] [--shapes 16x1x256x256 4x1x1024x1024 2x4x96x96x96]
                                 [--dtypes float32 bfloat16 float16]

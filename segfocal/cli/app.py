@@ -29,6 +29,12 @@ def demo_data() -> str:
     return str(_PACKAGE.parent / "data" / "demo")
 
 
+def register_resolvers() -> None:
+    """Make the functions known that YAML files call: ${demo_data:} and ${choices:…}."""
+    OmegaConf.register_new_resolver("demo_data", demo_data, replace=True)
+    OmegaConf.register_new_resolver("choices", lambda values: ",".join(str(value) for value in values), replace=True)
+
+
 def shown_path(path: Path) -> str:
     """Return a path as a user would type it: relative to the working folder where it lies inside."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
@@ -40,7 +46,7 @@ def run(config_name: str, job: Callable[[DictConfig], None]) -> int:
     In a multirun a job that fails is reported and the others go on.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the messages below
-    OmegaConf.register_new_resolver("demo_data", demo_data, replace=True)
+    register_resolvers()
     failed = []
 
     def guarded(config: DictConfig) -> None:

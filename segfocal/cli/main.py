@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "train a model on labelled scans",
     "predict": "segment a scan with a trained bundle",
     "evaluate": "compare a mask with its reference",
+    "compare": "compare runs: a table, pictures, and one HTML page",
     "demo": "train, predict and evaluate on the demo scans, and write one HTML page",
 }
 
@@ -34,4 +35,4 @@ def main() -> int:
 def _help() -> str:
     lines = [f"segfocal {__version__}: medical image segmentation for small targets in big scans", ""]
     lines += [f"  segfocal {name:<10}{text}" for name, text in COMMANDS.items()]
-    return "\n".join([*lines, "", "Options are key=value; segfocal COMMAND --help lists them."])
+    return "\n".join([*lines, "", "Options are key=value (compare takes folders); segfocal COMMAND --help lists them."])

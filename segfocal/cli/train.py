@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,15 +26,25 @@ _MAY_CHANGE += ("train.save_minutes", "train.keep_checkpoints")
 
 def main() -> int:
     """Run the command; return its exit code."""
-    return run("train", train)
+    from segfocal.cli.compare import AfterMultirun
+
+    AfterMultirun.failed = 0
+    return run("train", train) or min(AfterMultirun.failed, 1)
 
 
 def train(config: DictConfig) -> None:
     """Train by a config in Hydra's run directory and print where things are."""
     from hydra.core.hydra_config import HydraConfig
 
+    from segfocal.experiments.runs import note_failure
+
     folder = Path(HydraConfig.get().runtime.output_dir)
-    facts = train_in(config, build_plan(config), folder)
+    try:
+        facts = train_in(config, build_plan(config), folder, overrides=HydraConfig.get().overrides.task)
+    except Exception as error:
+        if _is_main_process() and folder.is_dir():
+            note_failure(folder, HydraConfig.get().overrides.task, str(error) or type(error).__name__)
+        raise
     if not _is_main_process():
         return
     for score in facts.get("scores", []):
@@ -45,17 +55,21 @@ def train(config: DictConfig) -> None:
     print(f"bundle:        {shown_path(folder / 'bundle')}")
 
 
-def train_in(config: DictConfig, plan: Plan, folder: Path) -> dict[str, Any]:
+def train_in(config: DictConfig, plan: Plan, folder: Path, *, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Train by a plan and the config it was built from, in `folder`; return the summary.
+
+    overrides: what the command line asked, for comparisons. With resume=auto a run that has finished is not repeated.
 
     Raises:
         UserError: a folder that holds a run already, a resume with other options, and whatever training raises.
     """
     from segfocal.engine.checkpoint import candidates, find
     from segfocal.engine.loop import train as train_plan
-    from segfocal.io.files import check_new
+    from segfocal.experiments.runs import note_start
+    from segfocal.io.files import check_new, read_json
 
-    if plan.resume == Path("auto"):
+    automatic = plan.resume == Path("auto")
+    if automatic:
         plan = replace(plan, resume=folder if candidates(folder) else None)
     if not _is_main_process():  # the main one checks for all
         return train_plan(plan, folder, config=OmegaConf.to_yaml(config, resolve=True))
@@ -63,8 +77,20 @@ def train_in(config: DictConfig, plan: Plan, folder: Path) -> dict[str, Any]:
     if origin:
         _check_same_run(config, origin / "config.yaml")
     if origin != folder.resolve():
-        check_new(folder / "metrics.jsonl", overwrite=config.overwrite)
+        check_new(folder / "metrics.jsonl", overwrite=config.overwrite or automatic)
+    if automatic and _has_finished(config, folder):
+        print(f"finished before: {shown_path(folder)}")
+        return read_json(folder / "summary.json")
+    note_start(folder, overrides)
     return train_plan(plan, folder, config=OmegaConf.to_yaml(config, resolve=True))
+
+
+def _has_finished(config: DictConfig, folder: Path) -> bool:
+    """Return whether `folder` holds the result of a run with these options, steps included."""
+    if not (folder / "summary.json").is_file() or not (folder / "config.yaml").is_file():
+        return False
+    before, now = OmegaConf.load(folder / "config.yaml"), OmegaConf.create(OmegaConf.to_yaml(config, resolve=True))
+    return before.train.steps == now.train.steps and not _changes(before, now)
 
 
 def _is_main_process() -> bool:
@@ -165,14 +191,21 @@ def _check_same_run(config: DictConfig, saved: Path) -> None:
     """Raise UserError when a resumed run would go on with options that change what it learns."""
     if not saved.is_file():
         return
-    before, now = (_flat(c) for c in (OmegaConf.load(saved), OmegaConf.create(OmegaConf.to_yaml(config, resolve=True))))
-    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-    changed = [key for key in changed if key not in _MAY_CHANGE]
+    changed = _changes(OmegaConf.load(saved), OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
     if changed:
-        shown = ", ".join(f"{key}={now.get(key)} (was {before.get(key)})" for key in changed[:5])
+        shown = ", ".join(f"{key}={now} (was {before})" for key, (before, now) in list(changed.items())[:5])
         raise UserError(
             expected="the options of the run to resume", found=shown, where=saved, do="give that run's options again"
         )
+
+
+def _changes(before: Any, now: Any) -> dict[str, tuple[Any, Any]]:
+    """Return the options that differ and change what a run learns: before and now."""
+    old, new = _flat(before), _flat(now)
+    keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    return {
+        key: (old.get(key), new.get(key)) for key in keys if key.split(".")[0] != "sweep" and key not in _MAY_CHANGE
+    }
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:

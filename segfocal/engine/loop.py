@@ -137,7 +137,7 @@ def _validated(run: Run, shown: StepProgress) -> dict[str, float]:
     progress, held = run.progress, run.plan.cases.of("val")
     row: dict[str, float] = {}
     if run.accelerator.is_main_process and held:
-        scores = validate(run.bundle(), held, device=run.accelerator.device, with_boxes=False)
+        scores = validate(run.bundle(), held, device=run.accelerator.device, fully=False)
         row = {f"val_dice_{s.name}": mean_dice(scores, structure=s.name) for s in run.plan.preparation.structures}
         row["val_dice"] = mean_dice(scores)
         shown.note(f"step {progress.step}: Dice on {len(held)} held-out scan(s) {row['val_dice']:.3f}")
@@ -159,7 +159,7 @@ def _finish(run: Run, record: Record | None, outcome: Mapping[str, Any], *, seco
     bundle = bundles.load(best) if keep_best else run.bundle()
     bundle.model.to(run.accelerator.device)
     bundles.save(bundle, run.folder / "bundle")
-    scores = validate(bundle, held, device=run.accelerator.device, with_boxes=True, pictures=run.folder / "overlays")
+    scores = validate(bundle, held, device=run.accelerator.device, fully=True, pictures=run.folder / "overlays")
     record.draw()
     facts = {
         **outcome,
@@ -180,4 +180,5 @@ def _finish(run: Run, record: Record | None, outcome: Mapping[str, Any], *, seco
 
 
 def _as_row(score: Score) -> dict[str, Any]:
-    return {"case": score.case, "structure": score.structure, "prompt": score.prompt, **score.counts.row()}
+    figures = {"auc": score.auc, "hd95_mm": score.hd95_mm, **score.counts.row()}
+    return {"case": score.case, "structure": score.structure, "prompt": score.prompt, **figures}

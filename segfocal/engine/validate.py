@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,24 +18,29 @@ from segfocal.inference import picture
 from segfocal.inference.boxes import boxes_from_labels
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import segment
-from segfocal.metrics import Counts, count
+from segfocal.metrics import Counts, RankHistogram, count, hausdorff95
 from segfocal.models import PromptableModel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The figures of one structure in one case; prompt is "none" or "box" (of each slice, from the reference)."""
+    """The figures of one structure in one case; prompt is "none" or "box" (of each slice, from the reference).
+
+    auc and hd95_mm are None where they were not asked for.
+    """
 
     case: str
     structure: str
     prompt: str
     counts: Counts
+    auc: float | None = None
+    hd95_mm: float | None = None
 
 
 def validate(
-    bundle: Bundle, cases: Iterable[Case], *, device: torch.device, with_boxes: bool, pictures: Path | None = None
+    bundle: Bundle, cases: Iterable[Case], *, device: torch.device, fully: bool, pictures: Path | None = None
 ) -> list[Score]:
-    """Segment whole scans and count voxels; with boxes as well if asked and the model takes them.
+    """Segment whole scans and count voxels; if `fully`, measure AUC and HD95 too, and if the model can, with boxes.
 
     pictures: a folder for one overlay a case (first structure, no prompt).
     """
@@ -42,16 +48,42 @@ def validate(
     for case in cases:
         scan, labels = read_pair(case)
         prompts: dict[str, Tensor | None] = {"none": None}
-        if with_boxes and isinstance(bundle.model, PromptableModel):
+        if fully and isinstance(bundle.model, PromptableModel):
             prompts["box"] = boxes_from_labels(labels, bundle.structures[0].value, bundle.grid)
         for prompt, boxes in prompts.items():
-            mask = segment(scan, bundle, boxes=boxes, device=device)
-            for structure in bundle.structures:
-                counts = count(mask.array, labels.array, structure.value)
-                scores.append(Score(case=case.name, structure=structure.name, prompt=prompt, counts=counts))
+            ranks = _Ranks(bundle, labels) if fully else None
+            mask = segment(scan, bundle, boxes=boxes, device=device, watch=ranks)
+            for k, structure in enumerate(bundle.structures):
+                score = Score(
+                    case=case.name,
+                    structure=structure.name,
+                    prompt=prompt,
+                    counts=count(mask.array, labels.array, structure.value),
+                    auc=ranks.histograms[k].auc if ranks else None,
+                    hd95_mm=_hd95(mask, labels, structure.value) if fully else None,
+                )
+                scores.append(score)
             if pictures and prompt == "none":
                 _draw(pictures / f"{case.name}.png", bundle, scan, labels, mask)
     return scores
+
+
+class _Ranks:
+    """Watches the logits of a scan and compares them with its labels, structure by structure."""
+
+    def __init__(self, bundle: Bundle, labels: Volume) -> None:
+        self.values = [structure.value for structure in bundle.structures]
+        self.labels = labels.grid.orientation_to(bundle.grid.frame).apply(labels.array)
+        self.histograms = [RankHistogram() for _ in self.values]
+
+    def __call__(self, start: int, logits: Tensor) -> None:
+        truth = torch.from_numpy(self.labels[start : start + len(logits)].astype(np.int64)).to(logits.device)
+        for k, value in enumerate(self.values):
+            self.histograms[k].add(logits[:, k], truth == value)
+
+
+def _hd95(mask: Volume, labels: Volume, value: int) -> float:
+    return hausdorff95(mask.array == value, labels.array == value, labels.grid.spacing_mm)
 
 
 def mean_dice(scores: Iterable[Score], *, prompt: str = "none", structure: str | None = None) -> float:

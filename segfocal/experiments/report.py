@@ -38,10 +38,11 @@ class Page:
 def write(page: Page, path: Path) -> None:
     """Write the page; pictures are inside it, so the one file can be mailed."""
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
-    environment.filters["inline"] = _inline
+    environment.filters["inline"] = inline
     template = environment.from_string(files("segfocal.experiments").joinpath("report.html.j2").read_text("utf-8"))
     write_text(path, template.render(page=page))
 
 
-def _inline(path: Path) -> str:
+def inline(path: Path) -> str:
+    """Return a PNG as a data URL."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")

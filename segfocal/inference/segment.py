@@ -5,7 +5,7 @@ scan → model grid → intensity → windows → model → blended logits → s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from segfocal.io.nifti import smallest_integer_type
 from segfocal.models import PromptableModel
 from segfocal.resample import resized
 
+Watcher = Callable[[int, Tensor], None]
+
 
 @torch.no_grad()
 def segment(
@@ -31,11 +33,13 @@ def segment(
     overlap: float = 0.5,
     batch_size: int = 8,
     device: torch.device | str = "cpu",
+    watch: Watcher | None = None,
 ) -> Volume:
     """Return the label map of a scan: each structure's value where its logit is above 0 and the largest.
 
     boxes: prompts [d,4] on the model's grid (see `segfocal.inference.boxes`); None asks nothing and slides windows.
-    The model must be in evaluation mode on `device`.
+    watch: is called with the first index of each finished slab and its logits [n,k,h,w], on the scan's pixels in the
+    model's frame. The model must be in evaluation mode on `device`.
 
     Raises:
         UserError: boxes for a model that takes no prompts.
@@ -56,16 +60,21 @@ def segment(
                 do="leave the boxes out, or train with task=promptable",
             )
         slabs = answer_boxes(image, bundle.model, boxes, batch_size=batch_size, device=device)
-    labels = _labelled(slabs, bundle.structures, turned.apply(np.broadcast_to(0, scan.grid.shape)).shape)
+    shape = turned.apply(np.broadcast_to(0, scan.grid.shape)).shape
+    labels = _labelled(slabs, bundle.structures, shape, watch)
     return Volume(array=turned.undo(labels), grid=scan.grid)
 
 
-def _labelled(slabs: Iterator[Slab], structures: Sequence[Structure], shape: tuple[int, ...]) -> np.ndarray:
+def _labelled(
+    slabs: Iterator[Slab], structures: Sequence[Structure], shape: tuple[int, ...], watch: Watcher | None
+) -> np.ndarray:
     """Bring each finished slab to the scan's pixels, reduce it to labels, and forget its logits."""
     values = np.array([0, *[structure.value for structure in structures]])
     labels = np.zeros(shape, dtype=smallest_integer_type(values))
     for slab in slabs:
         logits = resized(slab.logits.transpose(0, 1), shape[1:])  # [n,k,h,w]
+        if watch:
+            watch(slab.start, logits)
         top, channel = logits.max(dim=1)
         index = torch.where(top > 0, channel + 1, 0).cpu().numpy()
         labels[slab.start : slab.stop] = values[index]

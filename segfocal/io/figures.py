@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from segfocal.io.files import written_beside
@@ -107,6 +109,46 @@ def anatomy(
             axis.set_ylim(bottom=0, top=1.02 if series is shares else None)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    _save(figure, path)
+
+
+def heatmap(
+    path: Path,
+    values: Sequence[Sequence[float]],
+    *,
+    rows: tuple[str, Sequence[float]],
+    columns: tuple[str, Sequence[float]],
+) -> None:
+    """Write a grid of mean Dice as PNG, the best cell framed, NaN where there is none."""
+    array = np.asarray(values, dtype=float)
+    (row_name, row_values), (column_name, column_values) = rows, columns
+    figure = Figure(figsize=(2.2 + 0.8 * array.shape[1], 1.6 + 0.55 * array.shape[0]), layout="constrained")
+    axis = figure.subplots()
+    image = axis.imshow(np.ma.masked_invalid(array), cmap="viridis", aspect="auto")
+    middle = (np.nanmin(array) + np.nanmax(array)) / 2 if np.isfinite(array).any() else 0.0
+    for (i, j), value in np.ndenumerate(array):
+        text = f"{value:.3f}" if np.isfinite(value) else "no run"
+        axis.text(j, i, text, ha="center", va="center", fontsize=9, color="white" if not value > middle else "black")
+    if np.isfinite(array).any():
+        i, j = np.unravel_index(np.nanargmax(array), array.shape)
+        axis.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="#ff5252", linewidth=2.5))
+    axis.set_xticks(range(len(column_values)), [f"{value:g}" for value in column_values])
+    axis.set_yticks(range(len(row_values)), [f"{value:g}" for value in row_values])
+    axis.set(xlabel=column_name, ylabel=row_name)
+    figure.colorbar(image, label="mean Dice")
+    _save(figure, path)
+
+
+def score_curves(path: Path, scores: Mapping[str, Series]) -> None:
+    """Write validation Dice by step as PNG, one line for each name."""
+    figure = Figure(figsize=(8, 4.2), layout="constrained", facecolor="white")
+    axis = figure.subplots()
+    colours = colormaps["turbo"](np.linspace(0.05, 0.95, max(len(scores), 2)))
+    for (name, (steps, values)), colour in zip(scores.items(), colours, strict=False):
+        axis.plot(steps, values, "o-", color=colour, label=name, markersize=3.5, linewidth=1.3)
+    axis.set(xlabel="step", ylabel="Dice on whole held-out volumes, mean over seeds", ylim=(0, 1))
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _save(figure, path)
 
 

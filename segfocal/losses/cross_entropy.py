@@ -37,11 +37,9 @@ class CrossEntropyLoss(AlphaTerm):
         with torch.autocast(logits.device.type, enabled=False):
             x = computed(logits)
             t = as_mask(target).to(x.dtype)
-            if self.alpha is None:
-                losses = F.binary_cross_entropy_with_logits(x, t, reduction="none")
-            else:  # −log p and −log(1−p) weigh apart for a soft target too
-                on_positives, on_negatives = self.sides(x)
-                losses = -on_positives * t * F.logsigmoid(x) - on_negatives * (1 - t) * F.logsigmoid(-x)
+            on_positives, on_negatives = self.sides(x)
+            # torch's own binary form takes the difference of large numbers and loses easy negatives from logit −17 on
+            losses = -on_positives * t * F.logsigmoid(x) - on_negatives * (1 - t) * F.logsigmoid(-x)
             return reduced(losses, self.reduction, count=losses.numel())
 
     def extra_repr(self) -> str:

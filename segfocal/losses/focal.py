@@ -113,6 +113,8 @@ def focal_of_margin(margin: Tensor, gamma: float) -> Tensor:
 
 def focal_anatomy(margin: Tensor, gamma: float, *, weight: Tensor | float, positive: Tensor) -> dict[str, Tensor]:
     """Return what `FocalLoss.anatomy` does, of margins with p_t = sigmoid(margin), pixel weights, and positives."""
+    if not margin.numel():
+        return dict.fromkeys(("modulating", "hard_share", "positive_share"), margin.new_zeros(()))
     losses = weight * focal_of_margin(margin, gamma)
     whole = losses.sum().clamp(min=torch.finfo(losses.dtype).tiny)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,7 +14,7 @@ def check_pair(logits: Tensor, target: Tensor, *, validate: bool = False) -> Non
 
     validate: also look for soft targets outside [0,1] and logits that are not finite, which synchronises a GPU.
     """
-    if logits.shape != target.shape:
+    if logits.shape != target.shape or logits.ndim < 2:
         raise ValueError(
             f"expected logits and target of one shape [b,k,*space]; got {list(logits.shape)} and "
             f"{list(target.shape)}: reshape the target, for one class to [b,1,h,w]"
@@ -45,11 +46,12 @@ def check_classes(logits: Tensor, target: Tensor, *, ignore_index: int | None = 
             "sigmoid logits"
         )
     if validate:
-        wrong = (target < 0) | (target >= logits.shape[1])
-        wrong &= target != ignore_index if ignore_index is not None else True
+        index = target.long()  # a uint8 would compare −100 as 156
+        wrong = (index < 0) | (index >= logits.shape[1])
+        wrong &= index != ignore_index if ignore_index is not None else True
         if wrong.any():
             raise ValueError(
-                f"expected class indices 0 to {logits.shape[1] - 1}; got {int(target[wrong][0])}: set ignore_index, or "
+                f"expected class indices 0 to {logits.shape[1] - 1}; got {int(index[wrong][0])}: set ignore_index, or "
                 "give the network more classes"
             )
 
@@ -77,7 +79,7 @@ def check_probability(probability: Tensor, *, validate: bool) -> None:
 
 def check_gamma(gamma: float) -> None:
     """Raise ValueError unless the focusing exponent is ≥ 0."""
-    if not gamma >= 0:
+    if not 0 <= gamma < math.inf:
         raise ValueError(f"expected gamma ≥ 0; got {gamma}")
 
 

@@ -34,6 +34,11 @@ class IoUHeadLoss(Term):
     def forward(self, logits: Tensor, target: Tensor, predicted_iou: Tensor) -> Tensor:
         """Return the scalar loss."""
         check_pair(logits, target, validate=self.validate)
+        if predicted_iou.shape != logits.shape[:2]:
+            raise ValueError(
+                f"expected a predicted IoU for each mask, [b,k] = {list(logits.shape[:2])}; got "
+                f"{list(predicted_iou.shape)}: reshape it"
+            )
         with torch.autocast(logits.device.type, enabled=False):
             guess, target = computed(predicted_iou), as_mask(target)
             true = _soft_batch_iou(computed(logits), target) if self.soft_batch else _hard_iou(logits, target)
@@ -47,7 +52,7 @@ class IoUHeadLoss(Term):
 def _hard_iou(logits: Tensor, target: Tensor) -> Tensor:
     """Return the IoU [b,k] of each thresholded mask; 1 where both are empty."""
     axes = list(range(2, logits.ndim))
-    mask, truth = logits.detach() > 0, target > 0.5
+    mask, truth = logits.detach() > 0, target >= 0.5
     both, either = (mask & truth).sum(axes), (mask | truth).sum(axes)
     return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both, dtype=torch.float32))
 

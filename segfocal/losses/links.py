@@ -22,5 +22,6 @@ def class_indices(masks: Tensor) -> Tensor:
     A soft mask counts from 0.5 on.
     """
     inside = masks >= 0.5 if masks.is_floating_point() else masks != 0
-    numbers = torch.arange(1, masks.shape[1] + 1, dtype=torch.uint8, device=masks.device)
+    dtype = torch.uint8 if masks.shape[1] < 256 else torch.int64
+    numbers = torch.arange(1, masks.shape[1] + 1, dtype=dtype, device=masks.device)
     return (inside * numbers.reshape(-1, *[1] * (masks.ndim - 2))).amax(1)

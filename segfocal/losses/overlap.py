@@ -11,6 +11,7 @@ nnU-Net); Rahman and Wang, "Optimizing Intersection-Over-Union in Deep Neural Ne
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Literal, NamedTuple
 
@@ -164,7 +165,7 @@ class TverskyLoss(OverlapLoss):
         validate: bool = False,
     ) -> None:
         super().__init__(smooth, batch, empty, link, validate)
-        if min(alpha, beta) < 0 or alpha + beta <= 0:
+        if not (min(alpha, beta) >= 0 and 0 < alpha + beta < math.inf):
             raise ValueError(f"expected alpha and beta ≥ 0, not both zero; got {alpha} and {beta}")
         if not 0 < exponent <= 1:
             raise ValueError(f"expected exponent in (0,1]; got {exponent}")

@@ -68,7 +68,7 @@ class SoftmaxFocalLoss(ClassTerm):
                 losses = losses * self.alpha.to(losses.dtype)[index]
             if valid is None:
                 return reduced(losses, self.reduction, count=losses.numel())
-            count = mean_count(valid.sum(dtype=losses.dtype))
+            count = mean_count(valid.sum(dtype=losses.dtype)) if self.reduction == "mean" else 1
             return reduced(torch.where(valid, losses, 0.0), self.reduction, count=count)
 
     @torch.no_grad()
@@ -86,8 +86,9 @@ class SoftmaxFocalLoss(ClassTerm):
         """Return indices that are safe to look up, and where they count; None for everywhere."""
         if self.ignore_index is None:
             return target.long(), None
-        valid = target != self.ignore_index
-        return torch.where(valid, target, 0).long(), valid
+        index = target.long()  # first: a uint8 would compare −100 as 156
+        valid = index != self.ignore_index
+        return torch.where(valid, index, 0), valid
 
     def extra_repr(self) -> str:
         """Return the options, for printing."""
@@ -99,5 +100,6 @@ class SoftmaxFocalLoss(ClassTerm):
 def margin(logits: Tensor, index: Tensor) -> Tensor:
     """Return x_t − log Σ_{j≠t} exp(x_j) of logits [b,c,*space] for true classes [b,*space], c ≥ 2."""
     at = index.unsqueeze(1)
-    others = logits.scatter(1, at, -torch.inf).logsumexp(dim=1)
-    return logits.gather(1, at).squeeze(1) - others
+    others = logits.scatter(1, at, -torch.inf)
+    largest = others.detach().amax(dim=1, keepdim=True)  # taken off first, or large shared logits cost their last bits
+    return (logits.gather(1, at) - largest).squeeze(1) - (others - largest).logsumexp(dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -35,8 +36,11 @@ class AlphaTerm(Term):
             raise ValueError(
                 f"expected alpha in [0,1], one for each channel, {INVERSE_FREQUENCY} or None; got {alpha!r}"
             )
-        if isinstance(alpha, int | float | Mapping):
-            return torch.tensor(self.follow("alpha", alpha, check_alpha), dtype=torch.float64)
+        if isinstance(alpha, Tensor) and alpha.ndim == 0:
+            alpha = alpha.item()
+        if isinstance(alpha, Real | Mapping):
+            start = alpha if isinstance(alpha, Mapping) else float(alpha)
+            return torch.tensor(self.follow("alpha", start, check_alpha), dtype=torch.float64)
         for value in alpha:
             check_alpha(value)
         return torch.tensor([float(value) for value in alpha], dtype=torch.float64)
@@ -51,8 +55,7 @@ class AlphaTerm(Term):
     def use_rates(self, rates: Sequence[float]) -> None:
         """Weigh both sides of each structure inversely to their share of pixels: α is 1 − its rate."""
         if self.awaits_rates:
-            device = next((buffer.device for buffer in self.buffers()), None)
-            self.alpha = 1 - torch.tensor(list(rates)[1:], dtype=torch.float64, device=device)
+            self.alpha = self._read([1 - rate for rate in list(rates)[1:]])
             self.awaits_rates = False
 
     def sides(self, maps: Tensor) -> tuple[Tensor | float, Tensor | float]:

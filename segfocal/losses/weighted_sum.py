@@ -75,6 +75,11 @@ class WeightedSum(Following):
                 f"expected one weight for each loss term; got terms {sorted(terms)} and weights {sorted(weights)}: "
                 "give loss.weights the same names as loss.terms"
             )
+        maps = [name for name, term in terms.items() if getattr(term, "reduction", "") == "none"]
+        if maps:
+            raise ValueError(
+                f"expected loss terms that are one number; got reduction none of {maps}: choose mean or sum"
+            )
         links = {name: getattr(term, "link", "sigmoid") for name, term in terms.items()}
         if len(set(links.values())) > 1:
             raise ValueError(
@@ -133,7 +138,7 @@ class WeightedSum(Following):
             )
         masks = target
         if self.link == "softmax":
-            check_pair(logits, target)
+            check_pair(logits, target, validate=self._validates())
             logits, target = with_background(logits), class_indices(target)
         values = self._values(logits, target, predicted_iou)
         total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
@@ -165,12 +170,10 @@ class WeightedSum(Following):
         """Whether one pass over the pixels serves all terms: sigmoid, a hard target, and focal terms of one γ."""
         terms = list(self.terms.values())
         gammas = {term.gamma for term in terms if isinstance(term, FocalLoss)}
-        maps = any(getattr(term, "reduction", "") == "none" for term in terms)
         return (
             self.link == "sigmoid"
             and not target.is_floating_point()
             and len(gammas) <= 1
-            and not maps
             and all(hasattr(term, "from_sums") for term in terms)
         )
 

@@ -1,6 +1,7 @@
 """Overlap figures of a predicted mask against a reference.
 
     Dice = 2TP/(2TP+FP+FN)   IoU = TP/(TP+FP+FN)   precision = TP/(TP+FP)   recall = TP/(TP+FN)
+    accuracy = (TP+TN)/(TP+FP+FN+TN)
 
 Empty masks: a figure whose denominator is zero is 1 when both masks are empty (nothing to find, nothing found) and 0
 when one of them is. No case is ever dropped and no figure is NaN.
@@ -43,6 +44,11 @@ class Counts:
         """Share of the reference voxels that were found (sensitivity)."""
         return self._ratio(self.tp, self.tp + self.fn)
 
+    @property
+    def accuracy(self) -> float:
+        """Share of all voxels that are right; near one for any small target, found or not."""
+        return (self.tp + self.tn) / (self.tp + self.tn + self.fp + self.fn)
+
     def _ratio(self, above: int, below: int) -> float:
         if below:
             return above / below
@@ -55,6 +61,7 @@ class Counts:
             "iou": self.iou,
             "precision": self.precision,
             "recall": self.recall,
+            "accuracy": self.accuracy,
             "tp": self.tp,
             "fp": self.fp,
             "fn": self.fn,

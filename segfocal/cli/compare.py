@@ -1,0 +1,73 @@
+"""`segfocal compare`: runs side by side, as a table, pictures and one page; also at the end of every multirun."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.experimental.callback import Callback
+
+from segfocal.cli.app import shown_path
+from segfocal.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from segfocal.experiments.comparison import Setting
+
+_MOST_LINES = 12
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(prog="segfocal compare", description="Compare runs: a table, pictures, one page.")
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories, or folders of them such as a multirun's")
+    parser.add_argument("--output", type=Path, help="folder for the results; default: comparison in the first of RUNS")
+    asked = parser.parse_args()
+    try:
+        write(asked.runs, asked.output or asked.runs[0] / "comparison")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def write(places: list[Path], output: Path) -> list[Setting]:
+    """Write a comparison and print its ranking."""
+    from segfocal.experiments.compare import compare
+
+    settings = compare(places, output)
+    for setting in settings[:_MOST_LINES]:
+        done = sum(run.finished for run in setting.runs)
+        mean, sd = setting.figures.get("dice", (float("nan"), None))
+        spread = "" if sd is None else f" ± {sd:.3f}"
+        print(f"Dice {mean:.3f}{spread}  {setting.label}  ({done} of {len(setting.runs)} runs)")
+    if len(settings) > _MOST_LINES:
+        print(f"and {len(settings) - _MOST_LINES} settings more")
+    print(f"comparison: {shown_path(output.resolve() / 'compare.html')}")
+    return settings
+
+
+class AfterMultirun(Callback):
+    """Compares the runs of a multirun when the last has ended, whichever launcher ran them."""
+
+    failed = 0  # runs without a result in the last multirun, for the exit code
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Write the comparison into the multirun's folder."""
+        from segfocal.experiments.runs import read_runs
+
+        folder = Path(config.hydra.sweep.dir)
+        try:
+            runs = read_runs([folder])
+            write([folder], folder / "comparison")
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            AfterMultirun.failed = 1
+            return
+        AfterMultirun.failed = sum(not run.finished for run in runs)
+        for run in runs:
+            if not run.finished:
+                print(f"no result: {shown_path(run.folder.resolve())}: {run.error or run.status}", file=sys.stderr)

@@ -1,0 +1,118 @@
+"""A comparison written down: results.csv, the figures, and one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from jinja2 import Environment, select_autoescape
+
+from segfocal.experiments.comparison import Setting, grid, ranked, varied
+from segfocal.experiments.report import Picture, inline
+from segfocal.experiments.runs import FIGURES, RunResult, read_runs
+from segfocal.io import figures
+from segfocal.io.files import make_folder, write_text, written_beside
+
+_HEADLINES = ("dice", "iou", "precision", "recall", "auc", "hd95_mm")
+_MOST_CURVES = 12
+
+
+def compare(places: Sequence[Path], output: Path) -> list[Setting]:
+    """Write results.csv, settings.csv, dice.png, heatmap.png (of two numeric options) and compare.html into `output`.
+
+    Returns the settings, best first.
+
+    Raises:
+        UserError: a place without a run, an output that cannot be written.
+    """
+    runs = read_runs(places)
+    settings = ranked(runs)
+    make_folder(output)
+    _write_table(output / "results.csv", [_run_row(run, varied(runs)) for run in runs])
+    _write_table(output / "settings.csv", [_setting_row(setting) for setting in settings])
+    _write_page(
+        output / "compare.html",
+        runs,
+        settings,
+        _draw(output, settings),
+        title=f"Comparison of {places[0].resolve().name}",
+    )
+    return settings
+
+
+def _draw(output: Path, settings: Sequence[Setting]) -> list[Picture]:
+    pictures = []
+    cells = grid(settings)
+    if cells:
+        rows, columns, row_values, column_values, values = cells
+        figures.heatmap(output / "heatmap.png", values, rows=(rows, row_values), columns=(columns, column_values))
+        pictures.append(Picture(path=output / "heatmap.png", caption=f"Mean Dice by {rows} and {columns}"))
+    curves = {s.label: _mean_curve(s) for s in settings[:_MOST_CURVES] if any(run.curve for run in s.runs)}
+    if curves:
+        figures.score_curves(output / "dice.png", curves)
+        few = "" if len(settings) <= _MOST_CURVES else f", the best {_MOST_CURVES} settings"
+        pictures.append(Picture(path=output / "dice.png", caption=f"Validation Dice by step{few}"))
+    return pictures
+
+
+def _mean_curve(setting: Setting) -> tuple[list[int], list[float]]:
+    by_step: dict[int, list[float]] = {}
+    for run in setting.runs:
+        for step, dice in run.curve:
+            by_step.setdefault(step, []).append(dice)
+    return sorted(by_step), [fmean(by_step[step]) for step in sorted(by_step)]
+
+
+def _run_row(run: RunResult, keys: Sequence[str]) -> dict[str, Any]:
+    asked = {key: run.overrides.get(key, "") for key in keys}
+    found = {name: run.figures.get(name, "") for name in FIGURES}
+    rest = {"seconds": run.seconds, "error": run.error or "", "folder": str(run.folder), "command": run.command}
+    return {**asked, "status": run.status, **found, **rest}
+
+
+def _setting_row(setting: Setting) -> dict[str, Any]:
+    row: dict[str, Any] = {**setting.overrides, "runs": sum(run.finished for run in setting.runs)}
+    for name in FIGURES:
+        mean, sd = setting.figures.get(name, ("", ""))
+        row |= {name: mean, f"{name}_sd": "" if sd is None else sd}
+    p = "" if setting.against_best is None else setting.against_best
+    return row | {"pairs": setting.pairs, "p_against_best": p}
+
+
+def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with written_beside(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_page(
+    path: Path, runs: Sequence[RunResult], settings: Sequence[Setting], pictures: Sequence[Picture], *, title: str
+) -> None:
+    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"inline": inline, "spread": _spread, "figure": _figure}
+    template = environment.from_string(files("segfocal.experiments").joinpath("compare.html.j2").read_text("utf-8"))
+    page = template.render(
+        title=title,
+        runs=runs,
+        settings=settings,
+        pictures=pictures,
+        keys=varied(runs),
+        shown=_HEADLINES,
+        columns=FIGURES,
+        missing=[run for run in runs if not run.finished],
+    )
+    write_text(path, page)
+
+
+def _figure(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.4g}" if value > 1 else f"{value:.3f}"
+
+
+def _spread(value: tuple[float, float | None]) -> str:
+    mean, sd = value
+    return _figure(mean) if sd is None else f"{_figure(mean)} ± {_figure(sd)}"

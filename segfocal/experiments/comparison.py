@@ -1,0 +1,123 @@
+"""Runs side by side: one line a run, one line a setting over its seeds, and which differences mean something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from scipy.stats import wilcoxon
+
+from segfocal.experiments.runs import FIGURES, RunResult
+
+_FEWEST_PAIRS = 6  # below that Wilcoxon's test cannot reach p < 0.05 however clear the difference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Runs that differ in their seed only.
+
+    label: the options that tell it from the others. figures: mean and standard deviation over its finished runs; the
+    latter None for a single one. against_best: p of Wilcoxon's signed-rank test on Dice, paired by seed, case and
+    structure, corrected by Holm for the number of settings; None for the best one and where pairs are too few.
+    """
+
+    label: str
+    overrides: Mapping[str, str]
+    runs: Sequence[RunResult]
+    figures: Mapping[str, tuple[float, float | None]]
+    pairs: int = 0
+    against_best: float | None = None
+
+    @property
+    def dice(self) -> float:
+        """Mean Dice, or −1 without a finished run, for ranking."""
+        return self.figures["dice"][0] if "dice" in self.figures else -1.0
+
+
+def varied(runs: Sequence[RunResult]) -> list[str]:
+    """Return the options in which runs differ, the seed last."""
+    keys = list(dict.fromkeys(key for run in runs for key in run.overrides))
+    different = [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
+    return sorted(different, key=lambda key: key == "seed")
+
+
+def ranked(runs: Sequence[RunResult]) -> list[Setting]:
+    """Return the settings of runs, best mean Dice first, each tested against the best."""
+    keys = [key for key in varied(runs) if key != "seed"]
+    groups: dict[tuple[str | None, ...], list[RunResult]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run.overrides.get(key) for key in keys), []).append(run)
+    settings = [_setting(dict(zip(keys, values, strict=True)), group) for values, group in groups.items()]
+    settings.sort(key=lambda setting: -setting.dice)
+    return _tested(settings)
+
+
+def grid(settings: Sequence[Setting]) -> tuple[str, str, list[float], list[float], list[list[float]]] | None:
+    """Return mean Dice over the two numeric options that vary: their names, values, and rows by the first; else None.
+
+    A combination without a finished run is NaN.
+    """
+    keys = list(settings[0].overrides) if settings else []
+    if len(keys) != 2 or not all(_number(setting.overrides[key]) is not None for setting in settings for key in keys):
+        return None
+    found = {tuple(float(setting.overrides[key]) for key in keys): setting.dice for setting in settings}
+    rows, columns = (sorted({place[axis] for place in found}) for axis in (0, 1))
+    if min(len(rows), len(columns)) < 2:
+        return None
+    values = [[found.get((row, column), -1.0) for column in columns] for row in rows]
+    return keys[0], keys[1], rows, columns, [[v if v >= 0 else float("nan") for v in row] for row in values]
+
+
+def _setting(overrides: Mapping[str, str | None], runs: Sequence[RunResult]) -> Setting:
+    shown = {key: "default" if value is None else value for key, value in overrides.items()}
+    done = [run for run in runs if run.finished and run.figures]
+    figures = {}
+    for name in FIGURES:
+        values = [run.figures[name] for run in done if name in run.figures]
+        if values:
+            figures[name] = fmean(values), stdev(values) if len(values) > 1 else None
+    names = _short(list(shown))
+    label = ", ".join(f"{names[key]}={value}" for key, value in shown.items()) or "all runs"
+    return Setting(label=label, overrides=shown, runs=runs, figures=figures)
+
+
+def _tested(settings: Sequence[Setting]) -> list[Setting]:
+    """Return the settings with their p values against the first, corrected by Holm."""
+    best = _paired(settings[0]) if settings else {}
+    raw: dict[int, tuple[int, float | None]] = {}
+    for index, setting in enumerate(settings[1:], start=1):
+        scores = _paired(setting)
+        common = sorted(best.keys() & scores.keys())
+        differences = [best[key] - scores[key] for key in common]
+        testable = len(common) >= _FEWEST_PAIRS and any(differences)
+        raw[index] = len(common), float(wilcoxon(differences).pvalue) if testable else None
+    tested = sorted((p, index) for index, (_, p) in raw.items() if p is not None)
+    corrected: dict[int, float] = {}
+    largest = 0.0
+    for place, (p, index) in enumerate(tested):
+        largest = max(largest, min(1.0, p * (len(tested) - place)))
+        corrected[index] = largest
+    return [
+        Setting(**(setting.__dict__ | {"pairs": raw[index][0], "against_best": corrected.get(index)}))
+        if index in raw
+        else setting
+        for index, setting in enumerate(settings)
+    ]
+
+
+def _paired(setting: Setting) -> dict[tuple[str, str, str], float]:
+    return {(run.seed, *where): dice for run in setting.runs if run.finished for where, dice in run.scores.items()}
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _short(keys: Sequence[str]) -> dict[str, str]:
+    """Return the last part of each option's name (alpha, gamma), or the whole where two would be the same."""
+    last = [key.rsplit(".", 1)[-1] for key in keys]
+    return {key: end if last.count(end) == 1 else key for key, end in zip(keys, last, strict=True)}
