@@ -27,6 +27,7 @@ class AlphaTerm(Term):
     def __init__(self, alpha: Alpha, *, validate: bool) -> None:
         super().__init__(validate=validate)
         self.awaits_rates = isinstance(alpha, str) and alpha == INVERSE_FREQUENCY
+        self._one: float | None = None  # a single alpha as a number: arithmetic with it costs no small tensors
         self.register_buffer("alpha", None if self.awaits_rates else self._read(alpha), persistent=False)
 
     def _read(self, alpha: Any) -> Tensor | None:
@@ -40,7 +41,8 @@ class AlphaTerm(Term):
             alpha = alpha.item()
         if isinstance(alpha, Real | Mapping):
             start = alpha if isinstance(alpha, Mapping) else float(alpha)
-            return torch.tensor(self.follow("alpha", start, check_alpha), dtype=torch.float64)
+            self._one = self.follow("alpha", start, check_alpha)
+            return torch.tensor(self._one, dtype=torch.float64)
         for value in alpha:
             check_alpha(value)
         return torch.tensor([float(value) for value in alpha], dtype=torch.float64)
@@ -48,7 +50,7 @@ class AlphaTerm(Term):
     def set_followed(self, name: str, value: float) -> None:
         """Take over the present value of option `name`."""
         if name == "alpha" and self.alpha is not None:
-            self.alpha = torch.full_like(self.alpha, value)
+            self._one, self.alpha = value, torch.full_like(self.alpha, value)
         else:
             super().set_followed(name, value)
 
@@ -62,9 +64,9 @@ class AlphaTerm(Term):
         """Return the weights of positives and negatives, to multiply with `maps` [b,k,*space] or [b,k]."""
         if self.alpha is None:
             return 1.0, 1.0
-        alpha = self.alpha.to(maps.dtype)
-        if alpha.ndim:
-            alpha = alpha.reshape(-1, *[1] * (maps.ndim - 2))
+        if self._one is not None:
+            return self._one, 1 - self._one
+        alpha = self.alpha.to(maps.dtype).reshape(-1, *[1] * (maps.ndim - 2))
         return alpha, 1 - alpha
 
     def check(self, logits: Tensor, target: Tensor) -> None:

@@ -141,7 +141,7 @@ class WeightedSum(Following):
             check_pair(logits, target, validate=self._validates())
             logits, target = with_background(logits), class_indices(target)
         values = self._values(logits, target, predicted_iou)
-        total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
+        total = torch.as_tensor(sum(self.weights[name] * value for name, value in values.items()))
         figures = self._anatomy(logits, target, masks) if self.reports_anatomy else {}
         return LossReport(total=total, terms={k: value.detach() for k, value in values.items()}, anatomy=figures)
 
