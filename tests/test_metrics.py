@@ -1,9 +1,12 @@
-"""Figures of overlap and their conventions for empty masks."""
+"""Figures of overlap, surface distance and ranking, and their conventions for empty masks."""
 
 import numpy as np
 import pytest
+import torch
+from monai.metrics import compute_hausdorff_distance
+from scipy import ndimage
 
-from segfocal.metrics import Counts, count
+from segfocal.metrics import Counts, RankHistogram, count, hausdorff95
 
 
 def test_counts_and_figures_of_a_known_overlap():
@@ -37,3 +40,57 @@ def test_dice_and_iou_are_functions_of_each_other():
 def test_masks_of_two_shapes_are_refused():
     with pytest.raises(ValueError, match="one shape"):
         count(np.zeros((2, 3)), np.zeros((3, 2)), 1)
+
+
+def blobs(seed, shape=(13, 17, 6)):
+    rng = np.random.default_rng(seed)
+    fields = ndimage.gaussian_filter(rng.normal(size=(2, *shape)), (0, 2, 2, 1))
+    return [field > np.quantile(field, 0.85) for field in fields]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (0.7, 1.3, 5.0)])
+def test_hd95_is_monai_s(seed, spacing_mm):
+    one, other = blobs(seed)
+    theirs = compute_hausdorff_distance(
+        *[torch.from_numpy(mask.astype(np.float32))[None, None] for mask in (one, other)],
+        include_background=True,
+        percentile=95,
+        spacing=list(spacing_mm),
+    )
+    assert hausdorff95(one, other, spacing_mm) == pytest.approx(theirs.item(), rel=1e-5)  # theirs is float32
+
+
+def test_hd95_of_shifted_blocks_is_the_shift_in_millimetres():
+    one, other = np.zeros((20, 20, 8), bool), np.zeros((20, 20, 8), bool)
+    one[4:9, 4:9, 2:5], other[6:11, 4:9, 2:5] = True, True
+    assert hausdorff95(one, other, (1.5, 1.0, 3.0)) == pytest.approx(3.0)
+    assert hausdorff95(one, one, (1.5, 1.0, 3.0)) == 0
+
+
+def test_hd95_of_empty_masks_is_zero_for_two_and_the_diagonal_for_one():
+    empty, full = np.zeros((3, 4, 12), bool), np.ones((3, 4, 12), bool)
+    assert hausdorff95(empty, empty, (1, 1, 1)) == 0
+    assert hausdorff95(full, empty, (1, 1, 1)) == hausdorff95(empty, full, (1, 1, 1)) == pytest.approx(13)
+
+
+def test_auc_of_a_histogram_is_the_share_of_pairs_in_order():
+    generator = torch.Generator().manual_seed(0)
+    inside = torch.rand(400, generator=generator) < 0.1
+    logits = torch.randn(400, generator=generator) * 2 + 1.5 * inside
+    ranks = RankHistogram()
+    for start in (0, 150):  # in pieces, as slabs come
+        stop = 150 if start == 0 else 400
+        ranks.add(logits[start:stop], inside[start:stop])
+    pairs = (logits[inside][:, None] > logits[~inside][None]).double().mean().item()
+    assert ranks.auc == pytest.approx(pairs, abs=2e-3)  # a bin is 0.01 wide
+
+
+def test_auc_is_one_for_a_perfect_order_and_a_half_without_one():
+    ranks = RankHistogram()
+    ranks.add(torch.tensor([-1e6, -3.0, 3.0, 1e6]), torch.tensor([False, False, True, True]))
+    assert ranks.auc == 1
+    assert RankHistogram().auc == 0.5
+    ranks = RankHistogram()
+    ranks.add(torch.zeros(10), torch.arange(10) < 3)
+    assert ranks.auc == 0.5

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -36,14 +37,15 @@ def train(config: DictConfig) -> None:
     """Train by a config in Hydra's run directory and print where things are."""
     from hydra.core.hydra_config import HydraConfig
 
-    from segfocal.experiments.runs import note_failure
-
     folder = Path(HydraConfig.get().runtime.output_dir)
+    if config.train.dry_run is True:
+        _dry_run(config)
+        return
     try:
         facts = train_in(config, build_plan(config), folder, overrides=HydraConfig.get().overrides.task)
     except Exception as error:
-        if _is_main_process() and folder.is_dir():
-            note_failure(folder, HydraConfig.get().overrides.task, str(error) or type(error).__name__)
+        if _is_main_process():
+            _note_failure(folder, error)
         raise
     if not _is_main_process():
         return
@@ -85,12 +87,36 @@ def train_in(config: DictConfig, plan: Plan, folder: Path, *, overrides: Sequenc
     return train_plan(plan, folder, config=OmegaConf.to_yaml(config, resolve=True))
 
 
+def _note_failure(folder: Path, error: Exception) -> None:
+    """Leave word of a failed run, for comparisons; a single run that was refused before its first step leaves none."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from segfocal.experiments.runs import RUN_FILE, note_failure
+
+    if HydraConfig.get().mode == RunMode.MULTIRUN or (folder / "metrics.jsonl").is_file():
+        note_failure(folder, HydraConfig.get().overrides.task, str(error) or type(error).__name__)
+    else:
+        (folder / RUN_FILE).unlink(missing_ok=True)
+
+
 def _has_finished(config: DictConfig, folder: Path) -> bool:
     """Return whether `folder` holds the result of a run with these options, steps included."""
     if not (folder / "summary.json").is_file() or not (folder / "config.yaml").is_file():
         return False
     before, now = OmegaConf.load(folder / "config.yaml"), OmegaConf.create(OmegaConf.to_yaml(config, resolve=True))
     return before.train.steps == now.train.steps and not _changes(before, now)
+
+
+def _dry_run(config: DictConfig) -> None:
+    """Rehearse a run in a folder that is forgotten, and print what the whole would take."""
+    from segfocal.engine.loop import train as train_plan
+
+    with TemporaryDirectory() as folder:
+        facts = train_plan(build_plan(config), Path(folder))
+    print(f"a step: {facts['seconds_a_step']} s; a validation: {facts['seconds_a_validation']} s")
+    total = f"about {facts['hours']} hours and {facts['memory_gib']} GiB on {facts['device']}"
+    print(f"{config.train.steps} steps and their validations: {total}")
 
 
 def _is_main_process() -> bool:

@@ -77,25 +77,34 @@ class Steps:
     """A batch sampler: the sample keys of each forward pass of a run, this process's share of them.
 
     batch_size: samples a step, over all processes and its `accumulate` forward passes. Which samples a step has does
-    not depend on how they are shared out.
+    not depend on how they are shared out. cycle: repeat the first so many steps over and over.
     """
 
     def __init__(
-        self, *, seed: int, first: int, last: int, batch_size: int, accumulate: int = 1, rank: int = 0, world: int = 1
+        self,
+        *,
+        seed: int,
+        first: int,
+        last: int,
+        batch_size: int,
+        accumulate: int = 1,
+        cycle: int | None = None,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         if batch_size % (world * accumulate):
             raise ValueError(
                 f"expected train.batch_size to be a multiple of {world} processes × {accumulate} forward passes; "
                 f"got {batch_size}"
             )
-        self.seed, self.first, self.last, self.accumulate = seed, first, last, accumulate
+        self.seed, self.first, self.last, self.accumulate, self.cycle = seed, first, last, accumulate, cycle
         share = batch_size // (world * accumulate)
         self.passes = [range((p * world + rank) * share, (p * world + rank + 1) * share) for p in range(accumulate)]
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         for step in range(self.first, self.last):
             for samples in self.passes:
-                yield [SampleKey(self.seed, step, sample) for sample in samples]
+                yield [SampleKey(self.seed, step % self.cycle if self.cycle else step, n) for n in samples]
 
     def __len__(self) -> int:
         return (self.last - self.first) * self.accumulate

@@ -19,10 +19,13 @@ from segfocal.engine import checkpoint
 from segfocal.engine.plan import Plan
 from segfocal.engine.progress import StepProgress
 from segfocal.engine.record import Record, environment
+from segfocal.engine.rehearsal import rehearse
 from segfocal.engine.run import Run, connect, start
 from segfocal.engine.signals import Stopped, StopRequest
 from segfocal.engine.step import batches_of, take_step
+from segfocal.engine.trace import profiler
 from segfocal.engine.validate import Score, mean_dice, validate
+from segfocal.engine.watch import Watch
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.io.files import make_folder, write_json, write_text
@@ -49,12 +52,15 @@ def train(plan: Plan, folder: Path, *, config: str = "") -> dict[str, Any]:
         rates = pixel_rates(prepared)
         run = start(plan, folder, accelerator, rates=rates)
         names = [structure.name for structure in plan.preparation.structures]
+        dataset = SliceDataset(prepared, len(names), plan.sampling)
+        if plan.settings.dry_run:
+            return rehearse(run, dataset)
         record = None
         if accelerator.is_main_process:
             write_json(folder / "environment.json", environment())
             write_text(folder / "config.yaml", config)
             record = Record(folder, criterion=plan.task.criterion, structures=names, first=run.progress.step)
-        stopped_early = _loop(run, SliceDataset(prepared, len(names), plan.sampling), record)
+        stopped_early = _loop(run, dataset, record)
         outcome = {
             "status": "stopped early" if stopped_early else "finished",
             "pixel_rates": dict(zip(["background", *names], rates, strict=True)),
@@ -92,19 +98,28 @@ def _loop(run: Run, dataset: SliceDataset, record: Record | None) -> bool:
     started = time.monotonic() - (record.seconds if record else 0.0)
     saved = time.monotonic()
     silent = not accelerator.is_main_process
-    with StepProgress(total=settings.steps, done=first, silent=silent) as shown, StopRequest() as stop:
-        for batches in batches_of(run, dataset):
+    with (
+        StepProgress(total=settings.steps, done=first, silent=silent) as shown,
+        StopRequest() as stop,
+        profiler(run.folder / "trace.json", wanted=settings.profile) as profiled,
+    ):
+        watch = Watch(shown.note, device=accelerator.device, steady=not run.plan.task.criterion.followed)
+        for batches in batches_of(run, dataset, watch):
             row = take_step(run, batches, check=run.progress.step == first)
+            row |= watch.step(row["loss"], samples=settings.batch_size)
+            profiled()
             row["seconds"] = round(time.monotonic() - started, 3)
             due = _validation_is_due(run)
             if due:
-                row |= _validated(run, shown)
+                with watch.paused():
+                    row |= _validated(run, shown, watch)
             if record:
                 record.add(row)
             asked = _any(accelerator, stop.name is not None)
             late = time.monotonic() - saved > 60 * (settings.save_minutes or math.inf)
             if due or asked or _any(accelerator, late):
-                _save(run)
+                with watch.paused():
+                    _save(run)
                 saved = time.monotonic()
             losses = ["loss", *run.plan.task.criterion.weights]
             shown.step(run.progress.step, " ".join(f"{name} {row[name]:.4f}" for name in losses))
@@ -132,7 +147,7 @@ def _any(accelerator: Accelerator, here: bool) -> bool:
     return bool(accelerator.reduce(torch.tensor(float(here), device=accelerator.device)) > 0)
 
 
-def _validated(run: Run, shown: StepProgress) -> dict[str, float]:
+def _validated(run: Run, shown: StepProgress, watch: Watch) -> dict[str, float]:
     """Validate and perhaps save the best bundle; return the scores for the record."""
     progress, held = run.progress, run.plan.cases.of("val")
     row: dict[str, float] = {}
@@ -141,6 +156,7 @@ def _validated(run: Run, shown: StepProgress) -> dict[str, float]:
         row = {f"val_dice_{s.name}": mean_dice(scores, structure=s.name) for s in run.plan.preparation.structures}
         row["val_dice"] = mean_dice(scores)
         shown.note(f"step {progress.step}: Dice on {len(held)} held-out scan(s) {row['val_dice']:.3f}")
+        watch.validated(scores)
         better = row["val_dice"] > progress.best_dice
         progress.stale = 0 if better else progress.stale + 1
         if better:

@@ -33,7 +33,8 @@ class Record:
         self.folder = folder
         self.terms, self.figures, self.followed = list(criterion.weights), criterion.figures, criterion.followed
         self.columns = ["step", "loss", *self.terms, *self.figures, *self.followed]
-        self.columns += ["lr", "grad_norm", "skipped", "seconds", "val_dice"]
+        self.columns += ["lr", "grad_norm", "skipped", "seconds", "samples_per_second", "waiting_share", "gpu_gib"]
+        self.columns += ["val_dice"]
         self.columns += [f"val_dice_{name}" for name in structures]
         self.rows: list[dict[str, Any]] = []
         if first and (folder / "metrics.jsonl").is_file():

@@ -18,7 +18,8 @@ class Settings:
     volumes, 0 for only the last. save_minutes: between checkpoints apart from those at every validation, None for no
     others. keep_checkpoints: how many of the last to keep. patience: validations without a better Dice before stopping,
     None for never. keep: whether the bundle holds the last weights or those that validated best. workers: loading
-    processes.
+    processes. overfit: train on the first so many batches over and over, None for all. dry_run: two steps and a
+    validation, then an estimate of time and memory. profile: keep a trace of some steps.
     """
 
     steps: int = 300
@@ -39,6 +40,9 @@ class Settings:
     workers: int = 0
     precision: Precision = "fp32"
     device: str = "auto"
+    overfit: int | None = None
+    dry_run: bool = False
+    profile: bool = False
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -61,6 +65,7 @@ class Settings:
             "train.patience ≥ 1 or null": self.patience is None or self.patience >= 1,
             "train.keep last or best": self.keep in ("last", "best"),
             "train.workers ≥ 0": self.workers >= 0,
+            "train.overfit ≥ 1 or null": self.overfit is None or self.overfit >= 1,
             "train.device auto or cpu": self.device in ("auto", "cpu"),
             "train.precision fp32, bf16 or fp16": self.precision in ("fp32", "bf16", "fp16"),
         }
@@ -74,9 +79,11 @@ def _check_type(name: str, value: object, annotation: str) -> None:
     if value is None and "None" in annotation:
         return
     wanted: tuple[type, ...] = (str,)
-    if annotation.startswith("int"):
+    if annotation == "bool":
+        wanted = (bool,)
+    elif annotation.startswith("int"):
         wanted = (int,)
     elif annotation.startswith("float"):
         wanted = (int, float)
-    if not isinstance(value, wanted) or isinstance(value, bool):
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted != (bool,)):
         raise ValueError(f"expected {name} to be of type {annotation}; got {value!r}")

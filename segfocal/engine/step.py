@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from segfocal.batch import Batch
 from segfocal.data.loader import SliceDataset, Steps, load
 from segfocal.engine.run import Run
+from segfocal.engine.watch import Watch
 from segfocal.errors import UserError
 from segfocal.losses import LossReport
 
 
-def batches_of(run: Run, dataset: SliceDataset) -> Iterator[list[Batch]]:
+def batches_of(run: Run, dataset: SliceDataset, watch: Watch) -> Iterator[list[Batch]]:
     """Yield the forward passes of each remaining step, augmented, on the device."""
     plan, accelerator, many = run.plan, run.accelerator, run.plan.settings.accumulate
     steps = Steps(
@@ -23,11 +26,13 @@ def batches_of(run: Run, dataset: SliceDataset) -> Iterator[list[Batch]]:
         last=plan.settings.steps,
         batch_size=plan.settings.batch_size,
         accumulate=many,
+        cycle=plan.settings.overfit,
         rank=accelerator.process_index,
         world=accelerator.num_processes,
     )
     gathered: list[Batch] = []
-    for batch in load(dataset, steps, workers=plan.settings.workers, pin=accelerator.device.type == "cuda"):
+    loaded = load(dataset, steps, workers=plan.settings.workers, pin=accelerator.device.type == "cuda")
+    for batch in watch.waiting_for(loaded):
         gathered.append(plan.augment(batch.to(accelerator.device), size=plan.window))
         if len(gathered) == many:
             yield gathered
@@ -62,11 +67,12 @@ def _optimise(run: Run, batches: list[Batch]) -> tuple[LossReport, float]:
     for batch in batches:
         with run.accelerator.accumulate(run.task):
             report = _loss(run, batch)
-            _check_finite(report, batch, run.progress.step + 1)
+            _check_finite(run, report, batch)
             run.accelerator.backward(report.total)
             if run.accelerator.sync_gradients:
                 limit = run.plan.settings.clip_norm
                 norm = float(run.accelerator.clip_grad_norm_(run.task.parameters(), limit or float("inf")))
+                _check_gradient(run, norm, batch)
             run.optimizer.step()
             run.optimizer.zero_grad()
             reports.append(report)
@@ -92,16 +98,31 @@ def _loss(run: Run, batch: Batch) -> LossReport:
         ) from error
 
 
-def _check_finite(report: LossReport, batch: Batch, step: int) -> None:
+def _check_finite(run: Run, report: LossReport, batch: Batch) -> None:
     """Stop before a non-finite loss reaches the weights (reads the loss: synchronises the GPU)."""
     if torch.isfinite(report.total):
         return
     terms = [name for name, value in report.terms.items() if not torch.isfinite(value)] or ["total"]
+    found = f"{report.total.item()} at step {run.progress.step + 1}, from {', '.join(terms)}"
+    _stop(run, batch, expected="a finite loss", found=found)
+
+
+def _check_gradient(run: Run, norm: float, batch: Batch) -> None:
+    """Stop before a non-finite gradient reaches the weights; under fp16 the scaler skips such a step itself."""
+    if not math.isfinite(norm) and run.accelerator.scaler is None:
+        found = f"a norm of {norm} at step {run.progress.step + 1}"
+        _stop(run, batch, expected="a finite gradient", found=found)
+
+
+def _stop(run: Run, batch: Batch, *, expected: str, found: str) -> None:
+    """Keep the batch for a second look, and raise UserError."""
+    kept = run.folder / "failed_batch.safetensors"
+    save_file({"image": batch.image.contiguous(), "target": batch.target.contiguous()}, kept)
     raise UserError(
-        expected="a finite loss",
-        found=f"{report.total.item()} at step {step}, from {', '.join(terms)}",
+        expected=expected,
+        found=found,
         where="; ".join(batch.sources),
-        do="look at these slices, lower train.lr, or use train.precision=fp32",
+        do=f"lower train.lr, set train.clip_norm, or look at these slices (as the loss saw them: {kept})",
     )
 
 

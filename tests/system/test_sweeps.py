@@ -1,0 +1,77 @@
+"""Experiments that are many runs: the grid, a failing run, and what a second call of the same command does."""
+
+import csv
+import math
+
+import pytest
+
+from segfocal.cli.app import conf_folder
+from tests.system.commands import SMALL, segfocal
+
+EXPERIMENTS = sorted(path.stem for path in (conf_folder() / "experiment").glob("*.yaml"))
+
+
+def grid(data, folder, *options):
+    return [
+        "experiment=alpha_gamma",
+        "data=csv",
+        f"data.root={data}",
+        *SMALL,
+        f"cache={folder.parent}/prepared",
+        f"hydra.sweep.dir={folder}",
+        "train.steps=2",
+        "train.validate_every=0",
+        "augment=none",
+        *options,
+    ]
+
+
+def results(folder):
+    return list(csv.DictReader((folder / "comparison" / "results.csv").open()))
+
+
+def test_a_grid_of_alpha_and_gamma_is_a_table_and_a_heatmap(spheres, tmp_path, monkeypatch, capfd):
+    options = ["sweep.alpha=[0.1,0.25,0.4]", "sweep.gamma=[1,2,4]"]
+    assert segfocal(monkeypatch, "train", *grid(spheres, tmp_path / "grid", *options)) == 0
+    rows = results(tmp_path / "grid")
+    assert len(rows) == 9
+    figures = ("dice", "iou", "precision", "recall", "accuracy", "auc", "hd95_mm", "tp", "fp", "fn", "tn")
+    assert all(math.isfinite(float(row[name])) for row in rows for name in figures)
+    assert (tmp_path / "grid" / "comparison" / "heatmap.png").stat().st_size > 1000
+    assert (tmp_path / "grid" / "alpha=0.1,gamma=4,seed=0" / "summary.json").is_file()
+    assert "comparison: " in capfd.readouterr().out
+
+
+def test_a_failed_run_is_marked_and_made_alone_by_the_same_command(spheres, tmp_path, monkeypatch, capfd):
+    options = grid(spheres, tmp_path / "grid", "sweep.alpha=[0.1,0.25]", "sweep.gamma=[1,2]")
+    trained = []
+    loop = "segfocal.engine.loop._loop"
+    from segfocal.engine.loop import _loop
+
+    def broken(run, *arguments):
+        focal = run.plan.task.criterion.terms["focal"]
+        trained.append((float(focal.alpha), focal.gamma))
+        if trained[-1] == (0.25, 2.0) and len(trained) <= 4:
+            raise MemoryError("12 GiB")
+        return _loop(run, *arguments)
+
+    monkeypatch.setattr(loop, broken)
+    assert segfocal(monkeypatch, "train", *options) == 1
+    rows = results(tmp_path / "grid")
+    assert sorted(row["status"] for row in rows) == ["failed", "finished", "finished", "finished"]
+    assert "no result: " in capfd.readouterr().err
+    assert segfocal(monkeypatch, "train", *options) == 0
+    assert trained[4:] == [(0.25, 2.0)]
+    assert [row["status"] for row in results(tmp_path / "grid")] == ["finished"] * 4
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
+    small = [option for option in SMALL if name != "unet" or not option.startswith("model.")]
+    options = ["data=csv", f"data.root={spheres}", *small, f"cache={tmp_path}/prepared", "train.steps=2"]
+    options += ["train.validate_every=0", "augment=none", f"hydra.run.dir={tmp_path / 'run'}"]
+    options += [f"hydra.sweep.dir={tmp_path / 'run'}"]
+    swept = {"alpha_gamma": ["sweep.alpha=[0.25]", "sweep.gamma=[2]"], "unet": ["model.widths=[8,16,16]"]}
+    seeds = ["sweep.seed=[0]"] if name in ("gamma_schedule", "losses", "imbalance") else []
+    assert segfocal(monkeypatch, "train", f"experiment={name}", *options, *swept.get(name, []), *seeds) == 0
+    assert list((tmp_path / "run").glob("**/summary.json"))
