@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import hydra
@@ -50,8 +51,11 @@ def run(config_name: str, job: Callable[[DictConfig], None]) -> int:
     failed = []
 
     def guarded(config: DictConfig) -> None:
+        register_resolvers()  # again: a launcher may have brought the job to another process
+        _take_a_gpu()
         try:
             _check_switches(config)
+            _import_modules(config)
             job(config)
         except Exception as error:
             failed.append(error)
@@ -68,6 +72,34 @@ def run(config_name: str, job: Callable[[DictConfig], None]) -> int:
         failed.append(error)
         _report(error, debug=debug)
     return 1 if failed else 0
+
+
+def _take_a_gpu() -> None:
+    """Give each job of a multirun that runs several at a time on this machine a GPU of its own, in turn."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized() or "CUDA_VISIBLE_DEVICES" in os.environ:
+        return
+    settings = HydraConfig.get()
+    if "joblib" not in str(settings.launcher.get("_target_")):
+        return
+    from torch import cuda
+
+    if cuda.device_count() > 1:  # asks the driver, not CUDA: the choice below still holds
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(settings.job.num % cuda.device_count())
+
+
+def _import_modules(config: DictConfig) -> None:
+    """Import modules of the user's, which may add models; UserError for one that cannot be found."""
+    for name in config.get("imports") or []:
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise UserError(
+                expected=f"a module {name} for imports={list(config.imports)}",
+                found=str(error),
+                do="set PYTHONPATH to the folder it lies in",
+            ) from error
 
 
 def _check_switches(config: DictConfig) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 
 # When a run is resumed these may differ: they do not change what it learns.
-_MAY_CHANGE: tuple[str, ...] = ("resume", "debug", "overwrite", "cache")
+_MAY_CHANGE: tuple[str, ...] = ("resume", "debug", "overwrite", "cache", "imports")
 _MAY_CHANGE += tuple(f"train.{key}" for key in ("steps", "device", "workers", "validate_every", "patience", "keep"))
 _MAY_CHANGE += ("train.save_minutes", "train.keep_checkpoints", "train.profile")
 

@@ -24,6 +24,7 @@ from segfocal.engine.run import Run, connect, start
 from segfocal.engine.signals import Stopped, StopRequest
 from segfocal.engine.step import batches_of, take_step
 from segfocal.engine.trace import profiler
+from segfocal.engine.trackers import start_tracker, track
 from segfocal.engine.validate import Score, mean_dice, validate
 from segfocal.engine.watch import Watch
 from segfocal.errors import UserError
@@ -41,7 +42,7 @@ def train(plan: Plan, folder: Path, *, config: str = "") -> dict[str, Any]:
     """
     started = time.monotonic()
     _check_held_out(plan)
-    accelerator = connect(plan.settings)
+    accelerator = connect(plan.settings, folder)
     try:
         folder = _shared(folder)
         make_folder(folder)
@@ -60,6 +61,7 @@ def train(plan: Plan, folder: Path, *, config: str = "") -> dict[str, Any]:
             write_json(folder / "environment.json", environment())
             write_text(folder / "config.yaml", config)
             record = Record(folder, criterion=plan.task.criterion, structures=names, first=run.progress.step)
+            start_tracker(accelerator, plan.settings.tracker, folder)
         stopped_early = _loop(run, dataset, record)
         outcome = {
             "status": "stopped early" if stopped_early else "finished",
@@ -115,6 +117,7 @@ def _loop(run: Run, dataset: SliceDataset, record: Record | None) -> bool:
                     row |= _validated(run, shown, watch)
             if record:
                 record.add(row)
+                track(accelerator, row)
             asked = _any(accelerator, stop.name is not None)
             late = time.monotonic() - saved > 60 * (settings.save_minutes or math.inf)
             if due or asked or _any(accelerator, late):

@@ -18,6 +18,7 @@ from segfocal.engine import checkpoint
 from segfocal.engine.optimise import make_average, make_optimizer, make_schedule
 from segfocal.engine.plan import Plan
 from segfocal.engine.settings import Settings
+from segfocal.engine.trackers import NONE, check_tracker
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.models.prior import prior_logits
@@ -73,20 +74,23 @@ class Run:
         )
 
 
-def connect(settings: Settings) -> Accelerator:
+def connect(settings: Settings, folder: Path) -> Accelerator:
     """Return this process's place among those that train together (one, unless torchrun or accelerate started more).
 
     Raises:
-        UserError: a precision the device has not.
+        UserError: a precision the device has not, a tracker whose package is missing.
     """
     if settings.precision == "fp16" and (settings.device == "cpu" or not torch.cuda.is_available()):
         raise UserError(expected="a CUDA GPU for train.precision=fp16", found="a CPU", do="use bf16 or fp32")
+    check_tracker(settings.tracker)
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a batch without clicks has no use for theirs
     return Accelerator(
         mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
         cpu=settings.device == "cpu",
         gradient_accumulation_steps=settings.accumulate,
         kwargs_handlers=[unused],
+        log_with=None if settings.tracker == NONE else settings.tracker,
+        project_dir=str(folder),
     )
 
 

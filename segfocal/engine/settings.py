@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
+_TRACKERS = ("none", "tensorboard", "mlflow", "wandb")
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
@@ -19,7 +20,8 @@ class Settings:
     others. keep_checkpoints: how many of the last to keep. patience: validations without a better Dice before stopping,
     None for never. keep: whether the bundle holds the last weights or those that validated best. workers: loading
     processes. overfit: train on the first so many batches over and over, None for all. dry_run: two steps and a
-    validation, then an estimate of time and memory. profile: keep a trace of some steps.
+    validation, then an estimate of time and memory. profile: keep a trace of some steps. tracker: what besides the run
+    directory gets the record.
     """
 
     steps: int = 300
@@ -43,6 +45,7 @@ class Settings:
     overfit: int | None = None
     dry_run: bool = False
     profile: bool = False
+    tracker: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -67,6 +70,8 @@ class Settings:
             "train.workers ≥ 0": self.workers >= 0,
             "train.overfit ≥ 1 or null": self.overfit is None or self.overfit >= 1,
             "train.device auto or cpu": self.device in ("auto", "cpu"),
+            "train.tracker none, tensorboard, mlflow or wandb": self.tracker
+            in ("none", "tensorboard", "mlflow", "wandb"),
             "train.precision fp32, bf16 or fp16": self.precision in ("fp32", "bf16", "fp16"),
         }
         broken = [rule for rule, holds in rules.items() if not holds]

@@ -2,6 +2,9 @@
 
 import csv
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -75,3 +78,23 @@ def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
     seeds = ["sweep.seed=[0]"] if name in ("gamma_schedule", "losses", "imbalance") else []
     assert segfocal(monkeypatch, "train", f"experiment={name}", *options, *swept.get(name, []), *seeds) == 0
     assert list((tmp_path / "run").glob("**/summary.json"))
+
+
+LAUNCHERS = {
+    "joblib": ["hydra.launcher.n_jobs=2"],
+    "submitit_local": ["hydra.launcher.timeout_min=10"],
+    "ray": [],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_other_launchers_finish_a_sweep_of_four_jobs(launcher, spheres, tmp_path):
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
+    chosen = [f"hydra/launcher={launcher}", *LAUNCHERS[launcher]]
+    options = grid(spheres, tmp_path / "grid", "sweep.alpha=[0.1,0.25]", "sweep.gamma=[1,2]", *chosen)
+    command = [sys.executable, conf_folder().parent / "scripts" / "train.py", *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    made = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert made.returncode == 0, made.stderr
+    assert [row["status"] for row in results(tmp_path / "grid")] == ["finished"] * 4
