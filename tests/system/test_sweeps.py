@@ -74,7 +74,11 @@ def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
     options = ["data=csv", f"data.root={spheres}", *small, f"cache={tmp_path}/prepared", "train.steps=2"]
     options += ["train.validate_every=0", "augment=none", f"hydra.run.dir={tmp_path / 'run'}"]
     options += [f"hydra.sweep.dir={tmp_path / 'run'}"]
-    swept = {"alpha_gamma": ["sweep.alpha=[0.25]", "sweep.gamma=[2]"], "unet": ["model.widths=[8,16,16]"]}
+    swept = {
+        "alpha_gamma": ["sweep.alpha=[0.25]", "sweep.gamma=[2]"],
+        "losses": ["sweep.loss=[dice,focal+dice]"],  # each loss trains in test_losses.py
+        "unet": ["model.widths=[8,16,16]"],
+    }
     seeds = ["sweep.seed=[0]"] if name in ("gamma_schedule", "losses", "imbalance") else []
     assert segfocal(monkeypatch, "train", f"experiment={name}", *options, *swept.get(name, []), *seeds) == 0
     assert list((tmp_path / "run").glob("**/summary.json"))
