@@ -8,19 +8,16 @@ rarest class has weight one, which leaves the quotient as it is and gives `smoot
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from segfocal.losses.fused import PixelSums
-from segfocal.losses.inputs import check_classes, check_pair, computed
-from segfocal.losses.overlap import Overlap, overlap
+from segfocal.losses.overlap import Overlap, OverlapLoss
 from segfocal.losses.processes import processes, total
-from segfocal.losses.term import Link, Term
 
 
-class GeneralisedDiceLoss(Term):
+class GeneralisedDiceLoss(OverlapLoss):
     """Generalised Dice loss of logits, the mean over samples (or one quotient for the batch).
 
     Args:
@@ -32,57 +29,27 @@ class GeneralisedDiceLoss(Term):
         validate: check values too; synchronises a GPU.
 
     Raises:
-        ValueError: smooth ≤ 0, an unknown empty or link; and as FocalLoss about logits and target.
+        ValueError: as OverlapLoss.
     """
 
-    def __init__(
-        self,
-        smooth: float = 1.0,
-        batch: bool = False,
-        empty: Literal["smooth", "skip"] = "smooth",
-        link: Link = "sigmoid",
-        validate: bool = False,
-    ) -> None:
-        super().__init__(validate=validate)
-        if not smooth > 0:
-            raise ValueError(f"expected smooth > 0 (it decides what an empty target costs); got {smooth}")
-        if empty not in ("smooth", "skip"):
-            raise ValueError(f"expected empty smooth or skip; got {empty!r}")
-        if link not in ("sigmoid", "softmax"):
-            raise ValueError(f"expected link sigmoid or softmax; got {link!r}")
-        self.smooth, self.batch, self.empty, self.link = float(smooth), batch, empty, link
+    policies: ClassVar[tuple[str, ...]] = ("smooth", "skip")
+    background_counts: ClassVar[bool] = True
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the scalar loss."""
-        if self.link == "softmax":
-            check_classes(logits, target, validate=self.validate)
-        else:
-            check_pair(logits, target, validate=self.validate)
-        with torch.autocast(logits.device.type, enabled=False):
-            x = computed(logits)
-            sums = overlap(x, target, self.link, background=True)
-            return self._of(sums, x.shape[2:].numel())
-
-    def from_sums(self, sums: PixelSums, pixels: int) -> Tensor:
-        """Return the loss from the sums over maps of `pixels` pixels each; for link sigmoid."""
-        return self._of(Overlap(sums.both, sums.predicted, sums.target), pixels)
-
-    def _of(self, sums: Overlap, pixels: int) -> Tensor:
+    def of(self, sums: Overlap, pixels: int) -> Tensor:
+        """Return the loss of sums [b,k] over maps of `pixels` pixels."""
         if self.batch:
             pixels *= len(sums.both) * processes()
             sums = Overlap(*[total(one.sum(0, keepdim=True)) for one in sums])
-        if self.link == "sigmoid":
-            sums = _with_complement(sums, pixels)
+        return self.cost(_with_complement(sums, pixels) if self.link == "sigmoid" else sums).mean()
+
+    def cost(self, sums: Overlap) -> Tensor:
+        """Return one minus generalised Dice of sums whose last axis is the classes."""
         present = sums.target > 0
         size = torch.where(present, sums.target, torch.inf).amin(-1, keepdim=True)
         weight = torch.where(present, (size / sums.target.clamp(min=1e-6)).square(), float(self.empty == "smooth"))
         above = (weight * sums.both).sum(-1)
         below = (weight * (sums.predicted + sums.target)).sum(-1)
-        return (1 - (2 * above + self.smooth) / (below + self.smooth)).mean()
-
-    def extra_repr(self) -> str:
-        """Return the options, for printing."""
-        return f"smooth={self.smooth}, batch={self.batch}, empty={self.empty!r}, link={self.link!r}"
+        return 1 - (2 * above + self.smooth) / (below + self.smooth)
 
 
 def _with_complement(sums: Overlap, pixels: int) -> Overlap:

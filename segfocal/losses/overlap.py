@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,6 +52,9 @@ class OverlapLoss(Term):
         ValueError: smooth ≤ 0, an unknown empty or link; and as FocalLoss about logits and target.
     """
 
+    policies: ClassVar[tuple[str, ...]] = ("smooth", "include", "skip")
+    background_counts: ClassVar[bool] = False  # whether the first of softmax classes is one of the classes
+
     def __init__(
         self,
         smooth: float = 1.0,
@@ -63,8 +66,8 @@ class OverlapLoss(Term):
         super().__init__(validate=validate)
         if not smooth > 0:
             raise ValueError(f"expected smooth > 0 (it decides what an empty target costs); got {smooth}")
-        if empty not in ("smooth", "include", "skip"):
-            raise ValueError(f"expected empty smooth, include or skip; got {empty!r}")
+        if empty not in self.policies:
+            raise ValueError(f"expected empty {', '.join(self.policies[:-1])} or {self.policies[-1]}; got {empty!r}")
         if link not in ("sigmoid", "softmax"):
             raise ValueError(f"expected link sigmoid or softmax; got {link!r}")
         self.smooth, self.batch, self.empty, self.link = float(smooth), batch, empty, link
@@ -81,7 +84,8 @@ class OverlapLoss(Term):
             check_pair(logits, target, validate=self.validate)
         with torch.autocast(logits.device.type, enabled=False):
             x = computed(logits)
-            return self.of(overlap(x, target, self.link), x.shape[2:].numel())
+            sums = overlap(x, target, self.link, background=self.background_counts)
+            return self.of(sums, x.shape[2:].numel())
 
     def from_sums(self, sums: PixelSums, pixels: int) -> Tensor:
         """Return the loss from the sums over maps of `pixels` pixels each."""
