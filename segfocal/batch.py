@@ -50,6 +50,10 @@ class Batch:
             target=self.target.to(device, non_blocking=True),
         )
 
+    def channels_last(self) -> Batch:
+        """Return the batch with its images in channels-last memory order."""
+        return replace(self, image=self.image.contiguous(memory_format=torch.channels_last))
+
     def pin_memory(self) -> Batch:
         """Return the batch with its tensors in page-locked memory; a DataLoader calls this by name."""
         return replace(self, image=self.image.pin_memory(), target=self.target.pin_memory())

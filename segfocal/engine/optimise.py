@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
@@ -11,24 +13,52 @@ from torch.optim.swa_utils import AveragedModel
 
 from segfocal.engine.settings import Settings
 
+_POWER = 0.9  # of the poly schedule, as nnU-Net's
+
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def make_optimizer(task: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    """Return the optimiser over all trainable parameters; biases and norms (one-dimensional) are not decayed."""
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
-    for parameter in (p for p in task.parameters() if p.requires_grad):
-        (decayed if parameter.ndim > 1 else free).append(parameter)
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    """Return the optimiser over all trainable parameters; biases and norms (one-dimensional) are not decayed.
+
+    Parameters with a scale of 0 in `lr_scales` are frozen.
+
+    Raises:
+        ValueError: a pattern in lr_scales that matches no parameter.
+    """
+    _check_patterns(task, settings.lr_scales)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in task.named_parameters():
+        scale = _scale_of(name, settings.lr_scales)
+        parameter.requires_grad_(parameter.requires_grad and scale > 0)
+        if parameter.requires_grad:
+            groups.setdefault((scale, parameter.ndim > 1), []).append(parameter)
+    options = [
+        {"params": members, "lr": settings.lr * scale, "weight_decay": settings.weight_decay if decayed else 0.0}
+        for (scale, decayed), members in sorted(groups.items(), key=lambda item: (-item[0][0], not item[0][1]))
+    ]
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=0.99, nesterov=True)
+        return torch.optim.SGD(options, lr=settings.lr, momentum=0.99, nesterov=True)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=settings.lr)
+    return kind(options, lr=settings.lr)
+
+
+def _scale_of(name: str, scales: Mapping[str, float]) -> float:
+    return [1.0, *[scale for pattern, scale in scales.items() if fnmatchcase(name, pattern)]][-1]
+
+
+def _check_patterns(task: nn.Module, scales: Mapping[str, float]) -> None:
+    names = [name for name, _ in task.named_parameters()]
+    unused = [pattern for pattern in scales if not any(fnmatchcase(name, pattern) for name in names)]
+    if unused:
+        raise ValueError(
+            f"expected patterns in train.lr_scales that match parameters; {unused} match none of {names[:3]} …: write "
+            "them as *image_encoder*"
+        )
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, settings: Settings) -> LambdaLR:
-    """Return a linear warm-up, then a cosine to zero (or a constant), one value a step."""
+    """Return a linear warm-up, then a cosine or a power to zero (or a constant), one value a step."""
     warmup = max(1, round(settings.warmup * settings.steps))
 
     def factor(step: int) -> float:
@@ -36,7 +66,8 @@ def make_schedule(optimizer: torch.optim.Optimizer, settings: Settings) -> Lambd
             return (step + 1) / warmup
         if settings.schedule == "constant":
             return 1.0
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, settings.steps - warmup)))
+        past = min(1.0, (step - warmup) / max(1, settings.steps - warmup))
+        return (1 - past) ** _POWER if settings.schedule == "poly" else 0.5 * (1 + math.cos(math.pi * past))
 
     return LambdaLR(optimizer, factor)
 

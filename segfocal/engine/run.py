@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,12 +105,20 @@ def start(plan: Plan, folder: Path, accelerator: Accelerator, *, rates: Sequence
     """
     settings = plan.settings
     set_seed(plan.seed)
+    _use_hardware(settings)
     _use_rates(plan.task, rates)
     module = cast(nn.Module, plan.task)
-    optimizer = make_optimizer(module, settings)
+    try:
+        optimizer = make_optimizer(module, settings)
+    except ValueError as error:
+        raise UserError(expected="options that fit the model", found=str(error), do="change train.lr_scales") from error
     schedule = make_schedule(optimizer, settings)
+    if settings.channels_last:
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     task, optimizer = accelerator.prepare(module, optimizer)
     average = make_average(accelerator.unwrap_model(task).model, settings.ema) if settings.ema else None
+    if settings.compile:
+        _compile(accelerator.unwrap_model(task).model)
     run = Run(
         plan=plan,
         folder=folder,
@@ -124,6 +133,20 @@ def start(plan: Plan, folder: Path, accelerator: Accelerator, *, rates: Sequence
         found = checkpoint.restore(accelerator, plan.resume)
         checkpoint.take_best_along(found, folder)
     return run
+
+
+def _use_hardware(settings: Settings) -> None:
+    """Set what torch keeps for the whole process."""
+    torch.backends.cuda.matmul.allow_tf32 = settings.tf32
+    torch.backends.cudnn.allow_tf32 = settings.tf32
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    torch.use_deterministic_algorithms(settings.deterministic)
+
+
+def _compile(model: nn.Module) -> None:
+    """Run a network, of a promptable one the image encoder, through torch.compile; parameters keep their names."""
+    getattr(model, "image_encoder", model).compile()
 
 
 def _use_rates(task: Task, rates: Sequence[float]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 _TRACKERS = ("none", "tensorboard", "mlflow", "wandb")
@@ -14,14 +15,16 @@ class Settings:
     """How long and how to train.
 
     steps: optimiser steps. batch_size: samples a step, over all processes, accumulated over `accumulate` forward
-    passes. warmup: share of the steps over which the learning rate climbs. clip_norm: largest gradient norm, None
-    for no limit. ema: decay of the averaged weights, 0 for none. validate_every: steps between validations on whole
-    volumes, 0 for only the last. save_minutes: between checkpoints apart from those at every validation, None for no
-    others. keep_checkpoints: how many of the last to keep. patience: validations without a better Dice before stopping,
-    None for never. keep: whether the bundle holds the last weights or those that validated best. workers: loading
-    processes. overfit: train on the first so many batches over and over, None for all. dry_run: two steps and a
-    validation, then an estimate of time and memory. profile: keep a trace of some steps. tracker: what besides the run
-    directory gets the record.
+    passes. lr_scales: factors on the learning rate of parameters whose name matches a pattern, 0 to freeze them; the
+    last that matches counts. warmup: share of the steps over which the learning rate climbs. clip_norm: largest
+    gradient norm, None for no limit. ema: decay of the averaged weights, 0 for none. validate_every: steps between
+    validations on whole volumes, 0 for only the last. save_minutes: between checkpoints apart from those at every
+    validation, None for no others. keep_checkpoints: how many of the last to keep. patience: validations without a
+    better Dice before stopping, None for never. keep: whether the bundle holds the last weights or those that validated
+    best. workers: loading processes. tf32, channels_last, compile (the network through torch.compile): for speed on a
+    GPU. deterministic: refuse GPU operations that are not repeatable. overfit: train on the first so many batches over
+    and over, None for all. dry_run: two steps and a validation, then an estimate of time and memory. profile: keep a
+    trace of some steps. tracker: what besides the run directory gets the record.
     """
 
     steps: int = 300
@@ -30,7 +33,8 @@ class Settings:
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 0.05
-    schedule: Literal["cosine", "constant"] = "cosine"
+    lr_scales: Mapping[str, float] = field(default_factory=dict)
+    schedule: Literal["cosine", "poly", "constant"] = "cosine"
     warmup: float = 0.1
     clip_norm: float | None = 1.0
     ema: float = 0.98
@@ -41,6 +45,10 @@ class Settings:
     keep: Literal["last", "best"] = "last"
     workers: int = 0
     precision: Precision = "fp32"
+    tf32: bool = True
+    channels_last: bool = False
+    compile: bool = False
+    deterministic: bool = False
     device: str = "auto"
     overfit: int | None = None
     dry_run: bool = False
@@ -58,7 +66,8 @@ class Settings:
             "train.optimizer adamw, adam or sgd": self.optimizer in ("adamw", "adam", "sgd"),
             "train.lr > 0": self.lr > 0,
             "train.weight_decay ≥ 0": self.weight_decay >= 0,
-            "train.schedule cosine or constant": self.schedule in ("cosine", "constant"),
+            "train.lr_scales ≥ 0 by name pattern": all(scale >= 0 for scale in self.lr_scales.values()),
+            "train.schedule cosine, poly or constant": self.schedule in ("cosine", "poly", "constant"),
             "train.warmup in [0,1)": 0 <= self.warmup < 1,
             "train.clip_norm > 0 or null": self.clip_norm is None or self.clip_norm > 0,
             "train.ema in [0,1)": 0 <= self.ema < 1,
@@ -84,7 +93,9 @@ def _check_type(name: str, value: object, annotation: str) -> None:
     if value is None and "None" in annotation:
         return
     wanted: tuple[type, ...] = (str,)
-    if annotation == "bool":
+    if annotation.startswith("Mapping"):
+        wanted = (Mapping,)
+    elif annotation == "bool":
         wanted = (bool,)
     elif annotation.startswith("int"):
         wanted = (int,)

@@ -33,7 +33,8 @@ def batches_of(run: Run, dataset: SliceDataset, watch: Watch) -> Iterator[list[B
     gathered: list[Batch] = []
     loaded = load(dataset, steps, workers=plan.settings.workers, pin=accelerator.device.type == "cuda")
     for batch in watch.waiting_for(loaded):
-        gathered.append(plan.augment(batch.to(accelerator.device), size=plan.window))
+        batch = plan.augment(batch.to(accelerator.device), size=plan.window)
+        gathered.append(batch.channels_last() if plan.settings.channels_last else batch)
         if len(gathered) == many:
             yield gathered
             gathered = []

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -119,3 +120,53 @@ def test_the_first_rows_of_a_record_can_be_read_while_the_run_goes_on(run):
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [float(row["loss"]) for row in rows] == [line["loss"] for line in lines]
+
+
+def test_learning_rates_are_scaled_by_name_and_a_scale_of_zero_freezes():
+    model = nn.Sequential(OrderedDict(encoder=nn.Linear(2, 3), head=nn.Linear(3, 1)))
+    optimizer = make_optimizer(model, Settings(lr=0.5, lr_scales={"encoder*": 0.1, "encoder.bias": 0.0}))
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates[id(model.encoder.weight)] == pytest.approx(0.05)
+    assert rates[id(model.head.weight)] == 0.5
+    assert not model.encoder.bias.requires_grad
+    assert id(model.encoder.bias) not in rates
+
+
+def test_a_pattern_that_matches_nothing_is_refused(spheres, tmp_path, monkeypatch, capfd):
+    options = small_training(spheres, tmp_path / "run", "train.steps=1", "train.lr_scales={encodre:0.1}")
+    assert segfocal(monkeypatch, "train", *options) == 1
+    assert "encodre" in capfd.readouterr().err
+
+
+def test_the_poly_schedule_falls_to_zero_by_a_power():
+    settings = Settings(steps=100, lr=1.0, warmup=0.0, schedule="poly")
+    schedule = make_schedule(make_optimizer(nn.Linear(1, 1), settings), settings)
+    factor = schedule.lr_lambdas[0]
+    assert factor(1) == 1
+    assert factor(1 + 99 // 2) == pytest.approx((1 - 49 / 99) ** 0.9)
+    assert factor(100) == 0
+
+
+@pytest.mark.parametrize("option", ["train.channels_last=true", "train.deterministic=true", "train.tf32=false"])
+def test_a_switch_for_speed_or_exactness_changes_no_result_on_a_cpu(option, spheres, tmp_path, monkeypatch):
+    rows = []
+    for name, extra in (("plain", []), ("switched", [option])):
+        options = small_training(spheres, tmp_path / name, "train.steps=3", "train.validate_every=0", *extra)
+        assert segfocal(monkeypatch, "train", *options) == 0
+        rows.append([float(row["loss"]) for row in csv.DictReader((tmp_path / name / "metrics.csv").open())])
+    torch.use_deterministic_algorithms(False)
+    assert rows[1] == pytest.approx(rows[0], rel=1e-4)  # another memory order sums in another order
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["sam_tiny", "unet"])
+def test_a_compiled_network_trains_like_the_plain_one(model, spheres, tmp_path, monkeypatch):
+    rows = []
+    for name, extra in (("plain", []), ("compiled", ["train.compile=true"])):
+        options = small_training(spheres, tmp_path / name, "train.steps=3", "train.validate_every=0", *extra)
+        if model == "unet":
+            options = [o for o in options if not o.startswith("model.")]
+            options += ["model=unet", "task=semantic", "model.widths=[8,16,16]"]
+        assert segfocal(monkeypatch, "train", *options) == 0
+        rows.append([float(row["loss"]) for row in csv.DictReader((tmp_path / name / "metrics.csv").open())])
+    assert rows[1] == pytest.approx(rows[0], rel=1e-3)
