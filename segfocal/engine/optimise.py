@@ -26,10 +26,11 @@ def make_optimizer(task: nn.Module, settings: Settings) -> torch.optim.Optimizer
     Raises:
         ValueError: a pattern in lr_scales that matches no parameter.
     """
-    _check_patterns(task, settings.lr_scales)
+    scales = settings.lr_scales or {}
+    _check_patterns(task, scales)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in task.named_parameters():
-        scale = _scale_of(name, settings.lr_scales)
+        scale = _scale_of(name, scales)
         parameter.requires_grad_(parameter.requires_grad and scale > 0)
         if parameter.requires_grad:
             groups.setdefault((scale, parameter.ndim > 1), []).append(parameter)

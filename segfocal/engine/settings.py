@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Literal
 
 _TRACKERS = ("none", "tensorboard", "mlflow", "wandb")
@@ -33,7 +33,7 @@ class Settings:
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 0.05
-    lr_scales: Mapping[str, float] = field(default_factory=dict)
+    lr_scales: Mapping[str, float] | None = None
     schedule: Literal["cosine", "poly", "constant"] = "cosine"
     warmup: float = 0.1
     clip_norm: float | None = 1.0
@@ -66,7 +66,7 @@ class Settings:
             "train.optimizer adamw, adam or sgd": self.optimizer in ("adamw", "adam", "sgd"),
             "train.lr > 0": self.lr > 0,
             "train.weight_decay ≥ 0": self.weight_decay >= 0,
-            "train.lr_scales ≥ 0 by name pattern": all(scale >= 0 for scale in self.lr_scales.values()),
+            "train.lr_scales ≥ 0 by name pattern": all(scale >= 0 for scale in (self.lr_scales or {}).values()),
             "train.schedule cosine, poly or constant": self.schedule in ("cosine", "poly", "constant"),
             "train.warmup in [0,1)": 0 <= self.warmup < 1,
             "train.clip_norm > 0 or null": self.clip_norm is None or self.clip_norm > 0,
