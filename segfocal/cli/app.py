@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.errors import HydraException, OverrideParseException
@@ -16,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from segfocal.errors import UserError
 
+_VISIBLE = "SEGFOCAL_VISIBLE_GPUS"  # what CUDA_VISIBLE_DEVICES was before a job took its own
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -33,7 +36,13 @@ def demo_data() -> str:
 def register_resolvers() -> None:
     """Make the functions known that YAML files call: ${demo_data:} and ${choices:…}."""
     OmegaConf.register_new_resolver("demo_data", demo_data, replace=True)
-    OmegaConf.register_new_resolver("choices", lambda values: ",".join(str(value) for value in values), replace=True)
+    OmegaConf.register_new_resolver("choices", _choices, replace=True)
+
+
+def _choices(values: Any) -> str:
+    """Return the values of a sweep, a list or a single one, as Hydra's sweeper writes them."""
+    listed = [values] if isinstance(values, str | int | float | None) else list(values)
+    return ",".join("null" if value is None else str(value) for value in listed)
 
 
 def shown_path(path: Path) -> str:
@@ -48,9 +57,10 @@ def run(config_name: str, job: Callable[[DictConfig], None]) -> int:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the messages below
     register_resolvers()
-    failed = []
+    failed = 0
 
     def guarded(config: DictConfig) -> None:
+        nonlocal failed
         register_resolvers()  # again: a launcher may have brought the job to another process
         _take_a_gpu()
         try:
@@ -58,7 +68,7 @@ def run(config_name: str, job: Callable[[DictConfig], None]) -> int:
             _import_modules(config)
             job(config)
         except Exception as error:
-            failed.append(error)
+            failed += 1  # a count: the errors themselves would keep what their runs had in memory
             _report(error, debug=config.get("debug") is True)
 
     debug = "debug=true" in [argument.lower() for argument in sys.argv]
@@ -69,7 +79,7 @@ def run(config_name: str, job: Callable[[DictConfig], None]) -> int:
         print(str(stop) or "stopped", file=sys.stderr)
         return getattr(stop, "code", 130)
     except Exception as error:
-        failed.append(error)
+        failed += 1
         _report(error, debug=debug)
     return 1 if failed else 0
 
@@ -78,25 +88,27 @@ def _take_a_gpu() -> None:
     """Give each job of a multirun that runs several at a time on this machine a GPU of its own, in turn."""
     from hydra.core.hydra_config import HydraConfig
 
-    if not HydraConfig.initialized() or "CUDA_VISIBLE_DEVICES" in os.environ:
-        return
-    settings = HydraConfig.get()
-    if "joblib" not in str(settings.launcher.get("_target_")):
+    if not HydraConfig.initialized() or "joblib" not in str(HydraConfig.get().launcher.get("_target_")):
         return
     from torch import cuda
 
-    if cuda.device_count() > 1:  # asks the driver, not CUDA: the choice below still holds
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(settings.job.num % cuda.device_count())
+    given = os.environ.setdefault(_VISIBLE, os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    visible = [name for name in given.split(",") if name] or [str(n) for n in range(cuda.device_count())]
+    if len(visible) > 1:  # counting asks the driver, not CUDA: the choice below still holds
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[HydraConfig.get().job.num % len(visible)]
 
 
 def _import_modules(config: DictConfig) -> None:
     """Import modules of the user's, which may add models; UserError for one that cannot be found."""
-    for name in config.get("imports") or []:
+    listed = config.get("imports") or []
+    for name in [listed] if isinstance(listed, str) else listed:
         try:
             import_module(name)
         except ModuleNotFoundError as error:
+            if error.name != name.split(".")[0]:  # something that the user's own module imports
+                raise
             raise UserError(
-                expected=f"a module {name} for imports={list(config.imports)}",
+                expected=f"a module {name} for imports",
                 found=str(error),
                 do="set PYTHONPATH to the folder it lies in",
             ) from error
@@ -115,6 +127,8 @@ def _report(error: Exception, *, debug: bool) -> None:
         traceback.print_exception(error, file=sys.stderr)
     elif isinstance(error, UserError):
         print(f"error: {error}", file=sys.stderr)
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        print("error: no space left on the disk. Free some, or choose another folder.", file=sys.stderr)
     elif isinstance(error, OSError) and error.filename:
         print(f"error: {error.strerror}: {error.filename}. Check the path and its permissions.", file=sys.stderr)
     elif isinstance(error, MemoryError):

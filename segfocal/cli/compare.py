@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,8 @@ class AfterMultirun(Callback):
         """Write the comparison into the multirun's folder."""
         from segfocal.experiments.runs import read_runs
 
+        if config.train.get("dry_run") is True or os.environ.get("RANK", "0") != "0":
+            return
         folder = Path(config.hydra.sweep.dir)
         try:
             runs = read_runs([folder])

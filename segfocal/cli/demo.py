@@ -95,7 +95,7 @@ def _write_page(
         headlines={f"{structure} Dice, {row['prompt']}": f"{row['dice']:.3f}" for row in rows},
         facts={
             "model": f"{config.model._target_}, {facts['parameters']:,} parameters",
-            "loss": " + ".join(f"{weight:g}·{name}" for name, weight in config.loss.weights.items()),
+            "loss": " + ".join(f"{weight}·{name}" for name, weight in config.loss.weights.items()),
             "training": f"{facts['steps']} steps of {config.train.batch_size}, {facts['seconds']:.0f} s in all",
             "seed": str(config.seed),
         },

@@ -22,7 +22,8 @@ def predict(config: DictConfig) -> None:
     from segfocal.serve.predict import predict as predict_job
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    plain.pop("debug")
+    for handled in ("debug", "imports"):
+        plain.pop(handled)
     _check(plain)
     paths: dict[str, Path | None] = {key: Path(plain[key]) for key in ("bundle", "input", "output")}
     paths |= {key: Path(plain[key]) if plain[key] else None for key in ("boxes", "reference")}

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
-# When a run is resumed these may differ: they do not change what it learns.
-_MAY_CHANGE: tuple[str, ...] = ("resume", "debug", "overwrite", "cache", "imports")
-_MAY_CHANGE += tuple(f"train.{key}" for key in ("steps", "device", "workers", "validate_every", "patience", "keep"))
-_MAY_CHANGE += ("train.save_minutes", "train.keep_checkpoints", "train.profile")
+# When a run is resumed these may differ, besides those that teach it nothing; train.steps bends its schedules.
+_MAY_CHANGE = tuple(f"train.{key}" for key in ("steps", "validate_every", "patience", "keep", "tf32", "compile"))
+
+
+_OTHER_PLACE = "give that run's options again, or another hydra.run.dir (of a sweep, hydra.sweep.dir)"
 
 
 def main() -> int:
@@ -36,16 +37,20 @@ def main() -> int:
 def train(config: DictConfig) -> None:
     """Train by a config in Hydra's run directory and print where things are."""
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from segfocal.experiments.runs import RUN_FILE, note_failure
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     if config.train.dry_run is True:
         _dry_run(config)
         return
+    asked_for = HydraConfig.get().overrides.task
     try:
-        facts = train_in(config, build_plan(config), folder, overrides=HydraConfig.get().overrides.task)
+        facts = train_in(config, build_plan(config), folder, overrides=asked_for)
     except Exception as error:
-        if _is_main_process():
-            _note_failure(folder, error)
+        if HydraConfig.get().mode == RunMode.MULTIRUN and not (folder / RUN_FILE).is_file():
+            note_failure(folder, asked_for, str(error))  # refused before it began: the table of the sweep says so
         raise
     if not _is_main_process():
         return
@@ -65,47 +70,52 @@ def train_in(config: DictConfig, plan: Plan, folder: Path, *, overrides: Sequenc
     Raises:
         UserError: a folder that holds a run already, a resume with other options, and whatever training raises.
     """
-    from segfocal.engine.checkpoint import candidates, find
+    from segfocal.engine.checkpoint import candidates
     from segfocal.engine.loop import train as train_plan
-    from segfocal.experiments.runs import note_start
-    from segfocal.io.files import check_new, read_json
+    from segfocal.experiments.runs import note_failure, note_start
+    from segfocal.io.files import read_json
 
-    automatic = plan.resume == Path("auto")
+    automatic, begun = plan.resume == Path("auto"), False
+    if automatic and _has_finished(config, folder):
+        if _is_main_process():
+            print(f"finished before: {shown_path(folder)}")
+        return read_json(folder / "summary.json")
     if automatic:
         plan = replace(plan, resume=folder if candidates(folder) else None)
-    if not _is_main_process():  # the main one checks for all
-        return train_plan(plan, folder, config=OmegaConf.to_yaml(config, resolve=True))
+    if _is_main_process():  # it checks for all
+        _check_place(config, plan, folder, automatic=automatic)
+
+    def note() -> None:
+        nonlocal begun
+        begun = True
+        note_start(folder, overrides)
+
+    try:
+        return train_plan(plan, folder, config=OmegaConf.to_yaml(config, resolve=True), begun=note)
+    except Exception as error:
+        if begun:
+            note_failure(folder, overrides, str(error) or type(error).__name__)
+        raise
+
+
+def _check_place(config: DictConfig, plan: Plan, folder: Path, *, automatic: bool) -> None:
+    """Raise UserError where a run would go on with other options, or replace another run unasked."""
+    from segfocal.engine.checkpoint import find
+    from segfocal.io.files import check_new
+
     origin = find(plan.resume).resolve().parents[1] if plan.resume else None
-    if origin:
-        _check_same_run(config, origin / "config.yaml")
+    if origin or automatic:
+        _check_same_run(config, (origin or folder) / "config.yaml")
     if origin != folder.resolve():
         check_new(folder / "metrics.jsonl", overwrite=config.overwrite or automatic)
-    if automatic and _has_finished(config, folder):
-        print(f"finished before: {shown_path(folder)}")
-        return read_json(folder / "summary.json")
-    note_start(folder, overrides)
-    return train_plan(plan, folder, config=OmegaConf.to_yaml(config, resolve=True))
-
-
-def _note_failure(folder: Path, error: Exception) -> None:
-    """Leave word of a failed run, for comparisons; a single run that was refused before its first step leaves none."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    from segfocal.experiments.runs import RUN_FILE, note_failure
-
-    if HydraConfig.get().mode == RunMode.MULTIRUN or (folder / "metrics.jsonl").is_file():
-        note_failure(folder, HydraConfig.get().overrides.task, str(error) or type(error).__name__)
-    else:
-        (folder / RUN_FILE).unlink(missing_ok=True)
 
 
 def _has_finished(config: DictConfig, folder: Path) -> bool:
-    """Return whether `folder` holds the result of a run with these options, steps included."""
+    """Return whether `folder` holds the result of a run with these options."""
     if not (folder / "summary.json").is_file() or not (folder / "config.yaml").is_file():
         return False
     before, now = OmegaConf.load(folder / "config.yaml"), OmegaConf.create(OmegaConf.to_yaml(config, resolve=True))
-    return before.train.steps == now.train.steps and not _changes(before, now)
+    return not _changes(before, now)
 
 
 def _dry_run(config: DictConfig) -> None:
@@ -113,7 +123,9 @@ def _dry_run(config: DictConfig) -> None:
     from segfocal.engine.loop import train as train_plan
 
     with TemporaryDirectory() as folder:
-        facts = train_plan(build_plan(config), Path(folder))
+        facts = train_plan(replace(build_plan(config), resume=None), Path(folder))
+    if not _is_main_process():
+        return
     print(f"a step: {facts['seconds_a_step']} s; a validation: {facts['seconds_a_validation']} s")
     total = f"about {facts['hours']} hours and {facts['memory_gib']} GiB on {facts['device']}"
     print(f"{config.train.steps} steps and their validations: {total}")
@@ -217,21 +229,26 @@ def _check_same_run(config: DictConfig, saved: Path) -> None:
     """Raise UserError when a resumed run would go on with options that change what it learns."""
     if not saved.is_file():
         return
-    changed = _changes(OmegaConf.load(saved), OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
+    changes = _changes(OmegaConf.load(saved), OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
+    changed = {key: values for key, values in changes.items() if key not in _MAY_CHANGE}
     if changed:
         shown = ", ".join(f"{key}={now} (was {before})" for key, (before, now) in list(changed.items())[:5])
         raise UserError(
-            expected="the options of the run to resume", found=shown, where=saved, do="give that run's options again"
+            expected="the options of the run to resume",
+            found=shown,
+            where=saved,
+            do=_OTHER_PLACE,
         )
 
 
 def _changes(before: Any, now: Any) -> dict[str, tuple[Any, Any]]:
-    """Return the options that differ and change what a run learns: before and now."""
+    """Return the options that differ and change what a run learns or leaves: before and now."""
+    from segfocal.experiments.runs import NEUTRAL
+
     old, new = _flat(before), _flat(now)
-    keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    return {
-        key: (old.get(key), new.get(key)) for key in keys if key.split(".")[0] != "sweep" and key not in _MAY_CHANGE
-    }
+    different = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    telling = [key for key in different if key not in NEUTRAL and not key.startswith("sweep.")]
+    return {key: (old.get(key), new.get(key)) for key in telling}
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:

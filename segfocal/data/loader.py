@@ -117,8 +117,10 @@ def collate(samples: list[Sample]) -> Batch:
 
 
 def _leave_interrupts_to_the_parent(_: int) -> None:
-    """Let Ctrl-C stop the run in the main process, not in every loading one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let Ctrl-C and SLURM's warning stop the run in the main process, not in every loading one."""
+    for name in ("SIGINT", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def load(dataset: SliceDataset, steps: Steps, *, workers: int, pin: bool) -> Iterable[Batch]:

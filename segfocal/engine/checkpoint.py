@@ -10,18 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import warnings
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from segfocal.errors import UserError
-from segfocal.io.files import make_folder, write_json
+from segfocal.io.files import write_json
 
 _SUMS = "checksums.json"
 _WRITING = ".writing"
+_NAME = re.compile(r"step_(\d+)")
+_DISK = (OSError, RuntimeError, SafetensorError, UserError)  # torch and safetensors wrap a full disk
 
 
 def save(accelerator: Accelerator, folder: Path, *, step: int, keep: int) -> bool:
@@ -32,22 +36,26 @@ def save(accelerator: Accelerator, folder: Path, *, step: int, keep: int) -> boo
     """
     name = f"step_{step:06d}"
     temporary = folder / f".{name}{_WRITING}"
-    try:
-        if accelerator.is_main_process:
-            make_folder(folder)
-            for leftover in folder.glob(f".*{_WRITING}"):
-                shutil.rmtree(leftover)
-        accelerator.wait_for_everyone()
-        accelerator.save_state(str(temporary), safe_serialization=True)
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            _seal(temporary, folder / name)
-            _forget(folder, keep)
-    except (OSError, RuntimeError, SafetensorError, UserError) as error:  # torch and safetensors wrap a full disk
+    main, problem = accelerator.is_main_process, ""
+    if main:
         shutil.rmtree(temporary, ignore_errors=True)
-        warnings.warn(f"no checkpoint of step {step}: {error}; the run goes on, and the ones before stay", stacklevel=2)
-        return False
-    return True
+    accelerator.wait_for_everyone()
+    try:
+        accelerator.save_state(str(temporary), safe_serialization=True)
+    except _DISK as error:
+        problem = str(error)
+    written = not _anywhere(accelerator, bool(problem))
+    try:
+        if main and written:
+            _seal(temporary, folder / name)
+            _forget(folder, keep, newest=step)
+    except _DISK as error:
+        problem, written = str(error), False
+    if problem:
+        warnings.warn(f"no checkpoint of step {step}: {problem}; the run goes on, the ones before stay", stacklevel=2)
+    if main:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return not _anywhere(accelerator, not written)
 
 
 def restore(accelerator: Accelerator, place: Path) -> Path:
@@ -101,9 +109,33 @@ def find(place: str | Path) -> Path:
 
 def candidates(place: Path) -> list[Path]:
     """Return the checkpoints at `place`, newest first: itself, or those of a run directory."""
-    if (place / _SUMS).is_file() or place.name.startswith("step_"):
+    if (place / _SUMS).is_file() or (place.parent.name == "checkpoints" and _NAME.fullmatch(place.name)):
         return [place] if place.is_dir() else []
-    return sorted((folder for folder in (place / "checkpoints").glob("step_*") if folder.is_dir()), reverse=True)
+    return _inside(place / "checkpoints")
+
+
+def clear(folder: Path) -> None:
+    """Remove all checkpoints of a run directory that is about to begin anew."""
+    for old in _inside(folder / "checkpoints"):
+        _remove(old)
+    shutil.rmtree(folder / "checkpoints" / "best", ignore_errors=True)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, newest first."""
+    named = [path for path in folder.glob("step_*") if path.is_dir() and _NAME.fullmatch(path.name)]
+    return sorted(named, key=_step, reverse=True)
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("step_"))
+
+
+def _anywhere(accelerator: Accelerator, here: bool) -> bool:
+    """Return whether the answer is yes in any process."""
+    if accelerator.num_processes == 1:
+        return here
+    return bool(accelerator.reduce(torch.tensor(float(here), device=accelerator.device)) > 0)
 
 
 def damage(folder: Path) -> str | None:
@@ -130,9 +162,13 @@ def _seal(temporary: Path, folder: Path) -> None:
     _flush(folder.parent)
 
 
-def _forget(folder: Path, keep: int) -> None:
-    for old in sorted(folder.glob("step_*"), reverse=True)[keep:]:
-        _remove(old)
+def _forget(folder: Path, keep: int, *, newest: int) -> None:
+    """Keep the last `keep` up to `newest`; later ones are of a run that went back, and damaged ones do not count."""
+    saved = _inside(folder)
+    whole = [path for path in saved if _step(path) <= newest and damage(path) is None][:keep]
+    for old in saved:
+        if old not in whole:
+            _remove(old)
 
 
 def _remove(folder: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError
 
 from segfocal.data.loader import SliceDataset
 from segfocal.data.prepared import check_foreground, check_pairs, pixel_rates, prepare
@@ -32,10 +34,10 @@ from segfocal.inference import bundle as bundles
 from segfocal.io.files import make_folder, write_json, write_text
 
 
-def train(plan: Plan, folder: Path, *, config: str = "") -> dict[str, Any]:
+def train(plan: Plan, folder: Path, *, config: str = "", begun: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Train by `plan`, leave everything in `folder`, and return what `summary.json` says; {} but in the main process.
 
-    config: the options the plan was built from, kept as `config.yaml`.
+    config: the options the plan was built from, kept as `config.yaml`. begun: is called when every check has passed.
 
     Raises:
         UserError: data that cannot be used, a folder that cannot be written, a loss that is not finite.
@@ -59,7 +61,10 @@ def train(plan: Plan, folder: Path, *, config: str = "") -> dict[str, Any]:
         record = None
         if accelerator.is_main_process:
             write_json(folder / "environment.json", environment())
+            if plan.resume is None:
+                checkpoint.clear(folder)
             write_text(folder / "config.yaml", config)
+            begun()
             record = Record(folder, criterion=plan.task.criterion, structures=names, first=run.progress.step)
             start_tracker(accelerator, plan.settings.tracker, folder)
         stopped_early = _loop(run, dataset, record)
@@ -99,11 +104,13 @@ def _loop(run: Run, dataset: SliceDataset, record: Record | None) -> bool:
     settings, accelerator, first = run.plan.settings, run.accelerator, run.progress.step
     started = time.monotonic() - (record.seconds if record else 0.0)
     saved = time.monotonic()
-    silent = not accelerator.is_main_process
+    silent, kept = not accelerator.is_main_process, False
+    if settings.patience is not None and run.progress.stale >= settings.patience:
+        return True  # it had stopped, and was killed before its end
     with (
         StepProgress(total=settings.steps, done=first, silent=silent) as shown,
         StopRequest() as stop,
-        profiler(run.folder / "trace.json", wanted=settings.profile) as profiled,
+        profiler(run.folder / "trace.json", wanted=settings.profile and not silent) as profiled,
     ):
         watch = Watch(shown.note, device=accelerator.device, steady=not run.plan.task.criterion.followed)
         for batches in batches_of(run, dataset, watch):
@@ -122,12 +129,12 @@ def _loop(run: Run, dataset: SliceDataset, record: Record | None) -> bool:
             late = time.monotonic() - saved > 60 * (settings.save_minutes or math.inf)
             if due or asked or _any(accelerator, late):
                 with watch.paused():
-                    _save(run)
+                    kept = _save(run)
                 saved = time.monotonic()
             losses = ["loss", *run.plan.task.criterion.weights]
             shown.step(run.progress.step, " ".join(f"{name} {row[name]:.4f}" for name in losses))
             if asked and run.progress.step < settings.steps:
-                raise Stopped(stop.name or "SIGTERM", step=run.progress.step, folder=run.folder)
+                raise Stopped(stop.name or "SIGTERM", step=run.progress.step, folder=run.folder, saved=kept)
             if _any(accelerator, settings.patience is not None and run.progress.stale >= settings.patience):
                 return True
     return False
@@ -138,9 +145,9 @@ def _validation_is_due(run: Run) -> bool:
     return step == settings.steps or bool(settings.validate_every and step % settings.validate_every == 0)
 
 
-def _save(run: Run) -> None:
+def _save(run: Run) -> bool:
     folder, keep = run.folder / "checkpoints", run.plan.settings.keep_checkpoints
-    checkpoint.save(run.accelerator, folder, step=run.progress.step, keep=keep)
+    return checkpoint.save(run.accelerator, folder, step=run.progress.step, keep=keep)
 
 
 def _any(accelerator: Accelerator, here: bool) -> bool:
@@ -164,7 +171,10 @@ def _validated(run: Run, shown: StepProgress, watch: Watch) -> dict[str, float]:
         progress.stale = 0 if better else progress.stale + 1
         if better:
             progress.best_dice, progress.best_step = row["val_dice"], progress.step
-            bundles.save(run.bundle(), run.folder / "checkpoints" / "best")
+            try:
+                bundles.save(run.bundle(), run.folder / "checkpoints" / "best")
+            except (OSError, UserError, SafetensorError) as error:
+                warnings.warn(f"the best bundle was not saved: {error}; the run goes on", stacklevel=2)
     run.accelerator.wait_for_everyone()
     return row
 

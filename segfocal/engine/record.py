@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class Record:
         self.columns += ["val_dice"]
         self.columns += [f"val_dice_{name}" for name in structures]
         self.rows: list[dict[str, Any]] = []
+        self.lost = 0
         if first and (folder / "metrics.jsonl").is_file():
             self.rows = [row for row in _rows(folder / "metrics.jsonl") if row["step"] <= first]
         with written_beside(folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
@@ -53,6 +55,14 @@ class Record:
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row; columns it lacks stay empty."""
         self.rows.append(dict(row))
+        try:
+            self._append(row)
+        except OSError as error:  # a full disk costs rows of the record, not the run
+            if not self.lost:
+                warnings.warn(f"rows of the record are lost: {error}; the run goes on", stacklevel=2)
+            self.lost += 1
+
+    def _append(self, row: Mapping[str, Any]) -> None:
         with (self.folder / "metrics.csv").open("a", newline="") as file:
             csv.DictWriter(file, self.columns, extrasaction="ignore").writerow(row)
         with (self.folder / "metrics.jsonl").open("a") as file:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
@@ -24,6 +25,8 @@ from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.models.prior import prior_logits
 from segfocal.tasks.protocol import Task
+
+_PATIENCE = timedelta(hours=12)  # of processes that wait while the main one prepares or validates
 
 
 @dataclass
@@ -89,7 +92,7 @@ def connect(settings: Settings, folder: Path) -> Accelerator:
         mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
         cpu=settings.device == "cpu",
         gradient_accumulation_steps=settings.accumulate,
-        kwargs_handlers=[unused],
+        kwargs_handlers=[unused, InitProcessGroupKwargs(timeout=_PATIENCE)],
         log_with=None if settings.tracker == NONE else settings.tracker,
         project_dir=str(folder),
     )
@@ -131,7 +134,8 @@ def start(plan: Plan, folder: Path, accelerator: Accelerator, *, rates: Sequence
     accelerator.register_for_checkpointing(schedule, run.progress, *([average] if average else []))
     if plan.resume:
         found = checkpoint.restore(accelerator, plan.resume)
-        checkpoint.take_best_along(found, folder)
+        if accelerator.is_main_process:
+            checkpoint.take_best_along(found, folder)
     return run
 
 

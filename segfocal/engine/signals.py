@@ -12,12 +12,12 @@ _ASKING = ("SIGINT", "SIGTERM", "SIGUSR1")  # Ctrl-C; a scheduler's end; SLURM's
 
 
 class Stopped(KeyboardInterrupt):
-    """A run that was asked to stop and has saved its state."""
+    """A run that was asked to stop, and that has saved its state if it could."""
 
-    def __init__(self, name: str, *, step: int, folder: Path) -> None:
+    def __init__(self, name: str, *, step: int, folder: Path, saved: bool) -> None:
         self.code = 128 + getattr(signal, name)
         how = f"give the same options with hydra.run.dir={folder} resume=auto to go on"
-        super().__init__(f"stopped by {name} after step {step}; {how}")
+        super().__init__(f"stopped by {name} after step {step}; {'' if saved else 'NOT SAVED, see above; '}{how}")
 
 
 class StopRequest:

@@ -129,5 +129,5 @@ def _stop(run: Run, batch: Batch, *, expected: str, found: str) -> None:
 
 def _numbers(run: Run, values: Mapping[str, Tensor]) -> dict[str, float]:
     """Read the mean of each value over all processes, all at once (synchronises the GPU)."""
-    stacked = torch.stack([value.detach().double() for value in values.values()])
+    stacked = torch.stack([value.detach().float() for value in values.values()])
     return dict(zip(values, run.accelerator.reduce(stacked, "mean").tolist(), strict=True))

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from scipy.stats import wilcoxon
 
-from segfocal.experiments.runs import FIGURES, RunResult
+from segfocal.experiments.runs import FIGURES, NEUTRAL, RunResult
 
 _FEWEST_PAIRS = 6  # below that Wilcoxon's test cannot reach p < 0.05 however clear the difference
 
@@ -36,8 +36,9 @@ class Setting:
 
 
 def varied(runs: Sequence[RunResult]) -> list[str]:
-    """Return the options in which runs differ, the seed last."""
+    """Return the options in which runs differ and that teach them something, the seed last."""
     keys = list(dict.fromkeys(key for run in runs for key in run.overrides))
+    keys = [key for key in keys if key not in NEUTRAL and not key.startswith("sweep.")]
     different = [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
     return sorted(different, key=lambda key: key == "seed")
 
@@ -90,7 +91,7 @@ def _tested(settings: Sequence[Setting]) -> list[Setting]:
         scores = _paired(setting)
         common = sorted(best.keys() & scores.keys())
         differences = [best[key] - scores[key] for key in common]
-        testable = len(common) >= _FEWEST_PAIRS and any(differences)
+        testable = sum(difference != 0 for difference in differences) >= _FEWEST_PAIRS
         raw[index] = len(common), float(wilcoxon(differences).pvalue) if testable else None
     tested = sorted((p, index) for index, (_, p) in raw.items() if p is not None)
     corrected: dict[int, float] = {}

@@ -14,6 +14,10 @@ from segfocal.io.files import read_json, write_json
 
 RUN_FILE, _SUMMARY, _ROWS = "run.json", "summary.json", "metrics.jsonl"
 FIGURES = ("dice", "iou", "precision", "recall", "accuracy", "auc", "hd95_mm", "tp", "fp", "fn", "tn")
+# Options that teach a run nothing.
+NEUTRAL: tuple[str, ...] = ("resume", "debug", "overwrite", "cache", "imports", "experiment")
+NEUTRAL += ("train.device", "train.workers", "train.tracker", "train.profile")
+NEUTRAL += ("train.save_minutes", "train.keep_checkpoints")
 _COUNTS = ("tp", "fp", "fn", "tn")
 
 
@@ -21,12 +25,14 @@ _COUNTS = ("tp", "fp", "fn", "tn")
 class RunResult:
     """One run.
 
-    overrides: what was asked, by option. status: "finished", "stopped early", "failed" or "unfinished". figures: means
-    over held-out cases and structures without a prompt (sums for tp, fp, fn and tn), {} unless it finished. scores:
-    Dice of each (case, structure). curve: (step, Dice) of the validations. error: why it failed.
+    asked: what the command line said. overrides: the same by option. status: "finished", "stopped early", "failed" or
+    "unfinished". figures: means over held-out cases and structures without a prompt (sums for tp, fp, fn and tn), {}
+    unless it finished. scores: Dice of each (case, structure). curve: (step, Dice) of the validations. error: why it
+    failed.
     """
 
     folder: Path
+    asked: Sequence[str]
     overrides: Mapping[str, str]
     status: str
     figures: Mapping[str, float]
@@ -48,9 +54,8 @@ class RunResult:
     @property
     def command(self) -> str:
         """The command that repeats it."""
-        return " ".join(
-            ["python scripts/train.py", *[_quoted(f"{key}={value}") for key, value in self.overrides.items()]]
-        )
+        single = ["hydra.mode=RUN"] if any(option.startswith("experiment=") for option in self.asked) else []
+        return " ".join(["python scripts/train.py", *[_quoted(option) for option in [*self.asked, *single]]])
 
 
 def note_start(folder: Path, overrides: Sequence[str]) -> None:
@@ -98,6 +103,7 @@ def read_run(folder: Path) -> RunResult:
     scores = [score for score in summary.get("scores", []) if score["prompt"] == "none"] if not error else []
     return RunResult(
         folder=folder,
+        asked=asked["overrides"],
         overrides=overrides,
         status=status,
         figures=_figures(scores),

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segfocal.losses.inputs import as_mask, check_classes, check_pair, check_reduction, computed, reduced
+from segfocal.losses.processes import processes, total
 from segfocal.losses.weighing import Alpha, AlphaTerm, ClassTerm, ClassWeights
 
 
@@ -87,7 +88,13 @@ class SoftmaxCrossEntropyLoss(ClassTerm):
             x = computed(logits)
             weight = None if self.weight is None else self.weight.to(x.dtype)
             target = target.to(x.dtype) if target.is_floating_point() else target.long()
-            return F.cross_entropy(x, target, weight, ignore_index=self.ignore_index, reduction=self.reduction)
+            if self.reduction != "mean" or processes() == 1 or target.is_floating_point():
+                loss = F.cross_entropy(x, target, weight, ignore_index=self.ignore_index, reduction=self.reduction)
+                return loss * processes() if self.reduction == "sum" else loss
+            whole = F.cross_entropy(x, target, weight, ignore_index=self.ignore_index, reduction="sum")
+            valid = target != self.ignore_index
+            counted = valid.to(x.dtype) if weight is None else weight[torch.where(valid, target, 0)] * valid
+            return whole * processes() / total(counted.sum().detach())
 
     def extra_repr(self) -> str:
         """Return the options, for printing."""

@@ -111,14 +111,18 @@ def focal_of_margin(margin: Tensor, gamma: float) -> Tensor:
     return -torch.exp(gamma * F.logsigmoid(-margin)) * F.logsigmoid(margin)
 
 
-def focal_anatomy(margin: Tensor, gamma: float, *, weight: Tensor | float, positive: Tensor) -> dict[str, Tensor]:
-    """Return what `FocalLoss.anatomy` does, of margins with p_t = sigmoid(margin), pixel weights, and positives."""
-    if not margin.numel():
-        return dict.fromkeys(("modulating", "hard_share", "positive_share"), margin.new_zeros(()))
-    losses = weight * focal_of_margin(margin, gamma)
+def focal_anatomy(
+    margin: Tensor, gamma: float, *, weight: Tensor | float, positive: Tensor, valid: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Return what `FocalLoss.anatomy` does, of margins with p_t = sigmoid(margin), pixel weights, and positives.
+
+    valid: pixels that count; None for all.
+    """
+    counts = torch.ones_like(margin) if valid is None else valid.to(margin.dtype)
+    losses = weight * counts * focal_of_margin(margin, gamma)
     whole = losses.sum().clamp(min=torch.finfo(losses.dtype).tiny)
     return {
-        "modulating": torch.exp(gamma * F.logsigmoid(-margin)).mean(),
+        "modulating": (counts * torch.exp(gamma * F.logsigmoid(-margin))).sum() / counts.sum().clamp(min=1),
         "hard_share": (losses * (margin < 0)).sum() / whole,
         "positive_share": (losses * positive).sum() / whole,
     }

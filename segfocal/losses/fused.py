@@ -162,6 +162,8 @@ def _run(function: Callable[..., Any], compiled: bool, x: Tensor, *rest: Any) ->
         return function(x, *rest)
     try:
         return _compiled(function)(x, *rest)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # the compiler's errors share no base class with each other
         cannot_compile(kind, error)
         return function(x, *rest)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from segfocal.losses.processes import processes
+
 
 def check_pair(logits: Tensor, target: Tensor, *, validate: bool = False) -> None:
     """Raise ValueError unless both tensors have one shape with pixels in it, and logits are floating point.
@@ -100,10 +102,13 @@ def computed(logits: Tensor) -> Tensor:
 
 
 def reduced(losses: Tensor, reduction: str, *, count: Tensor | int | float) -> Tensor:
-    """Return a loss map as it is ("none"), summed ("sum"), or summed and divided by `count` ("mean")."""
+    """Return a loss map as it is ("none"), summed ("sum"), or summed and divided by `count` ("mean").
+
+    A sum is multiplied by the number of processes, whose mean is what training takes.
+    """
     if reduction == "none":
         return losses
-    return losses.sum() if reduction == "sum" else losses.sum() / count
+    return losses.sum() * processes() if reduction == "sum" else losses.sum() / count
 
 
 def one_hot(index: Tensor, classes: int) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from segfocal.losses.inputs import as_mask, check_pair, computed
+from segfocal.losses.processes import total
 from segfocal.losses.term import Term
 
 
@@ -59,5 +60,5 @@ def _hard_iou(logits: Tensor, target: Tensor) -> Tensor:
 
 def _soft_batch_iou(logits: Tensor, target: Tensor) -> Tensor:
     p = torch.sigmoid(logits)
-    both = (p * target).sum()
-    return (both + 1e-7) / (p.sum() + target.sum() - both + 1e-7)
+    both, either = total((p * target).sum()), total(p.sum() + target.sum())
+    return (both + 1e-7) / (either - both + 1e-7)

@@ -38,6 +38,7 @@ class Guarded:
 
     gamma: float
     reduction: str
+    takes_probabilities = True
 
     def guard_with(self, epsilon: float, guard: Guard) -> None:
         """Take over the guard; ValueError for one that is none."""

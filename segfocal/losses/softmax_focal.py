@@ -78,9 +78,7 @@ class SoftmaxFocalLoss(ClassTerm):
             index, valid = self._valid(target)
             over = margin(computed(logits), index)
             weight = torch.ones_like(over) if self.alpha is None else self.alpha.to(over.dtype)[index]
-            if valid is not None:
-                over, weight, index = over[valid], weight[valid], index[valid]
-            return focal_anatomy(over, self.gamma, weight=weight, positive=index > 0)
+            return focal_anatomy(over, self.gamma, weight=weight, positive=index > 0, valid=valid)
 
     def _valid(self, target: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return indices that are safe to look up, and where they count; None for everywhere."""

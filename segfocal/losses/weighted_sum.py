@@ -80,6 +80,12 @@ class WeightedSum(Following):
             raise ValueError(
                 f"expected loss terms that are one number; got reduction none of {maps}: choose mean or sum"
             )
+        probabilities = [name for name, term in terms.items() if getattr(term, "takes_probabilities", False)]
+        if probabilities:
+            raise ValueError(
+                f"expected losses of logits; {probabilities} take probabilities: use them in Python, or take the last "
+                "sigmoid or softmax off the network and use focal or softmax_focal"
+            )
         links = {name: getattr(term, "link", "sigmoid") for name, term in terms.items()}
         if len(set(links.values())) > 1:
             raise ValueError(
@@ -88,6 +94,8 @@ class WeightedSum(Following):
         self.link = cast(Link, next(iter(links.values())))
         self.terms = nn.ModuleDict(terms)
         self.weights = {name: self.follow(f"weights.{name}", weights[name], _check_weight) for name in terms}
+        if compile not in ("auto", True, False):
+            raise ValueError(f"expected loss.compile auto, true or false; got {compile!r}")
         self.compiling, self.reports_anatomy = compile, anatomy
         self._compiled: Callable[..., dict[str, Tensor]] | None = None
 
@@ -157,7 +165,7 @@ class WeightedSum(Following):
         try:
             self._compiled = self._compiled or torch.compile(self._each)
             return self._compiled(logits, target, predicted_iou)
-        except ValueError:
+        except (ValueError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # the compiler's errors share no base class with each other
             cannot_compile(logits.device.type, error)
@@ -174,7 +182,7 @@ class WeightedSum(Following):
             self.link == "sigmoid"
             and not target.is_floating_point()
             and len(gammas) <= 1
-            and all(hasattr(term, "from_sums") for term in terms)
+            and all(_has_one_pass(term) for term in terms)
         )
 
     def _fused(self, logits: Tensor, target: Tensor, *, compiled: bool) -> dict[str, Tensor]:
@@ -202,6 +210,12 @@ class WeightedSum(Following):
             if hasattr(term, "anatomy"):
                 figures |= {f"{name}_{part}": v for part, v in cast(Any, term).anatomy(logits, target).items()}
         return figures
+
+
+def _has_one_pass(term: nn.Module) -> bool:
+    """Whether a loss can be made from sums, and a subclass has not given it another `forward` since."""
+    maker = next((kind for kind in type(term).__mro__ if "from_sums" in vars(kind)), None)
+    return maker is not None and cast(Any, type(term)).forward is cast(Any, maker).forward
 
 
 def _check_weight(weight: float) -> None:

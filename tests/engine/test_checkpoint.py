@@ -3,6 +3,7 @@
 import csv
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from safetensors.torch import load_file
 
 from segfocal.cli.app import conf_folder
 from segfocal.engine import checkpoint
+from segfocal.engine.record import Record
 from segfocal.engine.signals import StopRequest
 from segfocal.errors import UserError
+from segfocal.losses import DiceLoss, WeightedSum
 from tests.system.commands import segfocal, small_training
 
 SCRIPT = conf_folder().parent / "scripts" / "train.py"
@@ -64,6 +67,53 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(spoil, accelerat
         file.write_bytes(content)
     with pytest.warns(UserWarning, match=r"damaged checkpoint.*step_000002"):
         assert checkpoint.find(tmp_path).name == "step_000001"
+
+
+def test_going_back_drops_the_later_checkpoints_and_damaged_ones_do_not_count(accelerator, tmp_path):
+    folder = tmp_path / "checkpoints"
+    for step in (100, 200, 1_000_000):
+        checkpoint.save(accelerator, folder, step=step, keep=3)
+    assert checkpoint.find(tmp_path).name == "step_1000000"
+    (folder / "step_000200" / "model.safetensors").write_bytes(b"spoilt")
+    checkpoint.save(accelerator, folder, step=300, keep=2)
+    assert names(folder) == ["step_000100", "step_000300"]
+
+
+def test_a_run_directory_may_be_called_step_something(tmp_path):
+    (tmp_path / "step_size").mkdir()
+    assert checkpoint.candidates(tmp_path / "step_size") == []
+
+
+def test_a_run_begun_anew_forgets_the_checkpoints_of_the_one_before(spheres, tmp_path, monkeypatch):
+    settings = ["train.validate_every=0", "overwrite=true"]
+    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", "train.steps=5", *settings)) == 0
+    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", "train.steps=3", *settings)) == 0
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*")] == ["step_000003"]
+
+
+def test_a_finished_run_is_neither_repeated_nor_replaced_by_other_options(spheres, tmp_path, monkeypatch, capfd):
+    settings = ["train.validate_every=0", "train.steps=2", "resume=auto"]
+    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *settings)) == 0
+    summary = (tmp_path / "run" / "summary.json").read_text()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")  # as people do to save space
+    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *settings)) == 0
+    assert "finished before" in capfd.readouterr().out
+    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *settings, "loss=dice")) == 1
+    assert "the options of the run to resume" in capfd.readouterr().err
+    refused = ["overwrite=true", "resume=null", "train.precision=fp16"]
+    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *settings, *refused)) == 1
+    assert (tmp_path / "run" / "summary.json").read_text() == summary
+
+
+def test_a_full_disk_costs_rows_of_the_record_and_not_the_run(tmp_path):
+    criterion = WeightedSum({"dice": DiceLoss()}, {"dice": 1.0})
+    record = Record(tmp_path, criterion=criterion, structures=["liver"], first=0)
+    (tmp_path / "metrics.csv").unlink()
+    (tmp_path / "metrics.csv").symlink_to("/dev/full")
+    with pytest.warns(UserWarning, match="rows of the record are lost"):
+        record.add({"step": 1, "loss": 0.5})
+    record.add({"step": 2, "loss": 0.4})
+    assert record.lost == 2
 
 
 def test_what_a_kill_left_half_written_is_neither_read_nor_kept(accelerator, tmp_path):

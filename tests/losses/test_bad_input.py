@@ -218,6 +218,18 @@ def test_names_and_weights_that_do_not_fit_are_refused(make, words):
         make()
 
 
+@pytest.mark.parametrize("term", [SigmoidProbabilityFocalLoss(), SoftmaxProbabilityFocalLoss()])
+def test_a_sum_refuses_losses_of_probabilities_because_it_is_given_logits(term):
+    with pytest.raises(ValueError, match="expected losses of logits"):
+        WeightedSum({"focal": term}, {"focal": 1.0})
+
+
+@pytest.mark.parametrize("compile", ["never", 2, None])
+def test_a_way_to_compile_that_is_none_is_refused(compile):
+    with pytest.raises(ValueError, match="auto, true or false"):
+        WeightedSum({"dice": DiceLoss()}, {"dice": 1.0}, compile=compile)
+
+
 @pytest.mark.parametrize(
     "terms",
     [
@@ -225,7 +237,6 @@ def test_names_and_weights_that_do_not_fit_are_refused(make, words):
         {"focal": SoftmaxFocalLoss(), "dice": DiceLoss()},
         {"cross_entropy": SoftmaxCrossEntropyLoss(), "generalised": GeneralisedDiceLoss()},
         {"focal": SoftmaxFocalLoss(), "iou_head": IoUHeadLoss()},
-        {"focal": SoftmaxProbabilityFocalLoss(), "other": SigmoidProbabilityFocalLoss()},
     ],
 )
 def test_a_sum_of_both_links_is_refused_and_names_them(terms):

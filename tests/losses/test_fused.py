@@ -93,6 +93,16 @@ def test_what_cannot_be_fused_is_composed(terms, target, fusable):
     assert criterion._fusable(torch.zeros(1, 1, 2, 2).to(target)) is fusable
 
 
+def test_a_subclass_with_a_forward_of_its_own_is_called_by_it():
+    class Thousandfold(FocalLoss):
+        def forward(self, logits, target):
+            return 1000 * super().forward(logits, target)
+
+    x, t = pair(1, 1, 4, 4)
+    plain, own = (WeightedSum({"f": kind()}, {"f": 1.0})(x, t).total for kind in (FocalLoss, Thousandfold))
+    torch.testing.assert_close(own, 1000 * plain)
+
+
 def test_a_machine_that_cannot_compile_gets_the_eager_loss_and_one_warning(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("no compiler")
