@@ -44,7 +44,10 @@ def semantic(data, folder, *options):
     return [*kept, "model=unet", "task=semantic", "model.widths=[8,16,16]", *options]
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+QUICK_ONES = {"focal+dice", "sam_med2d", "softmax_focal+dice"}  # the rest is run in CI
+
+
+@pytest.mark.parametrize("choice", [c if c in QUICK_ONES else pytest.param(c, marks=pytest.mark.slow) for c in CHOICES])
 def test_every_loss_trains_ten_steps(choice, spheres, tmp_path, monkeypatch):
     options = [f"loss={choice}", "train.steps=10", "train.validate_every=0", "augment=none"]
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *options)) == 0

@@ -68,7 +68,12 @@ def test_a_failed_run_is_marked_and_made_alone_by_the_same_command(spheres, tmp_
     assert [row["status"] for row in results(tmp_path / "grid")] == ["finished"] * 4
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+MANY_RUNS = {"gamma_schedule", "imbalance", "losses"}  # run in CI
+
+
+@pytest.mark.parametrize(
+    "name", [n if n not in MANY_RUNS else pytest.param(n, marks=pytest.mark.slow) for n in EXPERIMENTS]
+)
 def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
     small = [option for option in SMALL if name != "unet" or not option.startswith("model.")]
     options = ["data=csv", f"data.root={spheres}", *small, f"cache={tmp_path}/prepared", "train.steps=2"]
