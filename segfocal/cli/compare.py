@@ -37,7 +37,7 @@ def main() -> int:
 
 def write(places: list[Path], output: Path) -> list[Setting]:
     """Write a comparison and print its ranking."""
-    from segfocal.experiments.compare import compare
+    from segfocal.experiments.comparison_page import compare
 
     settings = compare(places, output)
     for setting in settings[:_MOST_LINES]:

@@ -95,7 +95,9 @@ def _write_page(
 ) -> None:
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"inline": inline, "spread": _spread, "figure": _figure}
-    template = environment.from_string(files("segfocal.experiments").joinpath("compare.html.j2").read_text("utf-8"))
+    template = environment.from_string(
+        files("segfocal.experiments").joinpath("comparison_page.html.j2").read_text("utf-8")
+    )
     page = template.render(
         title=title,
         runs=runs,

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import wilcoxon
 
 from segfocal.errors import UserError
-from segfocal.experiments.compare import compare
 from segfocal.experiments.comparison import grid, ranked, varied
+from segfocal.experiments.comparison_page import compare
 from segfocal.experiments.runs import note_failure, note_start, read_runs
 
 
