@@ -34,7 +34,8 @@ def test_every_documented_command_composes(name, options):
     register_resolvers()
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_folder())):
         # A sweep is composed with the first of its values.
-        plain = [o if re.search(r"[\[{(]", o) else re.sub(r"=([^,]+),.*", r"=\1", o) for o in overrides]
+        overrides = [re.sub(r"=(interval|range)\((\S+?),.*", r"=\2", o) for o in overrides]
+        plain = [o if re.search(r"[\[{]", o) else re.sub(r"=([^,]+),.*", r"=\1", o) for o in overrides]
         assert compose(name, overrides=plain)
 
 
