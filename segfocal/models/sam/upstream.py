@@ -39,3 +39,4 @@ TwoWayTransformer = _modeling.TwoWayTransformer
 EncoderAttention = sys.modules["segment_anything.modeling.image_encoder"].Attention
 DecoderAttention = sys.modules["segment_anything.modeling.transformer"].Attention
 relative_positions = sys.modules["segment_anything.modeling.image_encoder"].get_rel_pos
+LayerNorm2d = sys.modules["segment_anything.modeling.common"].LayerNorm2d
