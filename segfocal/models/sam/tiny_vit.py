@@ -38,10 +38,11 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features [b,width,h/stride,w/stride]."""
-        if self.bn.training:
+        mean, variance = self.bn.running_mean, self.bn.running_var
+        if self.bn.training or mean is None or variance is None:
             return self.bn(self.c(x))
-        gain = self.bn.weight * torch.rsqrt(self.bn.running_var + self.bn.eps)
-        bias = self.bn.bias - gain * self.bn.running_mean
+        gain = self.bn.weight * torch.rsqrt(variance + self.bn.eps)
+        bias = self.bn.bias - gain * mean
         return F.conv2d(
             x,
             self.c.weight * gain[:, None, None, None],
@@ -84,6 +85,8 @@ class Merging(nn.Module):
 class WindowAttention(nn.Module):
     """Self-attention inside windows, with a learnt bias for each distance (|Δy|, |Δx|) and head."""
 
+    distance: Tensor
+
     def __init__(self, width: int, *, heads: int, window: int) -> None:
         super().__init__()
         self.heads, self.window = heads, window
@@ -101,7 +104,9 @@ class WindowAttention(nn.Module):
         b, n, _ = x.shape
         # each head's query, key and value lie side by side, unlike SAM's
         q, k, v = self.qkv(self.norm(x)).reshape(b, n, self.heads, 3, -1).permute(3, 0, 2, 1, 4).unbind(0)
-        bias = self.attention_biases[None, :, self.distance].to(q.dtype)  # with its batch axis the fused kernel takes it
+        bias = self.attention_biases[None, :, self.distance].to(
+            q.dtype
+        )  # with its batch axis the fused kernel takes it
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.proj(out.transpose(1, 2).reshape(b, n, -1))
 
