@@ -7,11 +7,14 @@ from typing import Any
 
 from torch import nn
 
+from segfocal.models.sam.lite_medsam import lite_medsam
 from segfocal.models.sam.promptable import Answer, PromptableModel
 from segfocal.models.sam.tiny import sam_tiny
 from segfocal.models.unet import UNet
+from segfocal.models.weights import WeightsReport, load_weights
 
 ALLOWED: dict[str, Callable[..., nn.Module]] = {
+    "segfocal.models.lite_medsam": lite_medsam,
     "segfocal.models.sam_tiny": sam_tiny,
     "segfocal.models.UNet": UNet,
 }
@@ -30,4 +33,14 @@ def build(config: Mapping[str, Any]) -> nn.Module:
     return ALLOWED[target](**arguments)
 
 
-__all__ = ["ALLOWED", "Answer", "PromptableModel", "UNet", "build", "sam_tiny"]
+__all__ = [
+    "ALLOWED",
+    "Answer",
+    "PromptableModel",
+    "UNet",
+    "WeightsReport",
+    "build",
+    "lite_medsam",
+    "load_weights",
+    "sam_tiny",
+]
