@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
+from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ def train(config: DictConfig) -> None:
         return
     asked_for = HydraConfig.get().overrides.task
     try:
-        facts = train_in(config, build_plan(config), folder, overrides=asked_for)
+        plan = build_plan(config)
+        if plan.weights and _is_main_process():
+            print(plan.weights)
+        facts = train_in(config, plan, folder, overrides=asked_for)
     except Exception as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN and not (folder / RUN_FILE).is_file():
             note_failure(folder, asked_for, str(error))  # refused before it began: the table of the sweep says so
@@ -73,7 +77,7 @@ def train_in(config: DictConfig, plan: Plan, folder: Path, *, overrides: Sequenc
     from segfocal.engine.checkpoint import candidates
     from segfocal.engine.loop import train as train_plan
     from segfocal.experiments.runs import note_failure, note_start
-    from segfocal.io.files import read_json
+    from segfocal.io.files import read_json, write_json
 
     automatic, begun = plan.resume == Path("auto"), False
     if automatic and _has_finished(config, folder):
@@ -89,6 +93,8 @@ def train_in(config: DictConfig, plan: Plan, folder: Path, *, overrides: Sequenc
         nonlocal begun
         begun = True
         note_start(folder, overrides)
+        if plan.weights:
+            write_json(folder / "weights.json", plan.weights.row())
 
     try:
         return train_plan(plan, folder, config=OmegaConf.to_yaml(config, resolve=True), begun=note)
@@ -177,9 +183,11 @@ def _plan(config: DictConfig) -> Plan:
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
     model, model_config = _model(plain, classes=len(structures), window=window)
+    weights = first_weights(plain, model)
     return Plan(
         task=instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"])),
         model_config=model_config,
+        weights=weights,
         cases=cases,
         where=Path(data["root"]),
         cache=Path(plain["cache"]),
@@ -209,7 +217,8 @@ def _model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> t
 
     from segfocal import models
 
-    config = plain["model"] | ({"classes": classes} if "classes" in plain["model"] else {})
+    config = {key: value for key, value in plain["model"].items() if key != "weights"}
+    config |= {"classes": classes} if "classes" in config else {}
     torch.manual_seed(plain["seed"])
     model = models.build(config)
     if getattr(model, "classes", classes) != classes:
