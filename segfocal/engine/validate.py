@@ -18,6 +18,7 @@ from segfocal.inference import picture
 from segfocal.inference.boxes import boxes_from_labels
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import segment
+from segfocal.losses.links import margins
 from segfocal.metrics import Counts, RankHistogram, count, hausdorff95
 from segfocal.models import PromptableModel
 
@@ -73,11 +74,14 @@ class _Ranks:
 
     def __init__(self, bundle: Bundle, labels: Volume) -> None:
         self.values = [structure.value for structure in bundle.structures]
+        self.link = bundle.link
         self.labels = labels.grid.orientation_to(bundle.grid.frame).apply(labels.array)
         self.histograms = [RankHistogram() for _ in self.values]
 
     def __call__(self, start: int, logits: Tensor) -> None:
         truth = torch.from_numpy(self.labels[start : start + len(logits)].astype(np.int64)).to(logits.device)
+        if self.link == "softmax":
+            logits = margins(logits)
         for k, value in enumerate(self.values):
             self.histograms[k].add(logits[:, k], truth == value)
 
