@@ -57,7 +57,7 @@ def _check_same_run(config: DictConfig, saved: Path, overrides: Sequence[str]) -
 def _changes(config: DictConfig, saved: Path, overrides: Sequence[str]) -> dict[str, tuple[Any, Any]]:
     """Return the options that differ from a run's and change what it learns or leaves: before and now.
 
-    An option of train, data or weights that the run did not have yet, and that nobody asks for, is one of a newer version.
+    An option of train, data or weights that the run did not have yet, and that nobody asks for, is a newer version's.
     """
     from segfocal.experiments.runs import NEUTRAL
 
