@@ -12,6 +12,7 @@ COMMANDS = {
     "predict": "segment a scan with a trained bundle",
     "evaluate": "compare a mask with its reference",
     "compare": "compare runs: a table, pictures, and one HTML page",
+    "weights": "get, convert or show weight files of promptable models",
     "demo": "train, predict and evaluate on the demo scans, and write one HTML page",
 }
 
@@ -35,4 +36,6 @@ def main() -> int:
 def _help() -> str:
     lines = [f"segfocal {__version__}: medical image segmentation for small targets in big scans", ""]
     lines += [f"  segfocal {name:<10}{text}" for name, text in COMMANDS.items()]
-    return "\n".join([*lines, "", "Options are key=value (compare takes folders); segfocal COMMAND --help lists them."])
+    return "\n".join(
+        [*lines, "", "Options are key=value (compare and weights take paths); segfocal COMMAND --help lists them."]
+    )

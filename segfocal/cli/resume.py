@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # When a run is resumed these may differ, besides those that teach it nothing; train.steps bends its schedules.
 _MAY_CHANGE = tuple(f"train.{key}" for key in ("steps", "validate_every", "patience", "keep", "tf32", "compile"))
+_GROWING = ("train.", "data.", "weights.", "model.weights")  # options that a new version may add
 _OTHER_PLACE = "give that run's options again, or another hydra.run.dir (of a sweep, hydra.sweep.dir)"
 
 
@@ -56,7 +57,7 @@ def _check_same_run(config: DictConfig, saved: Path, overrides: Sequence[str]) -
 def _changes(config: DictConfig, saved: Path, overrides: Sequence[str]) -> dict[str, tuple[Any, Any]]:
     """Return the options that differ from a run's and change what it learns or leaves: before and now.
 
-    An option of train or data that the run did not have yet, and that nobody asks for, is one of a newer version.
+    An option of train, data or weights that the run did not have yet, and that nobody asks for, is a newer version's.
     """
     from segfocal.experiments.runs import NEUTRAL
 
@@ -64,7 +65,7 @@ def _changes(config: DictConfig, saved: Path, overrides: Sequence[str]) -> dict[
     said = tuple(item.lstrip("+~").split("=", 1)[0] for item in overrides)
 
     def tells(key: str) -> bool:
-        newer = key not in old and key.startswith(("train.", "data.")) and not key.startswith(said)
+        newer = key not in old and key.startswith(_GROWING) and not key.startswith(said)
         return not newer and key not in NEUTRAL and not key.startswith("sweep.")
 
     different = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]

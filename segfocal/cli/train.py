@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.resume import check_place, has_finished
+from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def train(config: DictConfig) -> float:
     (folder / REFUSED_FILE).unlink(missing_ok=True)  # of an earlier try
     try:
         choices = HydraConfig.get().runtime.choices
-        facts = train_in(config, build_plan(config), folder, overrides=asked_for, choices=choices)
+        plan = build_plan(config)
+        if plan.weights and _is_main_process():
+            print(plan.weights)
+        facts = train_in(config, plan, folder, overrides=asked_for, choices=choices)
     except Exception as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN and not _noted(folder):
             note_refusal(folder, asked_for, str(error))  # the table of the sweep says so
@@ -93,7 +97,7 @@ def train_in(
     from segfocal.engine.checkpoint import candidates
     from segfocal.engine.loop import train as train_plan
     from segfocal.experiments.runs import note_failure, note_start
-    from segfocal.io.files import read_json
+    from segfocal.io.files import read_json, write_json
 
     automatic, begun = plan.resume == Path("auto"), False
     if automatic and has_finished(config, folder, overrides):
@@ -109,6 +113,8 @@ def train_in(
         nonlocal begun
         begun = True
         note_start(folder, overrides, choices)
+        if plan.weights:
+            write_json(folder / "weights.json", plan.weights.row())
 
     try:
         return train_plan(plan, folder, config=OmegaConf.to_yaml(config, resolve=True), begun=note)
@@ -179,9 +185,11 @@ def _plan(config: DictConfig) -> Plan:
     model, model_config = _model(plain, classes=len(structures), window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
     task.check_structures(len(structures))
+    weights = first_weights(plain, model)
     return Plan(
         task=task,
         model_config=model_config,
+        weights=weights,
         cases=cases,
         where=Path(data["root"]),
         cache=Path(plain["cache"]),
@@ -211,7 +219,8 @@ def _model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> t
 
     from segfocal import models
 
-    config = plain["model"] | ({"classes": classes} if "classes" in plain["model"] else {})
+    config = {key: value for key, value in plain["model"].items() if key != "weights"}
+    config |= {"classes": classes} if "classes" in config else {}
     torch.manual_seed(plain["seed"])
     model = models.build(config)
     size, multiple = getattr(model, "image_size", None), getattr(model, "size_multiple", 1)

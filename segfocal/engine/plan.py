@@ -12,6 +12,7 @@ from segfocal.data.cases import CaseList
 from segfocal.data.loader import Sampling
 from segfocal.data.prepared import Preparation
 from segfocal.engine.settings import Settings
+from segfocal.models import WeightsReport
 from segfocal.tasks.protocol import Task
 
 
@@ -21,7 +22,7 @@ class Plan:
 
     task: an nn.Module by the protocol of `segfocal.tasks.protocol`. model_config: what rebuilds its model, for the
     bundle. window: pixels (h, w) the model sees. where: the data source, for messages. resume: a run directory or
-    checkpoint to go on from.
+    checkpoint to go on from. weights: what the model begins with, None for random numbers.
     """
 
     task: Task
@@ -36,3 +37,4 @@ class Plan:
     settings: Settings
     seed: int
     resume: Path | None = None
+    weights: WeightsReport | None = None

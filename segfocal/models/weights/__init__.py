@@ -1,0 +1,22 @@
+"""Weight files: read safely, told apart by what is in them, fitted to a model, every difference reported."""
+
+from segfocal.models.weights.families import Family, family_of
+from segfocal.models.weights.loading import load_weights
+from segfocal.models.weights.published import PUBLISHED, Published, cache_folder, published_weights
+from segfocal.models.weights.reading import WeightFile, read
+from segfocal.models.weights.report import WeightsReport
+from segfocal.models.weights.salvage import salvage
+
+__all__ = [
+    "PUBLISHED",
+    "Family",
+    "Published",
+    "WeightFile",
+    "WeightsReport",
+    "cache_folder",
+    "family_of",
+    "load_weights",
+    "published_weights",
+    "read",
+    "salvage",
+]

@@ -1,0 +1,70 @@
+"""What model a set of tensors belongs to, told from their names and shapes, never from a file's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+Shapes = Mapping[str, Sequence[int]]
+
+_PATCH, _POSITIONS = "image_encoder.patch_embed.proj.weight", "image_encoder.pos_embed"
+_VITS = {(768, 12): "ViT-B", (1024, 24): "ViT-L", (1280, 32): "ViT-H"}  # by token width and blocks
+_PIXELS = "image_encoder.patch_embed.seq.0.c.weight"  # TinyViT's first convolution
+_SAM_TINY = "image_encoder.vit.pos_embed"
+_SAM_TINY_PATCH = 8
+_FOREIGN = {  # a name that only they have, and who they are
+    "image_encoder.trunk.": "SAM 2",
+    "vision_encoder.": "SAM as Hugging Face transformers names it",
+    "image_encoder.blocks.0.attn.qkv.linear_a_q.": "SAMed (LoRA)",
+    "network.": "a U-Net of segfocal",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A kind of model. architecture: equal for weights that fit each other but for adapters and the image size.
+
+    image_size: pixels a side the positions were learnt at, None where the tensors do not tell.
+    """
+
+    name: str
+    architecture: str
+    image_size: int | None = None
+
+    def __str__(self) -> str:
+        size = f", {self.image_size}×{self.image_size} pixels" if self.image_size else ""
+        return f"{self.name}{size}"
+
+
+def family_of(shapes: Shapes) -> Family | None:
+    """Return the family of named shapes, None for one that is not known."""
+    if _PATCH in shapes and _POSITIONS in shapes:
+        return _sam(shapes)
+    if _SAM_TINY in shapes:
+        size = _SAM_TINY_PATCH * shapes[_SAM_TINY][1]
+        return Family(name="sam_tiny", architecture="sam_tiny", image_size=size)
+    if _PIXELS in shapes:
+        lite = shapes[_PIXELS][-1] == 1
+        name = "LiteMedSAM" if lite else "MobileSAM"
+        return Family(name=name, architecture=name)
+    foreign = [who for start, who in _FOREIGN.items() if any(name.startswith(start) for name in shapes)]
+    return Family(name=foreign[0], architecture=foreign[0]) if foreign else None
+
+
+def described(shapes: Shapes) -> str:
+    """Return what named shapes are, in words for a message."""
+    family = family_of(shapes)
+    if family is not None:
+        return str(family)
+    names = ", ".join(list(shapes)[:3])
+    return f"{len(shapes)} tensors of no model known here ({names}, …)"
+
+
+def _sam(shapes: Shapes) -> Family:
+    width, _, _, patch = shapes[_PATCH]
+    blocks = {match[1] for name in shapes if (match := re.match(r"image_encoder\.blocks\.(\d+)\.", name))}
+    vit = _VITS.get((width, len(blocks)), f"ViT of width {width} and {len(blocks)} blocks")
+    adapted = any(".Adapter." in name for name in shapes)
+    name = f"SAM-Med2D {vit} with adapters" if adapted else f"SAM or MedSAM {vit}"
+    return Family(name=name, architecture=vit, image_size=patch * shapes[_POSITIONS][1])

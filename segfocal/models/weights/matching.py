@@ -1,0 +1,91 @@
+"""Which tensors of a file a model takes, told from names and shapes alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from segfocal.models.weights.families import Shapes
+
+# What fine-tuning adds to a model that its file was saved without.
+ADDED = ("*.Adapter.*", "*adapter*", "*lora_*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A tensor whose shape in the file is not the model's."""
+
+    name: str
+    file: tuple[int, ...]
+    model: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({_by(self.file)}, the model's {_by(self.model)})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """The names of a model and a file, sorted out; each name is in one place.
+
+    taken: as they are. resized: positions for another image size. added: the model's adapters, which a file without
+    any lacks. missing: other tensors the file lacks. unexpected: tensors the model lacks. mismatched: other shapes.
+    """
+
+    taken: tuple[str, ...]
+    resized: tuple[Change, ...]
+    added: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[Change, ...]
+
+
+def match(model: Shapes, file: Shapes) -> Match:
+    """Sort out which tensors of a file go where in a model."""
+    changes = [
+        Change(name=name, file=tuple(file[name]), model=tuple(shape))
+        for name, shape in model.items()
+        if name in file and tuple(file[name]) != tuple(shape)
+    ]
+    absent = [name for name in model if name not in file]
+    new_kinds = [kind for kind in ADDED if not any(fnmatchcase(name, kind) for name in file)]
+    added = [name for name in absent if any(fnmatchcase(name, kind) for kind in new_kinds)]
+    changed = {change.name for change in changes}
+    return Match(
+        taken=tuple(name for name in model if name in file and name not in changed),
+        resized=tuple(change for change in changes if _is_position(change)),
+        added=tuple(added),
+        missing=tuple(name for name in absent if name not in set(added)),
+        unexpected=tuple(name for name in file if name not in model),
+        mismatched=tuple(change for change in changes if not _is_position(change)),
+    )
+
+
+def grouped(names: Sequence[str], *, most: int = 4) -> str:
+    """Return names in few words: numbers become *, then the first few with how many each stands for."""
+    counts: dict[str, int] = {}
+    for name in names:
+        key = re.sub(r"\.\d+(?=\.|$)", ".*", name)
+        counts[key] = counts.get(key, 0) + 1
+    if len(counts) > most:
+        counts = {}
+        for name in names:
+            key = ".".join(name.split(".")[:2]) + (".*" if name.count(".") > 1 else "")
+            counts[key] = counts.get(key, 0) + 1
+    shown = [f"{key} ×{count}" if count > 1 else key for key, count in list(counts.items())[:most]]
+    return ", ".join([*shown, "…"] if len(counts) > most else shown)
+
+
+def _is_position(change: Change) -> bool:
+    """Return whether a change is one of a position embedding [1,h,w,c], or of relative positions [2n-1,c]."""
+    file, model = change.file, change.model
+    if change.name.endswith("pos_embed"):
+        return len(file) == len(model) == 4 and (file[0], file[3]) == (model[0], model[3])
+    if change.name.endswith(("rel_pos_h", "rel_pos_w")):
+        return len(file) == len(model) == 2 and file[1] == model[1]
+    return False
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "×".join(str(side) for side in shape) or "one number"

@@ -1,0 +1,67 @@
+"""What a weight file gave a model, and what not: printed when training begins, and kept beside the run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from segfocal.models.weights.matching import Change, Match, grouped
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsReport:
+    """The outcome of loading weights; `str` of it is a summary of a few lines.
+
+    path, sha256: of the file. family: what its tensors are. match: where each tensor went; what is missing, unexpected
+    or mismatched in it was allowed. allow: the patterns that allowed it.
+    """
+
+    path: str
+    sha256: str
+    family: str
+    model: str
+    match: Match
+    allow: tuple[str, ...]
+
+    @property
+    def loaded(self) -> int:
+        """How many tensors the model took over, resized ones among them."""
+        return len(self.match.taken) + len(self.match.resized)
+
+    def row(self) -> dict[str, Any]:
+        """Return all of it for a JSON file."""
+        facts = asdict(self)
+        match = facts.pop("match")
+        taken = match.pop("taken")
+        return {**facts, "loaded": self.loaded, "unchanged": len(taken), **match}
+
+    def __str__(self) -> str:
+        lines = [f"weights: {self.path} ({self.family}): {self.loaded} tensors loaded"]
+        if self.match.resized:
+            names = grouped([change.name for change in self.match.resized])
+            lines.append(f"  resized for {self.model}: {len(self.match.resized)} position tensors ({names})")
+        if self.match.added:
+            lines.append(f"  new, to be trained: {_counted(self.match.added)}")
+        lines += [f"  allowed: {problem}" for problem in problems(self.match)]
+        return "\n".join(lines)
+
+
+def problems(match: Match) -> list[str]:
+    """Return what does not fit, in words; [] if all does."""
+    listed = []
+    if match.missing:
+        listed.append(f"{_counted(match.missing)} missing in the file")
+    if match.unexpected:
+        listed.append(f"{_counted(match.unexpected)} unknown to the model")
+    if match.mismatched:
+        listed.append(f"{len(match.mismatched)} of another shape: {_first(match.mismatched)}")
+    return listed
+
+
+def _counted(names: tuple[str, ...]) -> str:
+    return f"{len(names)} tensor{'s' * (len(names) > 1)} ({grouped(names)})"
+
+
+def _first(changes: tuple[Change, ...]) -> str:
+    shown = ", ".join(str(change) for change in changes[:2])
+    return f"{shown}, …" if len(changes) > 2 else shown
