@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -12,6 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from segfocal.batch import PROMPTING, Batch, step_uniforms, uniforms
 from segfocal.losses import LossReport, WeightedSum
 from segfocal.models import Answer, PromptableModel
+from segfocal.models.embeddings import EmbeddingCache
+from segfocal.models.sam.parts import Embedding
 from segfocal.prompts import Prompt
 from segfocal.tasks.first import FirstPrompt, check_word
 from segfocal.tasks.masks import best_predicted, best_true, drawn_structures, taken
@@ -34,6 +37,8 @@ class Promptable(nn.Module):
             the highest predicted IoU, as SAM-Med2D does, "best_true" the one that overlaps the target most, as SAM
             does. Corrections go by the one with the highest predicted IoU; the IoU head learns from all three.
         recompute: decode again in the backward pass instead of keeping what decoding computed.
+        embeddings: a folder to keep what a frozen encoder makes of each image, for steps that see it again
+            (`EmbeddingCache`); None to encode every time.
 
     What is random is a function of (seed, step, sample), and of (seed, step) where a batch draws together.
     SAM-Med2D instead makes one optimiser step a round (nine a batch): docs/prompts.md.
@@ -54,6 +59,7 @@ class Promptable(nn.Module):
         masks_per_image: int | None = None,
         multimask: Literal["single", "best_predicted", "best_true"] = "single",
         recompute: bool = False,
+        embeddings: str | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(model, PromptableModel):
@@ -69,6 +75,8 @@ class Promptable(nn.Module):
         self.first, self.plan = first or FirstPrompt(), plan or RoundPlan()
         self.plan.check(rounds)
         self.masks_per_image, self.multimask, self.recompute = masks_per_image, multimask, recompute
+        self.embeddings = embeddings
+        self._cache: EmbeddingCache | None = None
         if multimask != "single":
             self._check_several_masks()
 
@@ -97,7 +105,7 @@ class Promptable(nn.Module):
         target, draws, click_draws = self._asked(batch)
         if self.first.drawn_by == "batch":
             draws[:, 0] = kind
-        embedding = self.model.encode(batch.image)
+        embedding = self._encode(batch.image)
         prompt = self.first.draw(target, draws)
         answer, report = self._round(embedding, prompt, target)
         reports = [report]
@@ -106,6 +114,13 @@ class Promptable(nn.Module):
             answer, report = self._round(embedding, prompt.only_mask() if turn.mask_only else prompt, target)
             reports.append(report)
         return LossReport.mean(reports)
+
+    def _encode(self, image: Tensor) -> Embedding:
+        if self.embeddings is None:
+            return self.model.encode(image)
+        if self._cache is None:  # now, not before, the encoder has its weights and its place
+            self._cache = EmbeddingCache(Path(self.embeddings), self.model)
+        return self._cache.encode(image)
 
     def _asked(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return the mask [n,1,h,w] that each of n = b·m prompts asks for, and its uniform numbers.
