@@ -129,7 +129,7 @@ def _answers(image: Tensor, model: PromptableModel, looks: list[_Look], device: 
     crops = torch.stack([_crop(image[:, look.z], look, model.image_size) for look in looks]).to(device)
     boxes = torch.stack([look.box for look in looks]).to(device)
     prompt = Prompt.none(len(looks), device=device).with_boxes(boxes)
-    return model.decode(model.encode(crops), prompt).logits[:, 0].cpu()
+    return model.answer(model.encode(crops), prompt).logits[:, 0].cpu()
 
 
 def _overlap(look: _Look, size: Sequence[int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

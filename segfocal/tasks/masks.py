@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from segfocal.losses.overlap import overlap
-from segfocal.models import Answer
 
 
 def drawn_structures(target: Tensor, many: int, uniforms: Tensor) -> Tensor:
@@ -22,22 +21,11 @@ def drawn_structures(target: Tensor, many: int, uniforms: Tensor) -> Tensor:
     return order.gather(1, place)
 
 
-def best_predicted(answer: Answer) -> Tensor:
-    """Return the index [n] of the mask with the highest predicted IoU."""
-    return answer.predicted_iou.detach().argmax(1)
-
-
 @torch.no_grad()
-def best_true(answer: Answer, target: Tensor) -> Tensor:
-    """Return the index [n] of the mask that overlaps target [n,1,h,w] most.
+def best_true(logits: Tensor, target: Tensor) -> Tensor:
+    """Return which mask [n,1] of logits [n,k,h,w] overlaps target [n,1,h,w] most.
 
     By soft IoU, which tells masks apart that are all empty, as those of an untrained model.
     """
-    sums = overlap(answer.logits.detach().float(), target.expand_as(answer.logits), "sigmoid")
-    return ((sums.both + 1) / (sums.predicted + sums.target - sums.both + 1)).argmax(1)
-
-
-def taken(answer: Answer, index: Tensor) -> Answer:
-    """Return the mask `index` [n] of every answer alone."""
-    rows = torch.arange(len(index), device=index.device)
-    return Answer(*(values[rows, index].unsqueeze(1) for values in answer))
+    sums = overlap(logits.float(), target.expand_as(logits), "sigmoid")
+    return ((sums.both + 1) / (sums.predicted + sums.target - sums.both + 1)).argmax(1, keepdim=True)

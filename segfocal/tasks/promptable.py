@@ -17,7 +17,7 @@ from segfocal.models.embeddings import EmbeddingCache
 from segfocal.models.sam.parts import Embedding
 from segfocal.prompts import Prompt
 from segfocal.tasks.first import FirstPrompt, check_word
-from segfocal.tasks.masks import best_predicted, best_true, drawn_structures, taken
+from segfocal.tasks.masks import best_true, drawn_structures
 from segfocal.tasks.rounds import RoundPlan
 
 _BEFORE_CLICKS = 6  # of the first prompt's uniform numbers, those before the corrections'; the rest comes after them
@@ -45,7 +45,8 @@ class Promptable(nn.Module):
 
     Raises:
         ValueError: rounds or masks_per_image < 1, an unknown word, a plan that needs more rounds, a model that takes no
-            prompts or gives one mask only, several masks without a loss for the predicted IoU that chooses among them.
+            prompts or will be asked for other masks than those trained, several masks without a loss for the predicted
+            IoU that chooses among them.
     """
 
     def __init__(
@@ -77,8 +78,7 @@ class Promptable(nn.Module):
         self.masks_per_image, self.multimask, self.recompute = masks_per_image, multimask, recompute
         self.embeddings = embeddings
         self._cache: EmbeddingCache | None = None
-        if multimask != "single":
-            self._check_several_masks()
+        self._check_masks()
 
     @property
     def needs_prompts(self) -> bool:
@@ -146,22 +146,33 @@ class Promptable(nn.Module):
             answer = self._decode(embedding, prompt)
             return answer, self.criterion(answer.logits, target, answer.predicted_iou)
         answer = self._decode(embedding, prompt, multimask=True)
-        shown = best_predicted(answer)
-        trained = shown if self.multimask == "best_predicted" else best_true(answer, target)
-        report = self.criterion(taken(answer, trained).logits, target, answer.predicted_iou, candidates=answer.logits)
-        return taken(answer, shown), report
+        best = answer.best()
+        trained = best.logits
+        if self.multimask == "best_true":
+            place = best_true(answer.logits, target)[:, :, None, None]
+            trained = torch.take_along_dim(answer.logits, place, dim=1)
+        return best, self.criterion(trained, target, answer.predicted_iou, candidates=answer.logits)
 
     def _decode(self, embedding: Any, prompt: Prompt, **options: bool) -> Answer:
         decode = partial(self.model.decode, embedding, prompt, **options)
-        return checkpoint(decode, use_reentrant=False) if self.recompute else decode()
+        if self.recompute and not self.model.checkpointing:  # which does the same, and the encoder too
+            return checkpoint(decode, use_reentrant=False)
+        return decode()
 
-    def _check_several_masks(self) -> None:
-        if self.model.mask_decoder.num_mask_tokens < 2:
+    def _check_masks(self) -> None:
+        """Raise ValueError unless the masks that are trained are those the model will be asked for."""
+        several = self.multimask != "single"
+        if several and not self.model.mask_decoder.num_multimask_outputs:
             raise ValueError(
                 f"expected a model that gives several masks for task.multimask={self.multimask}; got one that gives "
                 "one: use task.multimask=single, or a SAM model"
             )
-        if not self.criterion.uses_predicted_iou:
+        if several != self.model.multimask:
+            raise ValueError(
+                f"expected model.multimask={str(several).lower()} for task.multimask={self.multimask} (a trained model "
+                f"gives the masks that were trained); got {str(self.model.multimask).lower()}"
+            )
+        if several and not self.criterion.uses_predicted_iou:
             raise ValueError(
                 f"expected a loss with an IoU-head term for task.multimask={self.multimask} (the predicted IoU chooses "
                 "the mask); got none: use loss=sam_med2d"

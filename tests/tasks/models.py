@@ -1,12 +1,11 @@
 """Small promptable models and batches to train them on."""
 
 import torch
-from torch.nn import functional as F
 
 from segfocal.batch import Batch, SampleKey
 from segfocal.losses import DiceLoss, FocalLoss, IoUHeadLoss, WeightedSum
-from segfocal.models import Answer, PromptableModel, sam_tiny
-from segfocal.models.sam.parts import BatchMaskDecoder, Embedding
+from segfocal.models import sam_tiny
+from segfocal.models.sam.parts import BatchMaskDecoder
 from segfocal.models.sam.upstream import TwoWayTransformer
 
 SIZE = 32
@@ -26,34 +25,19 @@ def tiny():
     return sam_tiny(image_size=SIZE, width=48, heads=6, decoder_width=32)
 
 
-def several(multimask=True):
-    """Return a tiny model that gives three masks too, and answers several prompts an image by repeating it."""
-    plain = tiny()
+def several(chooses=False):
+    """Return a tiny model that can give three masks; `chooses`: that is asked for them."""
+    model = tiny()
     torch.manual_seed(1)
-    plain.mask_decoder = BatchMaskDecoder(
+    model.mask_decoder = BatchMaskDecoder(
         detail_channels=(64, 32),
         transformer_dim=32,
         transformer=TwoWayTransformer(depth=2, embedding_dim=32, num_heads=8, mlp_dim=64),
-        num_multimask_outputs=3 if multimask else 0,
+        num_multimask_outputs=3,
         iou_head_hidden_dim=32,
     )
-    plain.__class__ = Repeating
-    return plain
-
-
-class Repeating(PromptableModel):
-    """The interface of `decode` in its simplest form."""
-
-    def decode(self, embedding, prompt, multimask=False):
-        many = len(prompt) // len(embedding.tokens)
-        tokens, *details = (x.repeat_interleave(many, 0) for x in (embedding.tokens, *embedding.details))
-        sparse, dense = self.prompt_encoder(prompt)
-        masks, ious = self.mask_decoder(
-            Embedding(tokens, tuple(details)), self.prompt_encoder.get_dense_pe(), sparse, dense
-        )
-        wanted = slice(1, None) if multimask else slice(0, 1)
-        logits = F.interpolate(masks[:, wanted].float(), size=(SIZE, SIZE), mode="bilinear", align_corners=False)
-        return Answer(logits, masks[:, wanted], ious[:, wanted])
+    model.multimask = chooses
+    return model
 
 
 def batch(step=2, structures=1, count=4, empty=False):

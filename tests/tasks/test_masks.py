@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from segfocal.models import Answer
-from segfocal.tasks.masks import best_predicted, best_true, drawn_structures, taken
+from segfocal.tasks.masks import best_true, drawn_structures
 
 
 def target_with(*present, structures=4):
@@ -38,24 +37,14 @@ def test_every_structure_that_is_present_is_as_likely():
     assert (index[:, 0].bincount()[[0, 2, 3]] > 890).all()  # 1000 expected, standard deviation 26
 
 
-def answer(*masks, predicted):
-    logits = torch.stack([torch.where(mask > 0, 4.0, -4.0) for mask in masks])[None]
-    return Answer(logits, logits[..., ::2, ::2], torch.tensor([predicted]))
-
-
-def test_the_best_mask_is_by_prediction_or_by_truth_and_taken_with_all_that_belongs_to_it():
+def test_the_mask_that_overlaps_most_is_best():
     target = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     target[..., 2:6, 2:6] = 1
-    near, exact, nothing = torch.zeros(3, 8, 8).unbind(0)
-    near[2:6, 2:5] = 1
-    exact[2:6, 2:6] = 1
-    three = answer(near, exact, nothing, predicted=[0.1, 0.2, 0.9])
-    assert best_predicted(three).tolist() == [2]
-    assert best_true(three, target).tolist() == [1]
-    one = taken(three, torch.tensor([1]))
-    assert torch.equal(one.logits, three.logits[:, 1:2])
-    assert torch.equal(one.low_res_logits, three.low_res_logits[:, 1:2])
-    assert one.predicted_iou.tolist() == [[pytest.approx(0.2)]]
+    masks = torch.zeros(1, 3, 8, 8)
+    masks[:, 0, 2:6, 2:5] = 1
+    masks[:, 1, 2:6, 2:6] = 1
+    assert best_true(8 * masks - 4, target).tolist() == [[1]]
+    assert best_true(4 - 8 * masks, target).tolist() == [[2]]
 
 
 def test_of_masks_without_a_pixel_the_one_that_leans_to_the_target_is_best():
@@ -63,6 +52,5 @@ def test_of_masks_without_a_pixel_the_one_that_leans_to_the_target_is_best():
     target[..., :2] = 1
     logits = torch.full((1, 3, 4, 4), -6.0)
     logits[:, 2, :, :2] = -1.0
-    three = Answer(logits, logits, torch.zeros(1, 3))
-    assert best_true(three, target).tolist() == [2]
-    assert best_true(three, torch.zeros_like(target)).item() in (0, 1)  # and for an empty target the emptiest
+    assert best_true(logits, target).tolist() == [[2]]
+    assert best_true(logits, torch.zeros_like(target)).item() in (0, 1)  # and for an empty target the emptiest

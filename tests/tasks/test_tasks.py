@@ -91,7 +91,7 @@ def test_all_parameters_learn_from_mixed_prompts_rounds_and_the_iou_head():
 
 
 def test_in_the_plan_of_sam_med2d_every_kind_of_prompt_learns():
-    task = Promptable(model=several(), criterion=with_iou_head(), multimask="best_true", **SAM_MED2D)
+    task = Promptable(model=several(True), criterion=with_iou_head(), multimask="best_true", **SAM_MED2D)
     silent = silent_after(task, steps=6)
     assert all("mask_decoder.output_hypernetworks_mlps.0." in name for name in silent)  # the single mask: never asked
 
@@ -149,7 +149,7 @@ def test_processes_that_share_a_step_draw_the_same_kind_and_the_same_numbers_of_
 
 
 def test_the_rounds_of_sam_med2d():
-    model = several()
+    model = several(True)
     heard = Listening(model)
     Promptable(model=model, criterion=with_iou_head(), multimask="best_predicted", **SAM_MED2D)(batch())
     first, *later = heard.prompts
@@ -175,22 +175,6 @@ def test_a_round_with_the_mask_alone_passes_the_clicks_on_to_the_next():
     assert alone.has_mask.all()
     assert torch.equal(both.points_xy[:, :1], one.points_xy)
     assert both.points_xy.shape[1] == 2
-
-
-def test_one_structure_asked_once_is_the_loss_of_its_own_mask():
-    plain = batch()
-    task = Promptable(model=tiny(), criterion=criterion())
-    torch.testing.assert_close(
-        task(plain).total, Promptable(model=several_as(tiny()), criterion=criterion())(plain).total
-    )
-
-
-def several_as(model):
-    """Return `model` with the decoding of several prompts an image."""
-    from tests.tasks.models import Repeating
-
-    model.__class__ = Repeating
-    return model
 
 
 def test_each_prompt_is_judged_by_the_mask_of_its_structure():
@@ -223,7 +207,7 @@ def test_several_structures_are_encoded_once_and_asked_apart():
 
 @pytest.mark.parametrize("multimask", ["best_predicted", "best_true"])
 def test_only_the_chosen_mask_is_trained_but_the_iou_of_all(multimask):
-    model = several()
+    model = several(True)
     heard = Listening(model)
     task = Promptable(model=model, criterion=with_iou_head(), multimask=multimask, first=ASKED)
     report = task(batch())
@@ -253,7 +237,7 @@ def test_decoding_again_gives_the_same_loss_and_gradient(multimask):
     found = []
     for recompute in (False, True):
         options = SAM_MED2D | {"multimask": multimask, "recompute": recompute}
-        task = Promptable(model=several(), criterion=with_iou_head(), **options)
+        task = Promptable(model=several(multimask != "single"), criterion=with_iou_head(), **options)
         report = task(batch(structures=2))
         report.total.backward()
         found.append((report.total, [p.grad for p in task.parameters()]))
@@ -265,7 +249,8 @@ def test_decoding_again_gives_the_same_loss_and_gradient(multimask):
 
 @pytest.mark.parametrize("multimask", ["single", "best_predicted", "best_true"])
 def test_under_bf16_autocast_loss_and_gradient_are_finite(multimask):
-    task = Promptable(model=several(), criterion=with_iou_head(), multimask=multimask, **SAM_MED2D)
+    model = several(multimask != "single")
+    task = Promptable(model=model, criterion=with_iou_head(), multimask=multimask, **SAM_MED2D)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         report = task(batch(structures=2))
     report.total.backward()
@@ -290,7 +275,9 @@ def test_semantic_loss_is_the_criterion_of_the_logits():
         (lambda c: Promptable(model=tiny(), criterion=c, masks_per_image=0), "task.masks_per_image"),
         (lambda c: Promptable(model=tiny(), criterion=c, multimask="best"), "task.multimask single, best_predicted"),
         (lambda c: Promptable(model=tiny(), criterion=c, multimask="best_true"), "gives several masks"),
-        (lambda c: Promptable(model=several(), criterion=c, multimask="best_true"), "loss=sam_med2d"),
+        (lambda c: Promptable(model=several(True), criterion=c, multimask="best_true"), "loss=sam_med2d"),
+        (lambda c: Promptable(model=several(), criterion=c, multimask="best_true"), "model.multimask=true for"),
+        (lambda c: Promptable(model=several(True), criterion=c), "model.multimask=false for task.multimask=single"),
         (lambda c: Promptable(model=tiny(), criterion=c, plan=RoundPlan(mask_only="last")), "task.rounds ≥ 2"),
         (lambda c: Promptable(model=tiny(), criterion=c).check_structures(3), "task.first.none=0 with 3 targets"),
         (lambda c: Semantic(model=tiny(), criterion=c).check_structures(2), "model=unet"),
