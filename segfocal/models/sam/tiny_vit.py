@@ -153,9 +153,9 @@ class Block(nn.Module):
 class Stage(nn.Module):
     """Blocks at one resolution, then the merging to the next, if any."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, *, checkpointing: bool) -> None:
         super().__init__()
-        width = WIDTHS[index]
+        self.checkpointing, width = checkpointing, WIDTHS[index]
         if index == 0:
             blocks: list[nn.Module] = [InvertedBottleneck(width) for _ in range(_DEPTHS[index])]
         else:
@@ -167,8 +167,9 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features at the next stage's resolution."""
+        again = self.checkpointing and torch.is_grad_enabled()
         for block in self.blocks:
-            x = block(x)
+            x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False) if again else block(x)
         return x if self.downsample is None else self.downsample(x)
 
 
@@ -185,17 +186,17 @@ class PatchEmbedding(nn.Module):
 
 
 class TinyViT(nn.Module):
-    """Encode images [b,3,h,w] (or [b,1,h,w], a grey value for all three colours) as tokens [b,out,h/4,w/4].
+    """Encode images [b,3,h,w] as tokens [b,out,h/4,w/4].
 
     frozen_statistics: batch norm keeps its means and variances in training too; its scale and shift are trained
-        either way. recompute: in training each stage is run again in the backward pass rather than kept in memory.
+        either way. checkpointing: each block is run again during the backward pass, which costs time and saves memory.
     """
 
-    def __init__(self, *, out: int, frozen_statistics: bool, recompute: bool) -> None:
+    def __init__(self, *, out: int, frozen_statistics: bool, checkpointing: bool) -> None:
         super().__init__()
-        self.frozen_statistics, self.recompute = frozen_statistics, recompute
+        self.frozen_statistics = frozen_statistics
         self.patch_embed = PatchEmbedding(WIDTHS[0])
-        self.layers = nn.ModuleList(Stage(index) for index in range(len(WIDTHS)))
+        self.layers = nn.ModuleList(Stage(index, checkpointing=checkpointing) for index in range(len(WIDTHS)))
         self.neck = nn.Sequential(
             nn.Conv2d(WIDTHS[-1], out, 1, bias=False),
             LayerNorm2d(out),
@@ -214,10 +215,7 @@ class TinyViT(nn.Module):
 
     def forward(self, image: Tensor) -> Embedding:
         """Return the embedding, without details."""
-        x = self.patch_embed(image.expand(-1, 3, -1, -1))
+        x = self.patch_embed(image)
         for layer in self.layers:
-            if self.recompute and self.training and torch.is_grad_enabled():
-                x = checkpoint(layer, x, use_reentrant=False)
-            else:
-                x = layer(x)
+            x = layer(x)
         return Embedding(tokens=self.neck(x))

@@ -1,6 +1,6 @@
 """Weight files: read safely, told apart by what is in them, fitted to a model, every difference reported."""
 
-from segfocal.models.weights.families import Family, family_of
+from segfocal.models.weights.identity import Identity, identity_of
 from segfocal.models.weights.loading import load_weights
 from segfocal.models.weights.published import PUBLISHED, Published, cache_folder, published_weights
 from segfocal.models.weights.reading import WeightFile, read
@@ -9,12 +9,12 @@ from segfocal.models.weights.salvage import salvage
 
 __all__ = [
     "PUBLISHED",
-    "Family",
+    "Identity",
     "Published",
     "WeightFile",
     "WeightsReport",
     "cache_folder",
-    "family_of",
+    "identity_of",
     "load_weights",
     "published_weights",
     "read",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segfocal.errors import UserError
-from segfocal.models.weights.families import Shapes, described, family_of
+from segfocal.models.weights.identity import Shapes, described, identity_of
 from segfocal.models.weights.matching import Change, Match, match
 from segfocal.models.weights.reading import WeightFile, read
 from segfocal.models.weights.report import WeightsReport, problems
@@ -81,7 +81,7 @@ def _without_aliases(found: Match, state: dict[str, Tensor]) -> Match:
 
 def _check_architecture(model: Shapes, file: WeightFile) -> None:
     """Raise UserError when the file is of a model that this one is not: no list of names would help."""
-    ours, theirs = family_of(model), family_of(file.shapes)
+    ours, theirs = identity_of(model), identity_of(file.shapes)
     strangers = not set(model) & set(file.shapes)
     if strangers or (ours and theirs and ours.architecture != theirs.architecture):
         raise UserError(

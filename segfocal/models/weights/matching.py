@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from segfocal.models.weights.families import Shapes
+from segfocal.models.weights.identity import Shapes
 
 # What fine-tuning adds to a model that its file was saved without.
 ADDED = ("*.Adapter.*", "*adapter*", "*lora_*")

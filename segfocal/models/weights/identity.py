@@ -13,6 +13,11 @@ _VITS = {(768, 12): "ViT-B", (1024, 24): "ViT-L", (1280, 32): "ViT-H"}  # by tok
 _PIXELS = "image_encoder.patch_embed.seq.0.c.weight"  # TinyViT's first convolution
 _SAM_TINY = "image_encoder.vit.pos_embed"
 _SAM_TINY_PATCH = 8
+_ADAPTED = {
+    ".Adapter.channel.": "SAM-Med2D {}",
+    ".Adapter.down.": "SAM {} with bottleneck adapters",
+    ".lora_a": "SAM {} with LoRA",
+}
 _FOREIGN = {  # a name that only they have, and who they are
     "image_encoder.trunk.": "SAM 2",
     "vision_encoder.": "SAM as Hugging Face transformers names it",
@@ -22,7 +27,7 @@ _FOREIGN = {  # a name that only they have, and who they are
 
 
 @dataclass(frozen=True, kw_only=True)
-class Family:
+class Identity:
     """A kind of model. architecture: equal for weights that fit each other but for adapters and the image size.
 
     image_size: pixels a side the positions were learnt at, None where the tensors do not tell.
@@ -37,34 +42,34 @@ class Family:
         return f"{self.name}{size}"
 
 
-def family_of(shapes: Shapes) -> Family | None:
+def identity_of(shapes: Shapes) -> Identity | None:
     """Return the family of named shapes, None for one that is not known."""
     if _PATCH in shapes and _POSITIONS in shapes:
         return _sam(shapes)
     if _SAM_TINY in shapes:
         size = _SAM_TINY_PATCH * shapes[_SAM_TINY][1]
-        return Family(name="sam_tiny", architecture="sam_tiny", image_size=size)
+        return Identity(name="sam_tiny", architecture="sam_tiny", image_size=size)
     if _PIXELS in shapes:
         lite = shapes[_PIXELS][-1] == 1
         name = "LiteMedSAM" if lite else "MobileSAM"
-        return Family(name=name, architecture=name)
+        return Identity(name=name, architecture=name)
     foreign = [who for start, who in _FOREIGN.items() if any(name.startswith(start) for name in shapes)]
-    return Family(name=foreign[0], architecture=foreign[0]) if foreign else None
+    return Identity(name=foreign[0], architecture=foreign[0]) if foreign else None
 
 
 def described(shapes: Shapes) -> str:
     """Return what named shapes are, in words for a message."""
-    family = family_of(shapes)
+    family = identity_of(shapes)
     if family is not None:
         return str(family)
     names = ", ".join(list(shapes)[:3])
     return f"{len(shapes)} tensors of no model known here ({names}, …)"
 
 
-def _sam(shapes: Shapes) -> Family:
+def _sam(shapes: Shapes) -> Identity:
     width, _, _, patch = shapes[_PATCH]
     blocks = {match[1] for name in shapes if (match := re.match(r"image_encoder\.blocks\.(\d+)\.", name))}
     vit = _VITS.get((width, len(blocks)), f"ViT of width {width} and {len(blocks)} blocks")
-    adapted = any(".Adapter." in name for name in shapes)
-    name = f"SAM-Med2D {vit} with adapters" if adapted else f"SAM or MedSAM {vit}"
-    return Family(name=name, architecture=vit, image_size=patch * shapes[_POSITIONS][1])
+    kinds = (name for part, name in _ADAPTED.items() if any(part in key for key in shapes))
+    name = next(kinds, "SAM or MedSAM {}").format(vit)
+    return Identity(name=name, architecture=vit, image_size=patch * shapes[_POSITIONS][1])
