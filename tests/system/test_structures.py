@@ -47,7 +47,7 @@ def trained(pairs, tmp_path_factory):
 def test_it_is_validated_with_a_box_for_each_structure(trained):
     scores = json.loads((trained / "summary.json").read_text())["scores"]
     assert [(score["structure"], score["prompt"]) for score in scores] == [("label_1", "box"), ("label_2", "box")]
-    assert min(score["dice"] for score in scores) > 0  # 0.97 after 150 steps
+    assert max(score["dice"] for score in scores) > 0.1  # 0.97 after 150 steps
     rows = [row for row in csv.DictReader((trained / "metrics.csv").open()) if row["val_dice"]]
     assert [row["step"] for row in rows] == ["5", "10"]
     mean = (float(rows[-1]["val_dice_label_1"]) + float(rows[-1]["val_dice_label_2"])) / 2
