@@ -183,9 +183,11 @@ def _plan(config: DictConfig) -> Plan:
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
     model, model_config = _model(plain, classes=len(structures), window=window)
+    task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
+    task.check_structures(len(structures))
     weights = first_weights(plain, model)
     return Plan(
-        task=instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"])),
+        task=task,
         model_config=model_config,
         weights=weights,
         cases=cases,
@@ -221,11 +223,6 @@ def _model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> t
     config |= {"classes": classes} if "classes" in config else {}
     torch.manual_seed(plain["seed"])
     model = models.build(config)
-    if getattr(model, "classes", classes) != classes:
-        raise ValueError(
-            f"expected one target for {config['_target_']}; got target={plain['target']}: "
-            "use task=semantic model=unet, or one run each"
-        )
     size, multiple = getattr(model, "image_size", None), getattr(model, "size_multiple", 1)
     if size is not None and window != (size, size):
         raise ValueError(f"expected a window of the model's image_size {size}×{size}; got data.window={list(window)}")

@@ -76,6 +76,7 @@ class Run:
             structures=plan.preparation.structures,
             training=facts,
             link=plan.task.criterion.link,
+            needs_prompts=plan.task.needs_prompts,
         )
 
 

@@ -25,7 +25,7 @@ from segfocal.models import PromptableModel
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The figures of one structure in one case; prompt is "none" or "box" (of each slice, from the reference).
+    """The figures of one structure in one case; prompt is "none" or "box" (its own of each slice, from the reference).
 
     auc and hd95_mm are None where they were not asked for.
     """
@@ -43,14 +43,15 @@ def validate(
 ) -> list[Score]:
     """Segment whole scans and count voxels; if `fully`, measure AUC and HD95 too, and if the model can, with boxes.
 
-    pictures: a folder for one overlay a case (first structure, no prompt).
+    A model that needs prompts is judged with boxes only.
+    pictures: a folder for one overlay a case (first structure; no prompt, or boxes).
     """
     scores = []
     for case in cases:
         scan, labels = read_pair(case)
-        prompts: dict[str, Tensor | None] = {"none": None}
-        if fully and isinstance(bundle.model, PromptableModel):
-            prompts["box"] = boxes_from_labels(labels, bundle.structures[0].value, bundle.grid)
+        prompts: dict[str, Tensor | None] = {} if bundle.needs_prompts else {"none": None}
+        if bundle.needs_prompts or (fully and isinstance(bundle.model, PromptableModel)):
+            prompts["box"] = boxes_from_labels(labels, bundle.structures, bundle.grid)
         for prompt, boxes in prompts.items():
             ranks = _Ranks(bundle, labels) if fully else None
             mask = segment(scan, bundle, boxes=boxes, device=device, watch=ranks)
@@ -64,7 +65,7 @@ def validate(
                     hd95_mm=_hd95(mask, labels, structure.value) if fully else None,
                 )
                 scores.append(score)
-            if pictures and prompt == "none":
+            if pictures and prompt == next(iter(prompts)):
                 _draw(pictures / f"{case.name}.png", bundle, scan, labels, mask)
     return scores
 
@@ -90,8 +91,10 @@ def _hd95(mask: Volume, labels: Volume, value: int) -> float:
     return hausdorff95(mask.array == value, labels.array == value, labels.grid.spacing_mm)
 
 
-def mean_dice(scores: Iterable[Score], *, prompt: str = "none", structure: str | None = None) -> float:
-    """Return the mean Dice over cases and structures."""
+def mean_dice(scores: Iterable[Score], *, prompt: str | None = None, structure: str | None = None) -> float:
+    """Return the mean Dice over cases and structures, by default without a prompt where there are such scores."""
+    scores = list(scores)
+    prompt = prompt or ("none" if any(s.prompt == "none" for s in scores) else scores[0].prompt)
     return fmean(
         s.counts.dice for s in scores if s.prompt == prompt and (structure is None or s.structure == structure)
     )

@@ -122,7 +122,9 @@ def read_run(folder: Path) -> RunResult:
     summary: dict[str, Any] = read_json(folder / _SUMMARY) if (folder / _SUMMARY).is_file() else {}
     error = asked.get("error")
     status = "failed" if error else summary.get("status", "unfinished")
-    scores = [score for score in summary.get("scores", []) if score["prompt"] == "none"] if not error else []
+    scores = summary.get("scores", []) if not error else []
+    prompt = "none" if any(score["prompt"] == "none" for score in scores) else "box"  # of a model that needs prompts
+    scores = [score for score in scores if score["prompt"] == prompt]
     return RunResult(
         folder=folder,
         asked=asked["overrides"],

@@ -120,7 +120,7 @@ def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
             do="give one of them",
         )
     if job.boxes is not None:
-        return boxes_from_file(job.boxes, scan.grid, bundle.grid)
+        return boxes_from_file(job.boxes, scan.grid, bundle.structures, bundle.grid)
     assert job.reference is not None
     labels = nifti.read_labels(job.reference)
     difference = scan.grid.difference(labels.grid)
@@ -128,7 +128,7 @@ def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
         raise UserError(
             expected="a reference on the scan's grid", found=difference, where=job.reference, do="resample it"
         )
-    return boxes_from_labels(labels, bundle.structures[0].value, bundle.grid)
+    return boxes_from_labels(labels, bundle.structures, bundle.grid)
 
 
 def _volume_ml(mask: Volume, value: int) -> float:
