@@ -1,4 +1,4 @@
-"""`segfocal weights`: fetched once and checked, converted without running anything, shown; nothing here is downloaded."""
+"""`segfocal weights`: fetched once and checked, converted without running anything, shown. Nothing is downloaded here."""
 
 import hashlib
 import subprocess
