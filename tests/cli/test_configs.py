@@ -56,8 +56,8 @@ def constructor(target):
 
 @pytest.mark.parametrize(("path", "raw"), instantiating())
 def test_a_config_holds_the_arguments_of_its_constructor(path, raw):
-    model = path.parent.name == "model"
-    raw = {key: value for key, value in raw.items() if not (model and key in GIVEN_AT_THE_START)}
+    given = GIVEN_AT_THE_START if path.parent.name == "model" else ()
+    raw = {key: value for key, value in raw.items() if key not in given}
     built = constructor(raw.pop("_target_"))
     taken = inspect.signature(built).parameters
     parameters = {k: v for k, v in taken.items() if k not in GIVEN_IN_PYTHON and v.kind not in VARIADIC}
