@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
+from segfocal.cli.source import cases_of, grid_of, pair
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.engine.plan import Plan
-
-Number = TypeVar("Number", int, float)
 
 # When a run is resumed these may differ, besides those that teach it nothing; train.steps bends its schedules.
 _MAY_CHANGE = tuple(f"train.{key}" for key in ("steps", "validate_every", "patience", "keep", "tf32", "compile"))
@@ -157,40 +156,41 @@ def _plan(config: DictConfig) -> Plan:
     from hydra.utils import instantiate
 
     from segfocal import intensity
-    from segfocal.data.cases import hold_out, read_cases
     from segfocal.data.loader import Sampling
+    from segfocal.data.masks import OBJECTS, choose_masks
     from segfocal.data.prepared import Preparation
-    from segfocal.data.structures import choose_structures
     from segfocal.engine.plan import Plan
     from segfocal.engine.settings import Settings
-    from segfocal.resample import ModelGrid
+    from segfocal.tasks import Promptable
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     data, settings = plain["data"], Settings(**plain["train"])
     if not isinstance(plain["seed"], int) or plain["seed"] < 0:
         raise ValueError(f"expected seed to be a whole number ≥ 0; got {plain['seed']!r}")
-    listed = read_cases(data["root"], label_names=data["label_names"])
-    cases = hold_out(listed, share=data["hold_out"], seed=data["split_seed"])
-    structures = choose_structures(plain["target"], cases.label_values)
-    spacing = None if data["spacing_mm"] is None else _pair(data["spacing_mm"], "data.spacing_mm", float)
-    window = _pair(data["window"], "data.window", int)
+    cases, structures = cases_of(plain)
+    window = pair(data["window"], "data.window", int)
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
     model, model_config = _model(plain, classes=len(structures), window=window)
+    task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
+    apart = structures[0].name == OBJECTS and isinstance(task, Promptable)
+    cases, structures = choose_masks(cases, structures, apart=apart)
     return Plan(
-        task=instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"])),
+        task=task,
         model_config=model_config,
         cases=cases,
         where=Path(data["root"]),
         cache=Path(plain["cache"]),
         preparation=Preparation(
-            grid=ModelGrid(frame=data["frame"], spacing_mm=spacing),
+            grid=grid_of(data, cases),
             intensity=intensity.build(plain["intensity"]),
             structures=structures,
+            apart=apart,
         ),
         sampling=Sampling(
             foreground=data["foreground"],
             crop=(round(window[0] * data["margin"]), round(window[1] * data["margin"])),
+            objects=data.get("objects", 1) if apart else None,
         ),
         augment=instantiate(plain["augment"]),
         window=window,
@@ -260,11 +260,3 @@ def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in plain.items():
         leaves |= _flat(value, f"{prefix}.{key!s}" if prefix else str(key))
     return leaves
-
-
-def _pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, Number]:
-    """Return a setting for (h, w); one number counts for both."""
-    values = value if isinstance(value, list) else [value, value]
-    if len(values) != 2 or not all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values):
-        raise ValueError(f"expected {name} to be two numbers > 0, [h, w]; got {value}")
-    return kind(values[0]), kind(values[1])

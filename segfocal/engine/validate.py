@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -21,10 +21,14 @@ from segfocal.inference.segment import segment
 from segfocal.metrics import Counts, RankHistogram, count, hausdorff95
 from segfocal.models import PromptableModel
 
+_PICTURES = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """The figures of one structure in one case; prompt is "none" or "box" (of each slice, from the reference).
+
+    A case that only a prompt can ask for has none but those of boxes.
 
     auc and hd95_mm are None where they were not asked for.
     """
@@ -42,13 +46,13 @@ def validate(
 ) -> list[Score]:
     """Segment whole scans and count voxels; if `fully`, measure AUC and HD95 too, and if the model can, with boxes.
 
-    pictures: a folder for one overlay a case (first structure, no prompt).
+    pictures: a folder for one overlay a case (first structure, first kind of prompt), of the first hundred.
     """
     scores = []
-    for case in cases:
+    for number, case in enumerate(cases):
         scan, labels = read_pair(case)
-        prompts: dict[str, Tensor | None] = {"none": None}
-        if fully and isinstance(bundle.model, PromptableModel):
+        prompts: dict[str, Tensor | None] = {} if case.prompted else {"none": None}
+        if (fully or case.prompted) and isinstance(bundle.model, PromptableModel):
             prompts["box"] = boxes_from_labels(labels, bundle.structures[0].value, bundle.grid)
         for prompt, boxes in prompts.items():
             ranks = _Ranks(bundle, labels) if fully else None
@@ -63,7 +67,7 @@ def validate(
                     hd95_mm=_hd95(mask, labels, structure.value) if fully else None,
                 )
                 scores.append(score)
-            if pictures and prompt == "none":
+            if pictures and number < _PICTURES and prompt == next(iter(prompts)):
                 _draw(pictures / f"{case.name}.png", bundle, scan, labels, mask)
     return scores
 
@@ -86,8 +90,9 @@ def _hd95(mask: Volume, labels: Volume, value: int) -> float:
     return hausdorff95(mask.array == value, labels.array == value, labels.grid.spacing_mm)
 
 
-def mean_dice(scores: Iterable[Score], *, prompt: str = "none", structure: str | None = None) -> float:
-    """Return the mean Dice over cases and structures."""
+def mean_dice(scores: Sequence[Score], *, prompt: str | None = None, structure: str | None = None) -> float:
+    """Return the mean Dice over cases and structures, by default without a prompt, or with boxes if only these are."""
+    prompt = prompt or ("none" if any(s.prompt == "none" for s in scores) else "box")
     return fmean(
         s.counts.dice for s in scores if s.prompt == prompt and (structure is None or s.structure == structure)
     )

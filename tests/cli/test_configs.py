@@ -15,7 +15,8 @@ CONF = conf_folder()
 FILES = sorted(CONF.rglob("*.yaml"))
 GIVEN_IN_PYTHON = {"model", "criterion", "validate"}
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # nn.Module's own constructor
-PRESETS = {"light", "strong", "ct_soft_tissue", "percentiles"}  # choices: they differ from the defaults on purpose
+# choices: they differ from the defaults on purpose
+PRESETS = {"light", "strong", "ct_soft_tissue", "eight_bit", "percentiles"}
 
 
 def name_of(path):
