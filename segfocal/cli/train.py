@@ -174,6 +174,8 @@ def _plan(config: DictConfig) -> Plan:
     model, model_config = _model(plain, classes=len(structures), window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
     apart = structures[0].name == OBJECTS and isinstance(task, Promptable)
+    if apart and task.none > 0:
+        raise ValueError(f"expected task.none=0 for target={OBJECTS}, where only a prompt tells which; got {task.none}")
     cases, structures = choose_masks(cases, structures, apart=apart)
     return Plan(
         task=task,

@@ -62,12 +62,17 @@ class PreparedCase:
         return read_json(self.folder / "case.json")
 
     @cached_property
-    def _image(self) -> blosc2.NDArray:
-        return blosc2.open(str(self.folder / "image.b2nd"), mode="r")
+    def _kept_open(self) -> dict[str, blosc2.NDArray]:
+        return {}
 
-    @cached_property
-    def _target(self) -> blosc2.NDArray:
-        return blosc2.open(str(self.folder / "target.b2nd"), mode="r")
+    def _array(self, name: str) -> blosc2.NDArray:
+        """Open one of the arrays and keep it so, but of pictures: they come by the thousand, a megabyte each."""
+        array = self._kept_open.get(name)
+        if array is None:
+            array = blosc2.open(str(self.folder / f"{name}.b2nd"), mode="r")
+            if self.shape[0] > 1:
+                self._kept_open[name] = array
+        return array
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -90,11 +95,11 @@ class PreparedCase:
 
     def slice(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return image [h,w] and target indices [h,w] of one slice."""
-        return np.asarray(self._image[index], dtype=np.float32), np.asarray(self._target[index])
+        return np.asarray(self._array("image")[index], dtype=np.float32), np.asarray(self._array("target")[index])
 
     def masks(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return image [h,w] and masks [n,h,w] of a picture whose masks are kept apart."""
-        return np.asarray(self._image[0], dtype=np.float32), np.asarray(self._target[:])
+        return np.asarray(self._array("image")[0], dtype=np.float32), np.asarray(self._array("target")[:])
 
     def __getstate__(self) -> dict:
         """Leave open files behind when a data-loading process gets a copy."""

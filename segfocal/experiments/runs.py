@@ -26,9 +26,9 @@ class RunResult:
     """One run.
 
     asked: what the command line said. overrides: the same by option. status: "finished", "stopped early", "failed" or
-    "unfinished". figures: means over held-out cases and structures without a prompt, or with boxes where there are no
-    others (sums for tp, fp, fn and tn), {} unless it finished. scores: Dice of each (case, structure). curve: (step,
-    Dice) of the validations. error: why it failed.
+    "unfinished". figures: means over held-out cases and structures without a prompt (sums for tp, fp, fn and tn), {}
+    unless it finished. scores: Dice of each (case, structure). curve: (step, Dice) of the validations. error: why it
+    failed.
     """
 
     folder: Path
@@ -100,9 +100,7 @@ def read_run(folder: Path) -> RunResult:
     summary: dict[str, Any] = read_json(folder / _SUMMARY) if (folder / _SUMMARY).is_file() else {}
     error = asked.get("error")
     status = "failed" if error else summary.get("status", "unfinished")
-    scored = summary.get("scores", []) if not error else []
-    unprompted = [score for score in scored if score["prompt"] == "none"]
-    scores = unprompted or [score for score in scored if score["prompt"] == "box"]
+    scores = [score for score in summary.get("scores", []) if score["prompt"] == "none"] if not error else []
     return RunResult(
         folder=folder,
         asked=asked["overrides"],

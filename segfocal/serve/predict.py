@@ -113,6 +113,13 @@ def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
     if job.prompt == "none":
         if job.boxes or job.reference:
             raise UserError(expected="prompt=box with boxes or a reference", found="prompt=none", do="add prompt=box")
+        if bundle.training.get("prompted"):
+            raise UserError(
+                expected="a prompt for a model of any object, which it cannot choose by itself",
+                found="prompt=none",
+                where=job.bundle,
+                do="add prompt=box and boxes",
+            )
         return None
     if (job.boxes is None) == (job.reference is None):
         raise UserError(
