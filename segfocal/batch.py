@@ -30,7 +30,7 @@ class SampleKey(NamedTuple):
         return np.random.default_rng([self.seed, self.step, self.sample, stream])
 
 
-CHOOSING, AUGMENTING, PROMPTING = 0, 1, 2  # the streams in use
+CHOOSING, AUGMENTING, PROMPTING, SHARED = 0, 1, 2, 3  # the streams in use; the last is a step's, not a sample's
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,3 +66,8 @@ def uniforms(keys: tuple[SampleKey, ...], stream: int, count: int) -> Tensor:
     """Return float32 numbers in [0,1) of shape [b,count], row i a function of keys[i] and `stream` alone."""
     rows = [key.rng(stream).random(count, dtype=np.float32) for key in keys]
     return torch.from_numpy(np.stack(rows))
+
+
+def step_uniforms(key: SampleKey, count: int) -> list[float]:
+    """Return numbers in [0,1) that all samples of the step of `key` share, in every process."""
+    return list(map(float, SampleKey(key.seed, key.step, 0).rng(SHARED).random(count)))

@@ -50,26 +50,27 @@ def shown_path(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def run(config_name: str, job: Callable[[DictConfig], None]) -> int:
+def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
     """Compose `config_name` from the command line and run `job` with it, once or as a multirun; return the exit code.
 
-    In a multirun a job that fails is reported and the others go on.
+    In a multirun a job that fails is reported and the others go on; what a job returns goes to the sweeper.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the messages below
     register_resolvers()
     failed = 0
 
-    def guarded(config: DictConfig) -> None:
+    def guarded(config: DictConfig) -> float | None:
         nonlocal failed
         register_resolvers()  # again: a launcher may have brought the job to another process
         _take_a_gpu()
         try:
             _check_switches(config)
             _import_modules(config)
-            job(config)
+            return job(config)
         except Exception as error:
             failed += 1  # a count: the errors themselves would keep what their runs had in memory
             _report(error, debug=config.get("debug") is True)
+            return float("nan")
 
     debug = "debug=true" in [argument.lower() for argument in sys.argv]
     main = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)

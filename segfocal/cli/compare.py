@@ -58,7 +58,7 @@ class AfterMultirun(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write the comparison into the multirun's folder."""
-        from segfocal.experiments.runs import read_runs
+        from segfocal.experiments.runs import read_runs, refused
 
         if config.train.get("dry_run") is True or os.environ.get("RANK", "0") != "0":
             return
@@ -71,6 +71,9 @@ class AfterMultirun(Callback):
             AfterMultirun.failed = 1
             return
         AfterMultirun.failed = sum(not run.finished for run in runs)
+        for text in refused(folder):
+            AfterMultirun.failed += 1
+            print(f"refused: {text}", file=sys.stderr)
         for run in runs:
             if not run.finished:
                 print(f"no result: {shown_path(run.folder.resolve())}: {run.error or run.status}", file=sys.stderr)

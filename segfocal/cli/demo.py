@@ -44,7 +44,7 @@ def demo(config: DictConfig) -> None:
     prompts = sorted({score["prompt"] for score in facts["scores"]}, reverse=True)
     rows = [_predicted(case, prompt, folder) for prompt in prompts]
     _write_page(config, facts, case, rows, folder)
-    print(f"mask:   {shown_path(_mask(case, 'none', folder))}")
+    print(f"mask:   {shown_path(_mask(case, prompts[0], folder))}")
     print(f"bundle: {shown_path(folder / 'bundle')}")
     print(f"report: {shown_path(folder / 'report.html')}")
     for row in rows:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
+from segfocal.cli.resume import check_place, has_finished
 from segfocal.cli.source import cases_of, grid_of, pair
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.engine.plan import Plan
-
-# When a run is resumed these may differ, besides those that teach it nothing; train.steps bends its schedules.
-_MAY_CHANGE = tuple(f"train.{key}" for key in ("steps", "validate_every", "patience", "keep", "tf32", "compile"))
-
-
-_OTHER_PLACE = "give that run's options again, or another hydra.run.dir (of a sweep, hydra.sweep.dir)"
 
 
 def main() -> int:
@@ -33,38 +30,61 @@ def main() -> int:
     return run("train", train) or min(AfterMultirun.failed, 1)
 
 
-def train(config: DictConfig) -> None:
-    """Train by a config in Hydra's run directory and print where things are."""
+def train(config: DictConfig) -> float:
+    """Train by a config in Hydra's run directory, print where things are, return the mean Dice for a sweeper.
+
+    It is NaN without held-out cases, and in all but the main process.
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from segfocal.experiments.runs import RUN_FILE, note_failure
+    from segfocal.experiments.runs import REFUSED_FILE, note_refusal
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     if config.train.dry_run is True:
         _dry_run(config)
-        return
+        return math.nan
     asked_for = HydraConfig.get().overrides.task
+    (folder / REFUSED_FILE).unlink(missing_ok=True)  # of an earlier try
     try:
-        facts = train_in(config, build_plan(config), folder, overrides=asked_for)
+        choices = HydraConfig.get().runtime.choices
+        facts = train_in(config, build_plan(config), folder, overrides=asked_for, choices=choices)
     except Exception as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN and not (folder / RUN_FILE).is_file():
-            note_failure(folder, asked_for, str(error))  # refused before it began: the table of the sweep says so
+        if HydraConfig.get().mode == RunMode.MULTIRUN and not _noted(folder):
+            note_refusal(folder, asked_for, str(error))  # the table of the sweep says so
         raise
     if not _is_main_process():
-        return
+        return math.nan
     for score in facts.get("scores", []):
         print(f"{score['case']} {score['structure']} Dice, {asked(score['prompt'])}: {score['dice']:.3f}")
     if not facts.get("scores"):
         print("no case was held out, so nothing was validated; set data.hold_out or give a case the split val")
     print(f"run directory: {shown_path(folder)}")
     print(f"bundle:        {shown_path(folder / 'bundle')}")
+    plain = [score["dice"] for score in facts.get("scores", []) if score["prompt"] == "none"]
+    return fmean(plain) if plain else math.nan
 
 
-def train_in(config: DictConfig, plan: Plan, folder: Path, *, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def _noted(folder: Path) -> bool:
+    """Return whether a run's folder says why it failed."""
+    from segfocal.experiments.runs import RUN_FILE
+    from segfocal.io.files import read_json
+
+    return (folder / RUN_FILE).is_file() and read_json(folder / RUN_FILE).get("error") is not None
+
+
+def train_in(
+    config: DictConfig,
+    plan: Plan,
+    folder: Path,
+    *,
+    overrides: Sequence[str] = (),
+    choices: Mapping[str, str | None] | None = None,
+) -> dict[str, Any]:
     """Train by a plan and the config it was built from, in `folder`; return the summary.
 
-    overrides: what the command line asked, for comparisons. With resume=auto a run that has finished is not repeated.
+    overrides: what the command line asked, choices: the file chosen of each config group; for comparisons.
+    With resume=auto a run that has finished is not repeated.
 
     Raises:
         UserError: a folder that holds a run already, a resume with other options, and whatever training raises.
@@ -75,19 +95,19 @@ def train_in(config: DictConfig, plan: Plan, folder: Path, *, overrides: Sequenc
     from segfocal.io.files import read_json
 
     automatic, begun = plan.resume == Path("auto"), False
-    if automatic and _has_finished(config, folder):
+    if automatic and has_finished(config, folder, overrides):
         if _is_main_process():
             print(f"finished before: {shown_path(folder)}")
         return read_json(folder / "summary.json")
     if automatic:
         plan = replace(plan, resume=folder if candidates(folder) else None)
     if _is_main_process():  # it checks for all
-        _check_place(config, plan, folder, automatic=automatic)
+        check_place(config, plan, folder, automatic=automatic, overrides=overrides)
 
     def note() -> None:
         nonlocal begun
         begun = True
-        note_start(folder, overrides)
+        note_start(folder, overrides, choices)
 
     try:
         return train_plan(plan, folder, config=OmegaConf.to_yaml(config, resolve=True), begun=note)
@@ -95,26 +115,6 @@ def train_in(config: DictConfig, plan: Plan, folder: Path, *, overrides: Sequenc
         if begun:
             note_failure(folder, overrides, str(error) or type(error).__name__)
         raise
-
-
-def _check_place(config: DictConfig, plan: Plan, folder: Path, *, automatic: bool) -> None:
-    """Raise UserError where a run would go on with other options, or replace another run unasked."""
-    from segfocal.engine.checkpoint import find
-    from segfocal.io.files import check_new
-
-    origin = find(plan.resume).resolve().parents[1] if plan.resume else None
-    if origin or automatic:
-        _check_same_run(config, (origin or folder) / "config.yaml")
-    if origin != folder.resolve():
-        check_new(folder / "metrics.jsonl", overwrite=config.overwrite or automatic)
-
-
-def _has_finished(config: DictConfig, folder: Path) -> bool:
-    """Return whether `folder` holds the result of a run with these options."""
-    if not (folder / "summary.json").is_file() or not (folder / "config.yaml").is_file():
-        return False
-    before, now = OmegaConf.load(folder / "config.yaml"), OmegaConf.create(OmegaConf.to_yaml(config, resolve=True))
-    return not _changes(before, now)
 
 
 def _dry_run(config: DictConfig) -> None:
@@ -173,9 +173,12 @@ def _plan(config: DictConfig) -> Plan:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
     model, model_config = _model(plain, classes=len(structures), window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
+    task.check_structures(len(structures))
     apart = structures[0].name == OBJECTS and isinstance(task, Promptable)
-    if apart and task.none > 0:
-        raise ValueError(f"expected task.none=0 for target={OBJECTS}, where only a prompt tells which; got {task.none}")
+    if apart and not task.needs_prompts:
+        raise ValueError(
+            f"expected task.first.none=0 for target={OBJECTS}: only a prompt can tell which of them is meant"
+        )
     cases, structures = choose_masks(cases, structures, apart=apart)
     return Plan(
         task=task,
@@ -214,51 +217,9 @@ def _model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> t
     config = plain["model"] | ({"classes": classes} if "classes" in plain["model"] else {})
     torch.manual_seed(plain["seed"])
     model = models.build(config)
-    if getattr(model, "classes", classes) != classes:
-        raise ValueError(
-            f"expected one target for {config['_target_']}; got target={plain['target']}: "
-            "use task=semantic model=unet, or one run each"
-        )
     size, multiple = getattr(model, "image_size", None), getattr(model, "size_multiple", 1)
     if size is not None and window != (size, size):
         raise ValueError(f"expected a window of the model's image_size {size}×{size}; got data.window={list(window)}")
     if any(side % multiple for side in window):
         raise ValueError(f"expected data.window in multiples of {multiple} for this model; got {list(window)}")
     return model, config
-
-
-def _check_same_run(config: DictConfig, saved: Path) -> None:
-    """Raise UserError when a resumed run would go on with options that change what it learns."""
-    if not saved.is_file():
-        return
-    changes = _changes(OmegaConf.load(saved), OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
-    changed = {key: values for key, values in changes.items() if key not in _MAY_CHANGE}
-    if changed:
-        shown = ", ".join(f"{key}={now} (was {before})" for key, (before, now) in list(changed.items())[:5])
-        raise UserError(
-            expected="the options of the run to resume",
-            found=shown,
-            where=saved,
-            do=_OTHER_PLACE,
-        )
-
-
-def _changes(before: Any, now: Any) -> dict[str, tuple[Any, Any]]:
-    """Return the options that differ and change what a run learns or leaves: before and now."""
-    from segfocal.experiments.runs import NEUTRAL
-
-    old, new = _flat(before), _flat(now)
-    different = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    telling = [key for key in different if key not in NEUTRAL and not key.startswith("sweep.")]
-    return {key: (old.get(key), new.get(key)) for key in telling}
-
-
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Return a config's leaves by dotted path."""
-    plain = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
-    if not isinstance(plain, dict):
-        return {prefix: plain}
-    leaves: dict[str, Any] = {}
-    for key, value in plain.items():
-        leaves |= _flat(value, f"{prefix}.{key!s}" if prefix else str(key))
-    return leaves

@@ -21,7 +21,6 @@ class Case:
     """One scan with its label, and the part it plays: train, val, test, or "" when nobody has said.
 
     label: the label map, or where `masks` is not None the file that lists them; no mask at all is a label too.
-    prompted: the label is one object among others of the image, which only a prompt can ask for.
     """
 
     name: str
@@ -29,7 +28,6 @@ class Case:
     label: Path
     split: str = ""
     masks: tuple[Mask, ...] | None = None
-    prompted: bool = False
 
     @property
     def label_files(self) -> tuple[Path, ...]:

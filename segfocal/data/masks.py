@@ -59,7 +59,7 @@ def _apart(case: Case) -> list[Case]:
         return [case]
     if case.split == "train":
         return [case] if case.masks else []
-    return [replace(case, name=mask.path.stem, masks=(mask,), prompted=True) for mask in case.masks]
+    return [replace(case, name=mask.path.stem, masks=(mask,)) for mask in case.masks]
 
 
 def read_masks(case: Case, image: Grid) -> list[Volume]:

@@ -87,9 +87,10 @@ def _shared(folder: Path) -> Path:
 def _check_held_out(plan: Plan) -> None:
     """Raise UserError when a choice that looks at held-out scans is made without any."""
     settings = plan.settings
-    if (settings.keep == "best" or settings.patience is not None) and not plan.cases.of("val"):
+    looks = settings.keep == "best" or settings.patience is not None or settings.schedule == "plateau"
+    if looks and not plan.cases.of("val"):
         raise UserError(
-            expected="validation cases for train.keep=best and train.patience",
+            expected="validation cases for train.keep=best, train.patience and train.schedule=plateau",
             found="none",
             where=plan.where,
             do="give some cases the split val, set data.hold_out, or leave these options out",
@@ -123,6 +124,8 @@ def _loop(run: Run, dataset: SliceDataset, record: Record | None) -> bool:
             if due:
                 with watch.paused():
                     row |= _validated(run, shown, watch)
+                stale = run.progress.stale
+                run.progress.plateaus += _any(accelerator, stale > 0 and stale % settings.plateau == 0)
             if record:
                 record.add(row)
                 track(accelerator, row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 
 import torch
@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from segfocal.engine.settings import Settings
 
 _POWER = 0.9  # of the poly schedule, as nnU-Net's
+_DROP = 0.5  # of the plateau schedule
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -58,8 +59,13 @@ def _check_patterns(task: nn.Module, scales: Mapping[str, float]) -> None:
         )
 
 
-def make_schedule(optimizer: torch.optim.Optimizer, settings: Settings) -> LambdaLR:
-    """Return a linear warm-up, then a cosine or a power to zero (or a constant), one value a step."""
+def make_schedule(
+    optimizer: torch.optim.Optimizer, settings: Settings, plateaus: Callable[[], int] = lambda: 0
+) -> LambdaLR:
+    """Return a linear warm-up, then a cosine or a power to zero, halvings or a constant; one value a step.
+
+    plateaus: says how often validation has stopped getting better so far, each time a halving for `plateau`.
+    """
     warmup = max(1, round(settings.warmup * settings.steps))
 
     def factor(step: int) -> float:
@@ -67,6 +73,8 @@ def make_schedule(optimizer: torch.optim.Optimizer, settings: Settings) -> Lambd
             return (step + 1) / warmup
         if settings.schedule == "constant":
             return 1.0
+        if settings.schedule == "plateau":
+            return _DROP ** plateaus()
         past = min(1.0, (step - warmup) / max(1, settings.steps - warmup))
         return (1 - past) ** _POWER if settings.schedule == "poly" else 0.5 * (1 + math.cos(math.pi * past))
 

@@ -21,10 +21,10 @@ def rehearse(run: Run, dataset: SliceDataset) -> dict[str, Any]:
     """Make two steps and validate one case; return seconds a step and a validation, hours in all, and GiB used."""
     settings, device = run.plan.settings, run.accelerator.device
     seconds = 0.0
+    ended = time.monotonic()
     for _, batches in zip(range(_STEPS), batches_of(run, dataset, Watch(lambda _: None, device=device)), strict=False):
-        started = time.monotonic()
         take_step(run, batches, check=True)
-        seconds = time.monotonic() - started  # of the last: the first one also warms up
+        seconds, ended = time.monotonic() - ended, time.monotonic()  # of the last: the first one also warms up
     held = run.plan.cases.of("val")
     started = time.monotonic()
     if held:

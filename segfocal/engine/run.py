@@ -38,6 +38,7 @@ class Progress:
     best_step: int = 0
     stale: int = 0
     skipped: int = 0
+    plateaus: int = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
@@ -75,6 +76,7 @@ class Run:
             structures=plan.preparation.structures,
             training=facts,
             link=plan.task.criterion.link,
+            needs_prompts=plan.task.needs_prompts,
         )
 
 
@@ -87,6 +89,13 @@ def connect(settings: Settings, folder: Path) -> Accelerator:
     if settings.precision == "fp16" and (settings.device == "cpu" or not torch.cuda.is_available()):
         raise UserError(expected="a CUDA GPU for train.precision=fp16", found="a CPU", do="use bf16 or fp32")
     check_tracker(settings.tracker)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if settings.batch_size % (world * settings.accumulate):
+        raise UserError(
+            expected=f"train.batch_size a multiple of {world} processes × train.accumulate={settings.accumulate}",
+            found=str(settings.batch_size),
+            do="change one of them",
+        )
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a batch without clicks has no use for theirs
     return Accelerator(
         mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
@@ -115,7 +124,8 @@ def start(plan: Plan, folder: Path, accelerator: Accelerator, *, rates: Sequence
         optimizer = make_optimizer(module, settings)
     except ValueError as error:
         raise UserError(expected="options that fit the model", found=str(error), do="change train.lr_scales") from error
-    schedule = make_schedule(optimizer, settings)
+    progress = Progress()
+    schedule = make_schedule(optimizer, settings, lambda: progress.plateaus)
     if settings.channels_last:
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     task, optimizer = accelerator.prepare(module, optimizer)
@@ -130,6 +140,7 @@ def start(plan: Plan, folder: Path, accelerator: Accelerator, *, rates: Sequence
         optimizer=optimizer,
         schedule=schedule,
         average=average,
+        progress=progress,
     )
     accelerator.register_for_checkpointing(schedule, run.progress, *([average] if average else []))
     if plan.resume:
@@ -143,6 +154,7 @@ def _use_hardware(settings: Settings) -> None:
     """Set what torch keeps for the whole process."""
     torch.backends.cuda.matmul.allow_tf32 = settings.tf32
     torch.backends.cudnn.allow_tf32 = settings.tf32
+    torch._dynamo.config.suppress_errors = settings.compile  # a network that cannot be compiled runs as it is
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     torch.use_deterministic_algorithms(settings.deterministic)
@@ -159,4 +171,9 @@ def _use_rates(task: Task, rates: Sequence[float]) -> None:
     model: Any = task.model
     prior = getattr(model, "prior", None)
     if prior is not None:
-        model.start_from(prior_logits(prior, rates, task.criterion.link))
+        try:
+            model.start_from(prior_logits(prior, rates, task.criterion.link))
+        except ValueError as error:
+            raise UserError(
+                expected="a prior that fits the loss and the model", found=str(error), do="change model.prior"
+            ) from error

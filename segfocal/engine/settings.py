@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 _TRACKERS = ("none", "tensorboard", "mlflow", "wandb")
+_SCHEDULES = ("cosine", "poly", "plateau", "constant")
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
@@ -16,8 +17,9 @@ class Settings:
 
     steps: optimiser steps. batch_size: samples a step, over all processes, accumulated over `accumulate` forward
     passes. lr_scales: factors on the learning rate of parameters whose name matches a pattern, 0 to freeze them; the
-    last that matches counts. warmup: share of the steps over which the learning rate climbs. clip_norm: largest
-    gradient norm, None for no limit. ema: decay of the averaged weights, 0 for none. validate_every: steps between
+    last that matches counts. plateau: validations without a better Dice after which that schedule halves the rate.
+    warmup: share of the steps over which the learning rate climbs. clip_norm: largest gradient norm, None for no limit.
+    ema: decay of the averaged weights, 0 for none. validate_every: steps between
     validations on whole volumes, 0 for only the last. save_minutes: between checkpoints apart from those at every
     validation, None for no others. keep_checkpoints: how many of the last to keep. patience: validations without a
     better Dice before stopping, None for never. keep: whether the bundle holds the last weights or those that validated
@@ -34,7 +36,8 @@ class Settings:
     lr: float = 1e-3
     weight_decay: float = 0.05
     lr_scales: Mapping[str, float] | None = None
-    schedule: Literal["cosine", "poly", "constant"] = "cosine"
+    schedule: Literal["cosine", "poly", "plateau", "constant"] = "cosine"
+    plateau: int = 2
     warmup: float = 0.1
     clip_norm: float | None = 1.0
     ema: float = 0.98
@@ -67,7 +70,8 @@ class Settings:
             "train.lr > 0": self.lr > 0,
             "train.weight_decay ≥ 0": self.weight_decay >= 0,
             "train.lr_scales ≥ 0 by name pattern": all(scale >= 0 for scale in (self.lr_scales or {}).values()),
-            "train.schedule cosine, poly or constant": self.schedule in ("cosine", "poly", "constant"),
+            "train.schedule cosine, poly, plateau or constant": self.schedule in _SCHEDULES,
+            "train.plateau ≥ 1": self.plateau >= 1,
             "train.warmup in [0,1)": 0 <= self.warmup < 1,
             "train.clip_norm > 0 or null": self.clip_norm is None or self.clip_norm > 0,
             "train.ema in [0,1)": 0 <= self.ema < 1,

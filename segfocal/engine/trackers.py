@@ -29,11 +29,13 @@ def start_tracker(accelerator: Accelerator, name: str, folder: Path) -> None:
     """Open the tracker of a run; environment variables of yours, such as WANDB_MODE, come first."""
     if name == NONE:
         return
-    os.environ.setdefault("WANDB_MODE", "offline")
-    os.environ.setdefault("WANDB_DIR", str(folder))
-    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{folder.resolve()}/mlflow.db")
     accelerator.project_configuration.set_directories(str(folder))
-    accelerator.init_trackers("segfocal")
+    wandb = {"mode": os.environ.get("WANDB_MODE", "offline"), "dir": os.environ.get("WANDB_DIR", str(folder))}
+    if name == "mlflow":
+        import mlflow
+
+        mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{folder.resolve()}/mlflow.db"))
+    accelerator.init_trackers("segfocal", init_kwargs={"wandb": wandb, "mlflow": {"logging_dir": str(folder)}})
 
 
 def track(accelerator: Accelerator, row: Mapping[str, Any]) -> None:

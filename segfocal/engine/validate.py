@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -18,6 +18,7 @@ from segfocal.inference import picture
 from segfocal.inference.boxes import boxes_from_labels
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import segment
+from segfocal.losses.links import margins
 from segfocal.metrics import Counts, RankHistogram, count, hausdorff95
 from segfocal.models import PromptableModel
 
@@ -26,9 +27,7 @@ _PICTURES = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The figures of one structure in one case; prompt is "none" or "box" (of each slice, from the reference).
-
-    A case that only a prompt can ask for has none but those of boxes.
+    """The figures of one structure in one case; prompt is "none" or "box" (its own of each slice, from the reference).
 
     auc and hd95_mm are None where they were not asked for.
     """
@@ -46,14 +45,15 @@ def validate(
 ) -> list[Score]:
     """Segment whole scans and count voxels; if `fully`, measure AUC and HD95 too, and if the model can, with boxes.
 
-    pictures: a folder for one overlay a case (first structure, first kind of prompt), of the first hundred.
+    A model that needs prompts is judged with boxes only.
+    pictures: a folder for one overlay a case (first structure; no prompt, or boxes), of the first hundred.
     """
     scores = []
     for number, case in enumerate(cases):
         scan, labels = read_pair(case)
-        prompts: dict[str, Tensor | None] = {} if case.prompted else {"none": None}
-        if (fully or case.prompted) and isinstance(bundle.model, PromptableModel):
-            prompts["box"] = boxes_from_labels(labels, bundle.structures[0].value, bundle.grid)
+        prompts: dict[str, Tensor | None] = {} if bundle.needs_prompts else {"none": None}
+        if bundle.needs_prompts or (fully and isinstance(bundle.model, PromptableModel)):
+            prompts["box"] = boxes_from_labels(labels, bundle.structures, bundle.grid)
         for prompt, boxes in prompts.items():
             ranks = _Ranks(bundle, labels) if fully else None
             mask = segment(scan, bundle, boxes=boxes, device=device, watch=ranks)
@@ -77,11 +77,14 @@ class _Ranks:
 
     def __init__(self, bundle: Bundle, labels: Volume) -> None:
         self.values = [structure.value for structure in bundle.structures]
+        self.link = bundle.link
         self.labels = labels.grid.orientation_to(bundle.grid.frame).apply(labels.array)
         self.histograms = [RankHistogram() for _ in self.values]
 
     def __call__(self, start: int, logits: Tensor) -> None:
         truth = torch.from_numpy(self.labels[start : start + len(logits)].astype(np.int64)).to(logits.device)
+        if self.link == "softmax":
+            logits = margins(logits)
         for k, value in enumerate(self.values):
             self.histograms[k].add(logits[:, k], truth == value)
 
@@ -90,9 +93,10 @@ def _hd95(mask: Volume, labels: Volume, value: int) -> float:
     return hausdorff95(mask.array == value, labels.array == value, labels.grid.spacing_mm)
 
 
-def mean_dice(scores: Sequence[Score], *, prompt: str | None = None, structure: str | None = None) -> float:
-    """Return the mean Dice over cases and structures, by default without a prompt, or with boxes if only these are."""
-    prompt = prompt or ("none" if any(s.prompt == "none" for s in scores) else "box")
+def mean_dice(scores: Iterable[Score], *, prompt: str | None = None, structure: str | None = None) -> float:
+    """Return the mean Dice over cases and structures, by default without a prompt where there are such scores."""
+    scores = list(scores)
+    prompt = prompt or ("none" if any(s.prompt == "none" for s in scores) else scores[0].prompt)
     return fmean(
         s.counts.dice for s in scores if s.prompt == prompt and (structure is None or s.structure == structure)
     )

@@ -34,6 +34,8 @@ class Watch:
         self.losses: deque[float] = deque(maxlen=_FIRST)
         self.smallest = math.inf
         self.said: set[str] = set()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)  # of an earlier run in this process
 
     def waiting_for(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield from `items`, noting how long each was waited for."""

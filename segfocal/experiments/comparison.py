@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -36,19 +36,35 @@ class Setting:
 
 
 def varied(runs: Sequence[RunResult]) -> list[str]:
-    """Return the options in which runs differ and that teach them something, the seed last."""
-    keys = list(dict.fromkeys(key for run in runs for key in run.overrides))
-    keys = [key for key in keys if key not in NEUTRAL and not key.startswith("sweep.")]
-    different = [key for key in keys if len({run.overrides.get(key) for run in runs}) > 1]
-    return sorted(different, key=lambda key: key == "seed")
+    """Return the options in which runs differ and that teach them something, the seed last.
+
+    An option that is said in one run and holds by default in another is the same. Where what was said does not tell
+    two runs apart but their configs differ, as after a change of a default, the options that do are named too.
+    """
+    keys = _different(runs, dict.fromkeys(key for run in runs for key in run.overrides))
+    for group in _grouped(runs, keys).values():
+        keys += [
+            key for key in _different(group, dict.fromkeys(k for r in group for k in r.settings)) if key not in keys
+        ]
+    return sorted(keys, key=lambda key: key == "seed")
+
+
+def _different(runs: Sequence[RunResult], keys: Iterable[str]) -> list[str]:
+    telling = [key for key in keys if key not in NEUTRAL and not key.startswith("sweep.")]
+    return [key for key in telling if len({run.value(key) for run in runs if run.settings or key in run.overrides}) > 1]
+
+
+def _grouped(runs: Sequence[RunResult], keys: Sequence[str]) -> dict[tuple[str | None, ...], list[RunResult]]:
+    groups: dict[tuple[str | None, ...], list[RunResult]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run.value(key) for key in keys), []).append(run)
+    return groups
 
 
 def ranked(runs: Sequence[RunResult]) -> list[Setting]:
     """Return the settings of runs, best mean Dice first, each tested against the best."""
     keys = [key for key in varied(runs) if key != "seed"]
-    groups: dict[tuple[str | None, ...], list[RunResult]] = {}
-    for run in runs:
-        groups.setdefault(tuple(run.overrides.get(key) for key in keys), []).append(run)
+    groups = _grouped(runs, keys)
     settings = [_setting(dict(zip(keys, values, strict=True)), group) for values, group in groups.items()]
     settings.sort(key=lambda setting: -setting.dice)
     return _tested(settings)

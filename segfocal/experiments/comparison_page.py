@@ -68,7 +68,7 @@ def _mean_curve(setting: Setting) -> tuple[list[int], list[float]]:
 
 
 def _run_row(run: RunResult, keys: Sequence[str]) -> dict[str, Any]:
-    asked = {key: run.overrides.get(key, "") for key in keys}
+    asked = {key: run.value(key) or "" for key in keys}
     found = {name: run.figures.get(name, "") for name in FIGURES}
     rest = {"seconds": run.seconds, "error": run.error or "", "folder": str(run.folder), "command": run.command}
     return {**asked, "status": run.status, **found, **rest}

@@ -9,10 +9,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import yaml
+
 from segfocal.errors import UserError
 from segfocal.io.files import read_json, write_json
 
-RUN_FILE, _SUMMARY, _ROWS = "run.json", "summary.json", "metrics.jsonl"
+RUN_FILE, _SUMMARY, _ROWS, _CONFIG = "run.json", "summary.json", "metrics.jsonl", "config.yaml"
+REFUSED_FILE = "refused.json"
 FIGURES = ("dice", "iou", "precision", "recall", "accuracy", "auc", "hd95_mm", "tp", "fp", "fn", "tn")
 # Options that teach a run nothing.
 NEUTRAL: tuple[str, ...] = ("resume", "debug", "overwrite", "cache", "imports", "experiment")
@@ -25,7 +28,8 @@ _COUNTS = ("tp", "fp", "fn", "tn")
 class RunResult:
     """One run.
 
-    asked: what the command line said. overrides: the same by option. status: "finished", "stopped early", "failed" or
+    asked: what the command line said. overrides: the same by option. settings: every option as it was in the end, and
+    the file chosen of each group. status: "finished", "stopped early", "failed" or
     "unfinished". figures: means over held-out cases and structures without a prompt (sums for tp, fp, fn and tn), {}
     unless it finished. scores: Dice of each (case, structure). curve: (step, Dice) of the validations. error: why it
     failed.
@@ -34,6 +38,7 @@ class RunResult:
     folder: Path
     asked: Sequence[str]
     overrides: Mapping[str, str]
+    settings: Mapping[str, str]
     status: str
     figures: Mapping[str, float]
     scores: Mapping[tuple[str, str], float]
@@ -43,8 +48,12 @@ class RunResult:
 
     @property
     def seed(self) -> str:
-        """The seed it was asked for, "0" if none."""
-        return self.overrides.get("seed", "0")
+        """The seed it ran with."""
+        return self.value("seed") or "0"
+
+    def value(self, option: str) -> str | None:
+        """What an option was, said or by default; None where it has no such option."""
+        return self.settings.get(option, self.overrides.get(option))
 
     @property
     def finished(self) -> bool:
@@ -58,17 +67,30 @@ class RunResult:
         return " ".join(["python scripts/train.py", *[_quoted(option) for option in [*self.asked, *single]]])
 
 
-def note_start(folder: Path, overrides: Sequence[str]) -> None:
-    """Leave in a run's folder what it was asked; `read_runs` takes a folder with this file for a run."""
+def note_start(folder: Path, overrides: Sequence[str], choices: Mapping[str, str | None] | None = None) -> None:
+    """Leave in a run's folder what it was asked; `read_runs` takes a folder with this file for a run.
+
+    choices: the file chosen of each group of the config.
+    """
     (folder / _SUMMARY).unlink(missing_ok=True)  # of an earlier run there
-    write_json(folder / RUN_FILE, {"overrides": list(overrides), "error": None})
+    write_json(folder / RUN_FILE, {"overrides": list(overrides), "choices": dict(choices or {}), "error": None})
 
 
 def note_failure(folder: Path, overrides: Sequence[str], error: str) -> None:
-    """Leave in a run's folder why it failed; a folder with an earlier run's result stays as it is."""
-    if (folder / _SUMMARY).is_file():
-        return
+    """Leave in a run's folder why it failed."""
     write_json(folder / RUN_FILE, {"overrides": list(overrides), "error": error})
+
+
+def note_refusal(folder: Path, overrides: Sequence[str], error: str) -> None:
+    """Leave in a run's folder why a job of a sweep never began; another run that lies there stays as it is."""
+    name = REFUSED_FILE if (folder / RUN_FILE).is_file() else RUN_FILE
+    write_json(folder / name, {"overrides": list(overrides), "error": error})
+
+
+def refused(folder: Path) -> list[str]:
+    """Return what was said to jobs that a run's folder refused because it holds another run's result."""
+    notes = sorted(folder.glob(f"**/{REFUSED_FILE}"))
+    return [f"{note.parent}: {read_json(note)['error']}" for note in notes]
 
 
 def read_runs(places: Sequence[Path]) -> list[RunResult]:
@@ -100,11 +122,14 @@ def read_run(folder: Path) -> RunResult:
     summary: dict[str, Any] = read_json(folder / _SUMMARY) if (folder / _SUMMARY).is_file() else {}
     error = asked.get("error")
     status = "failed" if error else summary.get("status", "unfinished")
-    scores = [score for score in summary.get("scores", []) if score["prompt"] == "none"] if not error else []
+    scores = summary.get("scores", []) if not error else []
+    prompt = "none" if any(score["prompt"] == "none" for score in scores) else "box"  # of a model that needs prompts
+    scores = [score for score in scores if score["prompt"] == prompt]
     return RunResult(
         folder=folder,
         asked=asked["overrides"],
         overrides=overrides,
+        settings=_settings(folder / _CONFIG, asked.get("choices", {})),
         status=status,
         figures=_figures(scores),
         scores={(score["case"], score["structure"]): score["dice"] for score in scores},
@@ -112,6 +137,22 @@ def read_run(folder: Path) -> RunResult:
         seconds=summary.get("seconds"),
         error=error,
     )
+
+
+def _settings(path: Path, choices: Mapping[str, str | None]) -> dict[str, str]:
+    """Return every option of a run's config by dotted path, and the choices, as text."""
+    config = yaml.safe_load(path.read_text()) if path.is_file() else None
+    chosen = {name: choice for name, choice in choices.items() if choice and not name.startswith("hydra")}
+    return {key: str(value) for key, value in {**chosen, **_leaves(config or {})}.items()}
+
+
+def _leaves(config: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(config, dict):
+        return {prefix: config}
+    leaves: dict[str, Any] = {}
+    for key, value in config.items():
+        leaves |= _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    return leaves
 
 
 def _figures(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Box prompts for the slices of a volume, and inference that answers them.
 
-Boxes are a tensor [d,4] of pixels (x0,y0,x1,y1, half-open) on the model's grid, a row of NaN where a slice has none.
+Boxes are a tensor [k,d,4], for each structure and slice, of pixels (x0,y0,x1,y1, half-open) on the model's grid; a
+row of NaN where a slice has none.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.inference.blend import Slab
@@ -27,61 +29,71 @@ from segfocal.resample import ModelGrid
 _OUTSIDE = -20.0  # the logit of pixels nobody asked about
 
 
-def boxes_from_labels(labels: Volume, value: int, grid: ModelGrid) -> Tensor:
-    """Return the bounding box of `value` in each slice of a label map, measured on the scan's own pixels."""
+def boxes_from_labels(labels: Volume, structures: Sequence[Structure], grid: ModelGrid) -> Tensor:
+    """Return each structure's bounding box in each slice of a label map, measured on the scan's own pixels."""
+    return torch.stack([_boxes_of_value(labels, structure.value, grid) for structure in structures])
+
+
+def _boxes_of_value(labels: Volume, value: int, grid: ModelGrid) -> Tensor:
     inside = labels.oriented(grid.frame).array == value
     boxes = boxes_of(torch.from_numpy(np.ascontiguousarray(inside))[:, None])
     _, h, w = grid.of(labels.grid).shape
     return boxes * torch.tensor([w / inside.shape[2], h / inside.shape[1]] * 2)
 
 
-def boxes_from_file(path: str | Path, scan: Grid, grid: ModelGrid) -> Tensor:
+def boxes_from_file(path: str | Path, scan: Grid, structures: Sequence[Structure], grid: ModelGrid) -> Tensor:
     """Read boxes in voxels of the scan: [{"lower": [i,j,k], "upper": [i,j,k]}, …], both corners inside the box.
 
-    Each 3-D box prompts every slice it reaches; where two reach one slice, the box around both counts.
+    Each 3-D box prompts every slice it reaches; where two of a structure reach one slice, the box around both counts.
+    With several structures a box says "structure": "liver" too.
 
     Raises:
-        UserError: missing or malformed file, a box outside the scan.
+        UserError: missing or malformed file, a box outside the scan, one of no structure.
     """
     path = Path(path)
     listed = read_json(path)
     target = grid.of(scan)
     to_model = np.linalg.inv(target.affine) @ scan.affine
-    boxes = torch.full((target.shape[0], 4), torch.nan)
+    names = [structure.name for structure in structures]
+    boxes = torch.full((len(names), target.shape[0], 4), torch.nan)
     for entry in listed if isinstance(listed, list) else [listed]:
         corners = _corners(entry, scan, path)
         moved = np.array(list(itertools.product(*corners.T))) @ to_model[:3, :3].T + to_model[:3, 3] + 0.5
         (first, y0, x0), (last, y1, x1) = moved.min(0), moved.max(0)
         rows = slice(max(0, round(first)), max(round(last), round(first) + 1))
         new = torch.tensor([x0, y0, x1, y1], dtype=torch.float32)
-        low = torch.fmin(boxes[rows, :2], new[:2])
-        high = torch.fmax(boxes[rows, 2:], new[2:])
-        boxes[rows] = torch.cat([low, high], dim=1)
+        own = boxes[_which(entry, names, path), rows]
+        own[:] = torch.cat([torch.fmin(own[:, :2], new[:2]), torch.fmax(own[:, 2:], new[2:])], dim=1)
     return boxes
 
 
 def answer_boxes(
     image: Tensor, model: PromptableModel, boxes: Tensor, *, batch_size: int, device: torch.device
 ) -> Iterator[Slab]:
-    """Yield logits [1,n,h,w] of `image` [c,d,h,w], a few slices at a time; slices without a box are background.
+    """Yield logits [k,n,h,w] of `image` [c,d,h,w], a few slices at a time; slices without a box are background.
 
     A slice is seen through one window centred on its box, through several blended ones where the box is larger.
     """
     depth = image.shape[1]
     for start in range(0, depth, batch_size):
         stop = min(start + batch_size, depth)
-        logits = torch.full((1, stop - start, *image.shape[2:]), _OUTSIDE)
-        looks = [look for z in range(start, stop) for look in _looks(z, boxes[z], image.shape[2:], model.image_size)]
+        logits = torch.full((len(boxes), stop - start, *image.shape[2:]), _OUTSIDE)
+        places = itertools.product(range(start, stop), range(len(boxes)))
+        looks = [look for z, k in places for look in _looks(k, z, boxes[k, z], image.shape[2:], model.image_size)]
         for first in range(0, len(looks), batch_size):
             part = looks[first : first + batch_size]
             for look, answer in zip(part, _answers(image, model, part, device), strict=True):
-                _paste(logits[0, look.z - start], look, answer)
+                _paste(logits[look.k, look.z - start], look, answer)
         yield Slab(start, stop, logits)
 
 
 class _Look(NamedTuple):
-    """One window at one slice: top left corner (may lie outside), the box inside it, and its blending weights."""
+    """One window at one slice: top left corner (may lie outside), the box inside it, and its blending weights.
 
+    k: which structure the box is of.
+    """
+
+    k: int
     z: int
     top: int
     left: int
@@ -89,7 +101,7 @@ class _Look(NamedTuple):
     weights: Tensor
 
 
-def _looks(z: int, box: Tensor, size: Sequence[int], side: int) -> list[_Look]:
+def _looks(k: int, z: int, box: Tensor, size: Sequence[int], side: int) -> list[_Look]:
     if not torch.isfinite(box).all():
         return []
     rows, row_weights = _starts(float(box[1]), float(box[3]), size[0], side)
@@ -100,7 +112,7 @@ def _looks(z: int, box: Tensor, size: Sequence[int], side: int) -> list[_Look]:
         inside = (box - shift).clamp(0, side)
         if inside[2] > inside[0] and inside[3] > inside[1]:
             weights = row_weights[i][:, None] * column_weights[j]
-            looks.append(_Look(z, top, left, inside, weights))
+            looks.append(_Look(k, z, top, left, inside, weights))
     return looks
 
 
@@ -117,7 +129,7 @@ def _answers(image: Tensor, model: PromptableModel, looks: list[_Look], device: 
     crops = torch.stack([_crop(image[:, look.z], look, model.image_size) for look in looks]).to(device)
     boxes = torch.stack([look.box for look in looks]).to(device)
     prompt = Prompt.none(len(looks), device=device).with_boxes(boxes)
-    return model.decode(model.encode(crops), prompt).logits[:, 0].cpu()
+    return model.answer(model.encode(crops), prompt).logits[:, 0].cpu()
 
 
 def _overlap(look: _Look, size: Sequence[int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
@@ -139,6 +151,19 @@ def _paste(canvas: Tensor, look: _Look, answer: Tensor) -> None:
     outer, inner = _overlap(look, canvas.shape)
     # Weights sum to one inside the windows, so what each adds is measured from the background's logit.
     canvas[outer] += (answer[inner] - _OUTSIDE) * look.weights[inner]
+
+
+def _which(entry: Any, names: Sequence[str], path: Path) -> int:
+    """Return which structure a box is of."""
+    named = entry.get("structure", names[0] if len(names) == 1 else None)
+    if named not in names:
+        raise UserError(
+            expected=f'boxes with "structure": {" or ".join(names)}',
+            found=str(entry)[:80],
+            where=path,
+            do="say of which structure each box is",
+        )
+    return names.index(named)
 
 
 def _corners(entry: Any, scan: Grid, path: Path) -> NDArray[np.float64]:

@@ -33,6 +33,7 @@ class Bundle:
 
     model_config: `_target_` and arguments. window: pixels (h, w). structures: one a channel. training: free facts.
     link: what makes probabilities of logits, "sigmoid", or "softmax" with a background logit of 0; labels need neither.
+    needs_prompts: the model was only ever asked with prompts; of several structures they say which is meant.
     """
 
     model: nn.Module
@@ -43,6 +44,7 @@ class Bundle:
     structures: tuple[Structure, ...]
     training: dict[str, Any]
     link: str = "sigmoid"
+    needs_prompts: bool = False
 
 
 def save(bundle: Bundle, folder: Path) -> None:
@@ -61,6 +63,7 @@ def save(bundle: Bundle, folder: Path) -> None:
         "intensity": intensity.describe(bundle.intensity),
         "structures": [asdict(structure) for structure in bundle.structures],
         "link": bundle.link,
+        "needs_prompts": bundle.needs_prompts,
         "training": bundle.training,
     }
     write_json(folder / _FACTS, facts)
@@ -137,4 +140,5 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         structures=tuple(Structure(**structure) for structure in facts["structures"]),
         training=facts["training"],
         link=facts["link"],
+        needs_prompts=facts.get("needs_prompts", False),
     )

@@ -37,18 +37,25 @@ def segment(
 ) -> Volume:
     """Return the label map of a scan: each structure's value where its logit is above 0 and the largest.
 
-    boxes: prompts [d,4] on the model's grid (see `segfocal.inference.boxes`); None asks nothing and slides windows.
+    boxes: prompts [k,d,4] on the model's grid (see `segfocal.inference.boxes`), which each structure's logits answer;
+    None asks nothing and slides windows.
     watch: is called with the first index of each finished slab and its logits [n,k,h,w], on the scan's pixels in the
     model's frame. The model must be in evaluation mode on `device`.
 
     Raises:
-        UserError: boxes for a model that takes no prompts.
+        UserError: boxes for a model that takes no prompts, none for one that needs them.
     """
     device = torch.device(device)
     turned = scan.grid.orientation_to(bundle.grid.frame)
     seen = bundle.grid.image(scan)
     image = torch.from_numpy(bundle.intensity(seen.array))[None]
     if boxes is None:
+        if bundle.needs_prompts:
+            raise UserError(
+                expected=f"boxes of {', '.join(structure.name for structure in bundle.structures)}",
+                found="no prompt for a model that was trained with prompts only",
+                do="add prompt=box with boxes=FILE.json, or train with task.first.none above 0",
+            )
         slabs = sweep(
             image, bundle.model, window=(1, *bundle.window), overlap=overlap, batch_size=batch_size, device=device
         )

@@ -16,6 +16,12 @@ def with_background(logits: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
 
 
+def margins(logits: Tensor) -> Tensor:
+    """Return the log-odds of each structure against all else under softmax, in float64, of logits [b,k,*space]."""
+    log_p = with_background(logits).double().log_softmax(1)[:, 1:]
+    return log_p - torch.expm1(log_p).neg().clamp(min=1e-300).log()
+
+
 def class_indices(masks: Tensor) -> Tensor:
     """Return masks [b,k,*space] as class indices [b,*space]: 0 where there is none, the last where masks overlap.
 

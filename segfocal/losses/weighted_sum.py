@@ -138,8 +138,18 @@ class WeightedSum(Following):
             if isinstance(term, Term):
                 term.validate = wanted
 
-    def forward(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None = None) -> LossReport:
-        """Return the total and every unweighted term; `predicted_iou` [b,k] goes to the terms that use it."""
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        predicted_iou: Tensor | None = None,
+        candidates: Tensor | None = None,
+    ) -> LossReport:
+        """Return the total and every unweighted term; `predicted_iou` [b,k] goes to the terms that use it.
+
+        candidates: logits [b,m,*space] of all masks that `predicted_iou` [b,m] speaks of, where a network answered with
+        several and `logits` [b,1,*space] are one of them; those terms see them in its place.
+        """
         if predicted_iou is None and self.uses_predicted_iou:
             raise ValueError(
                 "expected a predicted IoU for the IoU-head term of the loss; got none: use a promptable task"
@@ -148,7 +158,7 @@ class WeightedSum(Following):
         if self.link == "softmax":
             check_pair(logits, target, validate=self._validates())
             logits, target = with_background(logits), class_indices(target)
-        values = self._values(logits, target, predicted_iou)
+        values = self._values(logits, target, predicted_iou, candidates)
         total = torch.as_tensor(sum(self.weights[name] * value for name, value in values.items()))
         figures = self._anatomy(logits, target, masks) if self.reports_anatomy else {}
         return LossReport(total=total, terms={k: value.detach() for k, value in values.items()}, anatomy=figures)
@@ -156,20 +166,22 @@ class WeightedSum(Following):
     def _following(self) -> list[tuple[str, Following]]:
         return [(name, term) for name, term in self.terms.items() if isinstance(term, Following)]
 
-    def _values(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None) -> dict[str, Tensor]:
+    def _values(
+        self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None, candidates: Tensor | None
+    ) -> dict[str, Tensor]:
         wanted = logits.is_cuda if self.compiling == "auto" else bool(self.compiling)
         if self._fusable(target):
             return self._fused(logits, target, compiled=wanted)
         if not wanted or not compiles(logits.device.type) or self._validates():
-            return self._each(logits, target, predicted_iou)
+            return self._each(logits, target, predicted_iou, candidates)
         try:
             self._compiled = self._compiled or torch.compile(self._each)
-            return self._compiled(logits, target, predicted_iou)
+            return self._compiled(logits, target, predicted_iou, candidates)
         except (ValueError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # the compiler's errors share no base class with each other
             cannot_compile(logits.device.type, error)
-            return self._each(logits, target, predicted_iou)
+            return self._each(logits, target, predicted_iou, candidates)
 
     def _validates(self) -> bool:
         return any(getattr(term, "validate", False) for term in self.terms.values())
@@ -195,11 +207,16 @@ class WeightedSum(Following):
             pixels = math.prod(logits.shape[2:])
             return {name: cast(Any, term).from_sums(sums, pixels) for name, term in self.terms.items()}
 
-    def _each(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None) -> dict[str, Tensor]:
+    def _each(
+        self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None, candidates: Tensor | None
+    ) -> dict[str, Tensor]:
         values = {}
         for name, term in self.terms.items():
-            extra = (predicted_iou,) if getattr(term, "uses_predicted_iou", False) else ()
-            values[name] = term(logits, target, *extra)
+            if getattr(term, "uses_predicted_iou", False):
+                several = (logits, target) if candidates is None else (candidates, target.expand_as(candidates))
+                values[name] = term(*several, predicted_iou)
+            else:
+                values[name] = term(logits, target)
         return values
 
     @torch.no_grad()

@@ -7,12 +7,19 @@ from typing import Any
 
 from torch import nn
 
+from segfocal.models.freezing import ParameterGroup, parameter_table
 from segfocal.models.sam.promptable import Answer, PromptableModel
 from segfocal.models.sam.tiny import sam_tiny
+from segfocal.models.sam.vit import medsam, sam_med2d, sam_vit_b, sam_vit_h, sam_vit_l
 from segfocal.models.unet import UNet
 
 ALLOWED: dict[str, Callable[..., nn.Module]] = {
     "segfocal.models.sam_tiny": sam_tiny,
+    "segfocal.models.sam_vit_b": sam_vit_b,
+    "segfocal.models.sam_vit_l": sam_vit_l,
+    "segfocal.models.sam_vit_h": sam_vit_h,
+    "segfocal.models.sam_med2d": sam_med2d,
+    "segfocal.models.medsam": medsam,
     "segfocal.models.UNet": UNet,
 }
 
@@ -30,4 +37,18 @@ def build(config: Mapping[str, Any]) -> nn.Module:
     return ALLOWED[target](**arguments)
 
 
-__all__ = ["ALLOWED", "Answer", "PromptableModel", "UNet", "build", "sam_tiny"]
+__all__ = [
+    "ALLOWED",
+    "Answer",
+    "ParameterGroup",
+    "PromptableModel",
+    "UNet",
+    "build",
+    "medsam",
+    "parameter_table",
+    "sam_med2d",
+    "sam_tiny",
+    "sam_vit_b",
+    "sam_vit_h",
+    "sam_vit_l",
+]

@@ -113,13 +113,6 @@ def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
     if job.prompt == "none":
         if job.boxes or job.reference:
             raise UserError(expected="prompt=box with boxes or a reference", found="prompt=none", do="add prompt=box")
-        if bundle.training.get("prompted"):
-            raise UserError(
-                expected="a prompt for a model of any object, which it cannot choose by itself",
-                found="prompt=none",
-                where=job.bundle,
-                do="add prompt=box and boxes",
-            )
         return None
     if (job.boxes is None) == (job.reference is None):
         raise UserError(
@@ -128,7 +121,7 @@ def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
             do="give one of them",
         )
     if job.boxes is not None:
-        return boxes_from_file(job.boxes, scan.grid, bundle.grid)
+        return boxes_from_file(job.boxes, scan.grid, bundle.structures, bundle.grid)
     assert job.reference is not None
     labels = volumes.read_labels(job.reference)
     difference = scan.grid.difference(labels.grid)
@@ -136,7 +129,7 @@ def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
         raise UserError(
             expected="a reference on the scan's grid", found=difference, where=job.reference, do="resample it"
         )
-    return boxes_from_labels(labels, bundle.structures[0].value, bundle.grid)
+    return boxes_from_labels(labels, bundle.structures, bundle.grid)
 
 
 def _sizes(job: Job, mask: Volume, bundle: Bundle) -> dict[str, dict[str, float]]:

@@ -1,18 +1,23 @@
-"""Promptable segmentation: encode an image once, answer a prompt, click where the answer is wrong, answer again."""
+"""Promptable segmentation: encode images once, answer prompts, click where an answer is wrong, answer again."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from segfocal.batch import PROMPTING, Batch, uniforms
+from segfocal.batch import PROMPTING, Batch, step_uniforms, uniforms
 from segfocal.losses import LossReport, WeightedSum
 from segfocal.models import Answer, PromptableModel
-from segfocal.prompts import ABSENT, Prompt, boxes_of, clicks_in, error_clicks, jitter_boxes
+from segfocal.prompts import Prompt
+from segfocal.tasks.first import FirstPrompt, check_word
+from segfocal.tasks.masks import best_true, drawn_structures
+from segfocal.tasks.rounds import RoundPlan
 
-_DRAWS_FIRST = 6  # uniform numbers the first prompt takes: its kind, four box sides, one click
+_BEFORE_CLICKS = 6  # of the first prompt's uniform numbers, those before the corrections'; the rest comes after them
 
 
 class Promptable(nn.Module):
@@ -21,16 +26,22 @@ class Promptable(nn.Module):
     Args:
         model: encodes and decodes.
         criterion: loss of each round's logits; its IoU-head terms see the model's predicted IoU.
-        none, box, point: relative frequencies of the first prompt; each sample draws its own. A sample without a
-            target gets none.
-        jitter_pixels, jitter_share: how far each box side may be off (the larger counts).
-        rounds: answers a sample; every round after the first adds one click on a wrong pixel and the previous
-            answer as mask prompt. The loss is the mean over rounds.
+        rounds: answers a prompt gets; the loss is the mean over them.
+        first, plan: the prompt of the first round and of the later ones.
+        masks_per_image: prompts an image, each about one structure; None for every structure of the target once. A
+            number draws from those present (`drawn_structures`).
+        multimask: "single" trains the decoder's one mask; "best_predicted" lets it give three and trains the one with
+            the highest predicted IoU, as SAM-Med2D does, "best_true" the one that overlaps the target most, as SAM
+            does. Corrections go by the one with the highest predicted IoU; the IoU head learns from all three.
+        recompute: decode again in the backward pass instead of keeping what decoding computed.
 
-    SAM-Med2D instead makes one optimiser step a round (nine a batch) and encodes the image anew for some of them.
+    What is random is a function of (seed, step, sample), and of (seed, step) where a batch draws together.
+    SAM-Med2D instead makes one optimiser step a round (nine a batch): docs/prompts.md.
 
     Raises:
-        ValueError: frequencies that are negative or all zero, rounds < 1, a model that takes no prompts.
+        ValueError: rounds or masks_per_image < 1, an unknown word, a plan that needs more rounds, a model that takes no
+            prompts or will be asked for other masks than those trained, several masks without a loss for the predicted
+            IoU that chooses among them.
     """
 
     def __init__(
@@ -38,57 +49,116 @@ class Promptable(nn.Module):
         *,
         model: nn.Module,
         criterion: WeightedSum,
-        none: float = 0.5,
-        box: float = 0.4,
-        point: float = 0.1,
-        jitter_pixels: float = 2.0,
-        jitter_share: float = 0.1,
         rounds: int = 1,
+        first: FirstPrompt | None = None,
+        plan: RoundPlan | None = None,
+        masks_per_image: int | None = None,
+        multimask: Literal["single", "best_predicted", "best_true"] = "single",
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(model, PromptableModel):
             raise ValueError(
                 f"expected a promptable model such as sam_tiny; got {type(model).__name__}: use task=semantic with it"
             )
-        if min(none, box, point) < 0 or none + box + point <= 0:
-            raise ValueError(f"expected prompt frequencies ≥ 0, not all zero; got {none}, {box}, {point}")
         if rounds < 1:
             raise ValueError(f"expected task.rounds ≥ 1; got {rounds}")
+        if masks_per_image is not None and masks_per_image < 1:
+            raise ValueError(f"expected task.masks_per_image ≥ 1 or null; got {masks_per_image}")
+        check_word("task.multimask", multimask, "single", "best_predicted", "best_true")
         self.model, self.criterion, self.rounds = model, criterion, rounds
-        self.none, self.box, self.point = none, box, point
-        self.jitter_pixels, self.jitter_share = jitter_pixels, jitter_share
+        self.first, self.plan = first or FirstPrompt(), plan or RoundPlan()
+        self.plan.check(rounds)
+        self.masks_per_image, self.multimask, self.recompute = masks_per_image, multimask, recompute
+        self._check_masks()
+
+    @property
+    def needs_prompts(self) -> bool:
+        """Whether no prompt is never a first prompt."""
+        return not self.first.none
+
+    def check_structures(self, count: int) -> None:
+        """Raise ValueError unless prompts can tell `count` structures apart: one that asks nothing cannot."""
+        if count == 1:
+            return
+        if self.first.none:
+            raise ValueError(
+                f"expected task.first.none=0 with {count} targets (no prompt cannot say which of them is meant); got "
+                f"{self.first.none}: set it to 0, name one target, or use task=semantic model=unet"
+            )
+        if self.model.prior is not None:
+            raise ValueError(
+                f"expected model.prior=null for a promptable model of {count} targets; got {self.model.prior}"
+            )
 
     def forward(self, batch: Batch) -> LossReport:
         """Return the mean loss over the rounds."""
-        draws = uniforms(batch.keys, PROMPTING, _DRAWS_FIRST + self.rounds - 1).to(batch.image.device)
+        kind, *shared = step_uniforms(batch.keys[0], 1 + self.rounds)
+        target, draws, click_draws = self._asked(batch)
+        if self.first.drawn_by == "batch":
+            draws[:, 0] = kind
         embedding = self.model.encode(batch.image)
-        prompt = self._first_prompt(batch.target, draws)
-        reports = []
-        for turn in range(self.rounds):
-            answer = self.model.decode(embedding, prompt)
-            reports.append(self.criterion(answer.logits, batch.target, answer.predicted_iou))
-            if turn + 1 < self.rounds:
-                prompt = _corrected(prompt, answer, batch.target, draws[:, _DRAWS_FIRST + turn])
+        prompt = self.first.draw(target, draws)
+        answer, report = self._round(embedding, prompt, target)
+        reports = [report]
+        for turn, new in zip(self.plan.turns(self.rounds, shared), click_draws.unbind(1), strict=True):
+            prompt = self.plan.ask(turn, prompt, answer, target, new)
+            answer, report = self._round(embedding, prompt.only_mask() if turn.mask_only else prompt, target)
+            reports.append(report)
         return LossReport.mean(reports)
 
-    def _first_prompt(self, target: Tensor, draws: Tensor) -> Prompt:
-        """Draw each sample's kind of prompt, then its box or click."""
-        kind = draws[:, 0] * (self.none + self.box + self.point)
-        boxes = jitter_boxes(boxes_of(target), draws[:, 1:5], pixels=self.jitter_pixels, share=self.jitter_share)
-        asks_box = (kind >= self.none) & (kind < self.none + self.box)
-        xy, found = clicks_in(target[:, 0] > 0.5, draws[:, 5])
-        asks_point = (kind >= self.none + self.box) & found
-        prompt = Prompt.none(len(target), device=target.device)
-        return replace(
-            prompt,
-            boxes_xyxy=torch.where(asks_box[:, None], boxes, torch.nan),
-            points_xy=xy[:, None],
-            point_labels=torch.where(asks_point, 1, ABSENT)[:, None],
-        )
+    def _asked(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the mask [n,1,h,w] that each of n = b·m prompts asks for, and its uniform numbers.
 
+        Those for the first prompt are [n,draws], those for clicks [n,rounds−1,clicks].
+        """
+        b, k = batch.target.shape[:2]
+        m, many = self.masks_per_image or k, max(self.plan.clicks)
+        parts = [_BEFORE_CLICKS, (self.rounds - 1) * many, FirstPrompt.DRAWS - _BEFORE_CLICKS]
+        draws = uniforms(batch.keys, PROMPTING, m * sum(parts) + k).to(batch.image.device)
+        of_prompts, of_structures = draws.split([m * sum(parts), k], dim=1)
+        target = batch.target
+        if self.masks_per_image is not None:
+            index = drawn_structures(target, m, of_structures)
+            target = target[torch.arange(b, device=target.device)[:, None], index]
+        before, clicks, after = of_prompts.reshape(b * m, -1).split(parts, dim=1)
+        first = torch.cat([before, after], dim=1)
+        return target.flatten(0, 1).unsqueeze(1), first, clicks.reshape(b * m, self.rounds - 1, many)
 
-def _corrected(prompt: Prompt, answer: Answer, target: Tensor, draws: Tensor) -> Prompt:
-    """Return the prompt with a click on a wrong pixel and the previous answer as its mask."""
-    with torch.no_grad():
-        xy, labels = error_clicks(answer.logits, target, draws)
-        return prompt.with_clicks(xy, labels).with_mask(answer.low_res_logits.detach().float())
+    def _round(self, embedding: Any, prompt: Prompt, target: Tensor) -> tuple[Answer, LossReport]:
+        """Return the answer to go on from, [n,1,h,w], and the loss of the one that is trained."""
+        if self.multimask == "single":
+            answer = self._decode(embedding, prompt)
+            return answer, self.criterion(answer.logits, target, answer.predicted_iou)
+        answer = self._decode(embedding, prompt, multimask=True)
+        best = answer.best()
+        trained = best.logits
+        if self.multimask == "best_true":
+            place = best_true(answer.logits, target)[:, :, None, None]
+            trained = torch.take_along_dim(answer.logits, place, dim=1)
+        return best, self.criterion(trained, target, answer.predicted_iou, candidates=answer.logits)
+
+    def _decode(self, embedding: Any, prompt: Prompt, **options: bool) -> Answer:
+        decode = partial(self.model.decode, embedding, prompt, **options)
+        if self.recompute and not self.model.checkpointing:  # which does the same, and the encoder too
+            return checkpoint(decode, use_reentrant=False)
+        return decode()
+
+    def _check_masks(self) -> None:
+        """Raise ValueError unless the masks that are trained are those the model will be asked for."""
+        several = self.multimask != "single"
+        if several and not self.model.mask_decoder.num_multimask_outputs:
+            raise ValueError(
+                f"expected a model that gives several masks for task.multimask={self.multimask}; got one that gives "
+                "one: use task.multimask=single, or a SAM model"
+            )
+        if several != self.model.multimask:
+            raise ValueError(
+                f"expected model.multimask={str(several).lower()} for task.multimask={self.multimask} (a trained model "
+                f"gives the masks that were trained); got {str(self.model.multimask).lower()}"
+            )
+        if several and not self.criterion.uses_predicted_iou:
+            raise ValueError(
+                f"expected a loss with an IoU-head term for task.multimask={self.multimask} (the predicted IoU chooses "
+                "the mask); got none: use loss=sam_med2d"
+            )

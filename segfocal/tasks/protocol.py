@@ -16,6 +16,15 @@ class Task(Protocol):
     model: nn.Module
     criterion: WeightedSum
 
+    @property
+    def needs_prompts(self) -> bool:
+        """Whether the model is never trained without a prompt."""
+        ...
+
+    def check_structures(self, count: int) -> None:
+        """Raise ValueError, naming the option to change, unless `count` structures can be told apart."""
+        ...
+
     def __call__(self, batch: Batch) -> LossReport:
         """Return the loss of a batch, to call backward on."""
         ...

@@ -11,11 +11,22 @@ from segfocal.losses import LossReport, WeightedSum
 class Semantic(nn.Module):
     """Trains `model(image[b,c,h,w]) -> logits[b,k,h,w]`."""
 
+    needs_prompts = False
+
     def __init__(self, *, model: nn.Module, criterion: WeightedSum) -> None:
         super().__init__()
         if criterion.uses_predicted_iou:
             raise ValueError("expected a loss of logits and target; got the term iou_head: use task=promptable")
         self.model, self.criterion = model, criterion
+
+    def check_structures(self, count: int) -> None:
+        """Raise ValueError unless the model has a channel of logits for each of `count` structures."""
+        classes = getattr(self.model, "classes", count)
+        if classes != count:
+            raise ValueError(
+                f"expected {classes} target for {type(self.model).__name__} with task=semantic; got {count}: use "
+                "model=unet, or one run each"
+            )
 
     def forward(self, batch: Batch) -> LossReport:
         """Return the loss of the model's logits."""

@@ -25,7 +25,7 @@ from tests.pictures import JUDGED, TRAINED, make_png, make_sam_med2d, rows_of, s
 from tests.system.commands import segfocal
 
 SMALL = ["data=sam_med2d", "train.steps=2", "train.batch_size=2", "data.window=[32,32]", "augment=light"]
-TINY = ["model.width=48", "model.depth=1", "model.decoder_width=32", "task.none=0", "data.objects=1"]
+TINY = ["model.width=48", "model.depth=1", "model.decoder_width=32", "task.first.none=0"]
 
 
 @pytest.fixture(scope="module")
@@ -230,8 +230,7 @@ def test_held_out_objects_are_cases_of_their_own(folder):
     assert structures == (Structure(name="objects", value=255),)
     held = cases.of("val")
     assert [case.name for case in held] == [f"ct_b_{JUDGED[0]}_{n}_000" for n in ("liver", "spleen", "aorta")]
-    assert all(case.prompted for case in held)
-    assert not any(case.prompted for case in cases.of("train"))
+    assert [len(case.masks) for case in cases.of("train")] == [3] * len(TRAINED)
     np.testing.assert_array_equal(
         read_pair(held[1])[1].oriented("SPL").array[0] == 255, slice_of(JUDGED[0])[1]["spleen"]
     )
@@ -386,7 +385,7 @@ def test_an_unknown_structure_is_told_which_there_are(folder):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["target=objects", "task.none=0.5"], "task.none=0 for target=objects"),
+        (["target=objects", "task.first.none=0.5"], "task.first.none=0 for target=objects"),
         (["target=objects", "data.objects=0"], "data.objects to be a whole number ≥ 1"),
         (["target=liver", "data.spacing_mm=[1,1]"], "no pixel spacing for PNG images"),
         (["target=liver", "data.size=[0,5]"], "data.size to be two numbers > 0"),

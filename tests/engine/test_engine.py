@@ -147,6 +147,30 @@ def test_the_poly_schedule_falls_to_zero_by_a_power():
     assert factor(100) == 0
 
 
+def test_the_plateau_schedule_halves_the_rate_where_validation_stops_getting_better(spheres, tmp_path, monkeypatch):
+    dice = iter([0.5, 0.6, 0.6, 0.6, 0.7, 0.7])
+    monkeypatch.setattr("segfocal.engine.loop.mean_dice", lambda *_, **asked: 0.0 if asked else next(dice))
+    options = ["train.schedule=plateau", "train.plateau=1", "train.warmup=0", "train.steps=6", "train.validate_every=1"]
+    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *options, "train.lr=0.01")) == 0
+    rates = [float(row["lr"]) for row in csv.DictReader((tmp_path / "run" / "metrics.csv").open())]
+    assert rates == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.005, 0.0025], rel=1e-6)
+
+
+def test_a_plateau_is_remembered_by_resume(spheres, tmp_path, monkeypatch):
+    monkeypatch.setattr("segfocal.engine.loop.mean_dice", lambda *_, **__: 0.5)
+    options = ["train.schedule=plateau", "train.plateau=1", "train.warmup=0", "train.validate_every=1", "resume=auto"]
+    whole = small_training(spheres, tmp_path / "whole", *options, "train.steps=5")
+    assert segfocal(monkeypatch, "train", *whole) == 0
+    for steps in (3, 5):
+        assert (
+            segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "cut", *options, f"train.steps={steps}"))
+            == 0
+        )
+    rows = [list(csv.DictReader((tmp_path / name / "metrics.csv").open())) for name in ("whole", "cut")]
+    assert [row["lr"] for row in rows[0]] == [row["lr"] for row in rows[1]]
+    assert [row["loss"] for row in rows[0]] == [row["loss"] for row in rows[1]]
+
+
 @pytest.mark.parametrize("option", ["train.channels_last=true", "train.deterministic=true", "train.tf32=false"])
 def test_a_switch_for_speed_or_exactness_changes_no_result_on_a_cpu(option, spheres, tmp_path, monkeypatch):
     rows = []

@@ -10,7 +10,7 @@ from scipy.stats import wilcoxon
 from segfocal.errors import UserError
 from segfocal.experiments.comparison import grid, ranked, varied
 from segfocal.experiments.comparison_page import compare
-from segfocal.experiments.runs import note_failure, note_start, read_runs
+from segfocal.experiments.runs import note_failure, note_refusal, note_start, read_runs, refused
 
 
 def make_run(folder, dice, *overrides, error=None, finished=True):
@@ -73,6 +73,37 @@ def test_p_values_are_corrected_for_the_number_of_settings(tmp_path):
     assert [second.against_best, third.against_best] == pytest.approx([2 * raw, 2 * raw])  # Holm: never below the first
 
 
+def with_config(folder, **config):
+    (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
+
+
+def test_an_option_said_and_the_same_by_default_are_one_setting(tmp_path):
+    make_run(tmp_path / "a", {"x": 0.9}, "train.lr=0.001", "seed=0")
+    make_run(tmp_path / "b", {"x": 0.8}, "seed=1")
+    with_config(tmp_path / "a", train={"lr": 0.001}, seed=0)
+    with_config(tmp_path / "b", train={"lr": 0.001}, seed=1)
+    assert varied(read_runs([tmp_path])) == ["seed"]
+    assert len(ranked(read_runs([tmp_path]))) == 1
+
+
+def test_a_default_that_has_changed_between_runs_tells_them_apart(tmp_path):
+    for name, steps in (("a", 100), ("b", 300)):
+        make_run(tmp_path / name, {"x": 0.9}, "loss=dice")
+        with_config(tmp_path / name, train={"steps": steps}, cache=name, seed=0)
+    make_run(tmp_path / "refused", {}, "loss=dice", error="no such file")  # before it had a config
+    assert varied(read_runs([tmp_path])) == ["train.steps"]
+
+
+def test_a_group_chosen_by_default_has_a_name(tmp_path):
+    make_run(tmp_path / "a", {"x": 0.9}, "loss=dice")
+    make_run(tmp_path / "b", {"x": 0.8})
+    for name, loss in (("a", "dice"), ("b", "focal+dice")):
+        note_start_again = json.loads((tmp_path / name / "run.json").read_text())
+        (tmp_path / name / "run.json").write_text(json.dumps(note_start_again | {"choices": {"loss": loss}}))
+        with_config(tmp_path / name, seed=0)
+    assert [setting.label for setting in ranked(read_runs([tmp_path]))] == ["loss=dice", "loss=focal+dice"]
+
+
 def test_too_few_pairs_get_no_p_value(tmp_path):
     for loss in "ab":
         make_run(tmp_path / loss, {"x": 0.9 if loss == "a" else 0.1}, f"loss={loss}")
@@ -129,10 +160,11 @@ def test_a_run_cut_short_is_unfinished_and_a_command_is_quoted_where_a_shell_wou
     assert run.command == "python scripts/train.py 'gamma={linear:{0:0,1:2}}'"
 
 
-def test_a_failure_leaves_an_earlier_result_alone_and_a_new_start_does_not(tmp_path):
+def test_a_refusal_leaves_an_earlier_result_alone_and_a_new_start_does_not(tmp_path):
     make_run(tmp_path / "run", {"x": 0.5}, "seed=1")
-    note_failure(tmp_path / "run", ["seed=2"], "refused")
+    note_refusal(tmp_path / "run", ["seed=2"], "another run lies there")
     assert read_runs([tmp_path])[0].finished
+    assert refused(tmp_path) == [f"{tmp_path / 'run'}: another run lies there"]
     note_start(tmp_path / "run", ["seed=1"])
     assert read_runs([tmp_path])[0].status == "unfinished"
 

@@ -27,7 +27,7 @@ from segfocal.losses import (
     TverskyLoss,
     WeightedSum,
 )
-from segfocal.losses.links import class_indices, with_background
+from segfocal.losses.links import class_indices, margins, with_background
 from segfocal.losses.term import Term
 from tests.losses.pairs import (
     EVERY,
@@ -430,3 +430,12 @@ def test_where_masks_overlap_the_last_one_counts():
 def test_any_number_of_masks_become_as_many_class_indices(count):
     each_alone = torch.eye(count, dtype=torch.bool).unsqueeze(0)
     assert class_indices(each_alone).flatten().tolist() == list(range(1, count + 1))
+
+
+def test_a_margin_is_the_logit_against_all_other_classes():
+    logits = torch.tensor([[3.0, -1.0, 0.5], [40.0, 39.0, -40.0]], dtype=torch.float64)[..., None]
+    first, second, third = logits[:, 0], logits[:, 1], logits[:, 2]
+    rest = torch.stack([torch.zeros_like(first), second, third]).logsumexp(0)
+    torch.testing.assert_close(margins(logits)[:, 0], first - rest)
+    assert margins(logits[:, :1] * 1000).isfinite().all()
+    torch.testing.assert_close(margins(logits[:1, :1]), logits[:1, :1])  # one structure: its own logit

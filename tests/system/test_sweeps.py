@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from segfocal.cli.app import conf_folder
 from tests.system.commands import SMALL, segfocal
@@ -68,6 +69,32 @@ def test_a_failed_run_is_marked_and_made_alone_by_the_same_command(spheres, tmp_
     assert [row["status"] for row in results(tmp_path / "grid")] == ["finished"] * 4
 
 
+def test_a_sweep_that_would_replace_other_runs_says_so_and_the_first_command_still_finds_them(
+    spheres, tmp_path, monkeypatch, capfd
+):
+    options = grid(spheres, tmp_path / "grid", "sweep.alpha=[0.1]", "sweep.gamma=[1]")
+    assert segfocal(monkeypatch, "train", *options) == 0
+    assert segfocal(monkeypatch, "train", *options, "train.lr=0.1") == 1
+    said = capfd.readouterr().err
+    assert "train.lr=0.1 (was 0.001)" in said
+    assert "refused: " in said  # by the comparison too, which sees runs of any launcher
+    assert segfocal(monkeypatch, "train", *options) == 0
+
+
+def test_a_search_goes_where_dice_is_and_repeats_no_trial(spheres, tmp_path, monkeypatch, capfd):
+    options = ["experiment=search", "sweep.trials=3", *grid(spheres, tmp_path / "search")[1:]]
+    assert segfocal(monkeypatch, "train", *options) == 0
+    first = {folder.name: folder.read_text() for folder in (tmp_path / "search").glob("*/summary.json")}
+    assert len(results(tmp_path / "search")) == 3
+    best = max(float(row["dice"]) for row in results(tmp_path / "search"))
+    found = yaml.safe_load((tmp_path / "search" / "optimization_results.yaml").read_text())
+    assert found["best_value"] == pytest.approx(best)
+    capfd.readouterr()
+    assert segfocal(monkeypatch, "train", *options) == 0
+    assert capfd.readouterr().out.count("finished before") == 3
+    assert {folder.name: folder.read_text() for folder in (tmp_path / "search").glob("*/summary.json")} == first
+
+
 MANY_RUNS = {"gamma_schedule", "imbalance", "losses"}  # run in CI
 
 
@@ -82,6 +109,7 @@ def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
     swept = {
         "alpha_gamma": ["sweep.alpha=[0.25]", "sweep.gamma=[2]"],
         "losses": ["sweep.loss=[dice,focal+dice]"],  # each loss trains in test_losses.py
+        "search": ["sweep.trials=1"],
         "unet": ["model.widths=[8,16,16]"],
     }
     seeds = ["sweep.seed=[0]"] if name in ("gamma_schedule", "losses", "imbalance") else []

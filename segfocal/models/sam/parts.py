@@ -1,4 +1,7 @@
-"""SAM's prompt encoder and mask decoder for true batches: image i of a batch is decoded with prompt i."""
+"""SAM's prompt encoder and mask decoder for true batches of images × prompts.
+
+With b images and n = b·m prompts, image i is asked prompts i·m to (i+1)·m − 1.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from segfocal.models.sam.two_way import add_shared, share_images
 from segfocal.models.sam.upstream import MaskDecoder, PromptEncoder
 from segfocal.prompts import ABSENT, Prompt
 
@@ -25,13 +29,21 @@ class Embedding(NamedTuple):
 
 
 class BatchPromptEncoder(PromptEncoder):
-    """Embeds one prompt for each image, of any kinds mixed in one batch; parameters keep SAM's names."""
+    """Embeds prompts of any kinds mixed in one batch; parameters keep SAM's names.
+
+    A missing point or box becomes SAM's "not a point" token, a missing mask its "no mask" embedding.
+
+    hides_absent: the decoder does not see those tokens, but for the one that SAM itself adds to points without a box:
+    every prompt gets the answer that SAM gives it alone. False shows them all, as sam_tiny is trained.
+    mask_probabilities: the weights know masks as probabilities, as SAM-Med2D's, and not as SAM's logits.
+    """
+
+    def __init__(self, *, hides_absent: bool = False, mask_probabilities: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.hides_absent, self.mask_probabilities = hides_absent, mask_probabilities
 
     def forward(self, prompt: Prompt) -> tuple[Tensor, Tensor]:
-        """Return sparse embeddings [b,n,c] and dense ones [b,c,h,w].
-
-        A missing point or box becomes SAM's "not a point" token, a missing mask its "no mask" embedding.
-        """
+        """Return sparse embeddings [n,t,c] and dense ones [n,c,h,w]."""
         points_xy, kinds = _as_points(prompt)
         with torch.autocast(points_xy.device.type, enabled=False):  # half precision would blur positions by pixels
             position = self.pe_layer.forward_with_coords(points_xy.float() + 0.5, self.input_image_size)
@@ -42,8 +54,19 @@ class BatchPromptEncoder(PromptEncoder):
         none = self.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(prompt), -1, h, w)
         if prompt.mask_logits is None:
             return sparse, none
-        dense = self.mask_downscaling(prompt.mask_logits)
-        return sparse, torch.where(prompt.has_mask[:, None, None, None], dense, none)
+        mask = prompt.mask_logits.sigmoid() if self.mask_probabilities else prompt.mask_logits
+        return sparse, torch.where(prompt.has_mask[:, None, None, None], self.mask_downscaling(mask), none)
+
+    def visible(self, prompt: Prompt) -> Tensor | None:
+        """Return which sparse embeddings [n,t] the decoder sees, None where it sees all."""
+        if not self.hides_absent:
+            return None
+        _, kinds = _as_points(prompt)
+        present = kinds != ABSENT
+        count = prompt.points_xy.shape[1]
+        has_point, has_box = present[:, :count].any(1), present[:, count:].any(1)
+        present[:, count] |= has_point & ~has_box  # the first corner of the missing box is that token
+        return present
 
     def get_dense_pe(self) -> Tensor:
         """Return the position encoding [1,c,h,w] of the tokens, in float32 under autocast too."""
@@ -52,7 +75,7 @@ class BatchPromptEncoder(PromptEncoder):
 
 
 class BatchMaskDecoder(MaskDecoder):
-    """Decodes a batch of embeddings, each with its own prompt; parameters keep SAM's names.
+    """Decodes a batch of embeddings, each with its own prompts; parameters keep SAM's names.
 
     detail_channels: channels of the embedding's finer features, added while the mask is upscaled, as SAM 2 does
     (Ravi et al., 2024, section 4). Empty for SAM's own decoder.
@@ -60,38 +83,53 @@ class BatchMaskDecoder(MaskDecoder):
 
     def __init__(self, *, detail_channels: Sequence[int] = (), **options: Any) -> None:
         super().__init__(**options)
+        share_images(self.transformer)
         widths = (self.transformer_dim // 4, self.transformer_dim // 8)
         self.detail_projections = nn.ModuleList(
             nn.Conv2d(channels, width, 1) for channels, width in zip(detail_channels, widths, strict=False)
         )
 
-    def forward(self, embedding: Embedding, image_pe: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mask logits [b,m,4h,4w] and predicted IoU [b,m] of all m mask tokens.
+    def forward(
+        self,
+        embedding: Embedding,
+        image_pe: Tensor,
+        sparse: Tensor,
+        dense: Tensor,
+        *,
+        visible: Tensor | None = None,
+        masks: slice = slice(None),
+    ) -> tuple[Tensor, Tensor]:
+        """Return mask logits [n,k,4h,4w] and predicted IoU [n,k] of the k mask tokens that `masks` selects.
 
+        sparse [n,t,c], of which the tokens `visible` [n,t] count (None: all); dense [n,c,h,w], or [1,c,h,w] for all.
         Differs from SAM's, which repeats every embedding once for each prompt and so takes one image a call.
         """
-        b, c, h, w = embedding.tokens.shape
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(b, -1, -1)
-        source = embedding.tokens + dense
-        answers, source = self.transformer(source, image_pe.expand(b, -1, -1, -1), torch.cat([own, sparse], dim=1))
-        upscaled = self._upscaled(source.transpose(1, 2).reshape(b, c, h, w), embedding.details)
-        queries = [mlp(answers[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)]
-        masks = torch.einsum("bmc,bchw->bmhw", torch.stack(queries, dim=1), upscaled)
-        return masks, self.iou_prediction_head(answers[:, 0])
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(len(sparse), -1, -1)
+        if visible is not None:
+            visible = torch.cat([visible.new_ones(len(own), own.shape[1]), visible], dim=1)
+        tokens = embedding.tokens
+        source = tokens + dense if len(dense) == 1 else add_shared(tokens, dense)
+        answers, source = self.transformer(source, image_pe, torch.cat([own, sparse], dim=1), visible)
+        upscaled = self._upscaled(source.transpose(1, 2).unflatten(2, tokens.shape[2:]), embedding.details)
+        chosen = range(self.num_mask_tokens)[masks]
+        queries = [self.output_hypernetworks_mlps[i](answers[:, 1 + i]) for i in chosen]
+        logits = torch.einsum("nkc,nchw->nkhw", torch.stack(queries, dim=1), upscaled)
+        return logits, self.iou_prediction_head(answers[:, 0])[:, masks]
 
     def _upscaled(self, source: Tensor, details: tuple[Tensor, ...]) -> Tensor:
         if not details:
             return self.output_upscaling(source)
         up_once, norm, act_once, up_twice, act_twice = self.output_upscaling
         coarse, fine = (project(d) for project, d in zip(self.detail_projections, details, strict=True))
-        return act_twice(up_twice(act_once(norm(up_once(source) + coarse))) + fine)
+        half = act_once(norm(add_shared(up_once(source), coarse)))
+        return act_twice(add_shared(up_twice(half), fine))
 
 
 def _as_points(prompt: Prompt) -> tuple[Tensor, Tensor]:
-    """Return all clicks and box corners as points [b,n,2] with their SAM types [b,n]; ABSENT marks padding."""
-    corners = prompt.boxes_xyxy.reshape(-1, 2, 2)
-    has_box = torch.isfinite(corners).all(-1).all(-1, keepdim=True)
-    corner_kinds = torch.tensor(_BOX_CORNERS, device=corners.device).expand(len(prompt), 2)
+    """Return all clicks and box corners as points [n,t,2] with their SAM types [n,t]; ABSENT marks padding."""
+    corners = prompt.boxes_xyxy.reshape(len(prompt), -1, 2)  # of one box a prompt, or of several
+    has_box = torch.isfinite(corners).all(-1).unflatten(1, (-1, 2)).all(-1).repeat_interleave(2, dim=1)
+    corner_kinds = torch.tensor(_BOX_CORNERS, device=corners.device).repeat(corners.shape[1] // 2)
     points = torch.cat([prompt.points_xy, torch.nan_to_num(corners)], dim=1)
     kinds = torch.cat([prompt.point_labels, torch.where(has_box, corner_kinds, ABSENT)], dim=1)
     return points, kinds

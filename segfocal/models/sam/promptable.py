@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from segfocal.models.prior import Prior, check_prior, set_last_layer
 from segfocal.models.sam.parts import BatchMaskDecoder, BatchPromptEncoder, Embedding
 from segfocal.prompts import Prompt
 
+CHANNEL_ORDERS = ("rgb", "bgr")
+_FIRST, _REST = slice(0, 1), slice(1, None)  # SAM's mask tokens: the single mask, the alternatives
+
 
 class Answer(NamedTuple):
-    """What the decoder says to one prompt an image: mask logits [b,1,h,w], the same at low resolution, its own IoU."""
+    """What the decoder says to n prompts: mask logits [n,k,h,w], the same at low resolution, their predicted IoU [n,k].
+
+    k is 1, or with multimask the number of alternatives.
+    """
 
     logits: Tensor
     low_res_logits: Tensor
     predicted_iou: Tensor
+
+    def best(self) -> Answer:
+        """Return the one mask a prompt whose IoU is predicted highest, k = 1."""
+        if self.logits.shape[1] == 1:
+            return self
+        choice = self.predicted_iou.argmax(1, keepdim=True)
+        place = choice[:, :, None, None]
+        return Answer(
+            logits=torch.take_along_dim(self.logits, place, dim=1),
+            low_res_logits=torch.take_along_dim(self.low_res_logits, place, dim=1),
+            predicted_iou=torch.take_along_dim(self.predicted_iou, choice, dim=1),
+        )
 
 
 class PromptableModel(nn.Module):
@@ -27,7 +47,20 @@ class PromptableModel(nn.Module):
     Called like an ordinary network, `model(image[b,c,h,w]) -> logits[b,1,h,w]`, it answers no prompt at all, so a
     sliding window can run it. Images are in [0,1] and of the model's own size.
 
-    prior: None for SAM's own decoder; otherwise its masks get a bias, which `start_from` sets when training begins.
+    Args:
+        image_encoder: images of the model's size to an Embedding.
+        prompt_encoder: prompts to embeddings.
+        mask_decoder: embeddings to masks.
+        image_size: pixels of a side.
+        pixel_mean, pixel_std: standardise images in [0,1]; one number, or one a channel in the encoder's order.
+        channel_order: "rgb" or "bgr" for encoders of colour images: a single channel is repeated to three, RGB images
+            are put into that order. None leaves channels as they are.
+        multimask: `answer` chooses among the decoder's alternatives by predicted IoU instead of giving its single mask.
+        checkpointing: decoding is done again during the backward pass, which costs time and saves memory.
+        prior: None for SAM's own decoder; otherwise its masks get a bias, which `start_from` sets when training begins.
+
+    Raises:
+        ValueError: a prior or a channel order that is none, multimask without alternatives.
     """
 
     classes = 1
@@ -39,16 +72,31 @@ class PromptableModel(nn.Module):
         prompt_encoder: BatchPromptEncoder,
         mask_decoder: BatchMaskDecoder,
         image_size: int,
-        pixel_mean: float,
-        pixel_std: float,
+        pixel_mean: float | Sequence[float],
+        pixel_std: float | Sequence[float],
+        channel_order: str | None = None,
+        multimask: bool = False,
+        checkpointing: bool = False,
         prior: Prior = None,
     ) -> None:
         super().__init__()
         check_prior(prior)
+        if channel_order not in (None, *CHANNEL_ORDERS):
+            raise ValueError(f"expected model.channel_order to be rgb or bgr; got {channel_order!r}")
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
-        self.image_size, self.pixel_mean, self.pixel_std = image_size, pixel_mean, pixel_std
+        self.image_size, self.channel_order = image_size, channel_order
+        self.pixel_mean: float | Tensor
+        self.pixel_std: float | Tensor
+        for name, value in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
+            if isinstance(value, int | float):
+                setattr(self, name, value)
+            else:
+                self.register_buffer(name, torch.tensor(value).reshape(-1, 1, 1), persistent=False)
+        self.multimask, self.checkpointing = multimask, checkpointing
+        if multimask:
+            self._check_alternatives()
         self.prior: Prior = prior
         self.output_bias = None if prior is None else nn.Parameter(torch.zeros(1))
 
@@ -62,26 +110,71 @@ class PromptableModel(nn.Module):
             self.output_bias.copy_(logits)
 
     def encode(self, image: Tensor) -> Embedding:
-        """Return embeddings of images [b,c,h,w] in [0,1]; ValueError unless h = w = image_size."""
+        """Return embeddings of images [b,c,h,w] in [0,1], grey or RGB; ValueError unless h = w = image_size."""
         if tuple(image.shape[-2:]) != (self.image_size, self.image_size):
             raise ValueError(
                 f"expected images of {self.image_size}×{self.image_size}; got {tuple(image.shape[-2:])}: set "
                 "data.window to the model's image_size"
             )
-        return self.image_encoder((image - self.pixel_mean) / self.pixel_std)
+        return self.image_encoder((self._coloured(image) - self.pixel_mean) / self.pixel_std)
 
-    def decode(self, embedding: Embedding, prompt: Prompt) -> Answer:
-        """Answer prompt i about image i."""
+    def _coloured(self, image: Tensor) -> Tensor:
+        """Return images with the channels the encoder was made for."""
+        if self.channel_order is None:
+            return image
+        if image.shape[1] == 1:
+            return image.expand(-1, 3, -1, -1)
+        if image.shape[1] != 3:
+            raise ValueError(f"expected grey images or RGB ones; got {image.shape[1]} channels")
+        return image.flip(1) if self.channel_order == "bgr" else image
+
+    def decode(self, embedding: Embedding, prompt: Prompt, multimask: bool = False) -> Answer:
+        """Answer n = b·m prompts about b images, prompts i·m to (i+1)·m − 1 about image i.
+
+        multimask: give the decoder's alternatives, k of them, instead of its single mask.
+
+        Raises:
+            ValueError: prompts that are no multiple of the images, multimask of a decoder without alternatives.
+        """
+        if len(prompt) == 0 or len(prompt) % len(embedding.tokens):
+            raise ValueError(
+                f"expected as many prompts for each image; got {len(prompt)} prompts for {len(embedding.tokens)} "
+                "images: fill up with prompts that ask nothing"
+            )
+        if multimask:
+            self._check_alternatives()
+        masks = _REST if multimask else _FIRST
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(self._decoded, embedding, prompt, masks, use_reentrant=False, preserve_rng_state=False)
+        return self._decoded(embedding, prompt, masks)
+
+    def _decoded(self, embedding: Embedding, prompt: Prompt, masks: slice) -> Answer:
         sparse, dense = self.prompt_encoder(prompt)
-        masks, ious = self.mask_decoder(embedding, self.prompt_encoder.get_dense_pe(), sparse, dense)
-        low_res, predicted_iou = masks[:, :1], ious[:, :1]
+        if prompt.mask_logits is None and len(prompt) > len(embedding.tokens):
+            dense = dense[:1]
+        low_res, predicted_iou = self.mask_decoder(
+            embedding,
+            self.prompt_encoder.get_dense_pe(),
+            sparse,
+            dense,
+            visible=self.prompt_encoder.visible(prompt),
+            masks=masks,
+        )
         if self.output_bias is not None:
             low_res = low_res + self.output_bias
         size = (self.image_size, self.image_size)
         logits = F.interpolate(low_res.float(), size=size, mode="bilinear", align_corners=False)
         return Answer(logits=logits, low_res_logits=low_res, predicted_iou=predicted_iou)
 
+    def answer(self, embedding: Embedding, prompt: Prompt) -> Answer:
+        """Give one mask a prompt in the way the model is meant to: its single one or the best alternative, k = 1."""
+        return self.decode(embedding, prompt, self.multimask).best()
+
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits [b,1,h,w] of images without any prompt."""
         embedding = self.encode(image)
-        return self.decode(embedding, Prompt.none(len(image), device=image.device)).logits
+        return self.answer(embedding, Prompt.none(len(image), device=image.device)).logits
+
+    def _check_alternatives(self) -> None:
+        if self.mask_decoder.num_multimask_outputs == 0:
+            raise ValueError("expected a model that gives several masks, as sam_vit_b; got one of a single mask")

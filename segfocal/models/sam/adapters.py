@@ -1,0 +1,105 @@
+"""Small layers beside an image encoder's frozen ones, to teach it another kind of images with few parameters.
+
+All but the published weights of SAM-Med2D start as if they were not there: the first answers are those of the encoder
+that they were added to.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segfocal.models.sam.upstream import ImageEncoderViT
+
+ADAPTERS = ("none", "sam_med2d", "bottleneck", "lora")
+
+
+class ChannelSpatialAdapter(nn.Module):
+    """SAM-Med2D's adapter: channels weighed by their means, two strided convolutions, a norm; names are theirs.
+
+    Source: Cheng et al., "SAM-Med2D", 2023, section 3.2. Differs: the norm's weight starts at 0 instead of 1, which
+    leaves the encoder as it was, and grids with odd sides are taken too.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.channel = nn.Sequential(
+            nn.Linear(width, width // 4, bias=False), nn.ReLU(), nn.Linear(width // 4, width, bias=False), nn.Sigmoid()
+        )
+        self.spatial = nn.Sequential(
+            nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False),
+            nn.ReLU(),
+            nn.ConvTranspose2d(width, width, 4, stride=2, padding=1, bias=False),
+            nn.ReLU(),
+        )
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return what is to be added to tokens [b,h,w,c]."""
+        _, h, w, _ = tokens.shape
+        maps = tokens.permute(0, 3, 1, 2)
+        weighed = maps * self.channel(maps.mean((2, 3)))[:, :, None, None]
+        seen = self.spatial(weighed)[:, :, :h, :w]
+        return self.norm(tokens + seen.permute(0, 2, 3, 1))
+
+
+class BottleneckAdapter(nn.Module):
+    """Two linear layers around `rank` channels, parallel to the MLP (Chen et al., "AdaptFormer", NeurIPS 2022)."""
+
+    def __init__(self, width: int, rank: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, rank)
+        self.up = nn.Linear(rank, width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return what is to be added to tokens [b,h,w,c]."""
+        return self.up(F.gelu(self.down(tokens)))
+
+
+class LoRALinear(nn.Linear):
+    """A linear layer with a low-rank change W + (alpha / rank)·B·A; its own parameters keep their names.
+
+    Source: Hu et al., "LoRA", ICLR 2022.
+    """
+
+    def __init__(self, linear: nn.Linear, *, rank: int, alpha: float) -> None:
+        super().__init__(linear.in_features, linear.out_features, device="meta")
+        self.weight, self.bias = linear.weight, linear.bias
+        self.lora_a = nn.Parameter(torch.empty(rank, linear.in_features))
+        self.lora_b = nn.Parameter(torch.zeros(linear.out_features, rank))
+        self.lora_scale = alpha / rank
+        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the changed layer's output."""
+        return super().forward(x) + self.lora_scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
+
+
+def add_adapters(encoder: ImageEncoderViT, kind: str, *, rank: int, alpha: float) -> None:
+    """Give every block of an image encoder an adapter, in place.
+
+    kind: "none", "sam_med2d", "bottleneck" (of `rank` channels) as `blocks.{i}.Adapter`, or "lora" (of `rank`, scaled
+    by alpha / rank) in the attention's qkv and proj.
+
+    Raises:
+        ValueError: another kind, rank < 1.
+    """
+    if kind not in ADAPTERS:
+        raise ValueError(f"expected model.adapter to be one of {', '.join(ADAPTERS)}; got {kind!r}")
+    if rank < 1:
+        raise ValueError(f"expected model.rank ≥ 1; got {rank}")
+    for block in encoder.blocks:
+        width = block.attn.qkv.in_features
+        if kind == "sam_med2d":
+            block.Adapter = ChannelSpatialAdapter(width)
+        elif kind == "bottleneck":
+            block.Adapter = BottleneckAdapter(width, rank)
+        elif kind == "lora":
+            block.attn.qkv = LoRALinear(block.attn.qkv, rank=rank, alpha=alpha)
+            block.attn.proj = LoRALinear(block.attn.proj, rank=rank, alpha=alpha)

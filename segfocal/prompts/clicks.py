@@ -1,0 +1,74 @@
+"""Clicks: anywhere in a region, near its middle, or where an answer is wrong."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from segfocal.prompts.prompt import ABSENT
+from segfocal.prompts.regions import centres_of, depth_of
+
+ErrorClicks = Literal["uniform", "largest"]
+
+
+def clicks_in(region: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw pixels of each region [n,h,w] (bool), uniformly and with replacement; return xy and found [n].
+
+    `uniforms` [n] make one click a region, xy [n,2]; [n,c] make c, xy [n,c,2]. An empty region gives (0, 0) and found
+    False.
+    """
+    flat = region.flatten(1)
+    count = flat.sum(1)
+    draws = _columns(uniforms.to(flat.device))
+    wanted = (draws * count[:, None]).long() + 1  # the wanted-th pixel of the region, counted from one
+    index = torch.searchsorted(flat.cumsum(1), wanted)
+    return _placed(index, count > 0, region, like=uniforms)
+
+
+def central_clicks_in(region: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw pixels of each region as `clicks_in` does, but in proportion to their distance from its border.
+
+    Copies the regions to the CPU (`depth_of`).
+    """
+    heights = depth_of(region).flatten(1).double().cumsum(1)
+    draws = _columns(uniforms.to(heights.device)).double()
+    index = torch.searchsorted(heights, draws * heights[:, -1:], right=True)  # the first pixel that lies above the draw
+    return _placed(index, heights[:, -1] > 0, region, like=uniforms)
+
+
+def error_clicks(
+    logits: Tensor, target: Tensor, uniforms: Tensor, *, at: ErrorClicks = "uniform"
+) -> tuple[Tensor, Tensor]:
+    """Click where the answer is wrong: xy [n,2] and labels [n], 1 on missed target, 0 on false alarm.
+
+    With `uniforms` [n,c] it is c clicks at once, [n,c,2] and [n,c]. Where nothing is wrong labels are ABSENT.
+
+    at: "uniform" draws from all wrong pixels of masks [n,1,h,w], as SAM-Med2D does; "largest" takes the middle of the
+    largest connected error (the pixel farthest from its border), then of the next largest, and draws uniformly when
+    there are no more; it copies the errors to the CPU.
+    """
+    truth = target[:, 0] > 0.5
+    wrong = (logits[:, 0] > 0) != truth
+    draws = _columns(uniforms)
+    xy, found = clicks_in(wrong, draws)
+    if at == "largest":
+        centres = centres_of(wrong & truth, wrong & ~truth, count=draws.shape[1])
+        xy = torch.where(torch.isnan(centres), xy, centres)
+    missed = truth.flatten(1).gather(1, (xy[..., 1] * truth.shape[2] + xy[..., 0]).long())
+    labels = torch.where(found[:, None], missed.long(), ABSENT)
+    return (xy, labels) if uniforms.ndim == 2 else (xy[:, 0], labels[:, 0])
+
+
+def _columns(uniforms: Tensor) -> Tensor:
+    return uniforms if uniforms.ndim == 2 else uniforms[:, None]
+
+
+def _placed(index: Tensor, found: Tensor, region: Tensor, *, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return pixel numbers [n,c] as xy of the form that the uniforms `like` ask for, (0, 0) where nothing was found."""
+    w = region.shape[2]
+    index = index.clamp(max=region[0].numel() - 1)
+    xy = torch.stack([index % w, index // w], dim=-1).float()
+    xy = torch.where(found[:, None, None], xy, 0.0)
+    return (xy if like.ndim == 2 else xy[:, 0]), found

@@ -1,0 +1,71 @@
+"""The prompt itself: what a user, or a task in training, asks of a promptable model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+ABSENT = -1  # the label of a point that is only padding
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prompt:
+    """Prompts for a batch of images, n = b·m: those of image i are rows i·m to (i+1)·m − 1.
+
+    Any part may be absent from any row, and a row with no part is legal: points_xy [n,c,2] with point_labels [n,c] (1
+    inside the target, 0 outside, ABSENT padding), boxes_xyxy [n,4] (a row of NaN is no box), mask_logits [n,1,h,w] at
+    the decoder's resolution or None, has_mask [n] bool.
+    """
+
+    points_xy: Tensor
+    point_labels: Tensor
+    boxes_xyxy: Tensor
+    mask_logits: Tensor | None
+    has_mask: Tensor
+
+    @staticmethod
+    def none(count: int, *, device: torch.device) -> Prompt:
+        """Return `count` prompts that ask nothing: the model segments what it was trained for.
+
+        They hold one absent click, as every first prompt in training does: padding is a token the decoder sees.
+        """
+        return Prompt(
+            points_xy=torch.zeros(count, 1, 2, device=device),
+            point_labels=torch.full((count, 1), ABSENT, device=device),
+            boxes_xyxy=torch.full((count, 4), torch.nan, device=device),
+            mask_logits=None,
+            has_mask=torch.zeros(count, dtype=torch.bool, device=device),
+        )
+
+    def __len__(self) -> int:
+        return self.points_xy.shape[0]
+
+    def with_boxes(self, boxes_xyxy: Tensor) -> Prompt:
+        """Return this prompt with the boxes [n,4] in place of its own."""
+        return replace(self, boxes_xyxy=boxes_xyxy)
+
+    def with_clicks(self, points_xy: Tensor, labels: Tensor) -> Prompt:
+        """Return this prompt with one more click each, [n,2] of `labels` [n], or c more, [n,c,2] of [n,c]."""
+        if labels.ndim == 1:
+            points_xy, labels = points_xy[:, None], labels[:, None]
+        return replace(
+            self,
+            points_xy=torch.cat([self.points_xy, points_xy], dim=1),
+            point_labels=torch.cat([self.point_labels, labels], dim=1),
+        )
+
+    def with_mask(self, mask_logits: Tensor) -> Prompt:
+        """Return this prompt with the previous answer's logits [n,1,h,w] as its mask."""
+        return replace(self, mask_logits=mask_logits, has_mask=torch.ones_like(self.has_mask))
+
+    def only_clicks(self, points_xy: Tensor, labels: Tensor) -> Prompt:
+        """Return the clicks [n,c,2] of `labels` [n,c] in place of this prompt's clicks and box; its mask stays."""
+        boxes = torch.full_like(self.boxes_xyxy, torch.nan)
+        return replace(self, points_xy=points_xy, point_labels=labels, boxes_xyxy=boxes)
+
+    def only_mask(self) -> Prompt:
+        """Return this prompt's mask alone."""
+        nothing = Prompt.none(len(self), device=self.points_xy.device)
+        return replace(nothing, mask_logits=self.mask_logits, has_mask=self.has_mask)

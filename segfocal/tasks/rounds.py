@@ -1,0 +1,87 @@
+"""What each round after the first asks: clicks on errors, the previous answer as mask, or that mask alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from segfocal.models import Answer
+from segfocal.prompts import Prompt, error_clicks
+from segfocal.tasks.first import check_word
+
+_NAMED = {"last": 2, "random": 4}  # rounds known by a word, and how many it takes for there to be one
+
+
+class Turn(NamedTuple):
+    """One round: how many clicks are new, and whether the prompt is the previous answer's mask alone."""
+
+    clicks: int
+    mask_only: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundPlan:
+    """Which prompt in which round, after the first.
+
+    Every round but the first gets the previous answer's low-resolution logits as mask prompt and new clicks where that
+    answer is wrong.
+
+    clicks: how many; of several numbers each round draws one, the same for all of a step.
+    click_at: "uniform" among all wrong pixels, or the middle of the "largest" connected error, found on the CPU.
+    keep: whether the box and the earlier clicks stay; false leaves only the new clicks and the mask.
+    mask_only: rounds that get the mask alone: numbers from 2, "last", or "random" for one drawn anew for each step,
+        after the second and before the last. No clicks are drawn in them; later rounds have the earlier ones again.
+
+    Raises:
+        ValueError: no clicks, a number below 1, an unknown word.
+    """
+
+    clicks: Sequence[int] = (1,)
+    click_at: Literal["uniform", "largest"] = "uniform"
+    keep: bool = True
+    mask_only: Sequence[int | str] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("clicks", "mask_only"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, int | str) else tuple(given))
+        if not self.clicks or not all(_is_number(n) and n >= 1 for n in self.clicks):
+            raise ValueError(f"expected task.plan.clicks to be numbers ≥ 1, as [1,3,5,9]; got {list(self.clicks)}")
+        check_word("task.plan.click_at", self.click_at, "uniform", "largest")
+        wrong = [n for n in self.mask_only if n not in _NAMED and not (_is_number(n) and int(n) >= 2)]
+        if wrong:
+            raise ValueError(f"expected task.plan.mask_only of numbers ≥ 2, last and random; got {wrong[0]!r}")
+
+    def check(self, rounds: int) -> None:
+        """Raise ValueError unless `rounds` answers hold every round that the plan names."""
+        least = max([_NAMED[n] if isinstance(n, str) else n for n in self.mask_only], default=1)
+        if rounds < least:
+            named = list(self.mask_only)
+            raise ValueError(f"expected task.rounds ≥ {least} for task.plan.mask_only={named}; got {rounds}")
+
+    def turns(self, rounds: int, draws: Sequence[float]) -> list[Turn]:
+        """Return the rounds after the first, by `rounds` uniform numbers."""
+        numbers: dict[int | str, int] = {"last": rounds, "random": 3 + int(draws[0] * (rounds - 3))}
+        alone = {numbers.get(n, n) for n in self.mask_only}
+        many = [self.clicks[int(draw * len(self.clicks))] for draw in draws[1:rounds]]
+        return [Turn(0, True) if number in alone else Turn(n, False) for number, n in enumerate(many, start=2)]
+
+    def ask(self, turn: Turn, prompt: Prompt, answer: Answer, target: Tensor, draws: Tensor) -> Prompt:
+        """Return the prompt of a round after the first, given that before and its answer [n,1,h,w].
+
+        draws: uniform numbers [n, at least as many as the turn has clicks].
+        """
+        with torch.no_grad():
+            prompt = prompt.with_mask(answer.low_res_logits.detach().float())
+            if not turn.clicks:
+                return prompt
+            xy, labels = error_clicks(answer.logits, target, draws[:, : turn.clicks], at=self.click_at)
+            return prompt.with_clicks(xy, labels) if self.keep else prompt.only_clicks(xy, labels)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

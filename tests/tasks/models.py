@@ -1,0 +1,51 @@
+"""Small promptable models and batches to train them on."""
+
+import torch
+
+from segfocal.batch import Batch, SampleKey
+from segfocal.losses import DiceLoss, FocalLoss, IoUHeadLoss, WeightedSum
+from segfocal.models import sam_tiny
+from segfocal.models.sam.parts import BatchMaskDecoder
+from segfocal.models.sam.upstream import TwoWayTransformer
+
+SIZE = 32
+
+
+def criterion(**extra):
+    terms = {"focal": FocalLoss(), "dice": DiceLoss(batch=True), **extra}
+    return WeightedSum(terms, {name: 20.0 if name == "focal" else 1.0 for name in terms})
+
+
+def with_iou_head():
+    return criterion(iou_head=IoUHeadLoss())
+
+
+def tiny():
+    torch.manual_seed(0)
+    return sam_tiny(image_size=SIZE, width=48, heads=6, decoder_width=32)
+
+
+def several(chooses=False):
+    """Return a tiny model that can give three masks; `chooses`: that is asked for them."""
+    model = tiny()
+    torch.manual_seed(1)
+    model.mask_decoder = BatchMaskDecoder(
+        detail_channels=(64, 32),
+        transformer_dim=32,
+        transformer=TwoWayTransformer(depth=2, embedding_dim=32, num_heads=8, mlp_dim=64),
+        num_multimask_outputs=3,
+        iou_head_hidden_dim=32,
+    )
+    model.multimask = chooses
+    return model
+
+
+def batch(step=2, structures=1, count=4, empty=False):
+    """Return images with `structures` squares of different sizes in different places."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(count, 1, SIZE, SIZE, generator=generator)
+    target = torch.zeros(count, structures, SIZE, SIZE, dtype=torch.uint8)
+    for k in range(0 if empty else structures):
+        target[:, k, 8 + 4 * k : 20 + 3 * k, 5 : 17 - 3 * k] = 1
+    keys = tuple(SampleKey(1, step, i) for i in range(count))
+    return Batch(image=image, target=target, keys=keys, sources=("a",) * count)
