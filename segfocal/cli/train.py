@@ -21,6 +21,8 @@ from segfocal.errors import UserError
 if TYPE_CHECKING:
     from segfocal.engine.plan import Plan
 
+_MOST_LINES = 60
+
 
 def main() -> int:
     """Run the command; return its exit code."""
@@ -55,14 +57,23 @@ def train(config: DictConfig) -> float:
         raise
     if not _is_main_process():
         return math.nan
-    for score in facts.get("scores", []):
-        print(f"{score['case']} {score['structure']} Dice, {asked(score['prompt'])}: {score['dice']:.3f}")
+    _print_scores(facts.get("scores", []))
     if not facts.get("scores"):
         print("no case was held out, so nothing was validated; set data.hold_out or give a case the split val")
     print(f"run directory: {shown_path(folder)}")
     print(f"bundle:        {shown_path(folder / 'bundle')}")
     plain = [score["dice"] for score in facts.get("scores", []) if score["prompt"] == "none"]
     return fmean(plain) if plain else math.nan
+
+
+def _print_scores(scores: Sequence[Mapping[str, Any]]) -> None:
+    """Print Dice by case and structure, and what many more there are as their mean."""
+    for score in scores[:_MOST_LINES]:
+        print(f"{score['case']} {score['structure']} Dice, {asked(score['prompt'])}: {score['dice']:.3f}")
+    if len(scores) > _MOST_LINES:
+        print(
+            f"and {len(scores) - _MOST_LINES} more in summary.json; mean of all {fmean(s['dice'] for s in scores):.3f}"
+        )
 
 
 def _noted(folder: Path) -> bool:

@@ -121,7 +121,7 @@ def _check_apart(found: Iterable[tuple[Path, Path, list[Path]]]) -> None:
         image, first, second = twice[0]
         more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
         raise UserError(
-            expected="images to train on apart from those to judge by",
+            expected="each image in one list, to train on or to judge by",
             found=f"{image.name}{more} in both {first} and {second}",
             where=image.parent,
             do="take them out of one of the two",

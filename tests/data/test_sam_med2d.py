@@ -314,7 +314,7 @@ def test_a_promptable_model_trains_on_objects_and_answers_boxes(folder, tmp_path
     assert rows_of(mask).shape == rows_of(image).shape
     capfd.readouterr()
     assert segfocal(monkeypatch, "predict", *asked, "overwrite=true") == 1
-    assert "expected a prompt for a model of any object" in capfd.readouterr().err
+    assert "expected boxes of objects; found no prompt" in capfd.readouterr().err
 
 
 # What can be wrong with it
