@@ -191,6 +191,9 @@ def _plan(config: DictConfig) -> Plan:
     model, model_config = _model(plain, classes=len(structures), window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
     task.check_structures(len(structures))
+    augment = instantiate(plain["augment"])
+    if getattr(task, "embeddings", None) and augment.changes_images:
+        raise ValueError("expected augment=none with task.embeddings: an augmented slice is a new image to the encoder")
     weights = first_weights(plain, model)
     apart = structures[0].name == OBJECTS and isinstance(task, Promptable)
     if apart and not task.needs_prompts:
@@ -216,7 +219,7 @@ def _plan(config: DictConfig) -> Plan:
             crop=(round(window[0] * data["margin"]), round(window[1] * data["margin"])),
             objects=data.get("objects", 1) if apart else None,
         ),
-        augment=instantiate(plain["augment"]),
+        augment=augment,
         window=window,
         settings=settings,
         seed=plain["seed"],

@@ -1,4 +1,4 @@
-"""`segfocal weights`: fetched once and checked, converted without running anything, shown. Nothing is downloaded here."""
+"""`segfocal weights`: fetched once and checked, converted without running anything, shown; nothing is downloaded."""
 
 import hashlib
 import subprocess
