@@ -20,7 +20,10 @@ from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
+    from segfocal.augment import Augment
+    from segfocal.batch import Structure
     from segfocal.engine.plan import Plan
+    from segfocal.tasks.protocol import Task
 
 _MOST_LINES = 60
 
@@ -174,11 +177,10 @@ def _plan(config: DictConfig) -> Plan:
 
     from segfocal import intensity
     from segfocal.data.loader import Sampling
-    from segfocal.data.masks import OBJECTS, choose_masks
+    from segfocal.data.masks import choose_masks
     from segfocal.data.prepared import Preparation
     from segfocal.engine.plan import Plan
     from segfocal.engine.settings import Settings
-    from segfocal.tasks import Promptable
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     data, settings = plain["data"], Settings(**plain["train"])
@@ -190,16 +192,10 @@ def _plan(config: DictConfig) -> Plan:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
     model, model_config = _model(plain, classes=len(structures), window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
-    task.check_structures(len(structures))
     augment = instantiate(plain["augment"])
-    if getattr(task, "embeddings", None) and augment.changes_images:
-        raise ValueError("expected augment=none with task.embeddings: an augmented slice is a new image to the encoder")
+    apart = _takes_objects_apart(task, structures)
+    _check_together(task, augment, count=len(structures), apart=apart)
     weights = first_weights(plain, model)
-    apart = structures[0].name == OBJECTS and isinstance(task, Promptable)
-    if apart and not task.needs_prompts:
-        raise ValueError(
-            f"expected task.first.none=0 for target={OBJECTS}: only a prompt can tell which of them is meant"
-        )
     cases, structures = choose_masks(cases, structures, apart=apart)
     return Plan(
         task=task,
@@ -225,6 +221,22 @@ def _plan(config: DictConfig) -> Plan:
         seed=plain["seed"],
         resume=Path(plain["resume"]) if plain["resume"] else None,
     )
+
+
+def _takes_objects_apart(task: Task, structures: Sequence[Structure]) -> bool:
+    from segfocal.data.masks import OBJECTS
+    from segfocal.tasks import Promptable
+
+    return structures[0].name == OBJECTS and isinstance(task, Promptable)
+
+
+def _check_together(task: Task, augment: Augment, *, count: int, apart: bool) -> None:
+    """Raise ValueError for a task that cannot be trained on so many structures, on objects, or so augmented."""
+    task.check_structures(count)
+    if apart and not task.needs_prompts:
+        raise ValueError("expected task.first.none=0 for target=objects: only a prompt can tell which of them is meant")
+    if getattr(task, "embeddings", None) and augment.changes_images:
+        raise ValueError("expected augment=none with task.embeddings: an augmented slice is a new image to the encoder")
 
 
 def _model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> tuple[Any, dict[str, Any]]:
