@@ -180,6 +180,6 @@ class Promptable(nn.Module):
             )
         if several and any(getattr(term, "soft_batch", False) for term in self.criterion.terms.values()):
             raise ValueError(
-                f"expected loss.terms.iou_head.soft_batch=false for task.multimask={self.multimask} (the IoU of a "
+                f"expected loss.terms.iou_head.soft_batch=false for task.multimask={self.multimask} (one IoU of a "
                 "whole batch says nothing about each mask); got true"
             )
