@@ -1,4 +1,4 @@
-"""`segfocal weights`: fetched once and checked, converted without running anything, shown; nothing is downloaded."""
+"""`segfocal weights`: fetched once and checked, converted without running anything, shown. Nothing is downloaded."""
 
 import hashlib
 import subprocess
@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from segfocal import models
 from segfocal.cli.main import main
+from segfocal.cli.weights import first_weights
 from segfocal.models.weights import PUBLISHED, Published, cache_folder, published_weights, read
 
 STATE = {"image_encoder.patch_embed.seq.0.c.weight": torch.ones(2, 3, 1, 1), "mask_decoder.b": torch.zeros(3)}
@@ -136,3 +138,29 @@ def test_show_tells_the_family_and_the_size(command, tmp_path):
     assert "LiteMedSAM" in text
     assert "parameters: 9" in text
     assert command("show", tmp_path / "none.pth")[0] == 1
+
+
+def asking(path, *, allow=(), resume=None):
+    """Return the parts of a config that ask for weights."""
+    return {"model": {"weights": path}, "weights": {"allow": allow, "resize": True}, "resume": resume}
+
+
+def tiny(prior):
+    return models.sam_tiny(image_size=32, width=48, decoder_width=32, prior=prior)
+
+
+def test_a_prior_is_not_set_again_over_weights_that_have_its_bias(tmp_path):
+    torch.save(tiny(0.3).state_dict(), tmp_path / "with.pth")
+    torch.save(tiny(None).state_dict(), tmp_path / "without.pth")
+    model = tiny(0.01)
+    first_weights(asking(tmp_path / "with.pth"), model)
+    assert model.prior is None  # so training does not set it
+    model = tiny(0.01)
+    first_weights(asking(tmp_path / "without.pth", allow="output_bias"), model)
+    assert model.prior == 0.01
+
+
+def test_no_weights_are_read_for_null_or_a_run_that_goes_on(tmp_path):
+    assert first_weights(asking(None), tiny(None)) is None
+    assert first_weights(asking(tmp_path / "none.pth", resume="runs/x"), tiny(None)) is None
+    assert first_weights({"model": {}, "resume": None}, tiny(None)) is None  # a model of the user's

@@ -7,56 +7,34 @@ import torch
 
 from segfocal.inference import bundle as bundles
 from segfocal.models.weights import read
+from segfocal.models.weights.published import cached_at
 from tests.system.commands import segfocal, small_training
 
 
-@pytest.fixture
-def train(spheres, tmp_path, monkeypatch):
-    def start(folder, *options):
-        return segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / folder, "train.workers=0", *options))
-
-    return start
-
-
-def test_a_run_starts_from_the_bundle_of_another(run, train, tmp_path, capfd):
-    start = f"model.weights={run / 'bundle'}"
-    assert train("next", start, "train.steps=1", "train.lr=1e-12", "train.ema=0") == 0
+def test_a_run_starts_from_the_bundle_of_another_and_goes_on_without_it(run, spheres, tmp_path, monkeypatch, capfd):
+    start, folder = tmp_path / "start.safetensors", tmp_path / "next"
+    start.write_bytes((run / "bundle" / "model.safetensors").read_bytes())
+    options = small_training(spheres, folder, f"model.weights={start}", "train.lr=1e-12", "train.ema=0")
+    assert segfocal(monkeypatch, "train", *options, "train.steps=1") == 0
     assert "tensors loaded" in capfd.readouterr().out
-    before, after = (read(folder / "bundle").tensors for folder in (run, tmp_path / "next"))
+    before, after = read(run / "bundle").tensors, read(folder / "bundle").tensors
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-6)  # one step at that rate
-    facts = json.loads((tmp_path / "next" / "weights.json").read_text())
+    facts = json.loads((folder / "weights.json").read_text())
     assert facts["loaded"] == len(before)
     assert facts["missing"] == []
+    start.unlink()
+    assert "weights" not in bundles.load(folder / "bundle").model_config
+    assert segfocal(monkeypatch, "train", *options, "train.steps=2", f"resume={folder}") == 0
 
 
-def test_a_bundle_and_a_resumed_run_do_not_need_the_file(run, train, tmp_path):
-    copy = tmp_path / "start.safetensors"
-    copy.write_bytes((run / "bundle" / "model.safetensors").read_bytes())
-    assert train("first", f"model.weights={copy}", "train.steps=1") == 0
-    copy.unlink()
-    assert "weights" not in bundles.load(tmp_path / "first" / "bundle").model_config
-    again = [f"model.weights={copy}", "train.steps=2", f"resume={tmp_path / 'first'}"]
-    assert train("first", *again) == 0
-
-
-def test_weights_that_lack_tensors_start_a_run_only_when_that_is_allowed(run, train, tmp_path, capfd):
+def test_a_run_whose_weights_do_not_fit_is_refused_before_it_begins(run, spheres, tmp_path, monkeypatch, capfd):
     whole = read(run / "bundle").tensors
     torch.save({k: v for k, v in whole.items() if "iou_prediction_head" not in k}, tmp_path / "part.pth")
-    start = f"model.weights={tmp_path / 'part.pth'}"
-    assert train("refused", start, "train.steps=1") == 1
+    options = small_training(spheres, tmp_path / "refused", f"model.weights={tmp_path / 'part.pth'}", "train.steps=1")
+    assert segfocal(monkeypatch, "train", *options) == 1
     assert "weights.allow=[mask_decoder.iou_prediction_head.layers.*]" in capfd.readouterr().err
     assert not (tmp_path / "refused" / "metrics.jsonl").exists()
-    assert train("allowed", start, "train.steps=1", "weights.allow=[mask_decoder.iou_prediction_head.*]") == 0
-    assert len(json.loads((tmp_path / "allowed" / "weights.json").read_text())["missing"]) == 6
-
-
-def test_a_prior_does_not_overwrite_weights_that_have_its_bias(train, tmp_path):
-    assert train("first", "model.prior=0.3", "train.steps=1") == 0
-    start = f"model.weights={tmp_path / 'first' / 'bundle'}"
-    assert train("second", start, "model.prior=0.01", "train.steps=1", "train.lr=1e-12", "train.ema=0") == 0
-    before, after = (read(tmp_path / name / "bundle").tensors["output_bias"] for name in ("first", "second"))
-    torch.testing.assert_close(after, before)
 
 
 def test_a_model_whose_weights_are_not_there_yet_says_how_to_get_them(spheres, tmp_path, monkeypatch, capfd):
@@ -67,3 +45,15 @@ def test_a_model_whose_weights_are_not_there_yet_says_how_to_get_them(spheres, t
     assert "segfocal weights get lite_medsam" in error
     assert "model.weights=null" in error
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+@pytest.mark.skipif(not cached_at("lite_medsam").is_file(), reason="no weights: run segfocal weights get lite_medsam")
+def test_published_weights_are_fine_tuned(spheres, tmp_path, monkeypatch):
+    options = ["data=csv", f"data.root={spheres}", "intensity=percentiles", "target=1", f"cache={tmp_path}"]
+    options += ["model=lite_medsam", "model.image_size=32", "data.window=[32,32]", "data.spacing_mm=[2,2]"]
+    options += ["model.freeze=[image_encoder.*]", "train.steps=1", "train.batch_size=2", "train.ema=0"]
+    assert segfocal(monkeypatch, "train", *options, f"hydra.run.dir={tmp_path / 'run'}") == 0
+    before, after = read(cached_at("lite_medsam")).tensors, read(tmp_path / "run" / "bundle").tensors
+    encoder = [name for name in before if name.startswith("image_encoder.")]
+    assert all(torch.equal(before[name], after[name]) for name in encoder)  # the statistics of batch norm too
+    assert any(not torch.equal(before[name], after[name]) for name in before if name not in encoder)
