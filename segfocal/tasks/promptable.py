@@ -163,3 +163,8 @@ class Promptable(nn.Module):
                 f"expected a loss with an IoU-head term for task.multimask={self.multimask} (the predicted IoU chooses "
                 "the mask); got none: use loss=sam_med2d"
             )
+        if several and any(getattr(term, "soft_batch", False) for term in self.criterion.terms.values()):
+            raise ValueError(
+                f"expected loss.terms.iou_head.soft_batch=false for task.multimask={self.multimask} (the IoU of a whole "
+                "batch says nothing about each mask); got true"
+            )
