@@ -39,7 +39,7 @@ def main() -> int:
 def train(config: DictConfig) -> float:
     """Train by a config in Hydra's run directory, print where things are, return the mean Dice for a sweeper.
 
-    It is NaN without held-out cases, and in all but the main process.
+    It is with boxes of a model that needs them, and NaN without held-out cases, and in all but the main process.
     """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -69,8 +69,9 @@ def train(config: DictConfig) -> float:
         print("no case was held out, so nothing was validated; set data.hold_out or give a case the split val")
     print(f"run directory: {shown_path(folder)}")
     print(f"bundle:        {shown_path(folder / 'bundle')}")
-    plain = [score["dice"] for score in facts.get("scores", []) if score["prompt"] == "none"]
-    return fmean(plain) if plain else math.nan
+    scores = facts.get("scores", [])
+    unprompted = [score for score in scores if score["prompt"] == "none"]
+    return fmean(score["dice"] for score in unprompted or scores) if scores else math.nan
 
 
 def _print_scores(scores: Sequence[Mapping[str, Any]]) -> None:
