@@ -178,11 +178,11 @@ def _plan(config: DictConfig) -> Plan:
     listed = read_cases(data["root"], label_names=data["label_names"])
     cases = hold_out(listed, share=data["hold_out"], seed=data["split_seed"])
     structures = choose_structures(plain["target"], cases.label_values)
-    spacing = None if data["spacing_mm"] is None else _pair(data["spacing_mm"], "data.spacing_mm", float)
-    window = _pair(data["window"], "data.window", int)
+    spacing = None if data["spacing_mm"] is None else pair(data["spacing_mm"], "data.spacing_mm", float)
+    window = pair(data["window"], "data.window", int)
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
-    model, model_config = _model(plain, classes=len(structures), window=window)
+    model, model_config = build_model(plain, classes=len(structures), window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
     task.check_structures(len(structures))
     weights = first_weights(plain, model)
@@ -210,7 +210,7 @@ def _plan(config: DictConfig) -> Plan:
     )
 
 
-def _model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> tuple[Any, dict[str, Any]]:
+def build_model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> tuple[Any, dict[str, Any]]:
     """Build the model, its first weights a function of the seed, and the config that rebuilds it.
 
     A config with `classes` gets as many as there are targets.
@@ -231,7 +231,7 @@ def _model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> t
     return model, config
 
 
-def _pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, Number]:
+def pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, Number]:
     """Return a setting for (h, w); one number counts for both."""
     values = value if isinstance(value, list) else [value, value]
     if len(values) != 2 or not all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values):
