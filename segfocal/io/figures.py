@@ -171,7 +171,8 @@ def click_curves(
             axis.axhline(boxes[name], color=colours[name], linestyle="--", linewidth=1, alpha=0.7)
         if name in unasked:
             axis.plot([0], [unasked[name]], "x", color=colours[name], markersize=6)
-    ticks = sorted({0} | {int(number) for clicks, _ in curves.values() for number in clicks})
+    ticks = sorted({0 for _ in unasked} | {int(number) for clicks, _ in curves.values() for number in clicks})
+    axis.set_xlim(min(ticks, default=0) - 0.5, max(ticks, default=0) + 0.5)
     axis.set_xticks(ticks, ["none" if number == 0 else str(number) for number in ticks])
     axis.set(xlabel="clicks (dashed: a box)" if boxes else "clicks", ylabel="Dice, mean over slices", ylim=(0, 1))
     axis.grid(alpha=0.3)
