@@ -55,6 +55,11 @@ class Augment:
         if not set(self.flip) <= {"h", "w"}:
             raise ValueError(f"expected augment.flip to name axes of h and w; got {list(self.flip)}")
 
+    @property
+    def changes_images(self) -> bool:
+        """Whether an image may look different each time."""
+        return any(bool(getattr(self, entry.name)) for entry in fields(self) if entry.name != "blur_sigma")
+
     def __call__(self, batch: Batch, *, size: tuple[int, int]) -> Batch:
         """Return the batch changed and cut to its central `size` (h, w); targets stay 0/1."""
         count = 24 + 2 * _ELASTIC_KNOTS**2 + _BIAS_KNOTS**2

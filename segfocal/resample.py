@@ -1,4 +1,4 @@
-"""Between a scan's grid and the one a 2-D model sees: axes turned to its frame, slices resized to its pixel spacing."""
+"""Between a scan's grid and the one a 2-D model sees: axes turned to its frame, slices resized to its pixels."""
 
 from __future__ import annotations
 
@@ -20,22 +20,30 @@ _CHUNK = 32  # slices resized at a time: bounds the float copies
 
 @dataclass(frozen=True, kw_only=True)
 class ModelGrid:
-    """The frame a model sees scans in (axis 0 is the slice axis) and its pixel spacing (h, w); None keeps a scan's.
+    """The frame a model sees scans in (axis 0 is the slice axis), and its pixel spacing or size.
 
-    The slice axis is never resampled.
+    spacing_mm: (h, w) of a pixel. size: pixels (h, w) of every slice whatever its shape, its aspect not kept. None for
+    both keeps a scan's own pixels. The slice axis is never resampled.
     """
 
     frame: str = "SPL"
     spacing_mm: tuple[float, float] | None = None
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         check_frame(self.frame)
         if self.spacing_mm is not None and not all(mm > 0 for mm in self.spacing_mm):
             raise ValueError(f"expected a pixel spacing > 0 mm; got {self.spacing_mm}")
+        if self.size is not None and not all(1 <= side <= _LARGEST_SIDE for side in self.size):
+            raise ValueError(f"expected a size of 1 to {_LARGEST_SIDE} pixels a side; got {self.size}")
+        if self.size is not None and self.spacing_mm is not None:
+            raise ValueError("expected data.spacing_mm or data.size; got both: set one of them to null")
 
     def of(self, grid: Grid) -> Grid:
         """Return the grid on which the model sees a scan of `grid`; UserError if their spacings do not go together."""
         turned = grid.oriented(grid.orientation_to(self.frame))
+        if self.size is not None:
+            return turned.resized((turned.shape[0], *self.size))
         if self.spacing_mm is None:
             return turned
         seen = turned.resized(turned.shape_at((None, *self.spacing_mm)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +11,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.evaluate import print_table
-from segfocal.cli.train import build_model, pair
+from segfocal.cli.source import cases_of, grid_of, pair, split_cases
+from segfocal.cli.train import build_model
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.batch import Structure
-    from segfocal.data.cases import Case, CaseList
+    from segfocal.data.case import CaseList
     from segfocal.serve.evaluate_prompts import PromptEvaluation
 
-_OF_A_BUNDLE = ("model", "intensity", "weights", "data.frame", "data.spacing_mm", "data.window")
+_OF_A_BUNDLE = ("model", "intensity", "weights", "data.frame", "data.spacing_mm", "data.size", "data.window")
 
 
 def main() -> int:
@@ -59,24 +60,18 @@ def _with_progress(batches: Sequence[Any]) -> Iterator[Any]:
             progress.step(done, "prompts asked")
 
 
-def _evaluation(plain: Mapping[str, Any], folder: Path, overrides: Sequence[str]) -> PromptEvaluation:
+def _evaluation(plain: dict[str, Any], folder: Path, overrides: Sequence[str]) -> PromptEvaluation:
     """Build everything from a config."""
-    from segfocal.data.cases import hold_out, read_cases
     from segfocal.serve.evaluate_prompts import PromptEvaluation
     from segfocal.serve.prompt_protocol import Protocol
 
     protocol = Protocol(**{field.name: plain[field.name] for field in fields(Protocol)})
     if not isinstance(plain["batch_size"], int) or plain["batch_size"] < 1:
         raise ValueError(f"expected batch_size ≥ 1; got {plain['batch_size']!r}")
-    data = plain["data"]
-    listed = read_cases(data["root"], label_names=data["label_names"])
-    cases = hold_out(listed, share=data["hold_out"], seed=data["split_seed"])
-    chosen = _of_split(cases, plain["split"], data["root"])
-    source = _from_bundle(plain, cases, overrides) if plain["bundle"] else _from_weights(plain, cases)
-    source["facts"] |= {"data": str(data["root"]), "split": plain["split"]}
+    source = _from_bundle(plain, overrides) if plain["bundle"] else _from_weights(plain)
+    source["facts"] |= {"data": str(plain["data"]["root"]), "split": plain["split"]}
     return PromptEvaluation(
         **source,
-        cases=chosen,
         protocol=protocol,
         output=folder,
         cache=Path(plain["cache"]),
@@ -87,20 +82,8 @@ def _evaluation(plain: Mapping[str, Any], folder: Path, overrides: Sequence[str]
     )
 
 
-def _of_split(cases: CaseList, split: str, root: str) -> list[Case]:
-    from segfocal.data.cases import SPLITS
-
-    if split not in ("all", *SPLITS):
-        raise ValueError(f"expected split train, val, test or all; got {split!r}")
-    chosen = list(cases.cases) if split == "all" else cases.of(split)
-    if not chosen:
-        raise UserError(expected=f"cases of the split {split}", found="none", where=root, do="choose another split")
-    return chosen
-
-
-def _from_bundle(plain: Mapping[str, Any], cases: CaseList, overrides: Sequence[str]) -> dict[str, Any]:
+def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Return the parts of an evaluation that a bundle decides; UserError for options that it overrules."""
-    from segfocal.data.prepared import Preparation
     from segfocal.data.structures import choose_structures
     from segfocal.inference import bundle as bundles
 
@@ -114,32 +97,28 @@ def _from_bundle(plain: Mapping[str, Any], cases: CaseList, overrides: Sequence[
             )
     bundle = bundles.load(plain["bundle"])
     own = [structure.name for structure in bundle.structures]
-    structures: tuple[Structure, ...] = bundle.structures
+    cases = split_cases(plain["data"])
+    structures = bundle.structures
     if plain["target"] is not None or cases.label_values:
         structures = choose_structures(own if plain["target"] is None else plain["target"], cases.label_values)
     return {
         "model": bundle.model,
-        "preparation": Preparation(grid=bundle.grid, intensity=bundle.intensity, structures=structures),
+        **_asked(plain, cases, structures, grid=bundle.grid, intensity=bundle.intensity),
         "unasked": [] if bundle.needs_prompts else own,
         "facts": {"bundle": str(Path(plain["bundle"]).resolve()), "model": bundle.model_config},
     }
 
 
-def _from_weights(plain: Mapping[str, Any], cases: CaseList) -> dict[str, Any]:
+def _from_weights(plain: dict[str, Any]) -> dict[str, Any]:
     """Return the parts of an evaluation for a model that was not trained here: zero-shot."""
     from segfocal import intensity
-    from segfocal.data.prepared import Preparation
-    from segfocal.data.structures import choose_structures
-    from segfocal.resample import ModelGrid
     from segfocal.serve.evaluate_prompts import check_promptable
 
     if plain["target"] is None:
         raise UserError(expected="target=NAME without a bundle", found="target=null", do="name structures of the data")
-    data = plain["data"]
-    structures = choose_structures(plain["target"], cases.label_values)
-    spacing = None if data["spacing_mm"] is None else pair(data["spacing_mm"], "data.spacing_mm", float)
-    window = pair(data["window"], "data.window", int)
-    model, config = build_model(dict(plain), classes=len(structures), window=window)
+    cases, structures = cases_of(plain)
+    window = pair(plain["data"]["window"], "data.window", int)
+    model, config = build_model(plain, classes=len(structures), window=window)
     check_promptable(model)
     if plain["model"].get("weights", "") is None:
         raise UserError(
@@ -150,15 +129,30 @@ def _from_weights(plain: Mapping[str, Any], cases: CaseList) -> dict[str, Any]:
     weights = first_weights({**plain, "resume": None}, model)
     if weights:
         print(weights)
+    grid = grid_of(plain["data"], cases)
     return {
         "model": model,
-        "preparation": Preparation(
-            grid=ModelGrid(frame=data["frame"], spacing_mm=spacing),
-            intensity=intensity.build(plain["intensity"]),
-            structures=structures,
-        ),
+        **_asked(plain, cases, structures, grid=grid, intensity=intensity.build(plain["intensity"])),
         "facts": {"weights": weights.row() if weights else None, "model": config},
     }
+
+
+def _asked(plain: dict[str, Any], cases: CaseList, structures: tuple[Structure, ...], **seen: Any) -> dict[str, Any]:
+    """Return the cases of the split that was asked for, and how they are prepared."""
+    from segfocal.data.case import SPLITS
+    from segfocal.data.masks import OBJECTS, choose_masks
+    from segfocal.data.prepared import Preparation
+
+    split, root = plain["split"], plain["data"]["root"]
+    if split not in ("all", *SPLITS):
+        raise ValueError(f"expected split train, val, test or all; got {split!r}")
+    chosen = cases.cases if split == "all" else cases.of(split)
+    if not chosen:
+        raise UserError(expected=f"cases of the split {split}", found="none", where=root, do="choose another split")
+    apart = structures[0].name == OBJECTS
+    judged = replace(cases, cases=tuple(replace(case, split="test") for case in chosen))  # none is to train on
+    judged, structures = choose_masks(judged, structures, apart=apart)
+    return {"cases": judged.cases, "preparation": Preparation(structures=structures, apart=apart, **seen)}
 
 
 def _table(rows: Sequence[Mapping[str, Any]], name: str, prompts: Sequence[str]) -> list[dict[str, Any]]:

@@ -28,8 +28,9 @@ def predict(config: DictConfig) -> None:
     paths: dict[str, Path | None] = {key: Path(plain[key]) for key in ("bundle", "input", "output")}
     paths |= {key: Path(plain[key]) if plain[key] else None for key in ("boxes", "reference")}
     report = predict_job(Job(**(plain | paths)))
-    volumes = ", ".join(f"{name} {ml:.1f} ml" for name, ml in report["volume_ml"].items())
-    print(f"{plain['output']}: {volumes} ({report['seconds']:.1f} s on {report['device']})")
+    sizes = [f"{name} {ml:.1f} ml" for name, ml in report.get("volume_ml", {}).items()]
+    sizes += [f"{name} {count} pixels" for name, count in report.get("pixels", {}).items()]
+    print(f"{plain['output']}: {', '.join(sizes)} ({report['seconds']:.1f} s on {report['device']})")
 
 
 def _check(plain: dict[str, Any]) -> None:

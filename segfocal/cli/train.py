@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.resume import check_place, has_finished
+from segfocal.cli.source import cases_of, grid_of, pair
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
+    from segfocal.augment import Augment
+    from segfocal.batch import Structure
     from segfocal.engine.plan import Plan
+    from segfocal.tasks.protocol import Task
 
-Number = TypeVar("Number", int, float)
+_MOST_LINES = 60
 
 
 def main() -> int:
@@ -60,14 +64,23 @@ def train(config: DictConfig) -> float:
         raise
     if not _is_main_process():
         return math.nan
-    for score in facts.get("scores", []):
-        print(f"{score['case']} {score['structure']} Dice, {asked(score['prompt'])}: {score['dice']:.3f}")
+    _print_scores(facts.get("scores", []))
     if not facts.get("scores"):
         print("no case was held out, so nothing was validated; set data.hold_out or give a case the split val")
     print(f"run directory: {shown_path(folder)}")
     print(f"bundle:        {shown_path(folder / 'bundle')}")
     plain = [score["dice"] for score in facts.get("scores", []) if score["prompt"] == "none"]
     return fmean(plain) if plain else math.nan
+
+
+def _print_scores(scores: Sequence[Mapping[str, Any]]) -> None:
+    """Print Dice by case and structure, and what many more there are as their mean."""
+    for score in scores[:_MOST_LINES]:
+        print(f"{score['case']} {score['structure']} Dice, {asked(score['prompt'])}: {score['dice']:.3f}")
+    if len(scores) > _MOST_LINES:
+        print(
+            f"and {len(scores) - _MOST_LINES} more in summary.json; mean of all {fmean(s['dice'] for s in scores):.3f}"
+        )
 
 
 def _noted(folder: Path) -> bool:
@@ -163,29 +176,27 @@ def _plan(config: DictConfig) -> Plan:
     from hydra.utils import instantiate
 
     from segfocal import intensity
-    from segfocal.data.cases import hold_out, read_cases
     from segfocal.data.loader import Sampling
+    from segfocal.data.masks import choose_masks
     from segfocal.data.prepared import Preparation
-    from segfocal.data.structures import choose_structures
     from segfocal.engine.plan import Plan
     from segfocal.engine.settings import Settings
-    from segfocal.resample import ModelGrid
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     data, settings = plain["data"], Settings(**plain["train"])
     if not isinstance(plain["seed"], int) or plain["seed"] < 0:
         raise ValueError(f"expected seed to be a whole number ≥ 0; got {plain['seed']!r}")
-    listed = read_cases(data["root"], label_names=data["label_names"])
-    cases = hold_out(listed, share=data["hold_out"], seed=data["split_seed"])
-    structures = choose_structures(plain["target"], cases.label_values)
-    spacing = None if data["spacing_mm"] is None else pair(data["spacing_mm"], "data.spacing_mm", float)
+    cases, structures = cases_of(plain)
     window = pair(data["window"], "data.window", int)
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
     model, model_config = build_model(plain, classes=len(structures), window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
-    task.check_structures(len(structures))
+    augment = instantiate(plain["augment"])
+    apart = _takes_objects_apart(task, structures)
+    _check_together(task, augment, count=len(structures), apart=apart)
     weights = first_weights(plain, model)
+    cases, structures = choose_masks(cases, structures, apart=apart)
     return Plan(
         task=task,
         model_config=model_config,
@@ -194,20 +205,38 @@ def _plan(config: DictConfig) -> Plan:
         where=Path(data["root"]),
         cache=Path(plain["cache"]),
         preparation=Preparation(
-            grid=ModelGrid(frame=data["frame"], spacing_mm=spacing),
+            grid=grid_of(data, cases),
             intensity=intensity.build(plain["intensity"]),
             structures=structures,
+            apart=apart,
         ),
         sampling=Sampling(
             foreground=data["foreground"],
             crop=(round(window[0] * data["margin"]), round(window[1] * data["margin"])),
+            objects=data.get("objects", 1) if apart else None,
         ),
-        augment=instantiate(plain["augment"]),
+        augment=augment,
         window=window,
         settings=settings,
         seed=plain["seed"],
         resume=Path(plain["resume"]) if plain["resume"] else None,
     )
+
+
+def _takes_objects_apart(task: Task, structures: Sequence[Structure]) -> bool:
+    from segfocal.data.masks import OBJECTS
+    from segfocal.tasks import Promptable
+
+    return structures[0].name == OBJECTS and isinstance(task, Promptable)
+
+
+def _check_together(task: Task, augment: Augment, *, count: int, apart: bool) -> None:
+    """Raise ValueError for a task that cannot be trained on so many structures, on objects, or so augmented."""
+    task.check_structures(count)
+    if apart and not task.needs_prompts:
+        raise ValueError("expected task.first.none=0 for target=objects: only a prompt can tell which of them is meant")
+    if getattr(task, "embeddings", None) and augment.changes_images:
+        raise ValueError("expected augment=none with task.embeddings: an augmented slice is a new image to the encoder")
 
 
 def build_model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> tuple[Any, dict[str, Any]]:
@@ -229,11 +258,3 @@ def build_model(plain: dict[str, Any], *, classes: int, window: tuple[int, int])
     if any(side % multiple for side in window):
         raise ValueError(f"expected data.window in multiples of {multiple} for this model; got {list(window)}")
     return model, config
-
-
-def pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, Number]:
-    """Return a setting for (h, w); one number counts for both."""
-    values = value if isinstance(value, list) else [value, value]
-    if len(values) != 2 or not all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values):
-        raise ValueError(f"expected {name} to be two numbers > 0, [h, w]; got {value}")
-    return kind(values[0]), kind(values[1])

@@ -6,44 +6,26 @@ To add a layout, write a function `folder -> list[Case]` here and name it in `re
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from segfocal.data import sam_med2d
+from segfocal.data.case import SPLITS, Case, CaseList
 from segfocal.errors import UserError
 from segfocal.io.files import read_json
-from segfocal.io.nifti import SUFFIXES
+from segfocal.io.png import is_png
+from segfocal.io.volumes import SUFFIXES
 
-SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One scan with its label map, and the part it plays: train, val, test, or "" when nobody has said."""
-
-    name: str
-    image: Path
-    label: Path
-    split: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaseList:
-    """Cases, with the label values by structure name where the source knows them."""
-
-    cases: tuple[Case, ...]
-    label_values: dict[str, int]
-
-    def of(self, split: str) -> list[Case]:
-        """Return the cases of one split."""
-        return [case for case in self.cases if case.split == split]
+__all__ = ["SPLITS", "Case", "CaseList", "hold_out", "read_cases", "stem"]
 
 
 def read_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None = None) -> CaseList:
-    """Read a case list from a CSV file, an MSD or nnU-Net folder (dataset.json), or a folder of images/ and labels/.
+    """Read a case list from a CSV file, an MSD, nnU-Net or SAM-Med2D folder, or a folder of images/ and labels/.
 
     label_names: structure names by label value, as a mapping or a JSON file ("names.json" or "names.json#key" for
     one object inside it); in place of those of dataset.json.
@@ -59,11 +41,14 @@ def read_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None 
         cases = _from_csv(root)
     elif (root / "dataset.json").is_file():
         cases, values = _from_dataset_json(root)
+    elif sam_med2d.is_folder(root):
+        cases, values = sam_med2d.read_folder(root)
     elif (root / "images").is_dir() and (root / "labels").is_dir():
         cases = _from_folders(root / "images", root / "labels", suffix="")
     else:
         raise UserError(
-            expected="a CSV (image,label,split), a folder with dataset.json, or one with images/ and labels/",
+            expected="a CSV (image,label,split), a folder with dataset.json, one with images/ and labels/, or "
+            "SAM-Med2D's with image2label_train.json",
             found="none of these",
             where=root,
             do="set data.root to such a file or folder",
@@ -171,8 +156,10 @@ def _described_labels(labels: Mapping[str, Any]) -> dict[str, int]:
 
 def _from_folders(images: Path, labels: Path, *, suffix: str) -> list[Case]:
     """Pair files of one name in two folders; `suffix` is what image names carry more."""
+    files = sorted(path for path in images.glob("[!.]*") if path.name.endswith(SUFFIXES))
+    scans = [path for path in files if not is_png(path)]  # beside them pictures are previews
     cases = []
-    for image in sorted(path for path in images.glob("[!.]*") if path.name.endswith(SUFFIXES)):
+    for image in scans or files:
         name = stem(image).removesuffix(suffix)
         label = next((labels / (name + end) for end in SUFFIXES if (labels / (name + end)).is_file()), None)
         cases.append(Case(name=name, image=image, label=label or labels / (name + SUFFIXES[0])))
@@ -181,7 +168,7 @@ def _from_folders(images: Path, labels: Path, *, suffix: str) -> list[Case]:
 
 def _check(cases: list[Case], root: Path) -> None:
     if not cases:
-        raise UserError(expected="at least one case", found="none", where=root, do="add .nii.gz files")
+        raise UserError(expected="at least one case", found="none", where=root, do="add .nii.gz or .png files")
     for case in cases:
         if case.name != Path(case.name).name:
             raise UserError(
@@ -195,15 +182,15 @@ def _check(cases: list[Case], root: Path) -> None:
                     where=path,
                     do="add it or take the case off the list",
                 )
-    names = [case.name for case in cases]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(case.name for case in cases).items() if count > 1)
     if twice:
         raise UserError(
             expected="one case a name", found=f"{twice[0]} twice", where=root, do="give each a name of its own"
         )
     images = [case.image.resolve() for case in cases]
+    count = Counter(images)
     for case, image in zip(cases, images, strict=True):
-        if images.count(image) > 1:
+        if count[image] > 1:
             raise UserError(
                 expected="each scan once, in one split", found=f"{image.name} twice", where=root, do=f"drop {case.name}"
             )
@@ -224,7 +211,7 @@ def _read_label_names(source: str | Mapping[str, Any]) -> dict[str, int]:
 
 
 def stem(path: Path) -> str:
-    """Return a file's name without .nii or .nii.gz."""
+    """Return a file's name without .nii, .nii.gz or .png."""
     for suffix in SUFFIXES:
         if path.name.endswith(suffix):
             return path.name.removesuffix(suffix)

@@ -27,28 +27,42 @@ class Sampling:
     """How training samples are chosen.
 
     foreground: share of samples drawn from slices that hold a target, cut around one of its pixels; the rest is
-    uniform over all slices. crop: pixels (h, w) of each sample.
+    uniform over all slices. crop: pixels (h, w) of each sample. objects: masks a sample, of pictures whose masks are
+    kept apart; None for a channel a structure.
     """
 
     foreground: float
     crop: tuple[int, int]
+    objects: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.foreground <= 1:
             raise ValueError(f"expected data.foreground in [0,1]; got {self.foreground}")
+        if self.objects is not None and not (isinstance(self.objects, int) and self.objects >= 1):
+            raise ValueError(f"expected data.objects to be a whole number ≥ 1; got {self.objects}")
 
 
 class SliceDataset(Dataset[Sample]):
-    """Prepared slices, addressed by SampleKey."""
+    """Prepared slices, addressed by SampleKey.
+
+    Cases are drawn alike. Where all are of one slice, as pictures are, a foreground sample is drawn from those that
+    hold its target.
+    """
 
     def __init__(self, cases: Sequence[PreparedCase], classes: int, sampling: Sampling) -> None:
         self.cases, self.classes, self.sampling = list(cases), classes, sampling
+        self.holding: list[NDArray[np.intp]] | None = None
+        if self.cases and all(case.shape[0] == 1 for case in self.cases):
+            held = np.array([case.pixels[:, 0] > 0 for case in self.cases]).reshape(len(self.cases), -1)
+            self.holding = [np.flatnonzero(column) for column in held.T]
 
     def __getitem__(self, key: SampleKey) -> Sample:
         rng = key.rng(CHOOSING)
         case = self.cases[rng.integers(len(self.cases))]
-        depth = case.shape[0]
         wanted = int(rng.integers(self.classes)) if rng.random() < self.sampling.foreground else None
+        if wanted is not None and self.holding is not None and len(self.holding[wanted]):
+            case = self.cases[rng.choice(self.holding[wanted])]
+        depth = case.shape[0]
         held = np.flatnonzero(case.pixels[wanted]) if wanted is not None else np.arange(depth)
         index = int(rng.choice(held)) if len(held) else int(rng.integers(depth))
         image, indices = case.slice(index)

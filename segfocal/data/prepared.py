@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.batch import Structure
-from segfocal.data.cases import Case
+from segfocal.data.case import Case
+from segfocal.data.masks import check_size, label_map, read_masks
 from segfocal.errors import UserError
-from segfocal.grid import Grid, Volume
+from segfocal.grid import Volume
 from segfocal.intensity import Intensity, describe
-from segfocal.io import nifti
+from segfocal.io import nifti, volumes
 from segfocal.io.files import make_folder, read_json, write_json
 from segfocal.resample import ModelGrid
 
@@ -35,16 +36,23 @@ _FORMAT = 1  # raise when what is stored changes meaning
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """Everything that shapes a prepared slice; inference uses the same record, so both see a scan the same way."""
+    """Everything that shapes a prepared slice; inference uses the same record, so both see a scan the same way.
+
+    apart: keep each mask of a picture by itself, overlaps and all, rather than the label map they add up to.
+    """
 
     grid: ModelGrid
     intensity: Intensity
     structures: tuple[Structure, ...]
+    apart: bool = False
 
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """One case's slices on disk: images [d,h,w] float16 in [0,1], target indices [d,h,w] uint8."""
+    """One case's slices on disk: images [d,h,w] float16 in [0,1], target indices [d,h,w] uint8.
+
+    Of a picture whose masks are kept apart the target is [n,h,w], 1 inside each mask.
+    """
 
     name: str
     folder: Path
@@ -54,12 +62,17 @@ class PreparedCase:
         return read_json(self.folder / "case.json")
 
     @cached_property
-    def _image(self) -> blosc2.NDArray:
-        return blosc2.open(str(self.folder / "image.b2nd"), mode="r")
+    def _kept_open(self) -> dict[str, blosc2.NDArray]:
+        return {}
 
-    @cached_property
-    def _target(self) -> blosc2.NDArray:
-        return blosc2.open(str(self.folder / "target.b2nd"), mode="r")
+    def _array(self, name: str) -> blosc2.NDArray:
+        """Open one of the arrays and keep it so, but of pictures: they come by the thousand, a megabyte each."""
+        array = self._kept_open.get(name)
+        if array is None:
+            array = blosc2.open(str(self.folder / f"{name}.b2nd"), mode="r")
+            if self.shape[0] > 1:
+                self._kept_open[name] = array
+        return array
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -74,12 +87,19 @@ class PreparedCase:
 
     @cached_property
     def pixels(self) -> NDArray[np.int64]:
-        """Pixels [k,d] of each structure in each slice: sampling and imbalance figures never scan labels."""
+        """Pixels [k,d] of each structure in each slice: sampling and imbalance figures never scan labels.
+
+        Of masks kept apart [1,1], those of a mask on average.
+        """
         return np.array(self._meta["pixels"], dtype=np.int64)
 
     def slice(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return image [h,w] and target indices [h,w] of one slice."""
-        return np.asarray(self._image[index], dtype=np.float32), np.asarray(self._target[index])
+        return np.asarray(self._array("image")[index], dtype=np.float32), np.asarray(self._array("target")[index])
+
+    def masks(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return image [h,w] and masks [n,h,w] of a picture whose masks are kept apart."""
+        return np.asarray(self._array("image")[0], dtype=np.float32), np.asarray(self._array("target")[:])
 
     def __getstate__(self) -> dict:
         """Leave open files behind when a data-loading process gets a copy."""
@@ -137,46 +157,33 @@ def pixel_rates(prepared: Sequence[PreparedCase]) -> list[float]:
 
 
 def check_pairs(cases: Iterable[Case]) -> None:
-    """Raise UserError unless each image and its label map have headers that agree; voxels are not read."""
+    """Raise UserError unless each image and its label have headers that agree; voxels are not read."""
     for case in cases:
-        _check_one_grid(case, nifti.read_grid(case.image), nifti.read_grid(case.label))
+        image = volumes.read_grid(case.image)
+        for path in case.label_files:
+            check_size(case, image, volumes.read_grid(path), path)
 
 
 def read_pair(case: Case) -> tuple[Volume, Volume]:
     """Read a case's image and label map; UserError when they do not lie on one grid."""
-    image, labels = nifti.read(case.image), nifti.read_labels(case.label)
+    image = volumes.read(case.image)
+    if case.masks is not None:
+        return image, label_map(case, image.grid)
+    labels = volumes.read_labels(case.label)
     nifti.check_label_map(labels, case.label)
-    _check_one_grid(case, image.grid, labels.grid)
+    check_size(case, image.grid, labels.grid, case.label)
     return image, labels
 
 
-def _check_one_grid(case: Case, image: Grid, labels: Grid) -> None:
-    difference = image.difference(labels)
-    if difference:
-        raise UserError(
-            expected=f"a label map on the grid of its image {case.image.name}",
-            found=difference,
-            where=case.label,
-            do="resample the label onto the image, or pair the right files",
-        )
-
-
 def _prepare_one(case: Case, preparation: Preparation, folder: Path) -> None:
-    scan, labels = read_pair(case)
+    scan, target, pixels, values = (_masks if preparation.apart else _indices)(case, preparation)
     image = preparation.intensity(preparation.grid.image(scan).array)
-    values = [structure.value for structure in preparation.structures]
-    target = preparation.grid.labels(labels, values).array
     temporary = folder.with_name(f".{uuid.uuid4().hex[:8]}.{folder.name}")
     temporary.mkdir()
     try:
         _store(image.astype(np.float16), temporary / "image.b2nd")
         _store(target, temporary / "target.b2nd")
-        meta = {
-            "case": case.name,
-            "shape": list(image.shape),
-            "label_values": [int(v) for v in np.unique(labels.array)],
-            "pixels": [(target == i + 1).sum((1, 2)).tolist() for i in range(len(values))],
-        }
+        meta = {"case": case.name, "shape": list(image.shape), "label_values": values, "pixels": pixels}
         write_json(temporary / "case.json", meta)
         os.replace(temporary, folder)
     except (OSError, RuntimeError) as error:  # blosc2 raises RuntimeError where a disk is full
@@ -191,6 +198,24 @@ def _prepare_one(case: Case, preparation: Preparation, folder: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+_Parts = tuple[Volume, NDArray[np.uint8], list[list[int]], list[int]]  # scan, target, pixels, label values
+
+
+def _indices(case: Case, preparation: Preparation) -> _Parts:
+    scan, labels = read_pair(case)
+    values = [structure.value for structure in preparation.structures]
+    target = preparation.grid.labels(labels, values).array
+    pixels = [(target == i + 1).sum((1, 2)).tolist() for i in range(len(values))]
+    return scan, target, pixels, [int(v) for v in np.unique(labels.array)]
+
+
+def _masks(case: Case, preparation: Preparation) -> _Parts:
+    scan = volumes.read(case.image)
+    masks = [preparation.grid.labels(mask, [1]).array[0] for mask in read_masks(case, scan.grid)]
+    target = np.stack(masks)
+    return scan, target, [[math.ceil(target.sum() / len(masks))]], [0, preparation.structures[0].value]
+
+
 def _store(array: NDArray, path: Path) -> None:
     """Write one compressed chunk a slice: a random slice costs one small read."""
     blosc2.asarray(
@@ -203,7 +228,7 @@ def _store(array: NDArray, path: Path) -> None:
 
 
 def _signature(case: Case, preparation: Preparation) -> str:
-    files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in (case.image, case.label)]
+    files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in (case.image, *case.label_files)]
     settings = {
         "format": _FORMAT,
         "files": files,
@@ -211,4 +236,6 @@ def _signature(case: Case, preparation: Preparation) -> str:
         "intensity": describe(preparation.intensity),
         "values": [structure.value for structure in preparation.structures],
     }
+    if case.masks is not None:
+        settings["masks"] = ["apart"] if preparation.apart else [mask.value for mask in case.masks]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

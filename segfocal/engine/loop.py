@@ -16,6 +16,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
 from segfocal.data.loader import SliceDataset
+from segfocal.data.objects import dataset_of
 from segfocal.data.prepared import check_foreground, check_pairs, pixel_rates, prepare
 from segfocal.engine import checkpoint
 from segfocal.engine.plan import Plan
@@ -55,7 +56,7 @@ def train(plan: Plan, folder: Path, *, config: str = "", begun: Callable[[], Non
         rates = pixel_rates(prepared)
         run = start(plan, folder, accelerator, rates=rates)
         names = [structure.name for structure in plan.preparation.structures]
-        dataset = SliceDataset(prepared, len(names), plan.sampling)
+        dataset = dataset_of(prepared, len(names), plan.sampling)
         if plan.settings.dry_run:
             return rehearse(run, dataset)
         record = None

@@ -22,6 +22,8 @@ from segfocal.losses.links import margins
 from segfocal.metrics import Counts, RankHistogram, count, hausdorff95
 from segfocal.models import PromptableModel
 
+_PICTURES = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
@@ -44,10 +46,10 @@ def validate(
     """Segment whole scans and count voxels; if `fully`, measure AUC and HD95 too, and if the model can, with boxes.
 
     A model that needs prompts is judged with boxes only.
-    pictures: a folder for one overlay a case (first structure; no prompt, or boxes).
+    pictures: a folder for one overlay a case (first structure; no prompt, or boxes), of the first hundred.
     """
     scores = []
-    for case in cases:
+    for number, case in enumerate(cases):
         scan, labels = read_pair(case)
         prompts: dict[str, Tensor | None] = {} if bundle.needs_prompts else {"none": None}
         if bundle.needs_prompts or (fully and isinstance(bundle.model, PromptableModel)):
@@ -65,7 +67,7 @@ def validate(
                     hd95_mm=_hd95(mask, labels, structure.value) if fully else None,
                 )
                 scores.append(score)
-            if pictures and prompt == next(iter(prompts)):
+            if pictures and number < _PICTURES and prompt == next(iter(prompts)):
                 _draw(pictures / f"{case.name}.png", bundle, scan, labels, mask)
     return scores
 

@@ -58,6 +58,7 @@ def save(bundle: Bundle, folder: Path) -> None:
         "model": bundle.model_config,
         "frame": bundle.grid.frame,
         "spacing_mm": bundle.grid.spacing_mm,
+        "size": bundle.grid.size,
         "window": bundle.window,
         "intensity": intensity.describe(bundle.intensity),
         "structures": [asdict(structure) for structure in bundle.structures],
@@ -124,11 +125,16 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         ) from error
     if facts["link"] not in LINKS:
         raise ValueError(f"link {facts['link']!r}, where this version knows {' and '.join(LINKS)}")
-    spacing = facts["spacing_mm"]
+    spacing, size = facts["spacing_mm"], facts.get("size")
+    grid = ModelGrid(
+        frame=facts["frame"],
+        spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
+        size=None if size is None else (size[0], size[1]),
+    )
     return Bundle(
         model=model.eval(),
         model_config=facts["model"],
-        grid=ModelGrid(frame=facts["frame"], spacing_mm=None if spacing is None else (spacing[0], spacing[1])),
+        grid=grid,
         window=(facts["window"][0], facts["window"][1]),
         intensity=intensity.build(facts["intensity"]),
         structures=tuple(Structure(**structure) for structure in facts["structures"]),

@@ -1,13 +1,11 @@
 """Connected components of masks and the distance to their border, on the CPU.
 
-Masks on a GPU are copied to the CPU, which waits for it. Everything is computed inside bounding boxes, so the cost
-grows with the size of the targets, not of the image.
+Masks on a GPU are copied to the CPU, which waits for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,13 +17,6 @@ Which = Literal["largest", "random"]
 _TOUCHING = np.ones((3, 3), dtype=bool)  # pixels that share a corner are connected
 
 
-class _Piece(NamedTuple):
-    """A connected component: its pixels inside the window of its bounding box."""
-
-    window: tuple[slice, slice]
-    inside: NDArray[np.bool_]
-
-
 def component_of(mask: Tensor, uniforms: Tensor, *, which: Which) -> Tensor:
     """Return one connected component [n,h,w] of each mask [n,h,w] (bool); an empty mask stays empty.
 
@@ -33,10 +24,9 @@ def component_of(mask: Tensor, uniforms: Tensor, *, which: Which) -> Tensor:
     """
     chosen = np.zeros(mask.shape, dtype=bool)
     for out, one, draw in zip(chosen, mask.cpu().numpy(), uniforms.tolist(), strict=True):
-        pieces = list(_pieces(one))
-        if pieces:
-            index = int(draw * len(pieces)) if which == "random" else int(np.argmax([p.inside.sum() for p in pieces]))
-            out[pieces[index].window] = pieces[index].inside
+        labels, sizes = _components(one)
+        if len(sizes):
+            out[:] = labels == 1 + (int(draw * len(sizes)) if which == "random" else sizes.argmax())
     return torch.from_numpy(chosen).to(mask.device)
 
 
@@ -45,11 +35,8 @@ def depth_of(mask: Tensor) -> Tensor:
 
     In pixels, 0 outside. Beyond the image is outside.
     """
-    depth = np.zeros(mask.shape, dtype=np.float32)
-    for out, one in zip(depth, mask.cpu().numpy(), strict=True):
-        for window in ndimage.find_objects(one.astype(np.uint8)):
-            out[window] = _depth(one[window])
-    return torch.from_numpy(depth).to(mask.device)
+    depth = [_depth(one) for one in mask.cpu().numpy()]
+    return torch.from_numpy(np.stack(depth)).to(mask.device)
 
 
 def centres_of(*regions: Tensor, count: int) -> Tensor:
@@ -60,20 +47,26 @@ def centres_of(*regions: Tensor, count: int) -> Tensor:
     """
     centres = np.full((len(regions[0]), count, 2), np.nan, dtype=np.float32)
     for out, rows in zip(centres, zip(*[r.cpu().numpy() for r in regions], strict=True), strict=True):
-        pieces = [piece for one in rows for piece in _pieces(one)]
-        pieces.sort(key=lambda piece: -piece.inside.sum())
-        for place, piece in zip(out, pieces, strict=False):
-            y, x = np.unravel_index(np.argmax(_depth(piece.inside)), piece.inside.shape)
-            place[:] = piece.window[1].start + x, piece.window[0].start + y
+        found = [_components(one) for one in rows]
+        sizes = np.concatenate([own for _, own in found])
+        places = [(labels, number) for labels, own in found for number in range(1, len(own) + 1)]
+        for place, index in zip(out, np.argsort(-sizes, kind="stable"), strict=False):
+            labels, number = places[index]
+            depth = _depth(labels == number)
+            y, x = np.unravel_index(depth.argmax(), depth.shape)
+            place[:] = x, y
     return torch.from_numpy(centres).to(regions[0].device)
 
 
-def _pieces(mask: NDArray[np.bool_]) -> Iterator[_Piece]:
-    labels, _ = ndimage.label(mask, structure=_TOUCHING)
-    for number, window in enumerate(ndimage.find_objects(labels), start=1):
-        yield _Piece(window, labels[window] == number)
+def _components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the component that each pixel belongs to, counted from 1, and the components' sizes."""
+    labels, count = ndimage.label(mask, structure=_TOUCHING)
+    return labels, np.bincount(labels.ravel(), minlength=count + 1)[1:]
 
 
-def _depth(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the depth of a mask cut out along its bounding box."""
-    return ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
+def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the depth of one mask, computed inside its bounding box."""
+    depth = np.zeros(mask.shape, dtype=np.float32)
+    for window in ndimage.find_objects(mask.astype(np.uint8)):  # one, or none
+        depth[window] = ndimage.distance_transform_edt(np.pad(mask[window], 1))[1:-1, 1:-1]
+    return depth

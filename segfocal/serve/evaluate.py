@@ -15,7 +15,7 @@ from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference import picture
 from segfocal.intensity import Percentiles
-from segfocal.io import nifti
+from segfocal.io import nifti, volumes
 from segfocal.io.files import check_new, make_folder, read_json, written_beside
 from segfocal.metrics import count
 from segfocal.serve.predict import report_path
@@ -47,8 +47,8 @@ def evaluate(comparison: Comparison) -> list[dict[str, Any]]:
     """
     table = comparison.output / "metrics.csv"
     check_new(table, overwrite=comparison.overwrite)
-    prediction = nifti.read_labels(comparison.prediction)
-    reference = nifti.read_labels(comparison.reference)
+    prediction = volumes.read_labels(comparison.prediction)
+    reference = volumes.read_labels(comparison.reference)
     nifti.check_label_map(prediction, comparison.prediction)
     nifti.check_label_map(reference, comparison.reference)
     difference = reference.grid.difference(prediction.grid)
@@ -125,7 +125,7 @@ def _draw(
     image = comparison.image or (Path(report["input"]) if "input" in report else None)
     if image is None or (comparison.image is None and not image.is_file()):
         return
-    scan = nifti.read(image)
+    scan = volumes.read(image)
     difference = reference.grid.difference(scan.grid)
     if difference and comparison.image is None:
         return

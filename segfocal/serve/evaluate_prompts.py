@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import segfocal
 from segfocal.batch import SampleKey
-from segfocal.data.cases import Case
+from segfocal.data.case import Case
 from segfocal.data.loader import cut
 from segfocal.data.prepared import Preparation, PreparedCase, prepare
 from segfocal.errors import UserError
@@ -182,7 +182,7 @@ def _scores(
         part = slice(start, start + evaluation.batch_size)
         truth = target[:, part].flatten(0, 1).unsqueeze(1)
         asked = [(view, structures[k]) for view in views for k in view.structures[part]]
-        keys = tuple(_key(protocol.seed, view, structure.value) for view, structure in asked)
+        keys = tuple(_key(protocol.seed, view, structure.name) for view, structure in asked)
         for prompt, mask in answers(model, embedding, truth, keys, protocol):
             for (view, structure), (dice, iou, pixels) in zip(asked, _overlaps(mask, truth), strict=True):
                 if prompt == NONE and evaluation.unasked is not None and structure.name not in evaluation.unasked:
@@ -230,6 +230,9 @@ def _overlaps(mask: Tensor, target: Tensor) -> Iterator[tuple[float, float, int]
         yield counts.dice, counts.iou, true
 
 
-def _key(seed: int, view: _View, value: int) -> SampleKey:
-    digest = hashlib.blake2b(view.case.name.encode(), digest_size=8).digest()
-    return SampleKey(seed, int.from_bytes(digest, "little"), (view.slice << 32) + value)
+def _key(seed: int, view: _View, structure: str) -> SampleKey:
+    return SampleKey(seed, _number(view.case.name), _number(f"{view.slice} {structure}"))
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

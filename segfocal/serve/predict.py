@@ -17,7 +17,7 @@ from segfocal.inference import bundle as bundles
 from segfocal.inference.boxes import boxes_from_file, boxes_from_labels
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import segment
-from segfocal.io import nifti
+from segfocal.io import png, volumes
 from segfocal.io.files import check_new, make_folder, write_json
 
 PromptSource = Literal["none", "box"]
@@ -51,18 +51,18 @@ def predict(job: Job) -> dict[str, Any]:
             half-written.
     """
     started = time.monotonic()
-    nifti.check_suffix(job.output)
+    volumes.check_output(job.output, like=job.input)
     for path in (job.output, report_path(job.output)):
         _check_not_input(path, job)
         check_new(path, overwrite=job.overwrite)
     make_folder(job.output.parent)
     bundle = bundles.load(job.bundle)
-    scan = nifti.read(job.input)
+    scan = volumes.read(job.input)
     boxes = _boxes(job, scan, bundle)
     device = choose_device(job.device)
     bundle.model.to(device)
     mask = segment(scan, bundle, boxes=boxes, overlap=job.overlap, batch_size=job.batch_size, device=device)
-    nifti.write(job.output, mask, like=job.input, overwrite=job.overwrite)
+    volumes.write(job.output, mask, like=job.input, overwrite=job.overwrite)
     report = {
         "segfocal": segfocal.__version__,
         "input": str(job.input.resolve()),
@@ -70,7 +70,7 @@ def predict(job: Job) -> dict[str, Any]:
         "prompt": job.prompt,
         "prompts_from": str(job.boxes or job.reference) if job.prompt == "box" else None,
         "structures": {structure.name: structure.value for structure in bundle.structures},
-        "volume_ml": {s.name: _volume_ml(mask, s.value) for s in bundle.structures},
+        **_sizes(job, mask, bundle),
         "device": str(device),
         "seconds": round(time.monotonic() - started, 2),
     }
@@ -79,8 +79,9 @@ def predict(job: Job) -> dict[str, Any]:
 
 
 def report_path(mask: Path) -> Path:
-    """Return where the report of a mask lies: mask.nii.gz → mask.json."""
-    return mask.with_name(mask.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    """Return where the report of a mask lies: mask.nii.gz → mask.json, mask.png → mask.json."""
+    name = mask.stem if png.is_png(mask) else mask.name.removesuffix(".gz").removesuffix(".nii")
+    return mask.with_name(name + ".json")
 
 
 def choose_device(name: str) -> torch.device:
@@ -122,7 +123,7 @@ def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
     if job.boxes is not None:
         return boxes_from_file(job.boxes, scan.grid, bundle.structures, bundle.grid)
     assert job.reference is not None
-    labels = nifti.read_labels(job.reference)
+    labels = volumes.read_labels(job.reference)
     difference = scan.grid.difference(labels.grid)
     if difference:
         raise UserError(
@@ -131,6 +132,10 @@ def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
     return boxes_from_labels(labels, bundle.structures, bundle.grid)
 
 
-def _volume_ml(mask: Volume, value: int) -> float:
-    voxel_mm3 = abs(float(np.linalg.det(mask.grid.affine[:3, :3])))
-    return round(int(np.count_nonzero(mask.array == value)) * voxel_mm3 / 1000, 3)
+def _sizes(job: Job, mask: Volume, bundle: Bundle) -> dict[str, dict[str, float]]:
+    """Return how large each structure is: in millilitres, of a picture in pixels."""
+    voxels = {s.name: int(np.count_nonzero(mask.array == s.value)) for s in bundle.structures}
+    if png.is_png(job.input):
+        return {"pixels": dict(voxels)}
+    voxel_ml = abs(float(np.linalg.det(mask.grid.affine[:3, :3]))) / 1000
+    return {"volume_ml": {name: round(count * voxel_ml, 3) for name, count in voxels.items()}}

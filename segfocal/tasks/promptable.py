@@ -21,6 +21,7 @@ from segfocal.tasks.masks import best_true, drawn_structures
 from segfocal.tasks.rounds import RoundPlan
 
 _BEFORE_CLICKS = 6  # of the first prompt's uniform numbers, those before the corrections'; the rest comes after them
+_FIRST, _PLAN = FirstPrompt(), RoundPlan()
 
 
 class Promptable(nn.Module):
@@ -55,8 +56,8 @@ class Promptable(nn.Module):
         model: nn.Module,
         criterion: WeightedSum,
         rounds: int = 1,
-        first: FirstPrompt | None = None,
-        plan: RoundPlan | None = None,
+        first: FirstPrompt = _FIRST,
+        plan: RoundPlan = _PLAN,
         masks_per_image: int | None = None,
         multimask: Literal["single", "best_predicted", "best_true"] = "single",
         recompute: bool = False,
@@ -73,8 +74,8 @@ class Promptable(nn.Module):
             raise ValueError(f"expected task.masks_per_image ≥ 1 or null; got {masks_per_image}")
         check_word("task.multimask", multimask, "single", "best_predicted", "best_true")
         self.model, self.criterion, self.rounds = model, criterion, rounds
-        self.first, self.plan = first or FirstPrompt(), plan or RoundPlan()
-        self.plan.check(rounds)
+        plan.check(rounds)
+        self.first, self.plan = first, plan
         self.masks_per_image, self.multimask, self.recompute = masks_per_image, multimask, recompute
         self.embeddings = embeddings
         self._cache: EmbeddingCache | None = None
@@ -176,4 +177,9 @@ class Promptable(nn.Module):
             raise ValueError(
                 f"expected a loss with an IoU-head term for task.multimask={self.multimask} (the predicted IoU chooses "
                 "the mask); got none: use loss=sam_med2d"
+            )
+        if several and any(getattr(term, "soft_batch", False) for term in self.criterion.terms.values()):
+            raise ValueError(
+                f"expected loss.terms.iou_head.soft_batch=false for task.multimask={self.multimask} (the IoU of a "
+                "whole batch says nothing about each mask); got true"
             )

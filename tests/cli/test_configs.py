@@ -16,7 +16,10 @@ FILES = sorted(CONF.rglob("*.yaml"))
 GIVEN_IN_PYTHON = {"model", "criterion", "validate"}
 GIVEN_AT_THE_START = {"weights"}  # of a model: read once when training begins, never by the constructor
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # nn.Module's own constructor
-PRESETS = {"light", "strong", "ct_soft_tissue", "percentiles"}  # choices: they differ from the defaults on purpose
+# Choices: they differ from the defaults on purpose.
+PRESETS = {"augment/light", "augment/strong", "intensity/ct_soft_tissue", "intensity/percentiles"}
+PRESETS |= {"intensity/eight_bit"}
+PRESETS |= {"task/interactive", "task/sam_med2d"}
 
 
 def name_of(path):
@@ -24,8 +27,12 @@ def name_of(path):
 
 
 def instantiating():
-    loaded = [(path, OmegaConf.to_container(OmegaConf.load(path))) for path in FILES]
-    return [pytest.param(path, raw, id=name_of(path)) for path, raw in loaded if "_target_" in raw]
+    found = []
+    for path in FILES:
+        raw = OmegaConf.to_container(OmegaConf.load(path))
+        parts = {name_of(path): raw} | {f"{name_of(path)}.{k}": v for k, v in raw.items() if isinstance(v, dict)}
+        found += [pytest.param(path, part, id=name) for name, part in parts.items() if "_target_" in part]
+    return found
 
 
 def composed(name="train", *overrides):
@@ -41,21 +48,27 @@ def test_a_config_opens_with_one_line_that_says_what_it_is(path):
     assert not lines[1].startswith("#")
 
 
+def constructor(target):
+    try:
+        return get_class(target)
+    except ValueError:
+        return get_method(target)
+
+
 @pytest.mark.parametrize(("path", "raw"), instantiating())
 def test_a_config_holds_the_arguments_of_its_constructor(path, raw):
-    target = raw.pop("_target_")
-    raw = {key: value for key, value in raw.items() if path.parent.name != "model" or key not in GIVEN_AT_THE_START}
-    try:
-        built = get_class(target)
-    except ValueError:
-        built = get_method(target)
+    given = GIVEN_AT_THE_START if path.parent.name == "model" else ()
+    raw = {key: value for key, value in raw.items() if key not in given}
+    built = constructor(raw.pop("_target_"))
     taken = inspect.signature(built).parameters
     parameters = {k: v for k, v in taken.items() if k not in GIVEN_IN_PYTHON and v.kind not in VARIADIC}
     assert set(raw) == set(parameters)
-    if path.stem in PRESETS or path.stem == "sum":
+    if name_of(path) in PRESETS or path.stem == "sum":
         return
     for key, value in raw.items():
-        if not (isinstance(value, str) and value.startswith("${")):
+        if isinstance(value, dict) and "_target_" in value:  # its values are compared on their own
+            assert parameters[key].default == constructor(value["_target_"])()
+        elif not (isinstance(value, str) and value.startswith("${")):
             default = parameters[key].default
             assert value == (list(default) if isinstance(default, tuple) else default), key
 

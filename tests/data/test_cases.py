@@ -4,10 +4,13 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from segfocal.data.cases import Case, CaseList, hold_out, read_cases, stem
+from segfocal.data.prepared import read_pair
 from segfocal.errors import UserError
+from tests.pictures import make_png
 from tests.scans import make_sphere_case
 
 NAMES = ("c1", "c2", "c3")
@@ -127,6 +130,23 @@ def test_hidden_files_and_other_kinds_are_no_cases(tmp_path, originals):
     root = as_folders(tmp_path / "data", originals)
     for name in ("._c1.nii.gz", ".DS_Store", "notes.txt"):
         (root / "images" / name).write_bytes(b"")
+    assert tuple(case.name for case in read_cases(root).cases) == NAMES
+
+
+def test_folders_of_pictures_are_cases(tmp_path):
+    levels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for place in ("images", "labels"):
+        make_png(tmp_path / place / "p.png", levels)
+    (case,) = read_cases(tmp_path).cases
+    assert (case.name, case.image.name, case.label) == ("p", "p.png", tmp_path / "labels" / "p.png")
+    image, labels = read_pair(case)
+    np.testing.assert_array_equal(image.array, labels.array)
+    np.testing.assert_array_equal(labels.oriented("SPL").array[0], levels)
+
+
+def test_pictures_beside_scans_are_no_cases(tmp_path, originals):
+    root = as_folders(tmp_path / "data", originals)
+    make_png(root / "images" / "c1.png", np.zeros((3, 4), np.uint8))
     assert tuple(case.name for case in read_cases(root).cases) == NAMES
 
 

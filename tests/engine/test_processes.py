@@ -34,6 +34,7 @@ def losses(folder):
     [
         ("promptable", ["task.rounds=2", "loss=focal+dice"]),
         ("promptable", ["loss=sam_med2d", "train.accumulate=2"]),
+        ("promptable", ["loss=sam_med2d", "task=sam_med2d", "task.multimask=single", "task.recompute=true"]),
         ("semantic", [*SEMANTIC, "loss=focal+dice"]),
         ("semantic", [*SEMANTIC, "loss=focal", "loss.terms.focal.reduction=positives"]),
     ],

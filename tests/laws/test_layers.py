@@ -30,6 +30,7 @@ ONLY_IN = {
     "hydra": {"cli"},
     "omegaconf": {"cli"},
     "nibabel": {"io"},
+    "PIL": {"io"},
     "segment_anything": {"models"},
     "monai": {"models"},
 }

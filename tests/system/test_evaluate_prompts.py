@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from segfocal.inference import bundle as bundles
 from segfocal.intensity import Percentiles
 from segfocal.resample import ModelGrid
 from segfocal.serve.prompt_protocol import Protocol
+from tests.pictures import make_sam_med2d
 from tests.system.commands import SMALL, segfocal
 from tests.system.test_bad_input import fails
 
@@ -27,12 +29,11 @@ def save(folder, config, **options):
     bundle = bundles.Bundle(
         model=models.build(config),
         model_config=config,
-        grid=ModelGrid(spacing_mm=(2.0, 2.0)),
         window=(32, 32),
         intensity=Percentiles(),
         structures=(Structure(name="label_1", value=1),),
         training={},
-        **options,
+        **{"grid": ModelGrid(spacing_mm=(2.0, 2.0)), **options},
     )
     bundles.save(bundle, folder)
     return folder
@@ -86,6 +87,18 @@ def test_a_bundle_trained_with_prompts_only_is_not_asked_without(ask, tmp_path, 
     assert ask(f"bundle={folder}", "prompts=[none,box]") == 0
     assert "no prompt was not asked for label_1: the model was trained with prompts only" in capsys.readouterr().out
     assert {row["prompt"] for row in scores(tmp_path / "out")} == {"box"}
+
+
+def test_each_mask_of_sam_med2d_s_folders_is_asked_for_by_itself(monkeypatch, tmp_path):
+    root = make_sam_med2d(tmp_path / "data", trained=(4,), judged=(16,))
+    listed = {Path(mask).stem for mask in json.loads((root / "label2image_test.json").read_text())}
+    options = [f"data.root={root}", f"hydra.run.dir={tmp_path / 'out'}", f"cache={tmp_path / 'cache'}"]
+    config = {**MODEL, "image_size": 128}
+    whole = save(tmp_path / "bundle", config, grid=ModelGrid())
+    options += [f"bundle={whole}", "data=sam_med2d", "target=objects", "prompts=[box,1]"]
+    assert segfocal(monkeypatch, "evaluate-prompts", *options) == 0
+    rows = scores(tmp_path / "out")
+    assert {(row["case"], row["structure"]) for row in rows} == {(name, "objects") for name in listed}
 
 
 def test_what_cannot_be_asked_is_told(ask, bundle, tmp_path, capfd):

@@ -111,6 +111,7 @@ def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
         "losses": ["sweep.loss=[dice,focal+dice]"],  # each loss trains in test_losses.py
         "search": ["sweep.trials=1"],
         "unet": ["model.widths=[8,16,16]"],
+        "sam_med2d": ["model=sam_tiny", "task.multimask=single"],  # its own model has 271 million parameters
     }
     seeds = ["sweep.seed=[0]"] if name in ("gamma_schedule", "losses", "imbalance") else []
     assert segfocal(monkeypatch, "train", f"experiment={name}", *options, *swept.get(name, []), *seeds) == 0

@@ -278,6 +278,12 @@ def test_semantic_loss_is_the_criterion_of_the_logits():
         (lambda c: Promptable(model=several(True), criterion=c, multimask="best_true"), "loss=sam_med2d"),
         (lambda c: Promptable(model=several(), criterion=c, multimask="best_true"), "model.multimask=true for"),
         (lambda c: Promptable(model=several(True), criterion=c), "model.multimask=false for task.multimask=single"),
+        (
+            lambda _: Promptable(
+                model=several(True), criterion=criterion(iou_head=IoUHeadLoss(True)), multimask="best_true"
+            ),
+            "soft_batch=false",
+        ),
         (lambda c: Promptable(model=tiny(), criterion=c, plan=RoundPlan(mask_only="last")), "task.rounds ≥ 2"),
         (lambda c: Promptable(model=tiny(), criterion=c).check_structures(3), "task.first.none=0 with 3 targets"),
         (lambda c: Semantic(model=tiny(), criterion=c).check_structures(2), "model=unet"),

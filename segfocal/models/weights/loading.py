@@ -124,7 +124,7 @@ def _check_allowed(found: Match, model: Shapes, file: WeightFile, allow: Sequenc
             expected=f"the tensors of {described(model)}",
             found=f"{described(file.shapes)} with {'; '.join(listed)}",
             where=file.path,
-            do=f"choose the model the file is of, or accept that: weights.allow=[{','.join(_patterns(names))}]",
+            do=f'choose the model the file is of, or accept that: "weights.allow=[{",".join(_patterns(names))}]"',
         )
 
 
@@ -134,7 +134,7 @@ def _patterns(names: Sequence[str]) -> list[str]:
         kinds = [".".join(name.split(".")[:parts]) + ".*" * (name.count(".") >= parts) for name in names]
         if len(patterns := sorted(set(kinds))) <= 4:
             break
-    return [f"'{pattern}'" if "*" in pattern else pattern for pattern in patterns]
+    return patterns
 
 
 def _check_finite(tensors: dict[str, Tensor], path: Path) -> None:

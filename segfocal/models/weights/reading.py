@@ -156,6 +156,9 @@ def _read_safetensors(path: Path) -> WeightFile:
 
 def _read_torch(path: Path, *, mapped: bool) -> Any:
     try:
+        if path.suffix == ".safetensors":  # torch would go by that name
+            with path.open("rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))

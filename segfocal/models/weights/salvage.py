@@ -43,6 +43,9 @@ class _Nothing:
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
+    def __call__(self, *_: Any, **__: Any) -> _Nothing:
+        return self
+
     def __setstate__(self, state: Any) -> None: ...
 
     def __setitem__(self, key: Any, value: Any) -> None: ...

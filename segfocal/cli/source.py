@@ -1,0 +1,52 @@
+"""The data of a config: its cases, the structures to segment in them, and the grid on which a model sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from segfocal.batch import Structure
+    from segfocal.data.case import CaseList
+    from segfocal.resample import ModelGrid
+
+Number = TypeVar("Number", int, float)
+
+
+def cases_of(plain: dict[str, Any]) -> tuple[CaseList, tuple[Structure, ...]]:
+    """Read the cases, each with its part, and choose the structures to segment."""
+    from segfocal.data.structures import choose_structures
+
+    cases = split_cases(plain["data"])
+    return cases, choose_structures(plain["target"], cases.label_values)
+
+
+def split_cases(data: dict[str, Any]) -> CaseList:
+    """Read the cases, each with its part."""
+    from segfocal.data.cases import hold_out, read_cases
+
+    listed = read_cases(data["root"], label_names=data.get("label_names"))
+    return hold_out(listed, share=data["hold_out"], seed=data["split_seed"])
+
+
+def grid_of(data: dict[str, Any], cases: CaseList) -> ModelGrid:
+    """Build the grid on which the model sees a scan; ValueError for a spacing of pictures, which have none."""
+    from segfocal.io.png import is_png
+    from segfocal.resample import ModelGrid
+
+    spacing = None if data["spacing_mm"] is None else pair(data["spacing_mm"], "data.spacing_mm", float)
+    size = None if data.get("size") is None else pair(data["size"], "data.size", int)
+    if spacing is not None and any(is_png(case.image) for case in cases.cases):
+        raise ValueError(
+            f"expected no pixel spacing for PNG images, which have none; got data.spacing_mm={list(spacing)}: set it "
+            "to null and choose intensity=eight_bit, or data=sam_med2d for SAM-Med2D's JSON files"
+        )
+    return ModelGrid(frame=data["frame"], spacing_mm=spacing, size=size)
+
+
+def pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, Number]:
+    """Return a setting for (h, w); one number counts for both."""
+    values = value if isinstance(value, list) else [value, value]
+    if len(values) != 2 or not all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values):
+        raise ValueError(f"expected {name} to be two numbers > 0, [h, w]; got {value}")
+    return kind(values[0]), kind(values[1])

@@ -1,0 +1,134 @@
+"""SAM-Med2D's folders: PNG pictures with one mask file an object, listed in JSON files.
+
+    image2label_train.json   {image: [mask, …]}     what to train on
+    label2image_test.json    {mask: image}          what to judge by
+
+Paths are relative to the folder or begin with a folder's name, as data_demo/images/x.png: SAM-Med2D is started in the
+folder above. A mask is named after its image, its structure and a number: x_liver_000.png.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from segfocal.data.case import Case, Mask
+from segfocal.data.masks import INSIDE, OBJECTS
+from segfocal.errors import UserError
+from segfocal.io.files import read_json
+
+_TRAIN, _VAL, _TEST = "image2label_train.json", "label2image_val.json", "label2image_test.json"
+_INSTANCE = re.compile(r"[_-]+\d{3,}$")  # _000: which of several objects of a structure
+
+
+def is_folder(root: Path) -> bool:
+    """Return whether a folder holds one of the JSON files."""
+    return any((root / name).is_file() for name in (_TRAIN, _VAL, _TEST))
+
+
+def read_folder(root: Path) -> tuple[list[Case], dict[str, int]]:
+    """Read a folder's JSON files: a case an image, and values for the structures that mask names tell.
+
+    label2image_test.json is what a run validates on, unless there is a label2image_val.json too; without either the
+    images to train on have no split yet. Values count from 1 in the order of names; `objects` stands for all masks.
+
+    Raises:
+        UserError: JSON of another form or that lists nothing, a file missing, an image to train on and to judge by.
+    """
+    listed = {name: _by_image(root / name) for name in (_TRAIN, _VAL, _TEST) if (root / name).is_file()}
+    splits = {_TRAIN: "train" if len(listed) > 1 else "", _VAL: "val", _TEST: "test" if _VAL in listed else "val"}
+    found = [
+        (root / name, _existing(image, root, name), [_existing(mask, root, name) for mask in masks])
+        for name, images in listed.items()
+        for image, masks in images.items()
+    ]
+    _check_apart(found)
+    names = _case_names([image for _, image, _ in found])
+    known = {structure_of(mask, image) for _, image, masks in found for mask in masks} - {None, OBJECTS}
+    values = {name: value for value, name in enumerate(sorted(filter(None, known)), start=1)}
+    cases = [
+        Case(
+            name=names[image],
+            image=image,
+            label=source,
+            split=splits[source.name],
+            masks=tuple(Mask(path=mask, value=values.get(structure_of(mask, image) or "", 0)) for mask in masks),
+        )
+        for source, image, masks in found
+    ]
+    return cases, {OBJECTS: max(INSIDE, len(values) + 1), **values}
+
+
+def structure_of(mask: Path, image: Path) -> str | None:
+    """Return what a mask's name says more than its image's, without the number at its end; None where nothing is left.
+
+    x_75_liver_000.png of x_75.png is liver, x_75_rib_left_9_000.png is rib_left_9. A number has three digits or more.
+    """
+    if not mask.stem.startswith(image.stem):
+        return None
+    return _INSTANCE.sub("", mask.stem[len(image.stem) :]).strip("_- ") or None
+
+
+def _by_image(path: Path) -> dict[str, list[str]]:
+    """Return {image: [mask, …]} of either kind of file."""
+    listed: Any = read_json(path)
+    lists_masks = path.name == _TRAIN
+    if not isinstance(listed, dict) or not listed:
+        raise _malformed(path, "nothing" if listed in ({}, []) else f"a {type(listed).__name__}")
+    images: dict[str, list[str]] = {}
+    for key, value in listed.items():
+        right = isinstance(value, list) if lists_masks else isinstance(value, str)
+        if not right or not all(isinstance(mask, str) for mask in value):
+            raise _malformed(path, f"{key!r}: {str(value)[:60]}")
+        if lists_masks:
+            images[key] = value
+        else:
+            images.setdefault(value, []).append(key)
+    return images
+
+
+def _malformed(path: Path, found: str) -> UserError:
+    form = "{image: [mask, …]}" if path.name == _TRAIN else "{mask: image}"
+    return UserError(expected=f"paths of PNG files as {form}", found=found, where=path, do="mend the file")
+
+
+def _existing(listed: str, root: Path, source: str) -> Path:
+    """Return a listed file: under the folder, or there without the first part of its path."""
+    path = PurePosixPath(listed.replace("\\", "/"))
+    places = [root / path, root.joinpath(*path.parts[1:])]
+    for place in places:
+        if place.is_file():
+            return place
+    if path.is_absolute() or PureWindowsPath(listed).drive:
+        do = "write paths relative to the folder of the JSON file"
+    else:
+        do = f"add it, or set data.root to the folder that holds it ({places[1]} was tried too)"
+    raise UserError(expected=f"the file {listed} of {source}", found="no such file", where=root, do=do)
+
+
+def _check_apart(found: Iterable[tuple[Path, Path, list[Path]]]) -> None:
+    """Raise UserError when an image is both trained on and judged by, or one file lists it by two paths."""
+    sources: dict[Path, str] = {}
+    twice: list[tuple[Path, str, str]] = []
+    for source, image, _ in found:
+        first = sources.setdefault(image.resolve(), source.name)
+        if first != source.name:
+            twice.append((image, first, source.name))
+    if twice:
+        image, first, second = twice[0]
+        more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+        raise UserError(
+            expected="each image in one list, to train on or to judge by",
+            found=f"{image.name}{more} in both {first} and {second}",
+            where=image.parent,
+            do="take them out of one of the two",
+        )
+
+
+def _case_names(images: list[Path]) -> dict[Path, str]:
+    """Return a name for each image: its file's, and where several share one, its folder's before it."""
+    count = Counter(image.stem for image in images)
+    return {i: i.stem if count[i.stem] == 1 else f"{i.parent.name}--{i.stem}" for i in images}

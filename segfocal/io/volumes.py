@@ -1,0 +1,43 @@
+"""Volumes in and out by the ending of their names: NIfTI, or PNG as a volume of one slice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segfocal.errors import UserError
+from segfocal.grid import Grid, Volume
+from segfocal.io import nifti, png
+
+SUFFIXES = (*nifti.SUFFIXES, png.SUFFIX)
+
+
+def read(path: str | Path) -> Volume:
+    """Read an image as float32 with its grid; UserError as `nifti.read` and `png.read`."""
+    return png.read(path) if png.is_png(path) else nifti.read(path)
+
+
+def read_labels(path: str | Path) -> Volume:
+    """Read a label map as integers with its grid; UserError as `nifti.read_labels` and `png.read_labels`."""
+    return png.read_labels(path) if png.is_png(path) else nifti.read_labels(path)
+
+
+def read_grid(path: str | Path) -> Grid:
+    """Read a volume's grid without its voxels; UserError as `read`."""
+    return png.read_grid(path) if png.is_png(path) else nifti.read_grid(path)
+
+
+def write(path: str | Path, labels: Volume, *, like: str | Path, overwrite: bool = False) -> None:
+    """Write a label map in the format and geometry of the image `like`; UserError as `nifti.write` and `png.write`."""
+    check_output(path, like=like)
+    (png if png.is_png(path) else nifti).write(path, labels, like=like, overwrite=overwrite)
+
+
+def check_output(path: str | Path, *, like: str | Path) -> None:
+    """Raise UserError unless `path` is named as a mask of the image `like` would be: NIfTI of NIfTI, PNG of PNG."""
+    path = Path(path)
+    if png.is_png(like) and not png.is_png(path):
+        raise UserError(
+            expected=f"an output ending in {png.SUFFIX} for a PNG input", found=path.name, do="choose such a name"
+        )
+    if not png.is_png(like):
+        nifti.check_suffix(path)
