@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "train a model on labelled scans",
     "predict": "segment a scan with a trained bundle",
     "evaluate": "compare a mask with its reference",
+    "evaluate-prompts": "ask a promptable model with boxes and clicks and score its answers",
     "compare": "compare runs: a table, pictures, and one HTML page",
     "weights": "get, convert or show weight files of promptable models",
     "demo": "train, predict and evaluate on the demo scans, and write one HTML page",
@@ -30,12 +31,12 @@ def main() -> int:
         print(f"error: expected a command of {', '.join(COMMANDS)}; found {command}.", file=sys.stderr)
         return 2
     sys.argv = [f"segfocal {command}", *sys.argv[2:]]
-    return import_module(f"segfocal.cli.{command}").main()
+    return import_module(f"segfocal.cli.{command.replace('-', '_')}").main()
 
 
 def _help() -> str:
     lines = [f"segfocal {__version__}: medical image segmentation for small targets in big scans", ""]
-    lines += [f"  segfocal {name:<10}{text}" for name, text in COMMANDS.items()]
+    lines += [f"  segfocal {name:<18}{text}" for name, text in COMMANDS.items()]
     return "\n".join(
         [*lines, "", "Options are key=value (compare and weights take paths); segfocal COMMAND --help lists them."]
     )

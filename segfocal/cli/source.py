@@ -15,13 +15,18 @@ Number = TypeVar("Number", int, float)
 
 def cases_of(plain: dict[str, Any]) -> tuple[CaseList, tuple[Structure, ...]]:
     """Read the cases, each with its part, and choose the structures to segment."""
-    from segfocal.data.cases import hold_out, read_cases
     from segfocal.data.structures import choose_structures
 
-    data = plain["data"]
-    listed = read_cases(data["root"], label_names=data.get("label_names"))
-    cases = hold_out(listed, share=data["hold_out"], seed=data["split_seed"])
+    cases = split_cases(plain["data"])
     return cases, choose_structures(plain["target"], cases.label_values)
+
+
+def split_cases(data: dict[str, Any]) -> CaseList:
+    """Read the cases, each with its part."""
+    from segfocal.data.cases import hold_out, read_cases
+
+    listed = read_cases(data["root"], label_names=data.get("label_names"))
+    return hold_out(listed, share=data["hold_out"], seed=data["split_seed"])
 
 
 def grid_of(data: dict[str, Any], cases: CaseList) -> ModelGrid:

@@ -191,7 +191,7 @@ def _plan(config: DictConfig) -> Plan:
     window = pair(data["window"], "data.window", int)
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
-    model, model_config = _model(plain, classes=len(structures), window=window)
+    model, model_config = build_model(plain, classes=len(structures), window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
     augment = instantiate(plain["augment"])
     apart = _takes_objects_apart(task, structures)
@@ -240,7 +240,7 @@ def _check_together(task: Task, augment: Augment, *, count: int, apart: bool) ->
         raise ValueError("expected augment=none with task.embeddings: an augmented slice is a new image to the encoder")
 
 
-def _model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> tuple[Any, dict[str, Any]]:
+def build_model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> tuple[Any, dict[str, Any]]:
     """Build the model, its first weights a function of the seed, and the config that rebuilds it.
 
     A config with `classes` gets as many as there are targets.

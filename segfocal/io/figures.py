@@ -152,6 +152,34 @@ def score_curves(path: Path, scores: Mapping[str, Series]) -> None:
     _save(figure, path)
 
 
+def click_curves(
+    path: Path, curves: Mapping[str, Series], *, boxes: Mapping[str, float], unasked: Mapping[str, float]
+) -> None:
+    """Write Dice by number of clicks as PNG, one line for each name, the last in black.
+
+    boxes: the Dice of box prompts by name, as dashed lines in the same colours. unasked: that without any prompt, as
+    marks at no clicks.
+    """
+    figure = Figure(figsize=(8, 4.2), layout="constrained", facecolor="white")
+    axis = figure.subplots()
+    colours = dict(zip(curves, colormaps["turbo"](np.linspace(0.05, 0.95, max(len(curves), 2))), strict=False))
+    if len(curves) > 1:
+        colours[list(curves)[-1]] = np.array([0.0, 0.0, 0.0, 1.0])
+    for name, (clicks, values) in curves.items():
+        axis.plot(clicks, values, "o-", color=colours[name], label=name, markersize=4, linewidth=1.5)
+        if name in boxes:
+            axis.axhline(boxes[name], color=colours[name], linestyle="--", linewidth=1, alpha=0.7)
+        if name in unasked:
+            axis.plot([0], [unasked[name]], "x", color=colours[name], markersize=6)
+    ticks = sorted({0 for _ in unasked} | {int(number) for clicks, _ in curves.values() for number in clicks})
+    axis.set_xlim(min(ticks, default=0) - 0.5, max(ticks, default=0) + 0.5)
+    axis.set_xticks(ticks, ["none" if number == 0 else str(number) for number in ticks])
+    axis.set(xlabel="clicks (dashed: a box)" if boxes else "clicks", ylabel="Dice, mean over slices", ylim=(0, 1))
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _save(figure, path)
+
+
 def _smoothed(values: Sequence[float], width: int = 15) -> NDArray:
     """Return the running mean over up to `width` neighbours, shorter at the ends."""
     array = np.asarray(values, dtype=float)

@@ -1,7 +1,8 @@
-"""Figures of a prediction against a reference: overlap, distance between surfaces, and how well logits rank voxels."""
+"""Figures of a prediction against a reference: overlap, surface distance, ranking of voxels, and how sure a mean is."""
 
+from segfocal.metrics.bootstrap import Interval, bootstrap_mean
 from segfocal.metrics.overlap import Counts, count
 from segfocal.metrics.ranking import RankHistogram
 from segfocal.metrics.surface import hausdorff95
 
-__all__ = ["Counts", "RankHistogram", "count", "hausdorff95"]
+__all__ = ["Counts", "Interval", "RankHistogram", "bootstrap_mean", "count", "hausdorff95"]

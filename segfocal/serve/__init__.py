@@ -1,1 +1,1 @@
-"""The jobs behind `predict` and `evaluate`: files in, files out."""
+"""The jobs behind `predict`, `evaluate` and `evaluate-prompts`: files in, files out."""
