@@ -56,6 +56,7 @@ class PromptableModel(nn.Module):
         channel_order: "rgb" or "bgr" for encoders of colour images: a single channel is repeated to three, RGB images
             are put into that order. None leaves channels as they are.
         multimask: `answer` chooses among the decoder's alternatives by predicted IoU instead of giving its single mask.
+            What makes the masks that are not given is frozen: no loss would reach it.
         checkpointing: decoding is done again during the backward pass, which costs time and saves memory.
         prior: None for SAM's own decoder; otherwise its masks get a bias, which `start_from` sets when training begins.
 
@@ -97,6 +98,9 @@ class PromptableModel(nn.Module):
         self.multimask, self.checkpointing = multimask, checkpointing
         if multimask:
             self._check_alternatives()
+        used = range(mask_decoder.num_mask_tokens)[_REST if multimask else _FIRST]
+        for i, network in enumerate(mask_decoder.output_hypernetworks_mlps):
+            network.requires_grad_(i in used)
         self.prior: Prior = prior
         self.output_bias = None if prior is None else nn.Parameter(torch.zeros(1))
 
