@@ -21,7 +21,7 @@ from segfocal.data.prepared import check_foreground, check_pairs, pixel_rates, p
 from segfocal.engine import checkpoint
 from segfocal.engine.plan import Plan
 from segfocal.engine.progress import StepProgress
-from segfocal.engine.record import Record, environment
+from segfocal.engine.record import Record, environment, note_parameters
 from segfocal.engine.rehearsal import rehearse
 from segfocal.engine.run import Run, connect, start
 from segfocal.engine.signals import Stopped, StopRequest
@@ -66,6 +66,7 @@ def train(plan: Plan, folder: Path, *, config: str = "", begun: Callable[[], Non
                 checkpoint.clear(folder)
             write_text(folder / "config.yaml", config)
             begun()
+            note_parameters(folder, plan.task.model)
             record = Record(folder, criterion=plan.task.criterion, structures=names, first=run.progress.step)
             start_tracker(accelerator, plan.settings.tracker, folder)
         stopped_early = _loop(run, dataset, record)

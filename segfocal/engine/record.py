@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import segfocal
 from segfocal.io import figures
 from segfocal.io.files import make_folder, write_json, write_text, written_beside
 from segfocal.losses import WeightedSum
+from segfocal.models import ParameterGroup, parameter_table
 
 _PACKAGES = ("torch", "monai", "accelerate", "numpy", "nibabel", "segment-anything", "hydra-core", "safetensors")
 
@@ -117,3 +119,16 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def note_parameters(folder: Path, model: nn.Module) -> None:
+    """Write `parameters.csv`, how much of each part of a model is trained and frozen; print it where anything is."""
+    rows = parameter_table(model)
+    with written_beside(folder / "parameters.csv") as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(ParameterGroup._fields)
+        writer.writerows(rows)
+    if rows[-1].frozen:
+        width = max(len(row.group) for row in rows)
+        for row in rows:
+            print(f"{row.group:{width}} {row.trained:>13,} trained {row.frozen:>13,} frozen")

@@ -25,6 +25,7 @@ def test_a_run_directory_holds_everything(run):
     for name in (
         "config.yaml",
         "environment.json",
+        "parameters.csv",
         "metrics.csv",
         "metrics.jsonl",
         "loss.png",

@@ -7,7 +7,7 @@ that they were added to.
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +43,9 @@ class ChannelSpatialAdapter(nn.Module):
         """Return what is to be added to tokens [b,h,w,c]."""
         _, h, w, _ = tokens.shape
         weighed = tokens * self.channel(tokens.mean((1, 2)))[:, None, None, :]
-        down, up = cast(nn.Conv2d, self.spatial[0]), cast(nn.ConvTranspose2d, self.spatial[2])
-        seen = _upsampled(F.relu(_downsampled(weighed.permute(0, 3, 1, 2), down.weight)), up.weight)[:, :, :h, :w]
+        layers: Any = self.spatial
+        down, up = layers[0].weight, layers[2].weight
+        seen = _upsampled(F.relu(_downsampled(weighed.permute(0, 3, 1, 2), down)), up)[:, :, :h, :w]
         return self.norm(tokens + F.relu(seen).permute(0, 2, 3, 1))
 
 
