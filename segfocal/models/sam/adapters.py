@@ -41,10 +41,28 @@ class ChannelSpatialAdapter(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Return what is to be added to tokens [b,h,w,c]."""
         _, h, w, _ = tokens.shape
-        maps = tokens.permute(0, 3, 1, 2)
-        weighed = maps * self.channel(maps.mean((2, 3)))[:, :, None, None]
-        seen = self.spatial(weighed)[:, :, :h, :w]
-        return self.norm(tokens + seen.permute(0, 2, 3, 1))
+        weighed = tokens * self.channel(tokens.mean((1, 2)))[:, None, None, :]
+        down, _, up, _ = self.spatial
+        seen = _upsampled(F.relu(_downsampled(weighed.permute(0, 3, 1, 2), down.weight)), up.weight)[:, :, :h, :w]
+        return self.norm(tokens + F.relu(seen).permute(0, 2, 3, 1))
+
+
+# Both convolutions as products of matrices, in which the weights are used as they lie: on so small maps a CPU spends
+# most of a convolution on turning 9 and 38 MB of weights, and their gradients, into another layout.
+
+
+def _downsampled(maps: Tensor, weight: Tensor) -> Tensor:
+    """Return the 3×3 convolution of stride 2 and padding 1 of maps [b,c,h,w]."""
+    patches = F.unfold(maps, 3, stride=2, padding=1).transpose(1, 2)
+    h, w = (-(-side // 2) for side in maps.shape[2:])
+    return (patches @ weight.flatten(1).T).transpose(1, 2).unflatten(2, (h, w))
+
+
+def _upsampled(maps: Tensor, weight: Tensor) -> Tensor:
+    """Return the transposed 4×4 convolution of stride 2 and padding 1 of maps [b,c,h,w]."""
+    h, w = maps.shape[2:]
+    patches = maps.flatten(2).transpose(1, 2) @ weight.flatten(1)
+    return F.fold(patches.transpose(1, 2), (2 * h, 2 * w), 4, stride=2, padding=1)
 
 
 class BottleneckAdapter(nn.Module):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,81 +35,68 @@ class FusedEncoderAttention(EncoderAttention):
     def _within(self, qkv: Tensor, window: Size) -> Tensor:
         """Return the attention [b,h,w,c] of queries, keys and values [b,h,w,3c] within windows.
 
-        Windows that reach beyond the grid hold padding as keys, as in SAM, but none as queries: those answers would be
-        thrown away. At 256 pixels that saves two thirds of the work.
+        Windows that reach beyond the grid are taken apart from the others. There SAM attends to padding too, and from
+        it, which is left out: those answers would be thrown away. At 256 pixels it is two thirds of the work.
         """
-        _, h, w, c = qkv.shape
-        heads, scale = self.num_heads, self.scale
-        q = qkv[..., : c // 3].unflatten(-1, (heads, -1))
-        keys_values = self._padded(qkv[..., c // 3 :], window)
-        offsets = self._offsets(q, window) if self.use_rel_pos else []
-        q = torch.cat([q * scale, *offsets], dim=-1)
-        rows = []
-        for top, bottom, tall in _spans(h, window[0]):
-            row = []
-            for left, right, wide in _spans(w, window[1]):
-                inside = keys_values[:, top : top + _whole(bottom - top, window[0])]
-                inside = inside[:, :, left : left + _whole(right - left, window[1])]
-                k, v = (_tiles(t.unflatten(-1, (heads, -1)), window) for t in inside.chunk(2, dim=-1))
-                tiles = self._attend(_tiles(q[:, top:bottom, left:right], (tall, wide)), k, v, window)
-                row.append(_untiled(tiles, (bottom - top, right - left), (tall, wide)))
-            rows.append(torch.cat(row, dim=2) if len(row) > 1 else row[0])
-        return torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]
+        down, across = (_lengths(*line) for line in zip(qkv.shape[1:3], window, strict=True))
+        rows = [[self._attend(part, window) for part in row.split(across, 2)] for row in qkv.split(down, 1)]
+        return torch.cat([torch.cat(row, 2) for row in rows], 1)
 
-    def _padded(self, keys_values: Tensor, window: Size) -> Tensor:
-        """Fill whole windows: a token of zeros projects to the bias, without projecting it."""
-        _, h, w, c = keys_values.shape
-        bias = self.qkv.bias[-c:].to(keys_values.dtype)
-        for axis, missing in ((1, -h % window[0]), (2, -w % window[1])):
-            if missing:
-                shape = [*keys_values.shape]
-                shape[axis] = missing
-                keys_values = torch.cat([keys_values, bias.expand(shape)], dim=axis)
-        return keys_values
+    def _attend(self, qkv: Tensor, window: Size) -> Tensor:
+        """Return the attention of [b,h,w,3c], whole windows or equal parts of windows."""
+        size = (qkv.shape[1], qkv.shape[2])
+        tile = (min(size[0], window[0]), min(size[1], window[1]))
+        q, k, v = _tiles(qkv, tile, self.num_heads)
+        width = q.shape[-1]
+        k, v = (self._filled(tokens, place, window) for place, tokens in ((1, k), (2, v)))
+        queries, keys = [q * self.scale], [k]
+        if self.use_rel_pos:
+            queries += self._offsets(q, window)
+            keys += [_places(window, k).expand(*k.shape[:4], -1)]
+        q, k = torch.cat(queries, dim=-1), torch.cat(keys, dim=-1)
+        aligned = q.shape[-1] + -q.shape[-1] % _ALIGNMENT
+        q, k, v = (F.pad(tokens.flatten(2, 3), (0, aligned - tokens.shape[-1])) for tokens in (q, k, v))
+        return _untiled(scaled_dot_product_attention(q, k, v, scale=1.0)[..., :width], size, tile)
+
+    def _filled(self, tokens: Tensor, place: int, window: Size) -> Tensor:
+        """Fill keys (place 1) or values (2) [n,heads,h,w,d] up to a window: of a token of zeros they are the bias."""
+        bias = self.qkv.bias.unflatten(0, (3, self.num_heads, 1, 1, -1))[place].to(tokens.dtype)
+        for axis, length in zip((2, 3), window, strict=True):
+            if tokens.shape[axis] < length:
+                shape = [*tokens.shape]
+                shape[axis] = length - shape[axis]
+                tokens = torch.cat([tokens, bias.expand(shape)], dim=axis)
+        return tokens
 
     def _offsets(self, q: Tensor, window: Size) -> list[Tensor]:
-        """Return the bias of queries [b,h,w,heads,d] for each row and for each column of their window."""
-        down = _distances(q.shape[1], window[0], self.rel_pos_h)
-        across = _distances(q.shape[2], window[1], self.rel_pos_w)
-        return [torch.einsum("bhwnc,hkc->bhwnk", q, down), torch.einsum("bhwnc,wkc->bhwnk", q, across)]
+        """Return the bias of queries [n,heads,h,w,d] for each row and for each column of their window."""
+        down = _distances(q.shape[2], window[0], self.rel_pos_h)
+        across = _distances(q.shape[3], window[1], self.rel_pos_w)
+        return [torch.einsum("nghwc,hkc->nghwk", q, down), torch.einsum("nghwc,wkc->nghwk", q, across)]
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, window: Size) -> Tensor:
-        """Return the attention of scaled queries, their offsets beside them, to the tokens of whole windows."""
-        width, tall, wide = v.shape[-1], *window
-        if self.use_rel_pos:
-            rows = torch.eye(tall, dtype=k.dtype, device=k.device).repeat_interleave(wide, dim=0)
-            columns = torch.eye(wide, dtype=k.dtype, device=k.device).repeat(tall, 1)
-            k = torch.cat([k, torch.cat([rows, columns], dim=1).expand(*k.shape[:2], -1, -1)], dim=-1)
-        filled = _whole(q.shape[-1], _ALIGNMENT)
-        q, k, v = (F.pad(t, (0, filled - t.shape[-1])) for t in (q, k, v))
-        return scaled_dot_product_attention(q, k, v, scale=1.0)[..., :width]
+
+def _lengths(length: int, window: int) -> list[int]:
+    """Return how much of a line lies in whole windows, and the rest."""
+    return [part for part in (length // window * window, length % window) if part]
 
 
 def _distances(length: int, window: int, table: Tensor) -> Tensor:
-    """Return the embedded distance [length,window,d] of each token of a line from each place in its window."""
+    """Return the embedded distance [length,window,d] of the first places in a window from all of its places."""
     place = torch.arange(window, device=table.device)
-    within = torch.arange(length, device=table.device) % window
-    return table[within[:, None] - place + window - 1]
+    return table[place[:length, None] - place + window - 1]
 
 
-def _whole(length: int, unit: int) -> int:
-    return -(-length // unit) * unit
+def _places(window: Size, like: Tensor) -> Tensor:
+    """Return, for each token [h,w] of a window, a one at its row and a one at its column, [h,w,h+w]."""
+    rows, columns = (torch.eye(side, dtype=like.dtype, device=like.device) for side in window)
+    return torch.cat([rows[:, None].expand(*window, -1), columns[None].expand(*window, -1)], dim=-1)
 
 
-def _spans(length: int, window: int) -> Iterator[tuple[int, int, int]]:
-    """Yield start, end and tokens a window of the part of a line in whole windows, then of the rest."""
-    end = length // window * window
-    if end:
-        yield 0, end, window
-    if end < length:
-        yield end, length, length - end
-
-
-def _tiles(x: Tensor, tile: Size) -> Tensor:
-    """Return tokens [b,h,w,heads,d] as tiles [b·tiles,heads,tokens,d]."""
-    b, h, w, heads, d = x.shape
-    cut = x.reshape(b, h // tile[0], tile[0], w // tile[1], tile[1], heads, d)
-    return cut.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, heads, tile[0] * tile[1], d)
+def _tiles(qkv: Tensor, tile: Size, heads: int) -> tuple[Tensor, ...]:
+    """Return queries, keys and values [b,h,w,3c] as tiles [b·tiles,heads,*tile,d] each."""
+    b, h, w, _ = qkv.shape
+    cut = qkv.reshape(b, h // tile[0], tile[0], w // tile[1], tile[1], 3, heads, -1)
+    return cut.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(1, 3).unbind(0)
 
 
 def _untiled(tiles: Tensor, size: Size, tile: Size) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from segfocal.models.sam.two_way import add_shared, share_images
 from segfocal.models.sam.upstream import MaskDecoder, PromptEncoder
@@ -110,26 +111,46 @@ class BatchMaskDecoder(MaskDecoder):
         tokens = embedding.tokens
         source = tokens + dense if len(dense) == 1 else add_shared(tokens, dense)
         answers, source = self.transformer(source, image_pe, torch.cat([own, sparse], dim=1), visible)
-        upscaled = self._upscaled(source.transpose(1, 2).unflatten(2, tokens.shape[2:]), embedding.details)
         chosen = range(self.num_mask_tokens)[masks]
-        queries = [self.output_hypernetworks_mlps[i](answers[:, 1 + i]) for i in chosen]
-        logits = torch.einsum("nkc,nchw->nkhw", torch.stack(queries, dim=1), upscaled)
-        return logits, self.iou_prediction_head(answers[:, 0])[:, masks]
+        queries = torch.stack([self.output_hypernetworks_mlps[i](answers[:, 1 + i]) for i in chosen], dim=1)
+        predicted_iou = self.iou_prediction_head(answers[:, 0])[:, masks]
+        if not embedding.details:
+            return self._masks(source, queries, tokens.shape[2:]), predicted_iou
+        maps = source.transpose(1, 2).unflatten(2, tokens.shape[2:])
+        return torch.einsum("nkc,nchw->nkhw", queries, self._upscaled(maps, embedding.details)), predicted_iou
+
+    def _masks(self, source: Tensor, queries: Tensor, size: Sequence[int]) -> Tensor:
+        """Return SAM's mask logits [n,k,4h,4w] of image tokens [n,h·w,c] and queries [n,k,c/8].
+
+        Its two transposed convolutions share no pixels, so they are products of matrices, and all up to the masks goes
+        on in lists of tokens: about twice as fast as on maps, in which every step turns the memory's order.
+        """
+        up_once, norm, act_once, up_twice, act_twice = self.output_upscaling
+        tokens = act_once(
+            F.layer_norm(_quartered(source, up_once), norm.weight.shape, norm.weight, norm.bias, norm.eps)
+        )
+        tokens = act_twice(_quartered(tokens, up_twice))  # [n,h·w,2·2,2·2,c/8]
+        logits = queries @ tokens.flatten(1, 3).transpose(1, 2)
+        return logits.unflatten(2, (*size, 2, 2, 2, 2)).permute(0, 1, 2, 4, 6, 3, 5, 7).flatten(5, 7).flatten(2, 4)
 
     def _upscaled(self, source: Tensor, details: tuple[Tensor, ...]) -> Tensor:
-        if not details:
-            return self.output_upscaling(source)
         up_once, norm, act_once, up_twice, act_twice = self.output_upscaling
         coarse, fine = (project(d) for project, d in zip(self.detail_projections, details, strict=True))
         half = act_once(norm(add_shared(up_once(source), coarse)))
         return act_twice(add_shared(up_twice(half), fine))
 
 
+def _quartered(tokens: Tensor, convolution: nn.ConvTranspose2d) -> Tensor:
+    """Return the four tokens [...,4,d], row by row, that a 2×2 transposed convolution of stride 2 makes of each."""
+    weight = convolution.weight.permute(0, 2, 3, 1).flatten(1)
+    return (tokens @ weight).unflatten(-1, (4, -1)) + convolution.bias
+
+
 def _as_points(prompt: Prompt) -> tuple[Tensor, Tensor]:
     """Return all clicks and box corners as points [n,t,2] with their SAM types [n,t]; ABSENT marks padding."""
-    corners = prompt.boxes_xyxy.reshape(len(prompt), -1, 2)  # of one box a prompt, or of several
-    has_box = torch.isfinite(corners).all(-1).unflatten(1, (-1, 2)).all(-1).repeat_interleave(2, dim=1)
-    corner_kinds = torch.tensor(_BOX_CORNERS, device=corners.device).repeat(corners.shape[1] // 2)
+    corners = prompt.boxes_xyxy.reshape(-1, 2, 2)
+    has_box = torch.isfinite(corners).all(-1).all(-1, keepdim=True)
+    corner_kinds = torch.tensor(_BOX_CORNERS, device=corners.device).expand(len(prompt), 2)
     points = torch.cat([prompt.points_xy, torch.nan_to_num(corners)], dim=1)
     kinds = torch.cat([prompt.point_labels, torch.where(has_box, corner_kinds, ABSENT)], dim=1)
     return points, kinds

@@ -56,6 +56,7 @@ class PromptableModel(nn.Module):
         channel_order: "rgb" or "bgr" for encoders of colour images: a single channel is repeated to three, RGB images
             are put into that order. None leaves channels as they are.
         multimask: `answer` chooses among the decoder's alternatives by predicted IoU instead of giving its single mask.
+            What makes the masks that are not given is frozen: no loss would reach it.
         checkpointing: decoding is done again during the backward pass, which costs time and saves memory.
         prior: None for SAM's own decoder; otherwise its masks get a bias, which `start_from` sets when training begins.
 
@@ -97,6 +98,9 @@ class PromptableModel(nn.Module):
         self.multimask, self.checkpointing = multimask, checkpointing
         if multimask:
             self._check_alternatives()
+        used = range(mask_decoder.num_mask_tokens)[_REST if multimask else _FIRST]
+        for i, network in enumerate(mask_decoder.output_hypernetworks_mlps):
+            network.requires_grad_(i in used)
         self.prior: Prior = prior
         self.output_bias = None if prior is None else nn.Parameter(torch.zeros(1))
 
@@ -141,6 +145,24 @@ class PromptableModel(nn.Module):
                 f"expected as many prompts for each image; got {len(prompt)} prompts for {len(embedding.tokens)} "
                 "images: fill up with prompts that ask nothing"
             )
+        return self._enlarged(*self._low_res(embedding, prompt, multimask))
+
+    def answer(self, embedding: Embedding, prompt: Prompt) -> Answer:
+        """Give one mask a prompt in the way the model is meant to: its single one or the best alternative, k = 1."""
+        low_res, predicted_iou = self._low_res(embedding, prompt, self.multimask)
+        if self.multimask:
+            best = predicted_iou.argmax(1, keepdim=True)
+            low_res = torch.take_along_dim(low_res, best[:, :, None, None], dim=1)
+            predicted_iou = torch.take_along_dim(predicted_iou, best, dim=1)
+        return self._enlarged(low_res, predicted_iou)
+
+    def _low_res(self, embedding: Embedding, prompt: Prompt, multimask: bool) -> tuple[Tensor, Tensor]:
+        """Return mask logits [n,k,h,w] as the decoder gives them, and predicted IoU [n,k]."""
+        if len(prompt) == 0 or len(prompt) % len(embedding.tokens):
+            raise ValueError(
+                f"expected as many prompts for each image; got {len(prompt)} prompts for {len(embedding.tokens)} "
+                "images: fill up with prompts that ask nothing"
+            )
         if multimask:
             self._check_alternatives()
         masks = _REST if multimask else _FIRST
@@ -148,7 +170,7 @@ class PromptableModel(nn.Module):
             return checkpoint(self._decoded, embedding, prompt, masks, use_reentrant=False, preserve_rng_state=False)
         return self._decoded(embedding, prompt, masks)
 
-    def _decoded(self, embedding: Embedding, prompt: Prompt, masks: slice) -> Answer:
+    def _decoded(self, embedding: Embedding, prompt: Prompt, masks: slice) -> tuple[Tensor, Tensor]:
         sparse, dense = self.prompt_encoder(prompt)
         if prompt.mask_logits is None and len(prompt) > len(embedding.tokens):
             dense = dense[:1]
@@ -160,15 +182,12 @@ class PromptableModel(nn.Module):
             visible=self.prompt_encoder.visible(prompt),
             masks=masks,
         )
-        if self.output_bias is not None:
-            low_res = low_res + self.output_bias
+        return low_res if self.output_bias is None else low_res + self.output_bias, predicted_iou
+
+    def _enlarged(self, low_res: Tensor, predicted_iou: Tensor) -> Answer:
         size = (self.image_size, self.image_size)
         logits = F.interpolate(low_res.float(), size=size, mode="bilinear", align_corners=False)
         return Answer(logits=logits, low_res_logits=low_res, predicted_iou=predicted_iou)
-
-    def answer(self, embedding: Embedding, prompt: Prompt) -> Answer:
-        """Give one mask a prompt in the way the model is meant to: its single one or the best alternative, k = 1."""
-        return self.decode(embedding, prompt, self.multimask).best()
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits [b,1,h,w] of images without any prompt."""

@@ -40,5 +40,7 @@ _encoder = sys.modules["segment_anything.modeling.image_encoder"]
 _transformer = sys.modules["segment_anything.modeling.transformer"]
 EncoderAttention = _encoder.Attention
 EncoderBlock = _encoder.Block
+window_partition = _encoder.window_partition
+window_unpartition = _encoder.window_unpartition
 DecoderAttention = _transformer.Attention
 TwoWayAttentionBlock = _transformer.TwoWayAttentionBlock
