@@ -1,6 +1,6 @@
 """Where a training step's time goes: images a second and the parts of a step, on the demo scans.
 
-    python benchmarks/train.py [--models sam_tiny unet] [--precision fp32] [--workers 2] [--steps 20]
+    python benchmarks/train.py [--models sam_tiny unet sam_med2d] [--precision fp32] [--workers 2] [--steps 20]
 
 Data is what the loop waits for with that many loading processes, the rest is timed one part after the other, with the
 device waited for. Prints a table and writes JSON under benchmarks/results.
@@ -27,7 +27,11 @@ from segfocal.data.prepared import pixel_rates, prepare
 from segfocal.engine.run import connect, start
 
 PARTS = ("data", "augment", "forward", "loss", "backward", "optimiser")
-CHOICES = {"sam_tiny": [], "unet": ["model=unet", "task=semantic"]}
+CHOICES = {
+    "sam_tiny": [],
+    "unet": ["model=unet", "task=semantic"],
+    "sam_med2d": ["model=sam_med2d", "model.multimask=false", "data.window=[256,256]", "data.spacing_mm=[1.5,1.5]"],
+}
 WARM_UP = 4
 
 
@@ -116,7 +120,7 @@ def main():
     rows = {model: measured(model, asked) for model in asked.models}
     cuda = torch.cuda.is_available()
     where = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads"
-    print(f"batches of {asked.batch_size} at 128×128, {asked.precision}, {asked.workers} workers, {where}")
+    print(f"batches of {asked.batch_size}, {asked.precision}, {asked.workers} workers, {where}")
     print(f"{'':10}{'images/s':>9}" + "".join(f"{part:>18}" for part in PARTS))
     for model, row in rows.items():
         total = sum(row["parts"].values())

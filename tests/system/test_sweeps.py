@@ -102,12 +102,13 @@ MANY_RUNS = {"gamma_schedule", "imbalance", "losses"}  # run in CI
     "name", [n if n not in MANY_RUNS else pytest.param(n, marks=pytest.mark.slow) for n in EXPERIMENTS]
 )
 def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
-    small = [option for option in SMALL if name != "unet" or not option.startswith("model.")]
+    small = [o for o in SMALL if name not in ("unet", "finetune_decoder") or not o.startswith("model.")]
     options = ["data=csv", f"data.root={spheres}", *small, f"cache={tmp_path}/prepared", "train.steps=2"]
     options += ["train.validate_every=0", "augment=none", f"hydra.run.dir={tmp_path / 'run'}"]
     options += [f"hydra.sweep.dir={tmp_path / 'run'}"]
     swept = {
         "alpha_gamma": ["sweep.alpha=[0.25]", "sweep.gamma=[2]"],
+        "finetune_decoder": ["model.weights=null", "model.image_size=32"],
         "losses": ["sweep.loss=[dice,focal+dice]"],  # each loss trains in test_losses.py
         "search": ["sweep.trials=1"],
         "unet": ["model.widths=[8,16,16]"],
