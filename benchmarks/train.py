@@ -135,7 +135,11 @@ def main():
         "commit": made.stdout.strip() or "unknown",
         "rows": rows,
     }
-    out = Path(__file__).parent / "results" / f"train_{'cuda' if cuda else 'cpu'}_{asked.precision}_b{asked.batch_size}.json"
+    out = (
+        Path(__file__).parent
+        / "results"
+        / f"train_{'cuda' if cuda else 'cpu'}_{asked.precision}_b{asked.batch_size}.json"
+    )
     out.write_text(json.dumps(facts, indent=2) + "\n")
 
 
