@@ -3,7 +3,8 @@
 One step is a forward pass of all rounds and its backward pass: images are encoded, each is asked for several masks, by
 a box first, then by one more click each round together with the previous answer; the adapters, the prompt encoder and
 the mask decoder are trained. Prints seconds (median, quartiles), masks a second, the ratio to ours and the largest
-memory in use beyond weights and images; writes JSON under benchmarks/results. The contenders take turns.
+memory in use beyond weights and images; writes JSON under benchmarks/results. The contenders take turns, each with a
+step that is not counted first.
 
     repeated     stock attention over padded windows; one embedding copied for every mask; all mask tokens decoded
     re-encoded   the same, and the images are encoded again in every round
@@ -197,6 +198,8 @@ def measure(model, contenders, device, dtype, repeats):
         row["peak_gib"] = peak_gib(lambda name=name: step(name), device)
     for _ in range(repeats):
         for name, row in rows.items():
+            model.zero_grad(set_to_none=True)
+            step(name)  # not counted: the memory that another gave back would be this one's to take
             model.zero_grad(set_to_none=True)
             wait(device)
             begun = time.perf_counter()

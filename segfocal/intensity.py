@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,6 +25,10 @@ class Window:
         """Return intensities in [0,1]."""
         return _scaled(array, self.lower, self.upper)
 
+    def window(self, scan: Callable[[], NDArray]) -> Window:
+        """Return itself: what a scan holds does not matter."""
+        return self
+
 
 @dataclass(frozen=True, kw_only=True)
 class Percentiles:
@@ -42,10 +46,15 @@ class Percentiles:
 
     def __call__(self, array: NDArray) -> NDArray[np.float32]:
         """Return intensities in [0,1]."""
+        return self.window(lambda: array)(array)
+
+    def window(self, scan: Callable[[], NDArray]) -> Window:
+        """Return the window of the scan that `scan` gives."""
+        array = scan()
         body = array[array > array.min()]
         lower, upper = np.percentile(body, [self.low, self.high]) if body.size else (0.0, 1.0)
         least = 1e-6 * max(1.0, abs(float(lower)))  # a body of one value: no division by zero
-        return _scaled(array, float(lower), max(float(upper), float(lower) + least))
+        return Window(lower=float(lower), upper=max(float(upper), float(lower) + least))
 
 
 Intensity = Window | Percentiles  # maps any scan to float32 in [0,1]

@@ -1,22 +1,39 @@
 """Sliding-window inference as a stream: windows go through a network in batches, finished slabs come out in order.
 
-The volume is swept along its first axis. A slab is finished when no later window touches it; it is handed out and
-forgotten, so memory does not grow with the number of slices. Everything blended is logits.
+The volume is swept along its first axis. Slices are asked for when a window needs them, and a slab is finished when no
+later window touches it; it is handed out and forgotten, so memory does not grow with the number of slices. Everything
+blended is logits, as a running weighted mean: where all windows agree the answer is theirs to the last bit.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segfocal.inference.batching import Batching
 from segfocal.inference.windows import SIGMA_SHARE, Axis, Weighting, padding_for, plan_axis
 
 Network = Callable[[Tensor], Tensor]
+
+_KEPT_SHARES = 64  # maps of blending shares in memory; windows away from the borders have them in common
+
+
+class Slices(Protocol):
+    """An image [c, n, *space] that is made slice by slice."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """(c, n, *space)."""
+        ...
+
+    def slices(self, start: int, stop: int) -> Tensor:
+        """Return the indices start to stop of the swept axis, [c, stop − start, *space]."""
+        ...
 
 
 class Slab(NamedTuple):
@@ -28,70 +45,139 @@ class Slab(NamedTuple):
 
 
 def sweep(
-    image: Tensor,
+    image: Tensor | Slices,
     network: Network,
     *,
     window: Sequence[int],
     overlap: float = 0.5,
     weighting: Weighting = "gaussian",
     sigma_share: float = SIGMA_SHARE,
-    batch_size: int = 8,
+    batch_size: int | Batching = 8,
     device: torch.device | None = None,
+    accumulate: torch.dtype = torch.float32,
 ) -> Iterator[Slab]:
     """Yield the blended logits of `image` [c, n, *space], slab by slab along n, each index exactly once.
 
     window has one length an axis; where its first length is 1 the network is two-dimensional and sees [b,c,*rest],
     and one batch takes windows of several slices. An image smaller than the window is padded evenly with zeros.
-    Windows overlap by the share `overlap`, along a slice axis of length 1 not at all. Logits are accumulated in
-    float32 on `device`, where the network is (by default the image's device).
+    Windows overlap by the share `overlap`, along a slice axis of length 1 not at all. Logits are blended in the dtype
+    `accumulate` on `device`, where the network is (by default the image's, else the CPU). A batch that does not fit
+    into memory is halved, and stays so (`Batching`).
     """
-    device = device or image.device
-    flat = window[0] == 1
-    size = tuple(image.shape[1:])
+    slices = _Held(image) if isinstance(image, Tensor) else image
+    device = device or (image.device if isinstance(image, Tensor) else torch.device("cpu"))
+    batching = Batching(batch_size) if isinstance(batch_size, int) else batch_size
+    size = tuple(slices.shape[1:])
     padding = padding_for(size, window)
-    padded = F.pad(image, [n for pair in reversed(padding) for n in pair])
     axes = [
-        plan_axis(n, length, overlap=overlap, weighting=weighting, sigma_share=sigma_share)
-        for n, length in zip(padded.shape[1:], window, strict=True)
+        plan_axis(n + low + high, length, overlap=overlap, weighting=weighting, sigma_share=sigma_share)
+        for n, (low, high), length in zip(size, padding, window, strict=True)
     ]
     corners = list(itertools.product(*[range(len(axis.starts)) for axis in axes]))
-    buffer = _Buffer(axes, device)
-    for first in range(0, len(corners), batch_size):
-        part = corners[first : first + batch_size]
-        batch = torch.stack([padded[(slice(None), *_place(axes, corner))] for corner in part]).to(device)
-        logits = network(batch.squeeze(2) if flat else batch).float()
+    view, buffer = _Rolling(slices, padding, device), _Buffer(axes, device, accumulate)
+    flat, first = window[0] == 1, 0
+    while first < len(corners):
+        part = corners[first : first + batching.size]
+        batch = view.windows([_place(axes, corner) for corner in part])
+        logits = batching.run(network, batch.squeeze(2) if flat else batch)
         for corner, answer in zip(part, logits.unsqueeze(2) if flat else logits, strict=True):
             buffer.add(corner, answer)
-        following = first + batch_size
-        done = axes[0].starts[corners[following][0]] if following < len(corners) else axes[0].size
+        first += len(part)
+        done = axes[0].starts[corners[first][0]] if first < len(corners) else axes[0].size
         yield from _cropped(buffer.release(done), padding, size)
 
 
-class _Buffer:
-    """Accumulates weighted windows over the part of the swept axis that is still open."""
+class _Held:
+    """A tensor as `Slices`."""
 
-    def __init__(self, axes: Sequence[Axis], device: torch.device) -> None:
-        self.axes = axes
+    def __init__(self, image: Tensor) -> None:
+        self.image, self.shape = image, image.shape
+
+    def slices(self, start: int, stop: int) -> Tensor:
+        return self.image[:, start:stop]
+
+
+class _Rolling:
+    """The padded slices that windows still look at."""
+
+    def __init__(self, image: Slices, padding: Sequence[tuple[int, int]], device: torch.device) -> None:
+        self.image, self.device = image, device
+        self.before = padding[0][0]
+        self.beside = [n for pair in reversed(padding[1:]) for n in pair]
+        self.start = 0
+        self.held: Tensor | None = None
+
+    def windows(self, places: Sequence[tuple[slice, ...]]) -> Tensor:
+        """Return the windows at `places` [b,c,*window] on the device; the first place has the earliest slices."""
+        begin, end = places[0][0].start, places[-1][0].stop
+        self._reach(begin, end)
+        assert self.held is not None
+        moved = [(slice(p[0].start - begin, p[0].stop - begin), *p[1:]) for p in places]
+        batch = torch.stack([self.held[(slice(None), *place)] for place in moved])
+        if self.device.type == "cuda" and batch.device.type == "cpu":
+            return batch.pin_memory().to(self.device, non_blocking=True)  # while the GPU is at the batch before
+        return batch.to(self.device)
+
+    def _reach(self, begin: int, end: int) -> None:
+        """Forget the slices before `begin` and fetch those up to `end`."""
+        if self.held is None:
+            self.start, self.held = begin, self._fetch(begin, end)
+            return
+        reached = self.start + self.held.shape[1]
+        kept = self.held[:, max(0, begin - self.start) :]
+        if end > reached:
+            kept = torch.cat([kept, self._fetch(max(begin, reached), end)], dim=1)
+        self.start, self.held = begin, kept
+
+    def _fetch(self, begin: int, end: int) -> Tensor:
+        n = self.image.shape[1]
+        low, high = begin - self.before, end - self.before
+        part = self.image.slices(min(max(low, 0), n), max(min(high, n), 0))
+        return F.pad(part, [*self.beside, max(0, -low), max(0, high - n)])
+
+
+class _Buffer:
+    """Blends windows over the part of the swept axis that is still open.
+
+    A window moves the mean of those before it by its share: its weight over the sum of all weights so far.
+    """
+
+    def __init__(self, axes: Sequence[Axis], device: torch.device, dtype: torch.dtype) -> None:
+        self.axes, self.dtype = axes, dtype
         self.weights = [axis.weights.to(device) for axis in axes]
+        self.before = [axis.before.to(device) for axis in axes]
+        self.kinds = [_kinds(axis) for axis in axes]
+        self.shares: dict[tuple[int, ...], Tensor] = {}
         self.start = 0
         self.open: Tensor | None = None
 
     def add(self, corner: Sequence[int], logits: Tensor) -> None:
-        """Add the logits [k, *window] of the window at `corner`."""
+        """Add the logits [k, *window] of the window at `corner`; corners come in lexicographic order."""
         rest = [axis.size for axis in self.axes[1:]]
         begin = self.axes[0].starts[corner[0]]
         end = begin + self.axes[0].length
         if self.open is None:
-            self.open = logits.new_zeros(logits.shape[0], 0, *rest)
+            self.open = logits.new_zeros(logits.shape[0], 0, *rest, dtype=self.dtype)
         missing = end - self.start - self.open.shape[1]
         if missing > 0:
-            self.open = torch.cat([self.open, logits.new_zeros(logits.shape[0], missing, *rest)], dim=1)
-        for axis, (index, weights) in enumerate(zip(corner, self.weights, strict=True)):
-            shape = [1] * logits.ndim
-            shape[1 + axis] = -1
-            logits = logits * weights[index].reshape(shape)
+            self.open = torch.cat([self.open, self.open.new_zeros(logits.shape[0], missing, *rest)], dim=1)
         place = _place(self.axes, corner)
-        self.open[(slice(None), slice(begin - self.start, end - self.start), *place[1:])] += logits
+        part = self.open[(slice(None), slice(begin - self.start, end - self.start), *place[1:])]
+        part.lerp_(logits.to(self.dtype), self._share(corner))
+
+    def _share(self, corner: Sequence[int]) -> Tensor:
+        """Return the share [*window] of a window in the mean of all up to it."""
+        kind = tuple(kinds[index] for kinds, index in zip(self.kinds, corner, strict=True))
+        if kind not in self.shares:
+            own = total = torch.ones((), device=self.weights[0].device)
+            for axis in range(len(self.axes) - 1, -1, -1):
+                shape = [-1] + [1] * (len(self.axes) - 1 - axis)
+                weights, before = (t[axis][corner[axis]].reshape(shape) for t in (self.weights, self.before))
+                own, total = weights * own, before + weights * total
+            if len(self.shares) >= _KEPT_SHARES:
+                self.shares.clear()
+            self.shares[kind] = (own / total).to(self.dtype)
+        return self.shares[kind]
 
     def release(self, stop: int) -> Iterator[Slab]:
         """Hand out everything before `stop`, if there is anything."""
@@ -102,6 +188,12 @@ class _Buffer:
         self.open = self.open[:, count:].clone()
         self.start = stop
         yield slab
+
+
+def _kinds(axis: Axis) -> list[int]:
+    """Return for each window the first one of the same weights."""
+    rows = [(tuple(w), tuple(b)) for w, b in zip(axis.weights.tolist(), axis.before.tolist(), strict=True)]
+    return [rows.index(row) for row in rows]
 
 
 def _place(axes: Sequence[Axis], corner: Sequence[int]) -> tuple[slice, ...]:

@@ -9,80 +9,99 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.grid import Volume
-from segfocal.inference.blend import Slab, sweep
+from segfocal.inference.blend import Slab
 from segfocal.inference.boxes import answer_boxes
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.predictor import Predictor, Sweeping
+from segfocal.inference.view import View
 from segfocal.io.nifti import smallest_integer_type
 from segfocal.models import PromptableModel
 from segfocal.resample import resized
 
 Watcher = Callable[[int, Tensor], None]
 
+_LARGEST = 1 << 24  # logits brought to the scan's pixels at a time
 
-@torch.no_grad()
+
 def segment(
     scan: Volume,
     bundle: Bundle,
     *,
     boxes: Tensor | None = None,
-    overlap: float = 0.5,
-    batch_size: int = 8,
     device: torch.device | str = "cpu",
     watch: Watcher | None = None,
+) -> Volume:
+    """Return the label map of a scan by one bundle with the usual settings, as `segment_with`."""
+    predictor = Predictor([bundle], settings=Sweeping(), device=device)
+    return segment_with(predictor, scan, boxes=boxes, watch=watch)
+
+
+@torch.no_grad()
+def segment_with(
+    predictor: Predictor,
+    scan: Volume,
+    *,
+    boxes: Tensor | None = None,
+    watch: Watcher | None = None,
+    out: NDArray | None = None,
 ) -> Volume:
     """Return the label map of a scan: each structure's value where its logit is above 0 and the largest.
 
     boxes: prompts [k,d,4] on the model's grid (see `segfocal.inference.boxes`), which each structure's logits answer;
     None asks nothing and slides windows.
-    watch: is called with the first index of each finished slab and its logits [n,k,h,w], on the scan's pixels in the
-    model's frame. The model must be in evaluation mode on `device`.
+    watch: is called with the first index of logits [n,k,h,w], on the scan's pixels in the model's frame, and with them,
+    in order along the slices. out: an array of zeros of the scan's shape to write to, as one on disk.
 
     Raises:
         UserError: boxes for a model that takes no prompts, none for one that needs them.
     """
-    device = torch.device(device)
-    turned = scan.grid.orientation_to(bundle.grid.frame)
-    seen = bundle.grid.image(scan)
-    image = torch.from_numpy(bundle.intensity(seen.array))[None]
-    if boxes is None:
-        if bundle.needs_prompts:
-            raise UserError(
-                expected=f"boxes of {', '.join(structure.name for structure in bundle.structures)}",
-                found="no prompt for a model that was trained with prompts only",
-                do="add prompt=box with boxes=FILE.json, or train with task.first.none above 0",
-            )
-        slabs = sweep(
-            image, bundle.model, window=(1, *bundle.window), overlap=overlap, batch_size=batch_size, device=device
+    bundle = predictor.bundle
+    view = View(scan, bundle.grid, bundle.intensity)
+    slabs = predictor.slabs(view) if boxes is None else _answered(predictor, view, boxes)
+    if boxes is None and bundle.needs_prompts:
+        raise UserError(
+            expected=f"boxes of {', '.join(structure.name for structure in bundle.structures)}",
+            found="no prompt for a model that was trained with prompts only",
+            do="add prompt=box with boxes=FILE.json, or train with task.first.none above 0",
         )
-    else:
-        if not isinstance(bundle.model, PromptableModel):
-            raise UserError(
-                expected="a bundle of a promptable model for box prompts",
-                found=type(bundle.model).__name__,
-                do="leave the boxes out, or train with task=promptable",
-            )
-        slabs = answer_boxes(image, bundle.model, boxes, batch_size=batch_size, device=device)
-    shape = turned.apply(np.broadcast_to(0, scan.grid.shape)).shape
-    labels = _labelled(slabs, bundle.structures, shape, watch)
-    return Volume(array=turned.undo(labels), grid=scan.grid)
+    labels = np.zeros(scan.grid.shape, dtype=label_type(bundle.structures)) if out is None else out
+    _label(slabs, bundle.structures, scan.grid.orientation_to(bundle.grid.frame).apply(labels), watch)
+    return Volume(array=labels, grid=scan.grid)
 
 
-def _labelled(
-    slabs: Iterator[Slab], structures: Sequence[Structure], shape: tuple[int, ...], watch: Watcher | None
-) -> np.ndarray:
-    """Bring each finished slab to the scan's pixels, reduce it to labels, and forget its logits."""
-    values = np.array([0, *[structure.value for structure in structures]])
-    labels = np.zeros(shape, dtype=smallest_integer_type(values))
+def label_type(structures: Sequence[Structure]) -> np.dtype:
+    """Return the smallest integer type that holds the label values of structures."""
+    return smallest_integer_type(np.array([0, *[structure.value for structure in structures]]))
+
+
+def _answered(predictor: Predictor, view: View, boxes: Tensor) -> Iterator[Slab]:
+    model = predictor.bundle.model
+    if not isinstance(model, PromptableModel):
+        raise UserError(
+            expected="a bundle of a promptable model for box prompts",
+            found=type(model).__name__,
+            do="leave the boxes out, or train with task=promptable",
+        )
+    size = predictor.batching.size
+    return answer_boxes(view.whole(), model, boxes, batch_size=size, device=predictor.device)
+
+
+def _label(slabs: Iterator[Slab], structures: Sequence[Structure], labels: NDArray, watch: Watcher | None) -> None:
+    """Bring each finished slab to the pixels of `labels` [d,h,w], reduce it to labels, and forget its logits."""
+    values = np.array([0, *[structure.value for structure in structures]], dtype=labels.dtype)
+    chunk = max(1, _LARGEST // (len(structures) * labels.shape[1] * labels.shape[2]))
     for slab in slabs:
-        logits = resized(slab.logits.transpose(0, 1), shape[1:])  # [n,k,h,w]
-        if watch:
-            watch(slab.start, logits)
-        top, channel = logits.max(dim=1)
-        index = torch.where(top > 0, channel + 1, 0).cpu().numpy()
-        labels[slab.start : slab.stop] = values[index]
-    return labels
+        for start in range(slab.start, slab.stop, chunk):
+            stop = min(start + chunk, slab.stop)
+            part = slab.logits[:, start - slab.start : stop - slab.start]
+            logits = resized(part.transpose(0, 1).float(), labels.shape[1:])  # [n,k,h,w]
+            if watch:
+                watch(start, logits)
+            top, channel = logits.max(dim=1)
+            labels[start:stop] = values[torch.where(top > 0, channel + 1, 0).cpu().numpy()]

@@ -22,11 +22,15 @@ _FLOOR = 1e-3  # of the peak: the corner that only one window sees must keep a u
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """The windows along one axis: first index of each, their common length, and weights [windows, length]."""
+    """The windows along one axis: first index of each, their common length, and weights [windows, length].
+
+    before: [windows, length], what the weights of earlier windows sum to at the same indices.
+    """
 
     starts: tuple[int, ...]
     length: int
     weights: Tensor
+    before: Tensor
 
     @property
     def size(self) -> int:
@@ -65,8 +69,14 @@ def plan_axis(
     total = torch.zeros(size, dtype=torch.float64)
     for start in starts:
         total[start : start + length] += profile
-    weights = torch.stack([profile / total[start : start + length] for start in starts])
-    return Axis(starts=starts, length=length, weights=weights.float())
+    seen = torch.zeros(size, dtype=torch.float64)
+    weights, before = torch.empty(count, length), torch.empty(count, length)
+    for index, start in enumerate(starts):
+        place = slice(start, start + length)
+        before[index] = seen[place]
+        weights[index] = profile / total[place]
+        seen[place] += profile / total[place]
+    return Axis(starts=starts, length=length, weights=weights, before=before)
 
 
 def padding_for(size: Sequence[int], window: Sequence[int]) -> list[tuple[int, int]]:

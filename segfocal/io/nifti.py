@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
+from isal import igzip, igzip_threaded, isal_zlib
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
@@ -18,8 +19,11 @@ from numpy.typing import NDArray
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io.files import check_new, written_beside
+from segfocal.io.spool import release
 
 SUFFIXES = (".nii.gz", ".nii")
+_OFFSET, _SLICES = 352, 16  # bytes before the voxels; slices written at a time
+_LEVEL = 2  # of isal's 0 to 3
 _LARGEST_LABEL = 999  # beyond every label scheme in use; HU and MR intensities pass it
 
 
@@ -31,18 +35,37 @@ def read(path: str | Path) -> Volume:
             singular; a voxel is NaN or infinite.
     """
     path = Path(path)
+    scan = read_stored(path)
+    return Volume(array=scan.array.astype(np.float32, copy=False), grid=scan.grid)
+
+
+def read_stored(path: str | Path) -> Volume:
+    """Read a 3-D image as `read` does, but leave integers that need no rescaling as they are stored.
+
+    A CT then takes half the memory.
+    """
+    path = Path(path)
     array, grid = _load(path)
-    values = array.astype(np.float32, copy=False)
-    bad = int(values.size - np.isfinite(values).sum())
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32, copy=False)
+        _check_finite(array, path)
+    return Volume(array=array, grid=grid)
+
+
+def _check_finite(array: NDArray, path: Path) -> None:
+    bad, first = 0, None
+    for z in range(array.shape[2]):  # a mask of the whole volume would be a quarter of its memory again
+        wrong = ~np.isfinite(array[:, :, z])
+        if wrong.any() and first is None:
+            first = (*(int(i) for i in np.argwhere(wrong)[0]), z)
+        bad += int(np.count_nonzero(wrong))
     if bad:
-        first = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
         raise UserError(
             expected="finite voxels",
-            found=f"{bad} NaN or infinite, the first at {first}",
+            found=f"{bad} NaN or infinite, one at {first}",
             where=path,
             do="replace them (numpy.nan_to_num) or convert the scan again",
         )
-    return Volume(array=values, grid=grid)
 
 
 def read_labels(path: str | Path) -> Volume:
@@ -100,15 +123,46 @@ def write(path: str | Path, labels: Volume, *, like: str | Path, overwrite: bool
     difference = labels.grid.difference(_grid(scan, like))
     if difference:
         raise UserError(expected="a mask on the scan's grid", found=difference, where=like, do="resample it first")
-    data = labels.array.astype(smallest_integer_type(labels.array))
+    data = labels.array if labels.array.dtype == np.uint8 else labels.array.astype(smallest_integer_type(labels.array))
+    _write(path, data, scan)
+
+
+def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path, overwrite: bool = False) -> None:
+    """Write probabilities stored as uint16 (65535 is 1), which readers see as [0,1], with the geometry of `like`.
+
+    Raises:
+        UserError: as `write`.
+    """
+    path, like = Path(path), Path(like)
+    check_suffix(path)
+    check_new(path, overwrite=overwrite)
+    _write(path, shares.array, _open(like), slope=1 / 65535)
+
+
+def _write(path: Path, data: NDArray, scan: nib.Nifti1Image, *, slope: float | None = None) -> None:
+    """Write voxels with the geometry of a scan, a few slices at a time, so that data on disk never is in memory."""
     header = nib.Nifti1Header()
     header.set_data_dtype(data.dtype)
     header["xyzt_units"] = scan.header["xyzt_units"]
-    image = nib.Nifti1Image(data, None, header=header)
+    image = nib.Nifti1Image(np.broadcast_to(data.dtype.type(0), data.shape), None, header=header)
     image.set_sform(*_form(scan, "sform"))
     image.set_qform(*_form(scan, "qform"))
-    with written_beside(path) as temporary:
-        nib.save(image, temporary)
+    header = image.header
+    header["magic"], header["vox_offset"] = b"n+1", _OFFSET
+    header.set_slope_inter(slope or 1.0, 0.0)
+    with written_beside(path) as temporary, _opened(temporary) as file:
+        file.write(header.binaryblock.ljust(_OFFSET, b"\0"))
+        for start in range(0, data.shape[2], _SLICES):
+            file.write(data[:, :, start : start + _SLICES].tobytes(order="F"))
+            release(data)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write to, compressed by a thread of its own where its name ends in .gz."""
+    opened = igzip_threaded.open(path, "wb", compresslevel=_LEVEL, threads=1) if path.suffix == ".gz" else path.open("wb")
+    with opened as file:
+        yield file
 
 
 def check_suffix(path: Path) -> None:
@@ -155,11 +209,24 @@ def _load(path: Path) -> tuple[NDArray, Grid]:
 
 def _voxels(image: nib.Nifti1Image, path: Path) -> NDArray:
     if path.suffix != ".gz":
-        return np.asanyarray(image.dataobj)
-    with gzip.open(path) as file:
-        array = np.asanyarray(type(image).from_stream(file).dataobj)
+        return _scaled(image)
+    with igzip.open(path) as file:
+        array = _scaled(type(image).from_stream(file))
         while file.read(1 << 20):  # nibabel stops after the voxels; the checksum that tells of damage comes last
             pass
+    return array
+
+
+def _scaled(image: nib.Nifti1Image) -> NDArray:
+    """Return the voxels as stored, or, where the header rescales them, in float32 rather than nibabel's float64."""
+    stored, slope, inter = image.dataobj.get_unscaled(), image.dataobj.slope, image.dataobj.inter
+    if slope in (1, None) and inter in (0, None):
+        return np.asanyarray(stored)
+    if stored.dtype.kind not in "iuf":
+        return np.asanyarray(image.dataobj)
+    array = stored.astype(np.float32)
+    array *= np.float32(slope)
+    array += np.float32(inter)
     return array
 
 
@@ -199,7 +266,7 @@ def _readable(path: Path) -> Iterator[None]:
     """Turn every way a damaged file fails into one message."""
     try:
         yield
-    except (ImageFileError, HeaderDataError, EOFError, zlib.error, OSError, ValueError, OverflowError) as error:
+    except (ImageFileError, HeaderDataError, EOFError, zlib.error, isal_zlib.IsalError, OSError, ValueError, OverflowError) as error:
         if isinstance(error, PermissionError):
             found = "no permission to read it"
         else:

@@ -58,7 +58,7 @@ class EmbeddingCache:
                 known[index] = {name: value[row] for name, value in made.items()}
                 _write(places[index], known[index] or {})
         rows = [parts for parts in known if parts is not None]
-        stacked = {name: torch.stack([row[name] for row in rows]).to(image.device).float() for name in rows[0]}
+        stacked = {name: torch.stack([row[name].float() for row in rows]).to(image.device) for name in rows[0]}
         details = tuple(stacked[_DETAIL.format(place)] for place in range(len(stacked) - 1))
         return Embedding(tokens=stacked[_TOKENS], details=details)
 

@@ -58,10 +58,47 @@ def test_a_pointwise_network_answers_the_same_through_windows_as_whole(shape, wi
     torch.testing.assert_close(logits, network(image[None])[0], rtol=1e-5, atol=1e-5)  # weights sum to 1 ± 1e-6
 
 
-def test_constant_in_is_constant_out():
-    image = torch.ones(1, 5, 53, 47)
-    logits = whole(sweep(image, lambda x: x * 3.25, window=(1, 16, 20), batch_size=3))
-    torch.testing.assert_close(logits, image * 3.25, rtol=0, atol=2e-6)  # the sum of float32 weights, times 3.25
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40)),
+    window=st.tuples(st.sampled_from([1, 1, 2, 4]), st.integers(1, 24), st.integers(1, 24)),
+    overlap=st.floats(0, 0.9),
+    value=st.floats(-1e3, 1e3, width=32),
+    gaussian=st.booleans(),
+    half=st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_constant_in_is_constant_out_to_the_last_bit(shape, window, overlap, value, gaussian, half):
+    dtype = torch.float16 if half else torch.float32
+    constant = torch.full((1,), value).to(dtype)
+    logits = whole(
+        sweep(
+            torch.ones(1, *shape),
+            lambda x: torch.zeros_like(x) + constant.float(),
+            window=window,
+            overlap=overlap,
+            weighting="gaussian" if gaussian else "constant",
+            batch_size=5,
+            accumulate=dtype,
+        )
+    )
+    assert logits.shape == (1, *shape)
+    assert (logits == constant).all()
+
+
+def test_slices_are_asked_for_when_they_are_needed_and_once():
+    class Counted:
+        shape = (1, 23, 9, 9)
+        asked: list[int] = []  # noqa: RUF012
+
+        def slices(self, start, stop):
+            self.asked.extend(range(start, stop))
+            return torch.full((1, stop - start, 9, 9), float(start))
+
+    image, ahead = Counted(), 0
+    for slab in sweep(image, lambda x: x, window=(4, 8, 8), batch_size=2):
+        ahead = max(ahead, len(image.asked) - slab.stop)
+    assert image.asked == list(range(23))
+    assert ahead <= 4
 
 
 class Windowed(nn.Module):

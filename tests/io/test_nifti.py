@@ -219,13 +219,11 @@ def test_a_mask_may_replace_the_scan_it_lies_on(tmp_path):
     np.testing.assert_allclose(nifti.read_grid(path).affine, AFFINES["oblique"], atol=HEADER_MM)
 
 
-def full_disk(image, path):
-    path.write_bytes(b"half a mask")
+def full_disk(written):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def interrupted(image, path):
-    path.write_bytes(b"half a mask")
+def interrupted(written):
     raise KeyboardInterrupt
 
 
@@ -236,7 +234,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch, failure, er
     output.parent.mkdir()
     if existing:
         output.write_bytes(existing)
-    monkeypatch.setattr(nib, "save", failure)
+    monkeypatch.setattr(nifti, "release", failure)  # after the first slices
     with pytest.raises(error, match="No space left on device in .*mask.nii.gz" if error is UserError else None):
         written(output, random_labels(), like=path, overwrite=True)
     assert names_in(output.parent) == (["mask.nii.gz"] if existing else [])

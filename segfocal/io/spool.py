@@ -1,0 +1,62 @@
+"""Arrays on disk while they are made: what is larger than memory should be grows in a file beside the output."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from segfocal.errors import UserError
+
+
+@contextmanager
+def spooled(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[NDArray]:
+    """Yield an array of zeros (first axis fastest) in a hidden file of `folder`, which is gone afterwards.
+
+    Raises:
+        UserError: no room for it, or a folder that cannot be written to.
+    """
+    path = folder / f".{uuid.uuid4().hex[:8]}.spool"
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    try:
+        with path.open("wb") as file:
+            _reserve(file.fileno(), size)
+        array: NDArray = np.memmap(path, dtype=dtype, mode="r+", shape=shape, order="F")
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise UserError(
+            expected=f"room for {size / 2**20:.0f} MiB",
+            found=error.strerror or str(error),
+            where=folder,
+            do="make room, or choose another folder",
+        ) from error
+    try:
+        yield array
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def release(array: NDArray) -> None:
+    """Give back the memory that a spooled array's pages take; what they hold stays on disk. Others stay as they are."""
+    base = array
+    while isinstance(base, np.ndarray) and base.base is not None:
+        if isinstance(base.base, mmap.mmap):
+            if hasattr(mmap, "MADV_DONTNEED"):
+                base.base.flush()
+                base.base.madvise(mmap.MADV_DONTNEED)
+            return
+        base = base.base
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Take the room now: a full disk found while writing to mapped memory would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.truncate(descriptor, size)
