@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run
 from segfocal.errors import UserError
+
+if TYPE_CHECKING:
+    from segfocal.serve.predict import Job
 
 
 def main() -> int:
@@ -17,35 +20,60 @@ def main() -> int:
 
 
 def predict(config: DictConfig) -> None:
-    """Segment one scan by a config and print what was written."""
-    from segfocal.serve.predict import Job
+    """Segment one scan, or many, by a config and print what was written."""
     from segfocal.serve.predict import predict as predict_job
+    from segfocal.serve.predict_many import predict_many
+    from segfocal.serve.scans import find_scans, is_many
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     for handled in ("debug", "imports"):
         plain.pop(handled)
-    _check(plain)
-    paths: dict[str, Path | None] = {key: Path(plain[key]) for key in ("bundle", "input", "output")}
-    paths |= {key: Path(plain[key]) if plain[key] else None for key in ("boxes", "reference")}
-    report = predict_job(Job(**(plain | paths)))
+    retry = plain.pop("retry")
+    job = _job(plain)
+    if is_many(job.input):
+        predict_many(job, find_scans(job.input, output=job.output), retry=retry, say=_say)
+        return
+    report = predict_job(job)
     sizes = [f"{name} {ml:.1f} ml" for name, ml in report.get("volume_ml", {}).items()]
     sizes += [f"{name} {count} pixels" for name, count in report.get("pixels", {}).items()]
     print(f"{plain['output']}: {', '.join(sizes)} ({report['seconds']:.1f} s on {report['device']})")
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _job(plain: dict[str, Any]) -> Job:
+    """Return the job that options ask for; UserError for values of the wrong kind."""
+    from segfocal.inference.predictor import SETTINGS, Sweeping
+    from segfocal.serve.predict import Job
+
+    _check(plain)
+    try:
+        sweeping = Sweeping(**{name: plain.pop(name) for name in SETTINGS})
+    except (TypeError, ValueError) as error:
+        raise UserError(expected="options that go together", found=str(error), do="change that option") from error
+    bundle = plain.pop("bundle")
+    paths: dict[str, Any] = {key: Path(plain[key]) for key in ("input", "output")}
+    paths |= {key: Path(plain[key]) if plain[key] else None for key in ("boxes", "reference")}
+    paths["bundle"] = Path(bundle) if isinstance(bundle, str) else [Path(one) for one in bundle]
+    return Job(**(plain | paths), sweeping=sweeping)
+
+
 def _check(plain: dict[str, Any]) -> None:
-    for key in ("bundle", "input", "output"):
+    bundle = plain["bundle"]
+    several = isinstance(bundle, list) and bundle and all(isinstance(one, str) for one in bundle)
+    if not isinstance(bundle, str) and not several:
+        raise UserError(
+            expected="a path, or a list of paths, for bundle", found=f"bundle={bundle}", do="give the folder"
+        )
+    for key in ("input", "output"):
         if not isinstance(plain[key], str):
             raise UserError(expected=f"a path for {key}", found=f"{key}={plain[key]}", do="give the file or folder")
     for key, kind in (("overlap", (int, float)), ("batch_size", (int,))):
         if not isinstance(plain[key], kind):
             raise UserError(expected=f"a number for {key}", found=f"{key}={plain[key]}", do="change that option")
-    rules = {
-        "prompt=none or prompt=box": plain["prompt"] in ("none", "box"),
-        "overlap in [0,1)": 0 <= plain["overlap"] < 1,
-        "batch_size ≥ 1": plain["batch_size"] >= 1,
-    }
-    broken = [rule for rule, holds in rules.items() if not holds]
-    if broken:
-        found = ", ".join(f"{key}={plain[key]}" for key in ("prompt", "overlap", "batch_size"))
-        raise UserError(expected="; ".join(broken), found=found, do="change that option")
+    if plain["prompt"] not in ("none", "box"):
+        raise UserError(
+            expected="prompt=none or prompt=box", found=f"prompt={plain['prompt']}", do="change that option"
+        )

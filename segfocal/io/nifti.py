@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
@@ -22,6 +22,16 @@ from segfocal.io.files import check_new, written_beside
 from segfocal.io.spool import release
 
 SUFFIXES = (".nii.gz", ".nii")
+_DAMAGE: tuple[type[Exception], ...] = (  # what reading a damaged file raises
+    ImageFileError,
+    HeaderDataError,
+    EOFError,
+    zlib.error,
+    cast("type[Exception]", isal_zlib.error),
+    OSError,
+    ValueError,
+    OverflowError,
+)
 _OFFSET, _SLICES = 352, 16  # bytes before the voxels; slices written at a time
 _LEVEL = 2  # of isal's 0 to 3
 _LARGEST_LABEL = 999  # beyond every label scheme in use; HU and MR intensities pass it
@@ -62,7 +72,7 @@ def _check_finite(array: NDArray, path: Path) -> None:
     if bad:
         raise UserError(
             expected="finite voxels",
-            found=f"{bad} NaN or infinite, one at {first}",
+            found=f"{bad} NaN or infinite, the first at {first}",
             where=path,
             do="replace them (numpy.nan_to_num) or convert the scan again",
         )
@@ -160,7 +170,9 @@ def _write(path: Path, data: NDArray, scan: nib.Nifti1Image, *, slope: float | N
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write to, compressed by a thread of its own where its name ends in .gz."""
-    opened = igzip_threaded.open(path, "wb", compresslevel=_LEVEL, threads=1) if path.suffix == ".gz" else path.open("wb")
+    opened = (
+        igzip_threaded.open(path, "wb", compresslevel=_LEVEL, threads=1) if path.suffix == ".gz" else path.open("wb")
+    )
     with opened as file:
         yield file
 
@@ -266,7 +278,7 @@ def _readable(path: Path) -> Iterator[None]:
     """Turn every way a damaged file fails into one message."""
     try:
         yield
-    except (ImageFileError, HeaderDataError, EOFError, zlib.error, isal_zlib.IsalError, OSError, ValueError, OverflowError) as error:
+    except _DAMAGE as error:
         if isinstance(error, PermissionError):
             found = "no permission to read it"
         else:

@@ -16,6 +16,11 @@ def read(path: str | Path) -> Volume:
     return png.read(path) if png.is_png(path) else nifti.read(path)
 
 
+def read_stored(path: str | Path) -> Volume:
+    """Read an image as `read` does, integers that need no rescaling as they are stored."""
+    return png.read(path) if png.is_png(path) else nifti.read_stored(path)
+
+
 def read_labels(path: str | Path) -> Volume:
     """Read a label map as integers with its grid; UserError as `nifti.read_labels` and `png.read_labels`."""
     return png.read_labels(path) if png.is_png(path) else nifti.read_labels(path)

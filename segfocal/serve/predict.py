@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +18,12 @@ from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference.boxes import boxes_from_file, boxes_from_labels
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.segment import segment
-from segfocal.io import png, volumes
+from segfocal.inference.predictor import Predictor, Sweeping
+from segfocal.inference.segment import label_type, segment_with
+from segfocal.io import nifti, png, volumes
 from segfocal.io.files import check_new, make_folder, write_json
+from segfocal.io.spool import spooled
+from segfocal.serve.outputs import Probabilities, Sizes, structure_path
 
 PromptSource = Literal["none", "box"]
 
@@ -27,20 +32,28 @@ PromptSource = Literal["none", "box"]
 class Job:
     """One scan to segment.
 
+    bundle: one, or several (folds) whose logits are averaged.
     prompt: "none", or "box" with either `boxes` (a JSON file, see docs/walk.md) or `reference` (a label map whose
-    bounding boxes prompt each slice, for evaluation only). overlap: of neighbouring windows. device: auto, cpu, cuda.
+    bounding boxes prompt each slice, for evaluation only). sweeping: how windows slide. device: auto, cpu, cuda.
+    probabilities, separate: a map, a mask of each structure too, in files named after `output` and the structure.
     """
 
-    bundle: Path
+    bundle: Path | Sequence[Path]
     input: Path
     output: Path
     prompt: PromptSource = "none"
     boxes: Path | None = None
     reference: Path | None = None
-    overlap: float = 0.5
-    batch_size: int = 8
+    sweeping: Sweeping = field(default_factory=Sweeping)
+    probabilities: bool = False
+    separate: bool = False
     device: str = "auto"
     overwrite: bool = False
+
+    @property
+    def bundles(self) -> list[Path]:
+        """Return the bundles as a list."""
+        return [self.bundle] if isinstance(self.bundle, Path) else list(self.bundle)
 
 
 def predict(job: Job) -> dict[str, Any]:
@@ -51,31 +64,101 @@ def predict(job: Job) -> dict[str, Any]:
             half-written.
     """
     started = time.monotonic()
+    check_job(job)
+    predictor = make_predictor(job)
+    answer = segment_scan(predictor, job, volumes.read_stored(job.input))
+    return write_answer(predictor, job, answer, started=started)
+
+
+def make_predictor(job: Job) -> Predictor:
+    """Load the bundles of a job onto its device."""
+    loaded = [bundles.load(path) for path in job.bundles]
+    return Predictor(loaded, settings=job.sweeping, device=choose_device(job.device))
+
+
+def check_job(job: Job) -> None:
+    """Raise UserError for an output that exists, that no file can have, or in a folder that cannot be written to."""
     volumes.check_output(job.output, like=job.input)
+    if png.is_png(job.output) and job.probabilities:
+        raise UserError(
+            expected="a NIfTI scan for probabilities=true", found=job.input.name, do="leave that option out"
+        )
     for path in (job.output, report_path(job.output)):
         _check_not_input(path, job)
         check_new(path, overwrite=job.overwrite)
     make_folder(job.output.parent)
-    bundle = bundles.load(job.bundle)
-    scan = volumes.read(job.input)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A scan and what was found in it, in files beside the output while `held` is open."""
+
+    scan: Volume
+    mask: Volume
+    maps: Probabilities | None
+    held: ExitStack
+
+
+def segment_scan(predictor: Predictor, job: Job, scan: Volume) -> Answer:
+    """Segment a scan that was read.
+
+    Masks and maps grow in files beside the output, so that their size is no matter of memory.
+    """
+    bundle, folder = predictor.bundle, job.output.parent
     boxes = _boxes(job, scan, bundle)
-    device = choose_device(job.device)
-    bundle.model.to(device)
-    mask = segment(scan, bundle, boxes=boxes, overlap=job.overlap, batch_size=job.batch_size, device=device)
-    volumes.write(job.output, mask, like=job.input, overwrite=job.overwrite)
+    with ExitStack() as stack:
+        out = stack.enter_context(spooled(folder, scan.grid.shape, label_type(bundle.structures)))
+        maps = None
+        if job.probabilities:
+            spools = [spooled(folder, scan.grid.shape, np.uint16) for _ in bundle.structures]
+            maps = Probabilities([stack.enter_context(spool) for spool in spools], bundle, scan.grid)
+        mask = segment_with(predictor, scan, boxes=boxes, watch=maps, out=out)
+        return Answer(scan, mask, maps, stack.pop_all())
+
+
+def write_answer(predictor: Predictor, job: Job, answer: Answer, *, started: float) -> dict[str, Any]:
+    """Write what a job asks for, the report last; return the report. The answer is gone afterwards."""
+    bundle = predictor.bundle
+    with answer.held:
+        sizes = Sizes.of(answer.mask, answer.scan, bundle.structures)
+        files = _write_parts(job, answer.mask, answer.maps, bundle)
+        volumes.write(job.output, answer.mask, like=job.input, overwrite=job.overwrite)
     report = {
         "segfocal": segfocal.__version__,
         "input": str(job.input.resolve()),
-        "bundle": str(job.bundle.resolve()),
+        "bundle": _one_or_all([str(path.resolve()) for path in job.bundles]),
         "prompt": job.prompt,
         "prompts_from": str(job.boxes or job.reference) if job.prompt == "box" else None,
         "structures": {structure.name: structure.value for structure in bundle.structures},
-        **_sizes(job, mask, bundle),
-        "device": str(device),
+        **sizes.facts(picture=png.is_png(job.input)),
+        **({"files": files} if files else {}),
+        "device": str(predictor.device),
+        "batch_size": predictor.batching.size,
         "seconds": round(time.monotonic() - started, 2),
     }
     write_json(report_path(job.output), report)
     return report
+
+
+def _one_or_all(values: list[str]) -> str | list[str]:
+    return values[0] if len(values) == 1 else values
+
+
+def _write_parts(job: Job, mask: Volume, maps: Probabilities | None, bundle: Bundle) -> dict[str, list[str]]:
+    """Write what is asked for of each structure; return the files' names by structure."""
+    files: dict[str, list[str]] = {}
+    for k, structure in enumerate(bundle.structures):
+        if job.separate:
+            path = structure_path(job.output, structure.name)
+            own = Volume(array=(mask.array == structure.value).astype(np.uint8), grid=mask.grid)
+            volumes.write(path, own, like=job.input, overwrite=job.overwrite)
+            files.setdefault(structure.name, []).append(path.name)
+        if maps is not None:
+            path = structure_path(job.output, f"{structure.name}_probability")
+            shares = Volume(array=maps.arrays[k], grid=mask.grid)
+            nifti.write_probabilities(path, shares, like=job.input, overwrite=job.overwrite)
+            files.setdefault(structure.name, []).append(path.name)
+    return files
 
 
 def report_path(mask: Path) -> Path:
@@ -130,12 +213,3 @@ def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
             expected="a reference on the scan's grid", found=difference, where=job.reference, do="resample it"
         )
     return boxes_from_labels(labels, bundle.structures, bundle.grid)
-
-
-def _sizes(job: Job, mask: Volume, bundle: Bundle) -> dict[str, dict[str, float]]:
-    """Return how large each structure is: in millilitres, of a picture in pixels."""
-    voxels = {s.name: int(np.count_nonzero(mask.array == s.value)) for s in bundle.structures}
-    if png.is_png(job.input):
-        return {"pixels": dict(voxels)}
-    voxel_ml = abs(float(np.linalg.det(mask.grid.affine[:3, :3]))) / 1000
-    return {"volume_ml": {name: round(count * voxel_ml, 3) for name, count in voxels.items()}}

@@ -1,0 +1,78 @@
+"""Which scans a setting names: a folder, a pattern, or a list in a file."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from segfocal.errors import UserError
+from segfocal.io.volumes import SUFFIXES
+
+_LISTS = (".txt", ".csv")
+
+
+class Scan(NamedTuple):
+    """A file, and its name among the others: its path below the folder that holds them all."""
+
+    name: str
+    path: Path
+
+
+def is_many(named: Path) -> bool:
+    """Say whether a path stands for many scans: a folder, a pattern such as scans/*.nii.gz, a .txt or .csv file."""
+    pattern = glob.has_magic(str(named)) and not named.exists()
+    return named.is_dir() or pattern or named.suffix.lower() in _LISTS
+
+
+def find_scans(named: Path, *, output: Path | None = None) -> list[Scan]:
+    """Return the scans of a folder (with those below), of a pattern (** reaches below), or of a list, in order.
+
+    A list is a text file of one path a line, or a CSV with the column image; paths are relative to it. Files that a
+    list names need not exist. Hidden files are passed over, and in a folder what lies below `output`.
+
+    Raises:
+        UserError: none found, one named twice, a list that cannot be read.
+    """
+    if named.is_dir():
+        paths = sorted(path for path in named.rglob("*") if path.name.endswith(SUFFIXES) and not _hidden(path, named))
+        if output is not None and output.resolve() != named.resolve():
+            paths = [path for path in paths if not path.resolve().is_relative_to(output.resolve())]
+    elif named.suffix.lower() in _LISTS:
+        paths = _listed(named)
+    else:
+        paths = [Path(found) for found in sorted(glob.glob(str(named), recursive=True)) if found.endswith(SUFFIXES)]
+    if not paths:
+        raise UserError(expected=f"scans ending in {', '.join(SUFFIXES)}", found="none", where=named, do="check input")
+    twice = {path for path in paths if paths.count(path) > 1} if len(set(paths)) < len(paths) else set()
+    if twice:
+        raise UserError(
+            expected="each scan once", found=f"{min(twice)} more than once", where=named, do="take one of them out"
+        )
+    top = Path(os.path.commonpath([path.absolute().parent for path in paths]))
+    return [Scan(path.absolute().relative_to(top).as_posix(), path) for path in paths]
+
+
+def _hidden(path: Path, top: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(top).parts)
+
+
+def _listed(file: Path) -> list[Path]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        found = (error.strerror or str(error)) if isinstance(error, OSError) else "other bytes than UTF-8"
+        raise UserError(expected="a list of scans", found=found, where=file, do="check input") from error
+    if file.suffix.lower() == ".txt":
+        return [file.parent / line.strip() for line in text.splitlines() if line.strip()]
+    rows = list(csv.DictReader(text.splitlines()))
+    if any(not row.get("image") for row in rows):
+        raise UserError(
+            expected="a CSV with the column image, filled in every row",
+            found="another one",
+            where=file,
+            do="name the column in its first line",
+        )
+    return [file.parent / row["image"] for row in rows]
