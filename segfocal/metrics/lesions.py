@@ -16,12 +16,11 @@ Empty masks: a figure whose denominator is zero is 1 when both masks are empty a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
-
-CONNECTIVITY = 26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,7 @@ def count_lesions(prediction: NDArray, reference: NDArray, *, overlap: float = 0
 
 def _covered(mask: NDArray[np.bool_], by: NDArray[np.bool_], overlap: float) -> tuple[int, int]:
     """Return the number of components of a mask, and of those covered by another."""
-    connectivity = CONNECTIVITY if mask.ndim == 3 else 8
+    connectivity: Literal[8, 26] = 26 if mask.ndim == 3 else 8
     labels, count = cc3d.connected_components(
         np.ascontiguousarray(mask), connectivity=connectivity, return_N=True, binary_image=True
     )

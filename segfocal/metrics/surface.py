@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import edt
+import edt  # type: ignore[import-not-found]
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
