@@ -82,7 +82,9 @@ def main():
         rows = {contender.__name__: measured(contender, pair, repeats) for contender in (ours, monai)}
         results[name] = {"ratio": rows["monai"]["seconds"] / rows["ours"]["seconds"], **rows}
         for contender, row in rows.items():
-            print(f"{name:>7} {contender:>6}  {row['seconds']:6.2f} s  " + str({k: round(v, 4) for k, v in row.items()}))
+            print(
+                f"{name:>7} {contender:>6}  {row['seconds']:6.2f} s  " + str({k: round(v, 4) for k, v in row.items()})
+            )
         print(f"{name:>7} ours is {results[name]['ratio']:.1f} times as fast as MONAI {version('monai')}")
     facts = {
         "date": str(date.today()),

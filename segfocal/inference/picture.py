@@ -58,13 +58,12 @@ def draw_errors(
     numbers = range(turned.grid.shape[0])
     if reference.grid.orientation_to(frame).flips[0]:  # count slices as the file does
         numbers = numbers[::-1]
-    if scan is None:
-        image = np.zeros(turned.grid.shape, np.uint8)
-    else:
-        image = intensity(np.ascontiguousarray(scan.oriented(frame).array))
+    shown = np.zeros(turned.grid.shape, np.float32)
+    if scan is not None:
+        shown = intensity(np.ascontiguousarray(scan.oriented(frame).array))
     cut = np.s_[:, rows, columns]
     panels = slices_of(
-        image[cut], masks[0][cut], masks[1][cut], numbers=numbers, aspect=mm_h / mm_w, count=count, errors=True
+        shown[cut], masks[0][cut], masks[1][cut], numbers=numbers, aspect=mm_h / mm_w, count=count, errors=True
     )
     overlay(path, panels, heading=heading, plain=scan is not None)
 

@@ -17,7 +17,16 @@ from segfocal.serve.evaluation_summary import FIGURES, Contrast, Figure, Line, S
 from segfocal.serve.matching import CaseFiles
 
 _MOST_ROWS = 300
-_IN_THE_SUMMARY = ("dice", "nsd", "hd95_mm", "assd_mm", "lesion_f1", "precision", "recall", "volume_difference_ml")
+_IN_THE_SUMMARY: tuple[str, ...] = (
+    "dice",
+    "nsd",
+    "hd95_mm",
+    "assd_mm",
+    "lesion_f1",
+    "precision",
+    "recall",
+    "volume_difference_ml",
+)
 _IN_THE_SUMMARY += ("roc_auc", "pr_auc")
 _WORDS = {
     "ok": "in both masks",

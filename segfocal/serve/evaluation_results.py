@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import segfocal
 from segfocal.errors import UserError
@@ -45,7 +46,8 @@ def write_results(
     title, against: what the predictions are called. unmatched: predictions without a reference. many: whether the
     worst cases are to be shown, `pictures` of them, or the one there is.
     """
-    rows, others = ([row for case in judged for row in rows] for rows in _tables(judged))
+    rows = [row for case in judged for row in case.rows]
+    others = [row for case in judged for row in case.against]
     lines, contrasts = summarise(rows), contrast(rows, others) if against else []
     shown = _worst(folder, judged, pictures) if many else _only(folder, judged[0])
     _write_table(folder / TABLE, rows)
@@ -55,8 +57,8 @@ def write_results(
             _write_table(folder / name, table)
         else:
             (folder / name).unlink(missing_ok=True)  # of an evaluation that this one replaces
-    facts = {"segfocal": segfocal.__version__, "prediction": title, "against": against}
-    facts |= {"figures": list(settings.groups), "tolerance_mm": _plain(settings.tolerance_mm)}
+    facts: dict[str, Any] = {"segfocal": segfocal.__version__, "prediction": title, "against": against}
+    facts |= {"figures": list(settings.groups), "tolerance_mm": settings.tolerance_mm}
     facts |= {"structures": json_of(lines), "comparison": [each.row() for each in contrasts], "cases": rows}
     write_json(folder / FACTS, {**facts, "predictions_without_reference": list(unmatched)})
     page = Page(
@@ -74,17 +76,10 @@ def write_results(
     write_page(page, folder / PAGE)
 
 
-def _tables(judged: Sequence[Judged]) -> tuple[list[Sequence[Row]], list[Sequence[Row]]]:
-    return [case.rows for case in judged], [case.against for case in judged]
-
-
-def _plain(tolerance: object) -> object:
-    return dict(tolerance) if isinstance(tolerance, dict) else tolerance
-
-
 def _write_table(path: Path, rows: Sequence[Row]) -> None:
     """Write rows as CSV with the columns of the longest; of a failed case most stay empty."""
-    columns = list(max(rows, key=len))
+    _, longest = max((len(row), index) for index, row in enumerate(rows))
+    columns = list(rows[longest])
     with written_beside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
@@ -125,9 +120,8 @@ def _only(folder: Path, case: Judged) -> list[Worst]:
 
 def _worst(folder: Path, judged: Sequence[Judged], most: int) -> list[Worst]:
     """Draw the structures with the lowest Dice, the largest of equal ones first, where most of them is wrong."""
-    found = [
-        (row, case.files) for case in judged for row in case.rows if row["status"] in ("ok", "missed", "false_alarm")
-    ]
+    drawn = ("ok", "missed", "false_alarm")
+    found = [(row, case.files) for case in judged for row in case.rows if row["status"] in drawn]
     found.sort(key=lambda each: (each[0]["dice"], -each[0]["reference_ml"], -each[0]["prediction_ml"]))
     shown = []
     for row, files in found[:most]:
