@@ -28,6 +28,7 @@ _SHOWN: tuple[str, ...] = (
     "hd95_mm",
 )
 _SHOWN += ("assd_mm", "nsd", "lesion_f1", "roc_auc", "pr_auc")
+_SUMMARISED = ("dice", "hd95_mm", "assd_mm", "nsd", "lesion_f1", "roc_auc", "pr_auc")
 
 
 def main() -> int:
@@ -119,20 +120,23 @@ def _with_progress(cases: Sequence[CaseFiles], judged: Iterable[Judged]) -> Iter
 
 
 def _print_summary(rows: list[Row]) -> None:
-    """Print a line for each structure: cases, their statuses, and means with intervals."""
+    """Print a line for each structure: cases, those that are not in both masks, and means with intervals."""
     from segfocal.serve.evaluation_summary import FIGURES, summarise
 
     lines = []
     for line in summarise(rows):
-        shown: Row = {"structure": line.structure, "cases": line.cases}
-        shown |= {status: count for status, count in line.statuses.items() if status != "ok"}
+        odd = [
+            f"{count} {status}".replace("_", " ") for status, count in line.statuses.items() if count and status != "ok"
+        ]
+        shown: Row = {"structure": line.structure, "cases": str(line.cases), "of these": "\n".join(odd)}
         for figure in FIGURES:
-            if figure.name in _SHOWN and figure.name in line.figures and figure.name not in ("iou",):
+            if figure.name in _SUMMARISED and figure.name in line.figures:
                 spread = line.figures[figure.name]
                 interval = "" if spread.low is None else f"\n{spread.low:.3f} to {spread.high:.3f}"
-                shown[figure.name] = f"{spread.mean:.3f}{interval}"
+                shown[figure.title + f" {figure.unit}" * bool(figure.unit)] = f"{spread.mean:.3f}{interval}"
         lines.append(shown)
     if lines:
+        print("mean over cases and its 95 % bootstrap interval")
         print_table(lines)
 
 

@@ -94,32 +94,37 @@ def case_files(
     probabilities: Mapping[str, Path] | None = None,
 ) -> list[CaseFiles]:
     """Return the cases, one for each reference; UserError when names fit twice or no prediction fits at all."""
-    names = list(references)
-    predicted = match(names, list(predictions), what="prediction")
-    if not predicted:
-        raise UserError(
-            expected="predictions named like their references",
-            found=f"{', '.join(sorted(predictions)[:3])} beside {', '.join(sorted(names)[:3])}",
-            do="give them the same names, or one prefix or suffix each",
-        )
-    second = match(names, list(against or {}), what="second prediction")
-    pictured = match(names, list(images or {}), what="image", several=True)
-    mapped = match(names, list(probabilities or {}), what="probability map")
+    predicted = _belonging(references, predictions, what="prediction")
+    second = _belonging(references, against, what="second prediction")
+    pictured = _belonging(references, images, what="image", several=True)
+    mapped = _belonging(references, probabilities, what="probability map")
     return [
         CaseFiles(
             name=name,
-            reference=references[name],
-            prediction=_get(predictions, predicted.get(name)),
-            against=_get(against, second.get(name)),
-            image=_get(images, pictured.get(name)),
-            probabilities=_get(probabilities, mapped.get(name)),
+            reference=path,
+            prediction=predicted.get(name),
+            against=second.get(name),
+            image=pictured.get(name),
+            probabilities=mapped.get(name),
         )
-        for name in names
+        for name, path in references.items()
     ]
 
 
-def _get(files: Mapping[str, Path] | None, name: str | None) -> Path | None:
-    return files[name] if files and name is not None else None
+def _belonging(
+    references: Mapping[str, Path], others: Mapping[str, Path] | None, *, what: str, several: bool = False
+) -> dict[str, Path]:
+    """Return the files of the others by reference; UserError when there are some and none fits."""
+    if others is None:
+        return {}
+    found = match(list(references), list(others), what=what, several=several)
+    if not found:
+        raise UserError(
+            expected=f"{what}s named like their references",
+            found=f"{', '.join(sorted(others)[:3])} beside {', '.join(sorted(references)[:3])}",
+            do="give them the same names, or one prefix or suffix each",
+        )
+    return {name: others[other] for name, other in found.items()}
 
 
 def _is_volume(path: Path) -> bool:
@@ -156,7 +161,7 @@ def _goes_on(longer: str, shorter: str) -> bool:
 def _cores(names: Sequence[str]) -> dict[str, str]:
     """Return names without the words that all of them begin or end with; as they are where there is only one."""
     words = [re.split(r"[^0-9A-Za-z]+", name) for name in names]
-    most = min(len(each) for each in words) - 1
+    most = min((len(each) for each in words), default=1) - 1
     first = next((i for i in range(most) if len({each[i] for each in words}) > 1), most) if len(words) > 1 else 0
     last = next((i for i in range(most) if len({each[-1 - i] for each in words}) > 1), most) if len(words) > 1 else 0
     last = min(last, most - first)
