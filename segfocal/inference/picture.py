@@ -45,7 +45,7 @@ def draw_errors(
     intensity: Intensity,
     frame: str,
     heading: str,
-    count: int = 4,
+    count: int = 3,
 ) -> None:
     """Write a PNG of the slices where most of structure `value` is wrong, cut to what is inside either mask.
 

@@ -163,7 +163,7 @@ def _distances(
     apart = start & ~target
     count = int(np.count_nonzero(apart))
     found = np.zeros(int(np.count_nonzero(start)))
-    if start.ndim > 3 or _VOXELS_A_POINT * count < start.size:
+    if start.ndim not in (2, 3) or _VOXELS_A_POINT * count < start.size:
         scale = np.asarray(spacing_mm)
         if count:
             tree = KDTree(np.argwhere(target) * scale, leafsize=32)

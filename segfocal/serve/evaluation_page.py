@@ -17,17 +17,7 @@ from segfocal.serve.evaluation_summary import FIGURES, Contrast, Figure, Line, S
 from segfocal.serve.matching import CaseFiles
 
 _MOST_ROWS = 300
-_IN_THE_SUMMARY: tuple[str, ...] = (
-    "dice",
-    "nsd",
-    "hd95_mm",
-    "assd_mm",
-    "lesion_f1",
-    "precision",
-    "recall",
-    "volume_difference_ml",
-)
-_IN_THE_SUMMARY += ("roc_auc", "pr_auc")
+_MAIN = ("dice", "nsd", "hd95_mm", "assd_mm", "lesion_f1", "roc_auc", "pr_auc", "volume_difference_ml")
 _WORDS = {
     "ok": "in both masks",
     "missed": "missed",
@@ -75,7 +65,8 @@ def write_page(page: Page, path: Path) -> None:
     )
     text = template.render(
         page=page,
-        shown=[figure for figure in known if figure.name in _IN_THE_SUMMARY],
+        shown=sorted((f for f in known if f.name in _MAIN), key=lambda figure: _MAIN.index(figure.name)),
+        contrasts=[each for each in page.contrasts if each.figure.name in _MAIN],
         known=known,
         judged=judged[:_MOST_ROWS],
         left_out=len(judged[_MOST_ROWS:]),
@@ -92,7 +83,8 @@ def number(value: float | None, figure: Figure | None = None) -> str:
     """Return a figure as a table shows it: shares to three places, millimetres and millilitres to two."""
     if value is None:
         return "–"
-    return f"{value:.2f}" if figure and figure.unit else f"{value:.3f}"
+    places = 2 if figure and figure.unit else 3
+    return f"{round(value, places) + 0.0:.{places}f}"  # + 0.0: no minus before nothing
 
 
 def _interval(spread: Spread | Contrast, figure: Figure) -> str:
