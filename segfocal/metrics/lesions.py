@@ -74,6 +74,8 @@ def count_lesions(prediction: NDArray, reference: NDArray, *, overlap: float = 0
 
 def _covered(mask: NDArray[np.bool_], by: NDArray[np.bool_], overlap: float) -> tuple[int, int]:
     """Return the number of components of a mask, and of those covered by another."""
+    if not mask.any():  # cc3d takes no array without a voxel
+        return 0, 0
     connectivity: Literal[8, 26] = 26 if mask.ndim == 3 else 8
     labels, count = cc3d.connected_components(
         np.ascontiguousarray(mask), connectivity=connectivity, return_N=True, binary_image=True

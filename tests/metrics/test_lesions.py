@@ -64,7 +64,8 @@ def test_empty_masks_follow_the_rule_of_overlap():
     for pair, expected in (((empty, empty), 1), ((full, empty), 0), ((empty, full), 0)):
         counts = count_lesions(*pair)
         assert (counts.precision, counts.recall, counts.f1) == (expected,) * 3
-    assert count_lesions(empty, empty) == LesionCounts(tp=0, fp=0, fn=0)
+    for nothing in (empty, empty[:0]):
+        assert count_lesions(nothing, nothing) == LesionCounts(tp=0, fp=0, fn=0)
 
 
 def test_what_cannot_be_counted_is_refused():
