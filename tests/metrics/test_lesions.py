@@ -40,6 +40,11 @@ def test_joining_and_splitting_cost_nothing():
     assert kinds(count_lesions(reference, prediction)) == (1, 0, 0)
 
 
+def test_masks_one_voxel_wide_have_their_components():
+    ends = np.array([1, 0, 1], bool).reshape(3, 1, 1)
+    assert kinds(count_lesions(ends, ends)) == (2, 0, 0)
+
+
 def test_an_overlap_must_be_exceeded():
     prediction, reference = masks()
     reference[1:5, 1, 1], prediction[3:7, 1, 1] = True, True  # half of each
@@ -48,10 +53,10 @@ def test_an_overlap_must_be_exceeded():
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("shape", [(14, 9, 11), (20, 17)])
+@pytest.mark.parametrize("shape", [(14, 9, 11), (20, 17), (9, 1, 1), (3, 1), (1, 1, 1)])
 def test_counts_are_those_of_scipy_s_components(seed, shape):
     rng = np.random.default_rng(seed)
-    one, other = rng.random((2, *shape)) < 0.06
+    one, other = rng.random((2, *shape)) < (0.06 if min(shape) > 1 else 0.5)
     structure = np.ones((3,) * len(shape))
     (true, n), (found, m) = (ndimage.label(mask, structure) for mask in (other, one))
     tp = len(set(true[one & other].tolist()) - {0})
