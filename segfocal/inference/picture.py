@@ -11,6 +11,8 @@ from segfocal.grid import Volume
 from segfocal.intensity import Intensity
 from segfocal.io.figures import overlay, slices_of
 
+_SHOWN = 3  # slices of a case with errors
+
 
 def draw(
     path: Path,
@@ -45,7 +47,6 @@ def draw_errors(
     intensity: Intensity,
     frame: str,
     heading: str,
-    count: int = 3,
 ) -> None:
     """Write a PNG of the slices where most of structure `value` is wrong, cut to what is inside either mask.
 
@@ -63,7 +64,7 @@ def draw_errors(
         shown = intensity(np.ascontiguousarray(scan.oriented(frame).array))
     cut = np.s_[:, rows, columns]
     panels = slices_of(
-        shown[cut], masks[0][cut], masks[1][cut], numbers=numbers, aspect=mm_h / mm_w, count=count, errors=True
+        shown[cut], masks[0][cut], masks[1][cut], numbers=numbers, aspect=mm_h / mm_w, count=_SHOWN, errors=True
     )
     overlay(path, panels, heading=heading, plain=scan is not None)
 

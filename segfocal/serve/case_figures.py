@@ -96,12 +96,15 @@ def report_beside(mask: Path | None) -> Row:
 
 
 def named_labels(labels: Any) -> dict[str, int]:
-    """Return values by name; UserError for anything else."""
+    """Return values ≥ 1 by name; UserError for anything else."""
     try:
-        return {str(name): int(value) for name, value in labels.items()}
+        values = {str(name): int(value) for name, value in labels.items()}
+        if any(value < 1 for value in values.values()):
+            raise ValueError(labels)
+        return values
     except (AttributeError, TypeError, ValueError) as error:
         raise UserError(
-            expected="names with label values", found=f"labels={labels}", do='write "labels={liver: 5}"'
+            expected="names with label values from 1", found=f"labels={labels}", do='write "labels={liver: 5}"'
         ) from error
 
 
@@ -149,7 +152,7 @@ def _rows(
     boxes = [ndimage.find_objects(empty if a is empty else a) for a in (array, reference.array)]
     rows = []
     for name, value in labels.items():
-        box = _joint([found[value - 1] for found in boxes if 0 < value <= len(found) and found[value - 1]])
+        box = _joint([found[value - 1] for found in boxes if value <= len(found) and found[value - 1]])
         figures = _figures(array[box], reference.array[box], value, reference, settings, name)
         row = {"case": case, "structure": name, "label": value, **figures, "message": ""}
         rows.append(row if mask is not None else _missing(row, reference.grid))

@@ -138,6 +138,8 @@ def _cases(comparison: Comparison) -> tuple[list[CaseFiles], list[str]]:
         images=named_files(comparison.image, what="images") if comparison.image else None,
         probabilities=_maps(comparison.probabilities),
     )
+    if not is_many(comparison.prediction):  # one mask among many references is about its own
+        cases = [case for case in cases if case.prediction]
     if comparison.probabilities:
         _check_maps(cases, comparison.probabilities)
     used = {case.prediction for case in cases}

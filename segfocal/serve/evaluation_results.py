@@ -49,7 +49,7 @@ def write_results(
     rows = [row for case in judged for row in case.rows]
     others = [row for case in judged for row in case.against]
     lines, contrasts = summarise(rows), contrast(rows, others) if against else []
-    shown = _worst(folder, judged, pictures) if many else _only(folder, judged[0])
+    shown = [] if many else _only(folder, judged[0])  # a wrong image of one case is told before anything is written
     _write_table(folder / TABLE, rows)
     _write_table(folder / SUMMARY, [line.row() for line in lines] or [{"structure": "", "cases": 0}])
     for name, table in ((SECOND, others), (CONTRASTS, [each.row() for each in contrasts])):
@@ -67,7 +67,7 @@ def write_results(
         rows=rows,
         lines=lines,
         contrasts=contrasts,
-        worst=shown,
+        worst=_worst(folder, judged, pictures) if many else shown,
         strips=_strips(folder, rows),
         unmatched=unmatched,
         settings=settings,
@@ -128,7 +128,10 @@ def _worst(folder: Path, judged: Sequence[Judged], most: int) -> list[Worst]:
         assert files.prediction is not None
         path = folder / "overlays" / f"{_safe(row['case'])}_{_safe(row['structure'])}.png"
         make_folder(path.parent)
-        scan, window = _scan(files)
+        try:
+            scan, window = _scan(files)
+        except (UserError, OSError):  # the outlines alone still show what is wrong
+            scan, window = None, _WINDOW
         picture.draw_errors(
             path,
             scan=scan,

@@ -144,6 +144,19 @@ def test_processes_change_nothing(folders, judged, tmp_path):
     assert rows == judged[0]
 
 
+def test_one_mask_among_many_references_is_judged_by_its_own(folders, judged, tmp_path):
+    one = replace(comparison(folders, tmp_path, pictures=0), prediction=folders / "first" / "c3_mask.nii.gz")
+    assert evaluate(one) == [row for row in judged[0] if row["case"] == "c3"]
+
+
+def test_an_unreadable_scan_costs_the_picture_its_background_only(folders, tmp_path):
+    (tmp_path / "images").mkdir()
+    for n in range(7):
+        (tmp_path / "images" / f"c{n}.nii.gz").write_bytes(b"no gzip")
+    evaluate(comparison(folders, tmp_path / "out", image=tmp_path / "images", groups=["overlap"]))
+    assert len(list((tmp_path / "out" / "overlays").glob("*.png"))) == 2
+
+
 def test_groups_that_are_not_asked_for_are_not_measured(folders, tmp_path):
     rows = evaluate(comparison(folders, tmp_path, groups=["overlap"], pictures=0))
     assert "dice" in rows[0]
