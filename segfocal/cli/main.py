@@ -10,7 +10,7 @@ from segfocal import __version__
 COMMANDS = {
     "train": "train a model on labelled scans",
     "predict": "segment a scan with a trained bundle",
-    "evaluate": "compare a mask with its reference",
+    "evaluate": "compare masks with their references, and predictions with each other",
     "evaluate-prompts": "ask a promptable model with boxes and clicks and score its answers",
     "compare": "compare runs: a table, pictures, and one HTML page",
     "weights": "get, convert or show weight files of promptable models",

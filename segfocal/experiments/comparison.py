@@ -9,8 +9,8 @@ from statistics import fmean, stdev
 from scipy.stats import wilcoxon
 
 from segfocal.experiments.runs import FIGURES, NEUTRAL, RunResult
-
-_FEWEST_PAIRS = 6  # below that Wilcoxon's test cannot reach p < 0.05 however clear the difference
+from segfocal.metrics import holm
+from segfocal.metrics.paired import FEWEST_PAIRS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +107,9 @@ def _tested(settings: Sequence[Setting]) -> list[Setting]:
         scores = _paired(setting)
         common = sorted(best.keys() & scores.keys())
         differences = [best[key] - scores[key] for key in common]
-        testable = sum(difference != 0 for difference in differences) >= _FEWEST_PAIRS
+        testable = sum(difference != 0 for difference in differences) >= FEWEST_PAIRS
         raw[index] = len(common), float(wilcoxon(differences).pvalue) if testable else None
-    tested = sorted((p, index) for index, (_, p) in raw.items() if p is not None)
-    corrected: dict[int, float] = {}
-    largest = 0.0
-    for place, (p, index) in enumerate(tested):
-        largest = max(largest, min(1.0, p * (len(tested) - place)))
-        corrected[index] = largest
+    corrected = dict(zip(raw, holm([p for _, p in raw.values()]), strict=True))
     return [
         Setting(**(setting.__dict__ | {"pairs": raw[index][0], "against_best": corrected.get(index)}))
         if index in raw

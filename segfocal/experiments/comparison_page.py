@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, select_autoescape
 
 from segfocal.experiments.comparison import Setting, grid, ranked, varied
-from segfocal.experiments.report import Picture, inline
+from segfocal.experiments.report import Picture
 from segfocal.experiments.runs import FIGURES, RunResult, read_runs
 from segfocal.io import figures
 from segfocal.io.files import make_folder, write_text, written_beside
@@ -94,7 +94,7 @@ def _write_page(
     path: Path, runs: Sequence[RunResult], settings: Sequence[Setting], pictures: Sequence[Picture], *, title: str
 ) -> None:
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"inline": inline, "spread": _spread, "figure": _figure}
+    environment.filters |= {"inline": figures.inline, "spread": _spread, "figure": _figure}
     template = environment.from_string(
         files("segfocal.experiments").joinpath("comparison_page.html.j2").read_text("utf-8")
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, select_autoescape
 
+from segfocal.io.figures import inline
 from segfocal.io.files import write_text
 
 
@@ -41,8 +41,3 @@ def write(page: Page, path: Path) -> None:
     environment.filters["inline"] = inline
     template = environment.from_string(files("segfocal.experiments").joinpath("report.html.j2").read_text("utf-8"))
     write_text(path, template.render(page=page))
-
-
-def inline(path: Path) -> str:
-    """Return a PNG as a data URL."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segfocal.grid import Volume
 from segfocal.intensity import Intensity
 from segfocal.io.figures import overlay, slices_of
+
+_SHOWN = 3  # slices of a case with errors
 
 
 def draw(
@@ -32,3 +35,45 @@ def draw(
     image = intensity(np.ascontiguousarray(turned.array))
     panels = slices_of(image, masks[0], masks[1], numbers=numbers, aspect=mm_h / mm_w)
     overlay(path, panels, heading=heading)
+
+
+def draw_errors(
+    path: Path,
+    *,
+    scan: Volume | None,
+    reference: Volume,
+    prediction: Volume,
+    value: int,
+    intensity: Intensity,
+    frame: str,
+    heading: str,
+) -> None:
+    """Write a PNG of the slices where most of structure `value` is wrong, cut to what is inside either mask.
+
+    Without a scan the outlines stand on black.
+    """
+    turned = reference.oriented(frame)
+    _, mm_h, mm_w = turned.grid.spacing_mm
+    masks = [volume.oriented(frame).array == value for volume in (reference, prediction)]
+    rows, columns = (_around((masks[0] | masks[1]).any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    numbers = range(turned.grid.shape[0])
+    if reference.grid.orientation_to(frame).flips[0]:  # count slices as the file does
+        numbers = numbers[::-1]
+    shown = np.zeros(turned.grid.shape, np.float32)
+    if scan is not None:
+        shown = intensity(np.ascontiguousarray(scan.oriented(frame).array))
+    cut = np.s_[:, rows, columns]
+    panels = slices_of(
+        shown[cut], masks[0][cut], masks[1][cut], numbers=numbers, aspect=mm_h / mm_w, count=_SHOWN, errors=True
+    )
+    overlay(path, panels, heading=heading, plain=scan is not None)
+
+
+def _around(inside: NDArray[np.bool_]) -> slice:
+    """Return where an axis is inside, with half as much again on each side; a sixth of the axis at least."""
+    found = np.flatnonzero(inside)
+    if not len(found):
+        return slice(0, len(inside))
+    low, high = int(found[0]), int(found[-1]) + 1
+    margin = max((high - low) // 2, len(inside) // 12, 4)
+    return slice(max(0, low - margin), min(len(inside), high + margin))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,32 +32,38 @@ class Panel:
     title: str
 
 
-def overlay(path: Path, panels: Sequence[Panel], *, heading: str) -> None:
-    """Write slices as PNG, for each the plain image beside the image with both outlines."""
-    figure = Figure(figsize=(3.2 * len(panels), 6.9), layout="constrained", facecolor="white")
-    axes = figure.subplots(2, len(panels), squeeze=False)
+def overlay(path: Path, panels: Sequence[Panel], *, heading: str, plain: bool = True) -> None:
+    """Write slices as PNG: each image with both outlines, below the image without them if `plain`."""
+    figure = Figure(figsize=(3.2 * max(len(panels), 2), 6.9 if plain else 3.9), layout="constrained", facecolor="white")
+    axes = figure.subplots(1 + plain, len(panels), squeeze=False)
     for column, panel in enumerate(panels):
-        for row in (0, 1):
-            axis = axes[row][column]
+        for axis in axes[:, column]:
             axis.imshow(panel.image, cmap="gray", vmin=0, vmax=1, aspect=panel.aspect)
             axis.set_axis_off()
         axes[0][column].set_title(panel.title, fontsize=10)
         for mask, colour in ((panel.reference, REFERENCE), (panel.prediction, PREDICTION)):
             if mask.any() and not mask.all() and min(mask.shape) > 1:
-                axes[1][column].contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=1.1)
+                axes[-1][column].contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=1.1)
     figure.suptitle(heading, fontsize=12)
     figure.supxlabel("green: reference    red: prediction", fontsize=10)
     _save(figure, path)
 
 
 def slices_of(
-    image: NDArray, reference: NDArray, prediction: NDArray, *, numbers: Sequence[int], aspect: float, count: int = 4
+    image: NDArray,
+    reference: NDArray,
+    prediction: NDArray,
+    *,
+    numbers: Sequence[int],
+    aspect: float,
+    count: int = 4,
+    errors: bool = False,
 ) -> list[Panel]:
     """Return panels of the slices [d,h,w] where the reference is largest, in order, titled by their `numbers`.
 
-    Without a reference voxel, the prediction decides.
+    Without a reference voxel, the prediction decides; with `errors` the number of wrong pixels does.
     """
-    shown = reference if reference.any() else prediction
+    shown = reference ^ prediction if errors else reference if reference.any() else prediction
     areas = shown.reshape(len(image), -1).sum(1)
     chosen = sorted(np.argsort(areas, kind="stable")[::-1][:count].tolist())
     return [
@@ -178,6 +185,28 @@ def click_curves(
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _save(figure, path)
+
+
+def strips(path: Path, values: Mapping[str, Sequence[float]], *, xlabel: str) -> None:
+    """Write values in [0,1] as PNG: for each name a row with a dot for each value and a bar at the median."""
+    figure = Figure(figsize=(8, 0.9 + 0.5 * len(values)), layout="constrained", facecolor="white")
+    axis = figure.subplots()
+    for row, of_name in enumerate(values.values()):
+        ordered = np.sort(np.asarray(of_name, dtype=float))
+        spread = 0.24 * np.sin(2.4 * np.arange(len(ordered)))  # apart from their neighbours, and the same every time
+        axis.scatter(ordered, row + spread, s=16, color=_COLOURS[0], alpha=0.55, linewidths=0)
+        axis.plot([np.median(ordered)] * 2, [row - 0.38, row + 0.38], color="#1c2733", linewidth=2.2)
+    axis.set_yticks(range(len(values)), list(values))
+    axis.set(xlabel=xlabel, xlim=(-0.02, 1.02), ylim=(len(values) - 0.5, -0.5))
+    axis.grid(axis="x", alpha=0.3)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    _save(figure, path)
+
+
+def inline(path: Path) -> str:
+    """Return a PNG as a data URL, for a page that needs no other file."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _smoothed(values: Sequence[float], width: int = 15) -> NDArray:

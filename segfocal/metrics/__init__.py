@@ -1,8 +1,23 @@
-"""Figures of a prediction against a reference: overlap, surface distance, ranking of voxels, and how sure a mean is."""
+"""Figures of a prediction against a reference: overlap, surface, lesions, ranking of voxels, and how sure a mean is."""
 
 from segfocal.metrics.bootstrap import Interval, bootstrap_mean
+from segfocal.metrics.lesions import LesionCounts, count_lesions
 from segfocal.metrics.overlap import Counts, count
+from segfocal.metrics.paired import PairedDifference, compare_pairs, holm
 from segfocal.metrics.ranking import RankHistogram
-from segfocal.metrics.surface import hausdorff95
+from segfocal.metrics.surface import SurfaceDistances, hausdorff95
 
-__all__ = ["Counts", "Interval", "RankHistogram", "bootstrap_mean", "count", "hausdorff95"]
+__all__ = [
+    "Counts",
+    "Interval",
+    "LesionCounts",
+    "PairedDifference",
+    "RankHistogram",
+    "SurfaceDistances",
+    "bootstrap_mean",
+    "compare_pairs",
+    "count",
+    "count_lesions",
+    "hausdorff95",
+    "holm",
+]

@@ -1,10 +1,15 @@
 """Overlap figures of a predicted mask against a reference.
 
     Dice = 2TP/(2TP+FP+FN)   IoU = TP/(TP+FP+FN)   precision = TP/(TP+FP)   recall = TP/(TP+FN)
-    accuracy = (TP+TN)/(TP+FP+FN+TN)
+    specificity = TN/(TN+FP)   accuracy = (TP+TN)/(TP+FP+FN+TN)
+    volume difference = predicted − reference volume, in ml, and relative to the reference's
+
+Specificity and accuracy count the voxels outside, so they rise with the size of the scan.
 
 Empty masks: a figure whose denominator is zero is 1 when both masks are empty (nothing to find, nothing found) and 0
-when one of them is. No case is ever dropped and no figure is NaN.
+when one of them is (specificity, which asks for voxels outside the reference, is 1 when there are none). The relative
+volume difference of an empty reference is 0 when the prediction is empty too and otherwise 1, as far from right as the
+−1 of a structure that was missed. No case is ever dropped and no figure is NaN.
 """
 
 from __future__ import annotations
@@ -45,9 +50,25 @@ class Counts:
         return self._ratio(self.tp, self.tp + self.fn)
 
     @property
+    def specificity(self) -> float:
+        """Share of the voxels outside the reference that were left out; near one for any small target."""
+        return self.tn / (self.tn + self.fp) if self.tn + self.fp else 1.0
+
+    @property
     def accuracy(self) -> float:
         """Share of all voxels that are right; near one for any small target, found or not."""
         return (self.tp + self.tn) / (self.tp + self.tn + self.fp + self.fn)
+
+    def volume_difference_ml(self, voxel_ml: float) -> float:
+        """Predicted minus reference volume, with voxels of `voxel_ml` each; negative where too little was found."""
+        return (self.fp - self.fn) * voxel_ml
+
+    @property
+    def relative_volume_difference(self) -> float:
+        """Predicted minus reference volume over the reference's."""
+        if self.tp + self.fn:
+            return (self.fp - self.fn) / (self.tp + self.fn)
+        return 1.0 if self.fp else 0.0
 
     def _ratio(self, above: int, below: int) -> float:
         if below:
@@ -61,6 +82,7 @@ class Counts:
             "iou": self.iou,
             "precision": self.precision,
             "recall": self.recall,
+            "specificity": self.specificity,
             "accuracy": self.accuracy,
             "tp": self.tp,
             "fp": self.fp,

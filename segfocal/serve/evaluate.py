@@ -1,147 +1,213 @@
-"""A mask and its reference in, figures and a picture out."""
+"""Masks and their references in; figures, tables and one page out."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
+from math import prod
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from segfocal.errors import UserError
-from segfocal.grid import Volume
-from segfocal.inference import bundle as bundles
-from segfocal.inference import picture
-from segfocal.intensity import Percentiles
-from segfocal.io import nifti, volumes
-from segfocal.io.files import check_new, make_folder, read_json, written_beside
-from segfocal.metrics import count
-from segfocal.serve.predict import report_path
+from segfocal.io import volumes
+from segfocal.io.files import check_new, make_folder
+from segfocal.serve.case_figures import DEFAULT, GROUPS, Judged, Row, Settings, judge, judge_or_say, named_labels
+from segfocal.serve.evaluation_results import RESULTS, write_results
+from segfocal.serve.matching import CaseFiles, case_files, is_many, named_files
 
-_FRAME = "SPL"  # pictures show axial slices as radiologists do
+_BYTES_A_VOXEL = 16  # of a case while its surfaces are measured, at most
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A prediction to judge by a reference.
+    """Predictions to judge by references: one file each, or folders or patterns of files matched by their names.
 
     labels: values by structure name; None takes those of the report beside the prediction, or, without one, every
-    value found in either mask. image: the scan, for the picture; None takes the report's. output: a folder.
+    value found in either mask. against: second predictions of the same cases, to compare. image: the scan or scans, for
+    the pictures; None takes the report's. probabilities: maps as of `io.probabilities`, for areas under curves.
+    groups, tolerance_mm, lesion_overlap: as of `Settings`. workers: processes, None as many as there are cores and
+    memory for. pictures: of the worst cases on the page. output: a folder.
     """
 
     prediction: Path
     reference: Path
     output: Path
     labels: Mapping[str, int] | None = None
+    against: Path | None = None
     image: Path | None = None
+    probabilities: Path | None = None
+    groups: Sequence[str] = GROUPS
+    tolerance_mm: float | Mapping[str, float] = 1.0
+    lesion_overlap: float = 0.0
+    workers: int | None = None
+    pictures: int = 6
     overwrite: bool = False
 
-
-def evaluate(comparison: Comparison) -> list[dict[str, Any]]:
-    """Write `metrics.csv` and, if the scan is at hand, `overlay.png`; return a row of figures for each structure.
-
-    Raises:
-        UserError: an output that exists, unreadable masks, masks on different grids, no structure to compare.
-    """
-    table = comparison.output / "metrics.csv"
-    check_new(table, overwrite=comparison.overwrite)
-    prediction = volumes.read_labels(comparison.prediction)
-    reference = volumes.read_labels(comparison.reference)
-    nifti.check_label_map(prediction, comparison.prediction)
-    nifti.check_label_map(reference, comparison.reference)
-    difference = reference.grid.difference(prediction.grid)
-    if difference:
-        raise UserError(
-            expected=f"a prediction on the grid of its reference {comparison.reference.name}",
-            found=difference,
-            where=comparison.prediction,
-            do="resample one onto the other, or compare the right files",
-        )
-    report = _report(comparison.prediction)
-    labels = _labels(comparison, report, prediction, reference)
-    rows: list[dict[str, Any]] = [
-        {
-            "case": comparison.prediction.name,
-            "structure": name,
-            "label": value,
-            **count(prediction.array, reference.array, value).row(),
-        }
-        for name, value in labels.items()
-    ]
-    make_folder(comparison.output)
-    first = next(iter(labels.items()))
-    _draw(comparison, report, prediction, reference, structure=first, heading=f"Dice {rows[0]['dice']:.3f}")
-    with written_beside(table) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return rows
-
-
-def _report(prediction: Path) -> dict[str, Any]:
-    """Return the JSON report that `predict` left beside a mask, or an empty one."""
-    path = report_path(prediction)
-    report = read_json(path) if path.is_file() else {}
-    return report if isinstance(report, dict) and "segfocal" in report else {}
-
-
-def _labels(comparison: Comparison, report: Mapping[str, Any], prediction: Volume, reference: Volume) -> dict[str, int]:
-    chosen = comparison.labels or report.get("structures")
-    if chosen:
-        try:
-            return {str(name): int(value) for name, value in chosen.items()}
-        except (AttributeError, TypeError, ValueError) as error:
+    def __post_init__(self) -> None:
+        unknown = [group for group in self.groups if group not in GROUPS]
+        if unknown:
             raise UserError(
-                expected="names with label values", found=f"labels={chosen}", do='write "labels={liver: 5}"'
-            ) from error
-    found = sorted({int(v) for mask in (prediction, reference) for v in np.unique(mask.array)} - {0})
-    if not found:
-        raise UserError(
-            expected="a structure to compare",
-            found="two empty masks and no report beside the prediction",
-            where=comparison.prediction,
-            do="name one, as labels={liver: 5}",
-        )
-    return {f"label_{value}": value for value in found}
+                expected=f"figures among {', '.join(GROUPS)}", found=f"figures={unknown}", do="choose of these"
+            )
+        of = self.tolerance_mm
+        for name, value in of.items() if isinstance(of, Mapping) else [(DEFAULT, of)]:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise UserError(
+                    expected="tolerances ≥ 0 mm",
+                    found=f"{value} for {name}",
+                    do="write tolerance_mm=2, or tolerance_mm={default: 1, liver: 3}",
+                )
+        if not 0 <= self.lesion_overlap < 1:
+            raise UserError(
+                expected="lesion_overlap from 0 to below 1", found=f"{self.lesion_overlap}", do="give a share, as 0.1"
+            )
+
+    @property
+    def many(self) -> bool:
+        """Whether there may be more than one case, so that one bad file must not stop the rest."""
+        return is_many(self.prediction) or is_many(self.reference)
 
 
-def _draw(
+def evaluate(
     comparison: Comparison,
-    report: Mapping[str, Any],
-    prediction: Volume,
-    reference: Volume,
     *,
-    structure: tuple[str, int],
-    heading: str,
-) -> None:
-    """Draw the slices where a structure is largest, through the bundle's window if it can be had.
+    showing: Callable[[Sequence[CaseFiles], Iterable[Judged]], Iterable[Judged]] | None = None,
+) -> list[Row]:
+    """Write tables and a page into the output folder; return a row of figures for each case and structure.
+
+    `metrics.csv`, `summary.csv`, `metrics.json`, `report.html`; `comparison.csv` of two predictions; `overlay.png` of
+    one case if its scan is at hand, `overlays/` of the worst of many. Of many cases, one that cannot be judged is one
+    row with status "failed". showing: wraps the cases as they are done, for a progress bar.
 
     Raises:
-        UserError: the scan that was named is missing or lies on another grid. One known from a report only is passed
-            over then.
+        UserError: an output that exists, files that do not match; of a single case unreadable masks, masks on different
+            grids, no structure to compare.
     """
-    image = comparison.image or (Path(report["input"]) if "input" in report else None)
-    if image is None or (comparison.image is None and not image.is_file()):
-        return
-    scan = volumes.read(image)
-    difference = reference.grid.difference(scan.grid)
-    if difference and comparison.image is None:
-        return
-    if difference:
-        raise UserError(
-            expected="a scan on the grid of the reference", found=difference, where=image, do="give the right image"
-        )
-    window = bundles.read_intensity(Path(report["bundle"])) if "bundle" in report else None
-    name, value = structure
-    picture.draw(
-        comparison.output / "overlay.png",
-        scan=scan,
-        reference=reference,
-        prediction=prediction,
-        value=value,
-        intensity=window or Percentiles(low=5, high=99.5),
-        frame=_FRAME,
-        heading=f"{comparison.prediction.name}: {name}, {heading}",
+    for name in RESULTS:
+        check_new(comparison.output / name, overwrite=comparison.overwrite)
+    labels = comparison.labels
+    settings = Settings(
+        labels=None if labels is None else named_labels(labels),
+        groups=comparison.groups,
+        tolerance_mm=comparison.tolerance_mm,
+        lesion_overlap=comparison.lesion_overlap,
+        ranked=comparison.probabilities is not None,
     )
+    cases, unmatched = _cases(comparison)
+    compared = comparison.against is not None
+    if comparison.many:
+        done = _judged(cases, settings, compared=compared, workers=comparison.workers)
+        judged = list(showing(cases, done) if showing else done)
+    else:
+        judged = [judge(cases[0], settings, compared=compared)]
+    make_folder(comparison.output)
+    write_results(
+        comparison.output,
+        judged,
+        settings=settings,
+        title=str(comparison.prediction),
+        against=str(comparison.against) if comparison.against else None,
+        unmatched=unmatched,
+        many=comparison.many,
+        pictures=comparison.pictures,
+    )
+    return [row for case in judged for row in case.rows]
+
+
+def _cases(comparison: Comparison) -> tuple[list[CaseFiles], list[str]]:
+    """Return the cases, and the names of predictions that no reference belongs to."""
+    if not comparison.many:
+        only = CaseFiles(
+            name=comparison.prediction.name,
+            reference=comparison.reference,
+            prediction=comparison.prediction,
+            against=comparison.against,
+            image=comparison.image,
+            probabilities=comparison.probabilities,
+        )
+        return [only], []
+    predictions = named_files(comparison.prediction, what="predictions")
+    cases = case_files(
+        named_files(comparison.reference, what="references"),
+        predictions,
+        against=named_files(comparison.against, what="second predictions") if comparison.against else None,
+        images=named_files(comparison.image, what="images") if comparison.image else None,
+        probabilities=_maps(comparison.probabilities),
+    )
+    if not is_many(comparison.prediction):  # one mask among many references is about its own
+        cases = [case for case in cases if case.prediction]
+    if comparison.probabilities:
+        _check_maps(cases, comparison.probabilities)
+    used = {case.prediction for case in cases}
+    return cases, [name for name, path in predictions.items() if path not in used]
+
+
+def _maps(place: Path | None) -> dict[str, Path] | None:
+    return named_files(place, what="probability maps") if place else None
+
+
+def _check_maps(cases: Sequence[CaseFiles], place: Path) -> None:
+    without = [case.name for case in cases if case.prediction and not case.probabilities]
+    if without:
+        raise UserError(
+            expected="a probability map for each prediction",
+            found=f"none for {', '.join(without[:3])}{' …' * (len(without) > 3)}",
+            where=place,
+            do="write the missing ones, or leave probabilities out",
+        )
+
+
+def _judged(cases: Sequence[CaseFiles], settings: Settings, *, compared: bool, workers: int | None) -> Iterator[Judged]:
+    """Yield the cases judged, in order, several processes at a time; each holds one case."""
+    work = partial(judge_or_say, settings=settings, compared=compared)
+    count = min(_affordable(cases) if workers is None else max(1, workers), len(cases))
+    if count == 1:
+        yield from map(work, cases)
+        return
+    try:
+        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(work, cases)
+    except BrokenProcessPool as error:
+        raise UserError(
+            expected=f"{count} processes that judge a case each",
+            found="one that was killed, perhaps for want of memory",
+            do="set workers=1, or a smaller number than now",
+        ) from error
+
+
+def _affordable(cases: Sequence[CaseFiles]) -> int:
+    """Return the number of processes for which there are cores and memory."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if len(cases) <= 2 * cores and _largest(cases[:8]) < 1 << 22:
+        return 1  # starting processes would take longer
+    needed = max(1, _largest(cases) * _BYTES_A_VOXEL)
+    return max(1, min(cores, _available_bytes() // needed))
+
+
+def _largest(cases: Sequence[CaseFiles]) -> int:
+    """Return the number of voxels of the largest reference that can be read."""
+    sizes = [0]
+    for case in cases:
+        try:
+            sizes.append(prod(volumes.read_grid(case.reference).shape))
+        except (UserError, OSError):  # told when its turn comes
+            continue
+    return max(sizes)
+
+
+def _available_bytes() -> int:
+    """Return the memory that may be used now; of systems that do not say, half of what there is."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, OSError, ValueError):  # Windows
+        return 4 << 30

@@ -1,0 +1,168 @@
+"""Which prediction belongs to which reference: files of two folders paired by their names."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segfocal.errors import UserError
+from segfocal.io.volumes import SUFFIXES
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseFiles:
+    """The files of one case; None for those that are not there."""
+
+    name: str
+    reference: Path
+    prediction: Path | None
+    against: Path | None = None
+    image: Path | None = None
+    probabilities: Path | None = None
+
+
+def stem_of(path: Path) -> str:
+    """Return a file's name without .nii.gz, .nii or .png."""
+    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), path.suffix)
+    return path.name[: len(path.name) - len(suffix)]
+
+
+def is_many(place: Path) -> bool:
+    """Return whether a place names a folder or a pattern rather than one file."""
+    return place.is_dir() or (not place.exists() and glob.has_magic(str(place)))
+
+
+def named_files(place: Path, *, what: str) -> dict[str, Path]:
+    """Return the volumes of a folder, a pattern (out/*/mask.nii.gz, ** for any depth) or one file, by their names.
+
+    A name is the file's, without its ending; where that tells none apart, as of out/*/mask.nii.gz, the folder's.
+
+    Raises:
+        UserError: no such file, two of one name.
+    """
+    if place.is_dir():
+        found = sorted(path for path in place.iterdir() if path.is_file() and _is_volume(path))
+    elif is_many(place):
+        found = sorted(Path(path) for path in glob.glob(str(place), recursive=True) if _is_volume(Path(path)))
+    else:
+        found = [place]
+    if not found:
+        raise UserError(
+            expected=f"{what} ending in {', '.join(SUFFIXES)}", found="none", where=place, do="check the path"
+        )
+    for name in (stem_of, lambda path: path.parent.name):
+        by_name = {name(path): path for path in found}
+        if len(by_name) == len(found):
+            return by_name
+    stems = [stem_of(path) for path in found]
+    twice = next(path for path in found if stems.count(stem_of(path)) > 1)
+    raise UserError(
+        expected=f"{what} of different names", found=f"two called {stem_of(twice)}", where=place, do="rename one"
+    )
+
+
+def match(references: Sequence[str], others: Sequence[str], *, what: str, several: bool = False) -> dict[str, str]:
+    """Return for each reference the name that belongs to it, leaving out those without one.
+
+    The same name first; then one that goes on at its start or end after a separator, as case_7_0000 of case_7 or the
+    other way round, the longest such reference; and if no name fits so, what remains of both without the words that
+    all references, and all others, begin or end with (case_7_label and case_7_mask).
+
+    several: take the first of several that fit, rather than refuse.
+
+    Raises:
+        UserError: two names fit one reference.
+    """
+    same = {name: name for name in references if name in set(others)}
+    rest = [name for name in references if name not in same], [name for name in others if name not in same]
+    longer = _by_affix(*rest, what=what, several=several)
+    if same or longer:
+        return same | longer
+    cores, other_cores = _cores(references), {core: name for name, core in _cores(others).items()}
+    return {name: other_cores[core] for name, core in cores.items() if core in other_cores}
+
+
+def case_files(
+    references: Mapping[str, Path],
+    predictions: Mapping[str, Path],
+    *,
+    against: Mapping[str, Path] | None = None,
+    images: Mapping[str, Path] | None = None,
+    probabilities: Mapping[str, Path] | None = None,
+) -> list[CaseFiles]:
+    """Return the cases, one for each reference; UserError when names fit twice or no prediction fits at all."""
+    predicted = _belonging(references, predictions, what="prediction")
+    second = _belonging(references, against, what="second prediction")
+    pictured = _belonging(references, images, what="image", several=True)
+    mapped = _belonging(references, probabilities, what="probability map")
+    return [
+        CaseFiles(
+            name=name,
+            reference=path,
+            prediction=predicted.get(name),
+            against=second.get(name),
+            image=pictured.get(name),
+            probabilities=mapped.get(name),
+        )
+        for name, path in references.items()
+    ]
+
+
+def _belonging(
+    references: Mapping[str, Path], others: Mapping[str, Path] | None, *, what: str, several: bool = False
+) -> dict[str, Path]:
+    """Return the files of the others by reference; UserError when there are some and none fits."""
+    if others is None:
+        return {}
+    found = match(list(references), list(others), what=what, several=several)
+    if not found:
+        raise UserError(
+            expected=f"{what}s named like their references",
+            found=f"{', '.join(sorted(others)[:3])} beside {', '.join(sorted(references)[:3])}",
+            do="give them the same names, or one prefix or suffix each",
+        )
+    return {name: others[other] for name, other in found.items()}
+
+
+def _is_volume(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+
+
+def _by_affix(references: Sequence[str], others: Sequence[str], *, what: str, several: bool) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for other in others:
+        fitting = [name for name in references if _goes_on(other, name) or _goes_on(name, other)]
+        if not fitting:
+            continue
+        name = max(fitting, key=len)
+        if name in found and not several:
+            raise UserError(
+                expected=f"one {what} for {name}",
+                found=f"{found[name]} and {other}",
+                do="choose among them with a pattern, as '*_mask.nii.gz'",
+            )
+        found.setdefault(name, other)
+    return found
+
+
+def _goes_on(longer: str, shorter: str) -> bool:
+    """Return whether a name is another with something before or after it, set off by a character as _, - or a dot."""
+    extra = len(longer) - len(shorter)
+    if extra < 2:
+        return False
+    return (longer.startswith(shorter) and not longer[len(shorter)].isalnum()) or (
+        longer.endswith(shorter) and not longer[extra - 1].isalnum()
+    )
+
+
+def _cores(names: Sequence[str]) -> dict[str, str]:
+    """Return names without the words that all of them begin or end with; as they are where there is only one."""
+    words = [re.split(r"[^0-9A-Za-z]+", name) for name in names]
+    most = min((len(each) for each in words), default=1) - 1
+    first = next((i for i in range(most) if len({each[i] for each in words}) > 1), most) if len(words) > 1 else 0
+    last = next((i for i in range(most) if len({each[-1 - i] for each in words}) > 1), most) if len(words) > 1 else 0
+    last = min(last, most - first)
+    return {name: "_".join(each[first : len(each) - last]) for name, each in zip(names, words, strict=True)}

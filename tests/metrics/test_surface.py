@@ -1,0 +1,137 @@
+"""Surface figures: MONAI's where both are defined, exact in every box, and stated where a mask is empty."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
+from scipy import ndimage
+from scipy.spatial.distance import cdist
+
+from segfocal.cli.app import demo_data
+from segfocal.metrics import SurfaceDistances, hausdorff95
+from segfocal.metrics import surface as module
+
+# MONAI's distances and quantiles are of float32, as are the squares our transform returns: 6e-8 each.
+CLOSE = {"rel": 2e-6, "abs": 1e-5}
+ORGANS = {"liver": 5, "spleen": 1, "aorta": 52, "pancreas": 7, "gallbladder": 4}
+
+
+def blobs(seed):
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.integers(5, 22, 3))
+    fields = ndimage.gaussian_filter(rng.normal(size=(2, *shape)), (0, *rng.uniform(0.4, 2.5, 3)))
+    share = rng.uniform(0.5, 0.97)
+    spacing = tuple(float(mm) for mm in rng.uniform(0.4, 5.0, 3).round(2))
+    return [field > np.quantile(field, share) for field in fields], spacing
+
+
+@pytest.fixture(scope="module")
+def organs():
+    scan = nib.load(f"{demo_data()}/ct_a_label.nii.gz")
+    return np.asarray(scan.dataobj), (3.0, 3.0, 3.0)
+
+
+def compared(prediction, reference, spacing_mm, tolerance_mm):
+    pair = [torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (prediction, reference)]
+    options = {"include_background": True, "spacing": list(spacing_mm)}
+    theirs = (
+        compute_hausdorff_distance(*pair, **options).item(),
+        compute_hausdorff_distance(*pair, percentile=95, **options).item(),
+        compute_average_surface_distance(*pair, symmetric=True, **options).item(),
+        compute_surface_dice(*pair, class_thresholds=[tolerance_mm], **options).item(),
+    )
+    ours = SurfaceDistances.between(prediction, reference, spacing_mm)
+    assert (ours.hd, ours.hd95, ours.assd) == pytest.approx(theirs[:3], **CLOSE)
+    assert ours.nsd(tolerance_mm) == pytest.approx(theirs[3], abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("seed", range(40))
+def test_figures_of_random_masks_are_monai_s(seed):
+    (one, other), spacing_mm = blobs(seed)
+    compared(one, other, spacing_mm, tolerance_mm=1.2345)  # no sum of squares of spacings with two decimals
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("name", ORGANS)
+@pytest.mark.parametrize("spacing_mm", [(3.0, 3.0, 3.0), (0.7, 0.9, 4.0)])
+def test_figures_of_real_masks_are_monai_s(organs, name, spacing_mm):
+    labels, _ = organs
+    reference = labels == ORGANS[name]
+    prediction = np.roll(reference, (2, -1, 1), (0, 1, 2)) | ndimage.binary_dilation(reference & (labels[::-1] > 0))
+    compared(prediction, reference, spacing_mm, tolerance_mm=2.2345)
+
+
+@pytest.mark.parametrize("tree", [True, False])
+@pytest.mark.parametrize("seed", range(4))
+def test_both_ways_of_searching_are_exact(seed, tree, monkeypatch):
+    monkeypatch.setattr(module, "_VOXELS_A_POINT", 0 if tree else 10**9)
+    (one, other), spacing_mm = blobs(seed)
+    one, other = one[:9, :9, :9], other[:9, :9, :9]
+    surfaces = [np.argwhere(mask & ~ndimage.binary_erosion(mask)) * spacing_mm for mask in (one, other)]
+    every = cdist(*surfaces)
+    found = SurfaceDistances.between(one, other, spacing_mm)
+    assert found.from_prediction == pytest.approx(every.min(1), rel=1e-6)
+    assert found.from_reference == pytest.approx(every.min(0), rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(40,), (17, 23), (9, 7, 11), (6, 5, 4, 7)])
+def test_any_number_of_axes(shape):
+    rng = np.random.default_rng(0)
+    one, other = rng.random(shape) < 0.3, rng.random(shape) < 0.3
+    spacing_mm = tuple(np.linspace(0.5, 2.0, len(shape)))
+    surfaces = [np.argwhere(mask & ~ndimage.binary_erosion(mask)) * spacing_mm for mask in (one, other)]
+    every = cdist(*surfaces)
+    expected = max(every.min(1).max(), every.min(0).max())
+    assert SurfaceDistances.between(one, other, spacing_mm).hd == pytest.approx(expected)
+
+
+def test_a_cut_that_holds_both_masks_changes_nothing():
+    (one, other), spacing_mm = blobs(3)
+    wide = [np.pad(mask, ((3, 2), (0, 4), (5, 1))) for mask in (one, other)]
+    cut = SurfaceDistances.between(*[np.pad(m, 1) for m in (one, other)], spacing_mm, volume_shape=wide[0].shape)
+    whole = SurfaceDistances.between(*wide, spacing_mm)
+    figures = [(d.hd, d.hd95, d.assd, d.nsd(1.0), d.diagonal_mm) for d in (cut, whole)]
+    assert figures[0] == pytest.approx(figures[1])
+
+
+def test_a_distance_equal_to_the_tolerance_is_within_it():
+    one, other = np.zeros((20, 20, 8), bool), np.zeros((20, 20, 8), bool)
+    one[4:9, 4:9, 4:5], other[5:10, 4:9, 4:5] = True, True
+    for mm in (0.1, 0.7, 1.0, 1.1, 3.3):
+        found = SurfaceDistances.between(one, other, (mm, 1.0, 3.0))
+        assert found.nsd(mm) == 1
+        assert found.nsd(0.99 * mm) == pytest.approx(40 / 50)
+
+
+def test_equal_masks_are_at_no_distance():
+    (one, _), spacing_mm = blobs(1)
+    found = SurfaceDistances.between(one, one, spacing_mm)
+    assert (found.hd, found.hd95, found.assd, found.nsd(0)) == (0, 0, 0, 1)
+
+
+def test_figures_are_symmetric():
+    (one, other), spacing_mm = blobs(2)
+    pair = [SurfaceDistances.between(*masks, spacing_mm) for masks in ((one, other), (other, one))]
+    assert len({(d.hd, d.hd95, round(d.assd, 9), d.nsd(1)) for d in pair}) == 1
+
+
+def test_empty_masks_are_at_no_distance_and_one_of_them_at_the_diagonal():
+    empty, full = np.zeros((3, 4, 12), bool), np.ones((3, 4, 12), bool)
+    both = SurfaceDistances.between(empty, empty, (1, 1, 1))
+    assert (both.hd, both.hd95, both.assd, both.nsd(1)) == (0, 0, 0, 1)
+    for pair in ((full, empty), (empty, full)):
+        one = SurfaceDistances.between(*pair, (1, 1, 1))
+        assert (one.hd, one.hd95, one.assd, one.nsd(100)) == (13, 13, 13, 0)
+        assert hausdorff95(*pair, (1, 1, 1)) == 13
+
+
+def test_what_cannot_be_measured_is_refused():
+    mask = np.ones((3, 3, 3), bool)
+    with pytest.raises(ValueError, match="one shape"):
+        SurfaceDistances.between(mask, mask[:2], (1, 1, 1))
+    with pytest.raises(ValueError, match="spacing for each axis"):
+        SurfaceDistances.between(mask, mask, (1, 1))
+    with pytest.raises(ValueError, match="tolerance"):
+        SurfaceDistances.between(mask, mask, (1, 1, 1)).nsd(-1)
