@@ -42,10 +42,11 @@ def _check(plain: dict[str, Any]) -> None:
             raise UserError(expected=f"a number for {key}", found=f"{key}={plain[key]}", do="change that option")
     rules = {
         "prompt=none or prompt=box": plain["prompt"] in ("none", "box"),
+        "postprocess=auto or postprocess=none": plain["postprocess"] in ("auto", "none"),
         "overlap in [0,1)": 0 <= plain["overlap"] < 1,
         "batch_size ≥ 1": plain["batch_size"] >= 1,
     }
     broken = [rule for rule, holds in rules.items() if not holds]
     if broken:
-        found = ", ".join(f"{key}={plain[key]}" for key in ("prompt", "overlap", "batch_size"))
+        found = ", ".join(f"{key}={plain[key]}" for key in ("prompt", "postprocess", "overlap", "batch_size"))
         raise UserError(expected="; ".join(broken), found=found, do="change that option")

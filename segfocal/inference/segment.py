@@ -17,6 +17,7 @@ from segfocal.grid import Volume
 from segfocal.inference.blend import Slab, sweep
 from segfocal.inference.boxes import answer_boxes
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.postprocess import clean
 from segfocal.io.nifti import smallest_integer_type
 from segfocal.models import PromptableModel
 from segfocal.resample import resized
@@ -37,6 +38,7 @@ def segment(
 ) -> Volume:
     """Return the label map of a scan: each structure's value where its logit is above 0 and the largest.
 
+    The bundle's post-processing follows.
     boxes: prompts [k,d,4] on the model's grid (see `segfocal.inference.boxes`), which each structure's logits answer;
     None asks nothing and slides windows.
     watch: is called with the first index of each finished slab and its logits [n,k,h,w], on the scan's pixels in the
@@ -69,7 +71,7 @@ def segment(
         slabs = answer_boxes(image, bundle.model, boxes, batch_size=batch_size, device=device)
     shape = turned.apply(np.broadcast_to(0, scan.grid.shape)).shape
     labels = _labelled(slabs, bundle.structures, shape, watch)
-    return Volume(array=turned.undo(labels), grid=scan.grid)
+    return clean(Volume(array=turned.undo(labels), grid=scan.grid), bundle.rules(prompted=boxes is not None))
 
 
 def _labelled(

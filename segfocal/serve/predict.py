@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +16,13 @@ from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference.boxes import boxes_from_file, boxes_from_labels
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.postprocess import describe
 from segfocal.inference.segment import segment
 from segfocal.io import png, volumes
 from segfocal.io.files import check_new, make_folder, write_json
 
 PromptSource = Literal["none", "box"]
+PostProcessing = Literal["auto", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,8 @@ class Job:
     """One scan to segment.
 
     prompt: "none", or "box" with either `boxes` (a JSON file, see docs/walk.md) or `reference` (a label map whose
-    bounding boxes prompt each slice, for evaluation only). overlap: of neighbouring windows. device: auto, cpu, cuda.
+    bounding boxes prompt each slice, for evaluation only). postprocess: "auto" for the bundle's own rules. overlap: of
+    neighbouring windows. device: auto, cpu, cuda.
     """
 
     bundle: Path
@@ -37,6 +40,7 @@ class Job:
     prompt: PromptSource = "none"
     boxes: Path | None = None
     reference: Path | None = None
+    postprocess: PostProcessing = "auto"
     overlap: float = 0.5
     batch_size: int = 8
     device: str = "auto"
@@ -57,6 +61,7 @@ def predict(job: Job) -> dict[str, Any]:
         check_new(path, overwrite=job.overwrite)
     make_folder(job.output.parent)
     bundle = bundles.load(job.bundle)
+    bundle = bundle if job.postprocess == "auto" else replace(bundle, postprocess={})
     scan = volumes.read(job.input)
     boxes = _boxes(job, scan, bundle)
     device = choose_device(job.device)
@@ -69,6 +74,7 @@ def predict(job: Job) -> dict[str, Any]:
         "bundle": str(job.bundle.resolve()),
         "prompt": job.prompt,
         "prompts_from": str(job.boxes or job.reference) if job.prompt == "box" else None,
+        "postprocess": describe(bundle.postprocess) if bundle.rules(prompted=boxes is not None) else {},
         "structures": {structure.name: structure.value for structure in bundle.structures},
         **_sizes(job, mask, bundle),
         "device": str(device),
