@@ -99,7 +99,7 @@ def _best(means: Sequence[float]) -> Rules:
 
 def _hits(parts: Parts, truth: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return how many voxels of each part lie in the reference."""
-    return np.bincount(parts.index[truth[parts.place]], minlength=len(parts.voxels) + 1)[1:]
+    return np.bincount(parts.numbers[truth[parts.place]], minlength=len(parts.voxels) + 1)[1:]
 
 
 def _dice(voxels: int, inside: int, total: int) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import cc3d
 import numpy as np
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from segfocal.batch import Structure
 from segfocal.grid import Grid, Volume
 
-_FOREGROUND, _BACKGROUND = 26, 6  # neighbours; the pair that keeps a surface closed (Rosenfeld, 1970)
+# Neighbours; a pair that keeps a surface closed (Rosenfeld, 1970).
+_FOREGROUND: Final = 26
+_BACKGROUND: Final = 6
 _ROUNDING = 1e-5  # headers hold affines in float32: 5 voxels of 1 mm³ must pass for 5 mm³
 
 
@@ -50,12 +52,12 @@ class Rules:
         """Whether components may be taken away."""
         return self.largest or self.minimum_mm3 > 0
 
-    def keeps(self, volumes_mm3: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def keeps(self, volumes_mm3: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Return which components of these volumes [n] stay."""
         kept = volumes_mm3 >= self.minimum_mm3 * (1 - _ROUNDING)
         return kept & (volumes_mm3 == volumes_mm3.max(initial=0.0)) if self.largest else kept
 
-    def fills(self, volumes_mm3: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def fills(self, volumes_mm3: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Return which holes of these volumes [n] are filled."""
         return volumes_mm3 <= self.holes_mm3 * (1 + _ROUNDING)
 
@@ -96,10 +98,10 @@ def voxel_volume(grid: Grid) -> float:
 
 
 class Parts(NamedTuple):
-    """Components of a structure, or its holes: indices [x,y,z] from 1 inside `place` (0 elsewhere), voxels of each."""
+    """Components of a structure, or its holes: numbers [x,y,z] from 1 inside `place` (0 elsewhere), voxels of each."""
 
     place: tuple[slice, ...]
-    index: NDArray
+    numbers: NDArray
     voxels: NDArray[np.int64]
 
 
@@ -108,8 +110,8 @@ def components(array: NDArray, value: int) -> Parts | None:
     place = _box(array == value)
     if place is None:
         return None
-    index = cc3d.connected_components(_plain(array[place] == value), connectivity=_FOREGROUND)
-    return Parts(place, index, _voxels(index))
+    numbers = cc3d.connected_components(_plain(array[place] == value), connectivity=_FOREGROUND)
+    return Parts(place, numbers, _voxels(numbers))
 
 
 def holes(array: NDArray, value: int) -> Parts | None:
@@ -121,19 +123,20 @@ def holes(array: NDArray, value: int) -> Parts | None:
     if place is None:
         return None
     part = array[place]
-    index, count = cc3d.connected_components(_plain(part == 0), connectivity=_BACKGROUND, return_N=True)
+    numbers = cc3d.connected_components(_plain(part == 0), connectivity=_BACKGROUND)
+    count = int(numbers.max())
     closed = np.ones(count + 1, dtype=bool)
     other = (part != 0) & (part != value)
     for axis in range(array.ndim):
         if array.shape[axis] > 1:
-            ends = np.take(index, [0, -1], axis=axis)
+            ends = np.take(numbers, [0, -1], axis=axis)
             closed[np.unique(ends)] = False
-        closed[_beside(index, other, axis)] = False
+        closed[_beside(numbers, other, axis)] = False
     closed[0] = False
-    names = np.zeros(count + 1, dtype=index.dtype)
-    names[closed] = np.arange(1, closed.sum() + 1)
-    index = names[index]
-    return Parts(place, index, _voxels(index))
+    renamed = np.zeros(count + 1, dtype=numbers.dtype)
+    renamed[closed] = np.arange(1, closed.sum() + 1)
+    numbers = renamed[numbers]
+    return Parts(place, numbers, _voxels(numbers))
 
 
 def _cut_back(array: NDArray, value: int, rules: Rules, voxel_mm3: float) -> int:
@@ -143,7 +146,7 @@ def _cut_back(array: NDArray, value: int, rules: Rules, voxel_mm3: float) -> int
         return 0
     kept = rules.keeps(found.voxels * voxel_mm3)
     if not kept.all():
-        array[found.place][np.r_[False, ~kept][found.index]] = 0
+        array[found.place][np.r_[False, ~kept][found.numbers]] = 0
     return int(kept.sum())
 
 
@@ -154,7 +157,7 @@ def _fill(array: NDArray, value: int, rules: Rules, voxel_mm3: float) -> bool:
         return False
     small = rules.fills(found.voxels * voxel_mm3)
     if small.any():
-        array[found.place][np.r_[False, small][found.index]] = value
+        array[found.place][np.r_[False, small][found.numbers]] = value
     return bool(small.any())
 
 
@@ -165,17 +168,17 @@ def _box(inside: NDArray[np.bool_]) -> tuple[slice, ...] | None:
     return None if not lines[0].size else tuple(slice(int(line[0]), int(line[-1]) + 1) for line in lines)
 
 
-def _voxels(index: NDArray) -> NDArray[np.int64]:
-    return cc3d.statistics(index, no_slice_conversion=True)["voxel_counts"][1:].astype(np.int64)
+def _voxels(numbers: NDArray) -> NDArray[np.int64]:
+    return cc3d.statistics(numbers, no_slice_conversion=True)["voxel_counts"][1:].astype(np.int64)
 
 
 def _plain(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return np.asfortranarray(mask).view(np.uint8)
 
 
-def _beside(index: NDArray, other: NDArray[np.bool_], axis: int) -> NDArray:
-    """Return the indices of parts with a voxel next to an `other` one along an axis."""
+def _beside(numbers: NDArray, other: NDArray[np.bool_], axis: int) -> NDArray:
+    """Return the numbers of parts with a voxel next to an `other` one along an axis."""
     if not other.any():
-        return np.zeros(0, dtype=index.dtype)
-    index, other = np.moveaxis(index, axis, 0), np.moveaxis(other, axis, 0)
-    return np.unique(np.r_[index[:-1][other[1:]], index[1:][other[:-1]]])
+        return np.zeros(0, dtype=numbers.dtype)
+    numbers, other = np.moveaxis(numbers, axis, 0), np.moveaxis(other, axis, 0)
+    return np.unique(np.r_[numbers[:-1][other[1:]], numbers[1:][other[:-1]]])
