@@ -56,7 +56,7 @@ class OnnxPromptable(nn.Module):
 
 
 def _session(path: Path) -> Any:
-    import onnxruntime  # the extra `export`
+    import onnxruntime  # type: ignore[import-untyped, unused-ignore]  # the extra `export`
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))  # 0: all cores
