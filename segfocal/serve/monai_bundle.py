@@ -23,6 +23,7 @@ from segfocal.models.portable import write_torchscript
 NETWORK = "models/model.ts"
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 _LAMBDA = "Lambdad"
+_EDGES = {"scale_extent": True, "align_corners": True}  # the edges of the outermost pixels stay where they are
 
 
 def write(bundle: Bundle, folder: Path, *, overlap: float) -> nn.Module:
@@ -147,7 +148,7 @@ def _preprocessing(bundle: Bundle) -> list[dict[str, Any]]:
         h, w = bundle.grid.spacing_mm
         pixdim = [-1.0, h, w]  # −1: the slice axis stays
         steps.append({"_target_": _LAMBDA, **keys, "func": _low_pass(h, w)})
-        steps.append({"_target_": "Spacingd", **keys, "pixdim": pixdim, "mode": "bilinear", "scale_extent": True})
+        steps.append({"_target_": "Spacingd", **keys, "pixdim": pixdim, "mode": "bilinear", **_EDGES})
     elif bundle.grid.size is not None:
         steps.append({"_target_": "Resized", **keys, "spatial_size": [-1, *bundle.grid.size], "mode": "bilinear"})
     return [*steps, _intensity(bundle)]

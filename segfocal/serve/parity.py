@@ -44,7 +44,7 @@ class Parity:
             raise UserError(
                 expected=f"logits within {tolerance:g} of torch's and Dice of the masks ≥ {LEAST_DICE}",
                 found=f"{self.logit_difference:.2g} and {worst:.4f}",
-                do="compare on another scan, or set tolerance if such a difference does not matter; nothing was written",
+                do="compare on another scan, or set tolerance if that does not matter; nothing was written",
             )
 
 
