@@ -23,6 +23,7 @@ IMAGE, LOGITS, TOKENS, DETAIL = "image", "logits", "tokens", "detail_{}"
 PROMPT = ("points_xy", "point_labels", "boxes_xyxy", "mask_logits", "has_mask")
 ANSWER = (LOGITS, "low_res_logits", "predicted_iou")
 _FREE = torch.export.Dim.DYNAMIC
+_OTHERWISE = "export another bundle, or use this one through segfocal"
 _LARGEST = 2_000_000_000  # bytes of a protobuf file; beyond it the weights lie in a second file
 
 
@@ -105,11 +106,21 @@ def write_torchscript(model: nn.Module, path: Path, window: Sequence[int]) -> No
     """Write a network as TorchScript: image [b,1,*window] in [0,1] → logits [b,k+1,*window], channel 0 background.
 
     Background has the logit 0, which makes argmax the rule for the label. Images go through one after the other: a
-    trace is of one batch size.
+    trace is of one batch size. Everything that does not depend on the image is frozen into constants, or else a trace
+    made on the CPU would make them there wherever it runs; `torch.jit.load(map_location=…)` places them.
+
+    Raises:
+        UserError: a network that torch.jit cannot trace.
     """
-    with _quiet(), torch.no_grad():
-        traced = torch.jit.trace(model.eval(), torch.rand(1, 1, *window), check_trace=False)
-        torch.jit.script(_OneByOne(traced)).save(str(path))
+    try:
+        with _quiet(), torch.no_grad():
+            traced = torch.jit.trace(model.eval(), torch.rand(1, 1, *window), check_trace=False)
+            program = torch.jit.script(_OneByOne(traced)).eval()
+            torch.jit.freeze(program, optimize_numerics=False).save(str(path))
+    except (RuntimeError, TypeError) as error:
+        raise UserError(
+            expected="a network that torch.jit.trace can follow", found=_first_line(error), do=_OTHERWISE
+        ) from error
 
 
 class _OneByOne(nn.Module):
@@ -153,9 +164,7 @@ def _write(
             program.save(str(path), external_data=weights > _LARGEST)
     except torch.onnx.OnnxExporterError as error:
         raise UserError(
-            expected="a network that torch.onnx.export can follow",
-            found=str(error).splitlines()[0],
-            do="export another bundle, or use this one through segfocal",
+            expected="a network that torch.onnx.export can follow", found=_first_line(error), do=_OTHERWISE
         ) from error
 
 
@@ -167,6 +176,10 @@ def _rename_sizes(graph: Any, names: str) -> None:
             if not isinstance(size, int):
                 name = known.setdefault(str(size), names[min(len(known), len(names) - 1)])
                 value.shape[axis] = name
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def export(job: Job) -> dict[str, Any]:
     make_folder(job.output.parent)
     check_new(job.output / _first_file(job.format, bundle), overwrite=job.overwrite)
     scan = volumes.read(job.scan)
-    with _all_or_nothing(job.output) as folder:
+    with _all_or_nothing(job.output, overwrite=job.overwrite) as folder:
         if job.format == "monai_bundle":
             network = monai_bundle.write(bundle, folder, overlap=job.overlap)
             parity = compare(scan, bundle, network, overlap=job.overlap)
@@ -120,14 +120,20 @@ def _write_openvino(network: Path) -> None:
 
 
 @contextmanager
-def _all_or_nothing(output: Path) -> Iterator[Path]:
-    """Yield a folder beside `output`; when the block ends well its files move there, else nothing is left."""
+def _all_or_nothing(output: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a folder beside `output`; when the block ends well its files move there, else nothing is left.
+
+    Raises:
+        UserError: one of the files exists there and overwrite is False.
+    """
     temporary = output.with_name(f".{uuid.uuid4().hex[:8]}.{output.name}")
     make_folder(temporary)
     try:
         yield temporary
-        for file in sorted(path for path in temporary.rglob("*") if path.is_file()):
-            place = output / file.relative_to(temporary)
+        places = {file: output / file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file()}
+        for place in places.values():
+            check_new(place, overwrite=overwrite)
+        for file, place in places.items():
             make_folder(place.parent)
             os.replace(file, place)
     finally:

@@ -162,6 +162,11 @@ def test_nothing_is_written_when_the_network_is_too_far_off(place, tmp_path, mon
 def test_an_earlier_export_is_replaced_only_when_asked(place, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "write_network", lambda m, path, w: shutil.copy(place / "onnx" / "model.onnx", path))
     (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "model.json").write_text("of another program")
+    with pytest.raises(UserError, match="overwrite=true"):
+        export(job_of(place, tmp_path))
+    assert (tmp_path / "model.json").read_text() == "of another program"
+    (tmp_path / "model.json").unlink()
     for overwrite in (False, True):
         export(job_of(place, tmp_path, overwrite=overwrite))
         with pytest.raises(UserError, match="overwrite=true"):
@@ -215,8 +220,12 @@ def test_monai_runs_its_bundle_to_our_mask(place, tmp_path, intensity):
         assert count((theirs == k).astype(int), (ours == structure.value).astype(int), 1).dice > 0.97
 
 
-def test_the_network_of_a_monai_bundle_is_as_its_metadata_says(place, tmp_path):
-    export(job_of(place, tmp_path / "monai", format="monai_bundle"))
+@pytest.mark.parametrize(
+    ("config", "names"), [(BRIGHT, ["bright", "dark"]), (SAM, ["bright"])], ids=["two", "sam_tiny"]
+)
+def test_the_network_of_a_monai_bundle_is_as_its_metadata_says(place, tmp_path, config, names):
+    source = make_bundle(tmp_path / "bundle", config)
+    export(job_of(place, tmp_path / "monai", bundle=source, format="monai_bundle"))
     configs = tmp_path / "monai" / "configs"
     verify_net_in_out(
         net_id="network_def",
@@ -226,11 +235,10 @@ def test_the_network_of_a_monai_bundle_is_as_its_metadata_says(place, tmp_path):
         device="cpu",
     )
     told = json.loads((configs / "metadata.json").read_text())
-    assert told["network_data_format"]["outputs"]["pred"]["channel_def"] == {
-        "0": "background",
-        "1": "bright",
-        "2": "dark",
-    }
+    channels = told["network_data_format"]["outputs"]["pred"]["channel_def"]
+    assert list(channels.values()) == ["background", *names]
+    network = torch.jit.load(tmp_path / "monai" / "models" / "model.ts")
+    assert "Device = prim" not in str(network.inlined_graph)  # nothing in it asks for the CPU it was made on
     assert {"models/model.ts", "docs/README.md", "LICENSE", "parity.json"} <= {
         str(path.relative_to(tmp_path / "monai")) for path in (tmp_path / "monai").rglob("*")
     }
