@@ -164,7 +164,9 @@ def _write(
             program.save(str(path), external_data=weights > _LARGEST)
     except torch.onnx.OnnxExporterError as error:
         raise UserError(
-            expected="a network that torch.onnx.export can follow", found=_first_line(error), do=_OTHERWISE
+            expected="a network that torch.onnx.export can follow",
+            found=_first_line(error.__cause__ or error),
+            do=_OTHERWISE,
         ) from error
 
 
@@ -178,7 +180,7 @@ def _rename_sizes(graph: Any, names: str) -> None:
                 value.shape[axis] = name
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 

@@ -301,3 +301,16 @@ def test_a_model_that_needs_prompts_is_exported_in_two_halves(place, tmp_path):
                 pairs = zip(halves.answer(embedding, asked), model.answer(embedding, asked), strict=True)
             for theirs, ours in pairs:
                 torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_torch_follows_a_decoder_that_hides_absent_prompts(tmp_path):
+    model = build(SAM).eval()
+    model.prompt_encoder.hides_absent = True  # as SAM's own families
+    portable.write_halves(model, tmp_path / "encoder.onnx", tmp_path / "decoder.onnx")
+    halves = OnnxPromptable(tmp_path / "encoder.onnx", tmp_path / "decoder.onnx", image_size=32)
+    prompt = Prompt.none(1, device=torch.device("cpu")).with_clicks(torch.full((1, 2), 9.0), torch.ones(1).long())
+    with torch.no_grad():
+        embedding = model.encode(torch.rand(1, 1, 32, 32))
+        theirs, ours = halves.answer(embedding, prompt).logits, model.answer(embedding, prompt).logits
+    torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-4)
