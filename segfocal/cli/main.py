@@ -12,6 +12,7 @@ COMMANDS = {
     "predict": "segment a scan with a trained bundle",
     "evaluate": "compare masks with their references, and predictions with each other",
     "evaluate-prompts": "ask a promptable model with boxes and clicks and score its answers",
+    "export": "write a bundle for other programs: ONNX, OpenVINO, MONAI",
     "compare": "compare runs: a table, pictures, and one HTML page",
     "weights": "get, convert or show weight files of promptable models",
     "demo": "train, predict and evaluate on the demo scans, and write one HTML page",

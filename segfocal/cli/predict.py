@@ -73,7 +73,7 @@ def _check(plain: dict[str, Any]) -> None:
     for key, kind in (("overlap", (int, float)), ("batch_size", (int,))):
         if not isinstance(plain[key], kind):
             raise UserError(expected=f"a number for {key}", found=f"{key}={plain[key]}", do="change that option")
-    if plain["prompt"] not in ("none", "box"):
-        raise UserError(
-            expected="prompt=none or prompt=box", found=f"prompt={plain['prompt']}", do="change that option"
-        )
+    for key, words in (("prompt", ("none", "box")), ("postprocess", ("auto", "none"))):
+        if plain[key] not in words:
+            expected = " or ".join(f"{key}={word}" for word in words)
+            raise UserError(expected=expected, found=f"{key}={plain[key]}", do="change that option")

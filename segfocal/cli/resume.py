@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from segfocal.engine.plan import Plan
 
 # When a run is resumed these may differ, besides those that teach it nothing; train.steps bends its schedules.
-_MAY_CHANGE = tuple(f"train.{key}" for key in ("steps", "validate_every", "patience", "keep", "tf32", "compile"))
+_CHANGEABLE = ("steps", "validate_every", "patience", "keep", "postprocess", "tf32", "compile")
+_MAY_CHANGE = tuple(f"train.{key}" for key in _CHANGEABLE)
 _GROWING = ("train.", "data.", "weights.", "model.weights")  # options that a new version may add
 _OTHER_PLACE = "give that run's options again, or another hydra.run.dir (of a sweep, hydra.sweep.dir)"
 

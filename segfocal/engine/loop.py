@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from segfocal.data.objects import dataset_of
 from segfocal.data.prepared import check_foreground, check_pairs, pixel_rates, prepare
 from segfocal.engine import checkpoint
 from segfocal.engine.plan import Plan
+from segfocal.engine.postprocess import choose_rules
 from segfocal.engine.progress import StepProgress
 from segfocal.engine.record import Record, environment, note_parameters
 from segfocal.engine.rehearsal import rehearse
@@ -89,9 +91,10 @@ def _check_held_out(plan: Plan) -> None:
     """Raise UserError when a choice that looks at held-out scans is made without any."""
     settings = plan.settings
     looks = settings.keep == "best" or settings.patience is not None or settings.schedule == "plateau"
+    looks = looks or settings.postprocess == "auto"
     if looks and not plan.cases.of("val"):
         raise UserError(
-            expected="validation cases for train.keep=best, train.patience and train.schedule=plateau",
+            expected="validation cases for train.keep=best, patience, postprocess=auto and schedule=plateau",
             found="none",
             where=plan.where,
             do="give some cases the split val, set data.hold_out, or leave these options out",
@@ -192,6 +195,10 @@ def _finish(run: Run, record: Record | None, outcome: Mapping[str, Any], *, seco
     keep_best = run.plan.settings.keep == "best" and run.progress.best_step > 0
     bundle = bundles.load(best) if keep_best else run.bundle()
     bundle.model.to(run.accelerator.device)
+    tried: dict[str, Any] = {}
+    if run.plan.settings.postprocess == "auto":
+        rules, tried["postprocess"] = choose_rules(bundle, held, device=run.accelerator.device)
+        bundle = replace(bundle, postprocess=rules)
     bundles.save(bundle, run.folder / "bundle")
     scores = validate(bundle, held, device=run.accelerator.device, fully=True, pictures=run.folder / "overlays")
     record.draw()
@@ -207,6 +214,7 @@ def _finish(run: Run, record: Record | None, outcome: Mapping[str, Any], *, seco
         "best": {"step": run.progress.best_step, "dice": run.progress.best_dice} if held else None,
         "skipped_steps": run.progress.skipped,
         "parameters": sum(p.numel() for p in bundle.model.parameters()),
+        **tried,
         "scores": [_as_row(score) for score in scores],
     }
     record.summarise(facts)

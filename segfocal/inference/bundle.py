@@ -6,7 +6,8 @@ plain tensors and only models and intensities on the allow-lists are built.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import segfocal
 from segfocal import intensity, models
 from segfocal.batch import Structure
 from segfocal.errors import UserError
+from segfocal.inference import postprocess
+from segfocal.inference.postprocess import Rules
 from segfocal.intensity import Intensity
 from segfocal.io.files import make_folder, read_json, write_json, written_beside
 from segfocal.resample import ModelGrid
@@ -34,6 +37,7 @@ class Bundle:
     model_config: `_target_` and arguments. window: pixels (h, w). structures: one a channel. training: free facts.
     link: what makes probabilities of logits, "sigmoid", or "softmax" with a background logit of 0; labels need neither.
     needs_prompts: the model was only ever asked with prompts; of several structures they say which is meant.
+    postprocess: by structure name, what is done to its mask (see `rules`).
     """
 
     model: nn.Module
@@ -45,6 +49,17 @@ class Bundle:
     training: dict[str, Any]
     link: str = "sigmoid"
     needs_prompts: bool = False
+    postprocess: Mapping[str, Rules] = field(default_factory=dict)
+
+    def rules(self, *, prompted: bool) -> dict[int, Rules]:
+        """Return what is done to the mask of each label value.
+
+        Rules are for answers of the kind they were chosen on: without a prompt, or prompted where the model needs it.
+        A prompt may well ask for the piece that a rule would take away.
+        """
+        if prompted != self.needs_prompts:
+            return {}
+        return {s.value: self.postprocess[s.name] for s in self.structures if s.name in self.postprocess}
 
 
 def save(bundle: Bundle, folder: Path) -> None:
@@ -64,6 +79,7 @@ def save(bundle: Bundle, folder: Path) -> None:
         "structures": [asdict(structure) for structure in bundle.structures],
         "link": bundle.link,
         "needs_prompts": bundle.needs_prompts,
+        "postprocess": postprocess.describe(bundle.postprocess),
         "training": bundle.training,
     }
     write_json(folder / _FACTS, facts)
@@ -131,14 +147,16 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
         size=None if size is None else (size[0], size[1]),
     )
+    structures = tuple(Structure(**structure) for structure in facts["structures"])
     return Bundle(
         model=model.eval(),
         model_config=facts["model"],
         grid=grid,
         window=(facts["window"][0], facts["window"][1]),
         intensity=intensity.build(facts["intensity"]),
-        structures=tuple(Structure(**structure) for structure in facts["structures"]),
+        structures=structures,
         training=facts["training"],
         link=facts["link"],
         needs_prompts=facts.get("needs_prompts", False),
+        postprocess=postprocess.read_rules(facts.get("postprocess", {}), structures),
     )

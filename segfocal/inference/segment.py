@@ -18,6 +18,7 @@ from segfocal.grid import Volume
 from segfocal.inference.blend import Slab
 from segfocal.inference.boxes import answer_boxes
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.postprocess import clean
 from segfocal.inference.predictor import Predictor, Sweeping
 from segfocal.inference.view import View
 from segfocal.io.nifti import smallest_integer_type
@@ -53,6 +54,7 @@ def segment_with(
 ) -> Volume:
     """Return the label map of a scan: each structure's value where its logit is above 0 and the largest.
 
+    The bundle's post-processing follows.
     boxes: prompts [k,d,4] on the model's grid (see `segfocal.inference.boxes`), which each structure's logits answer;
     None asks nothing and slides windows.
     watch: is called with the first index of logits [n,k,h,w], on the scan's pixels in the model's frame, and with them,
@@ -72,7 +74,7 @@ def segment_with(
         )
     labels = np.zeros(scan.grid.shape, dtype=label_type(bundle.structures)) if out is None else out
     _label(slabs, bundle.structures, scan.grid.orientation_to(bundle.grid.frame).apply(labels), watch)
-    return Volume(array=labels, grid=scan.grid)
+    return clean(Volume(array=labels, grid=scan.grid), bundle.rules(prompted=boxes is not None))
 
 
 def label_type(structures: Sequence[Structure]) -> np.dtype:

@@ -17,7 +17,7 @@ from torch import Tensor
 Weighting = Literal["gaussian", "constant"]
 
 SIGMA_SHARE = 0.125  # of the window, as nnU-Net and MONAI
-_FLOOR = 1e-3  # of the peak: the corner that only one window sees must keep a usable weight
+FLOOR = 1e-3  # of the peak: the corner that only one window sees must keep a usable weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def plan_axis(
     profile = torch.ones(length, dtype=torch.float64)
     if weighting == "gaussian":
         distance = torch.arange(length, dtype=torch.float64) - (length - 1) / 2
-        profile = torch.exp(-0.5 * (distance / (sigma_share * length)) ** 2).clamp(min=_FLOOR)
+        profile = torch.exp(-0.5 * (distance / (sigma_share * length)) ** 2).clamp(min=FLOOR)
     total = torch.zeros(size, dtype=torch.float64)
     for start in starts:
         total[start : start + length] += profile

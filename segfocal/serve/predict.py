@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference.boxes import boxes_from_file, boxes_from_labels
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.postprocess import describe
 from segfocal.inference.predictor import Predictor, Sweeping
 from segfocal.inference.segment import label_type, segment_with
 from segfocal.io import nifti, png, volumes
@@ -26,6 +27,7 @@ from segfocal.io.spool import spooled
 from segfocal.serve.outputs import Probabilities, Sizes, structure_path
 
 PromptSource = Literal["none", "box"]
+PostProcessing = Literal["auto", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,8 @@ class Job:
 
     bundle: one, or several (folds) whose logits are averaged.
     prompt: "none", or "box" with either `boxes` (a JSON file, see docs/walk.md) or `reference` (a label map whose
-    bounding boxes prompt each slice, for evaluation only). sweeping: how windows slide. device: auto, cpu, cuda.
+    bounding boxes prompt each slice, for evaluation only). sweeping: how windows slide. postprocess: "auto" for
+    the first bundle's own rules. device: auto, cpu, cuda.
     probabilities, separate: a map, a mask of each structure too, in files named after `output` and the structure.
     """
 
@@ -45,6 +48,7 @@ class Job:
     boxes: Path | None = None
     reference: Path | None = None
     sweeping: Sweeping = field(default_factory=Sweeping)
+    postprocess: PostProcessing = "auto"
     probabilities: bool = False
     separate: bool = False
     device: str = "auto"
@@ -73,6 +77,8 @@ def predict(job: Job) -> dict[str, Any]:
 def make_predictor(job: Job) -> Predictor:
     """Load the bundles of a job onto its device."""
     loaded = [bundles.load(path) for path in job.bundles]
+    if job.postprocess == "none":
+        loaded = [replace(bundle, postprocess={}) for bundle in loaded]
     return Predictor(loaded, settings=job.sweeping, device=choose_device(job.device))
 
 
@@ -129,6 +135,7 @@ def write_answer(predictor: Predictor, job: Job, answer: Answer, *, started: flo
         "bundle": _one_or_all([str(path.resolve()) for path in job.bundles]),
         "prompt": job.prompt,
         "prompts_from": str(job.boxes or job.reference) if job.prompt == "box" else None,
+        "postprocess": describe(bundle.postprocess) if bundle.rules(prompted=job.prompt == "box") else {},
         "structures": {structure.name: structure.value for structure in bundle.structures},
         **sizes.facts(picture=png.is_png(job.input)),
         **({"files": files} if files else {}),

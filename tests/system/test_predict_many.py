@@ -1,6 +1,9 @@
-"""Many scans at once: each gets its mask, bad ones are told and stop nothing, and a repeated command does what is left."""
+"""Many scans at once: each gets its mask, bad ones are told and stop nothing, a repeated command does what is left."""
 
 import json
+import subprocess
+import sys
+import time
 
 import nibabel as nib
 import numpy as np
@@ -190,3 +193,56 @@ def test_turning_the_axes_of_a_scan_turns_its_mask_and_nothing_else(bundle, tmp_
     mask = segment_with(predictor, other)
     np.testing.assert_array_equal(mask.array, np.flip(first.transpose(turn), flip))
     np.testing.assert_allclose(mask.grid.affine, affine @ move, atol=1e-5)  # float32 of the header
+
+
+def spoiled(folder):
+    """Ten scans that cannot be segmented, each for a reason of its own."""
+    folder.mkdir()
+    array = image(0)
+    (folder / "empty.nii.gz").write_bytes(b"")
+    (folder / "text.nii.gz").write_text("not a scan")
+    (folder / "letter.nii").write_text("not a scan either, but longer than a header is: " * 12)
+    whole = make_scan(folder / "cut.nii.gz", array)
+    whole.write_bytes(whole.read_bytes()[:2000])
+    whole = make_scan(folder / "flipped_bit.nii.gz", array)
+    damaged = bytearray(whole.read_bytes())
+    damaged[len(damaged) // 2] ^= 16
+    whole.write_bytes(damaged)
+    make_scan(folder / "nan.nii.gz", np.where(array > 149, np.nan, array).astype(np.float32))
+    make_scan(folder / "series.nii.gz", np.zeros((8, 8, 4, 3), np.int16))
+    make_scan(folder / "flat.nii.gz", np.zeros((8, 8), np.int16))
+    make_scan(folder / "singular.nii.gz", array, np.diag([1.0, 0.0, 1.0, 1.0]), qform_code=0)
+    make_scan(folder / "metres.nii.gz", array, np.diag([5e3, 5e3, 1.0, 1.0]))
+
+
+@pytest.mark.slow
+def test_two_hundred_scans_ten_of_them_broken_and_a_kill_half_way(bundle, tmp_path):
+    rng, scans = np.random.default_rng(0), tmp_path / "scans"
+    for number in range(190):
+        shape = tuple(int(n) for n in rng.integers(6, 40, 3))
+        make_scan(scans / f"p{number:03}.nii.gz", image(number, shape), list(AFFINES.values())[number % 3])
+    spoiled(scans / "bad")
+
+    def command(output):
+        code = "import sys; from segfocal.cli.main import main; sys.exit(main())"
+        return [sys.executable, "-c", code, "predict", f"bundle={bundle}", f"input={scans}", f"output={output}"]
+
+    undisturbed = subprocess.run(command(tmp_path / "a"), capture_output=True, text=True, check=True).stdout
+    assert "190 done, 0 kept, 10 failed" in undisturbed
+    killed = subprocess.Popen(command(tmp_path / "b"), stdout=subprocess.DEVNULL)
+    manifest = tmp_path / "b" / "manifest.jsonl"
+    while not manifest.is_file() or manifest.read_text().count('"done"') < 95:
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    finished = [name for name, state in states(tmp_path / "b") if state == "done"]
+    before = {name: (tmp_path / "b" / name).stat().st_mtime_ns for name in finished}
+    again = subprocess.run(command(tmp_path / "b"), capture_output=True, text=True, check=True).stdout
+    assert f"{190 - len(finished)} done, {len(finished)} kept, 10 failed" in again
+    assert all((tmp_path / "b" / name).stat().st_mtime_ns == stamp for name, stamp in before.items())
+    masks = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.nii.gz"))
+    assert len(masks) == 190
+    for mask in masks:
+        assert (tmp_path / "a" / mask).read_bytes() == (tmp_path / "b" / mask).read_bytes()
+    assert sorted(p.relative_to(tmp_path / "b") for p in (tmp_path / "b").rglob("*.nii.gz")) == masks

@@ -64,9 +64,8 @@ class BatchPromptEncoder(PromptEncoder):
             return None
         _, kinds = _as_points(prompt)
         present = kinds != ABSENT
-        count = prompt.points_xy.shape[1]
-        has_point, has_box = present[:, :count].any(1), present[:, count:].any(1)
-        present[:, count] |= has_point & ~has_box  # the first corner of the missing box is that token
+        has_point, has_box = present[:, :-2].any(1), present[:, -2:].any(1)  # corners come last
+        present[:, -2] |= has_point & ~has_box  # the first corner of the missing box is that token
         return present
 
     def get_dense_pe(self) -> Tensor:

@@ -1,0 +1,65 @@
+"""`segfocal export`: a bundle in, files for other programs out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from segfocal.cli.app import demo_data, run, shown_path
+from segfocal.errors import UserError
+
+_FORMATS = ("onnx", "openvino", "monai_bundle")
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    return run("export", export)
+
+
+def export(config: DictConfig) -> None:
+    """Export a bundle by a config and print how the result compares with the model."""
+    from segfocal.serve.export import Job
+    from segfocal.serve.export import export as export_job
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    for handled in ("debug", "imports"):
+        plain.pop(handled)
+    _check(plain)
+    paths = {key: Path(plain[key]) for key in ("bundle", "output")}
+    report = export_job(Job(**(plain | paths | {"scan": _scan(plain["scan"])})))
+    dice = ", ".join(f"{name} {value:.4f}" for name, value in report["dice"].items())
+    print(
+        f"{shown_path(paths['output'].resolve())}: on {Path(report['scan']).name} logits within "
+        f"{report['logit_difference']:.1e} of torch, Dice of the masks {dice} ({report['seconds']:.0f} s)"
+    )
+
+
+def _scan(given: str | None) -> Path:
+    """Return the scan to compare on: the given one, or the demo's where there is a source tree."""
+    demo = Path(demo_data()) / "ct_b_image.nii.gz"
+    if given is None and not demo.is_file():
+        raise UserError(
+            expected="a scan on which the exported network is compared with the model",
+            found="scan=null, and no demo scan in this installation",
+            do="add scan=FILE.nii.gz, a scan such as the model was trained on",
+        )
+    return demo if given is None else Path(given)
+
+
+def _check(plain: dict[str, Any]) -> None:
+    for key in ("bundle", "output"):
+        if not isinstance(plain[key], str):
+            raise UserError(expected=f"a path for {key}", found=f"{key}={plain[key]}", do="give the folder")
+    overlap, tolerance = plain["overlap"], plain["tolerance"]
+    rules = {
+        f"format of {', '.join(_FORMATS)}": plain["format"] in _FORMATS,
+        "overlap in [0,1)": isinstance(overlap, int | float) and 0 <= overlap < 1,
+        "tolerance > 0": isinstance(tolerance, int | float) and tolerance > 0,
+        "a path or null for scan": plain["scan"] is None or isinstance(plain["scan"], str),
+    }
+    broken = [rule for rule, holds in rules.items() if not holds]
+    if broken:
+        found = ", ".join(f"{key}={plain[key]}" for key in ("format", "overlap", "tolerance", "scan"))
+        raise UserError(expected="; ".join(broken), found=found, do="change that option")

@@ -1,0 +1,200 @@
+"""Networks as files that need no segfocal: ONNX for any runtime, TorchScript for torch alone."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segfocal.errors import UserError
+from segfocal.models.sam.parts import Embedding
+from segfocal.models.sam.promptable import PromptableModel
+from segfocal.prompts import Prompt
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+IMAGE, LOGITS, TOKENS, DETAIL = "image", "logits", "tokens", "detail_{}"
+PROMPT = ("points_xy", "point_labels", "boxes_xyxy", "mask_logits", "has_mask")
+ANSWER = (LOGITS, "low_res_logits", "predicted_iou")
+_FREE = torch.export.Dim.DYNAMIC
+_OTHERWISE = "export another bundle, or use this one through segfocal"
+_LARGEST = 2_000_000_000  # bytes of a protobuf file; beyond it the weights lie in a second file
+
+
+def check_packages(*names: str) -> None:
+    """Raise UserError unless the packages that exporting needs are installed."""
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        extra = "openvino" if missing == ["openvino"] else "'segfocal[export]'"
+        raise UserError(
+            expected=f"the package{'s' * (len(missing) > 1)} {', '.join(missing)} to export",
+            found="none installed",
+            do=f"run pip install {extra}",
+        )
+
+
+class Encoder(nn.Module):
+    """The image half of a promptable model: images [b,c,h,w] to tokens [b,·,·,·] and finer details."""
+
+    def __init__(self, model: PromptableModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the parts of the embedding, tokens first."""
+        embedding = self.model.encode(image)
+        return (embedding.tokens, *embedding.details)
+
+
+class Decoder(nn.Module):
+    """The prompt half of a promptable model: n embeddings with a prompt each to n masks."""
+
+    def __init__(self, model: PromptableModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, embedding: list[Tensor], prompt: list[Tensor]) -> tuple[Tensor, ...]:
+        """Return logits [n,1,h,w], low-resolution logits and predicted IoU [n,1].
+
+        embedding: tokens and details. prompt: in the order of PROMPT; mask_logits counts where has_mask is true.
+        """
+        parts: dict[str, Any] = dict(zip(PROMPT, prompt, strict=True))
+        tokens, *details = embedding
+        return tuple(self.model.answer(Embedding(tokens, tuple(details)), Prompt(**parts)))
+
+
+def write_network(model: nn.Module, path: Path, window: Sequence[int]) -> None:
+    """Write a network as ONNX: image [b,1,*window] in [0,1] → logits [b,k,*window], b free."""
+    example = torch.rand(2, 1, *window)
+    _write(model, (example,), path, inputs=[IMAGE], outputs=[LOGITS], free=({0: _FREE},), names="b")
+
+
+def write_halves(model: PromptableModel, encoder: Path, decoder: Path) -> None:
+    """Write a promptable model as two ONNX files, so that an image is encoded once.
+
+    The decoder takes one embedding a prompt, n of them, and c ≥ 1 clicks each.
+    """
+    image = torch.rand(2, 1, model.image_size, model.image_size)
+    with torch.no_grad():
+        parts = list(Encoder(model)(image))
+    names = [TOKENS, *[DETAIL.format(place) for place in range(len(parts) - 1)]]
+    _write(Encoder(model), (image,), encoder, inputs=[IMAGE], outputs=names, free=({0: _FREE},), names="b")
+    prompt = example_prompt(model, 2, clicks=3)
+    free_prompt = [{0: _FREE, 1: _FREE}, {0: _FREE, 1: _FREE}, {0: _FREE}, {0: _FREE}, {0: _FREE}]
+    free = ([{0: _FREE} for _ in parts], free_prompt)
+    inputs, outputs = [*names, *PROMPT], [*ANSWER]
+    _write(Decoder(model), (parts, prompt), decoder, inputs=inputs, outputs=outputs, free=free, names="nc")
+
+
+def example_prompt(model: PromptableModel, count: int, *, clicks: int) -> list[Tensor]:
+    """Return the inputs PROMPT of `count` prompts: a click, a box around the middle, and an empty mask."""
+    size = model.image_size
+    points, labels = torch.full((count, clicks, 2), size / 2), torch.full((count, clicks), -1)
+    labels[:, 0] = 1
+    boxes = torch.tensor([size / 4, size / 4, 3 * size / 4, 3 * size / 4]).expand(count, 4).clone()
+    mask = torch.zeros(count, 1, *model.prompt_encoder.mask_input_size)
+    return [points, labels, boxes, mask, torch.ones(count, dtype=torch.bool)]
+
+
+def write_torchscript(model: nn.Module, path: Path, window: Sequence[int]) -> None:
+    """Write a network as TorchScript: image [b,1,*window] in [0,1] → logits [b,k+1,*window], channel 0 background.
+
+    Background has the logit 0, which makes argmax the rule for the label. Images go through one after the other: a
+    trace is of one batch size. Everything that does not depend on the image is frozen into constants, or else a trace
+    made on the CPU would make them there wherever it runs; `torch.jit.load(map_location=…)` places them.
+
+    Raises:
+        UserError: a network that torch.jit cannot trace.
+    """
+    try:
+        with _quiet(), torch.no_grad():
+            traced = torch.jit.trace(model.eval(), torch.rand(1, 1, *window), check_trace=False)
+            program = torch.jit.script(_OneByOne(traced)).eval()
+            torch.jit.freeze(program, optimize_numerics=False).save(str(path))
+    except (RuntimeError, TypeError) as error:
+        raise UserError(
+            expected="a network that torch.jit.trace can follow", found=_first_line(error), do=_OTHERWISE
+        ) from error
+
+
+class _OneByOne(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits = torch.cat([self.network(image[i : i + 1]) for i in range(image.shape[0])])
+        return torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
+
+
+def _write(
+    network: nn.Module,
+    example: tuple[Any, ...],
+    path: Path,
+    *,
+    inputs: list[str],
+    outputs: list[str],
+    free: tuple[Any, ...],
+    names: str,
+) -> None:
+    """Export by torch's own exporter; UserError for a network that it cannot follow.
+
+    free: sizes that may differ from those of the example, by input and axis. names: what the file calls them.
+    """
+    weights = sum(p.numel() * p.element_size() for p in network.parameters())
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                network.eval(),
+                example,
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_shapes=free,
+                dynamo=True,
+                verbose=False,
+            )
+            assert program is not None
+            _rename_sizes(program.model.graph, names)
+            program.save(str(path), external_data=weights > _LARGEST)
+    except torch.onnx.OnnxExporterError as error:
+        raise UserError(
+            expected="a network that torch.onnx.export can follow",
+            found=_first_line(error.__cause__ or error),
+            do=_OTHERWISE,
+        ) from error
+
+
+def _rename_sizes(graph: Any, names: str) -> None:
+    """Give the free sizes of an ONNX graph's inputs and outputs the given names instead of the exporter's."""
+    known: dict[str, str] = {}
+    for value in (*graph.inputs, *graph.outputs):
+        for axis, size in enumerate(value.shape):
+            if not isinstance(size, int):
+                name = known.setdefault(str(size), names[min(len(known), len(names) - 1)])
+                value.shape[axis] = name
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporters' notes on their own inner life from the terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

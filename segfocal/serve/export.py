@@ -1,0 +1,140 @@
+"""A bundle as files for other programs: ONNX, OpenVINO, or a MONAI bundle; checked against the model on a real scan."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import segfocal
+from segfocal.errors import UserError
+from segfocal.inference import bundle as bundles
+from segfocal.inference.bundle import Bundle
+from segfocal.io import volumes
+from segfocal.io.files import check_new, make_folder, write_json
+from segfocal.models import PromptableModel
+from segfocal.models.onnx_network import OnnxNetwork, OnnxPromptable
+from segfocal.models.portable import PACKAGES, check_packages, write_halves, write_network
+from segfocal.serve import monai_bundle
+from segfocal.serve.export_facts import facts, ports
+from segfocal.serve.parity import Parity, compare, compare_prompted
+
+Format = Literal["onnx", "openvino", "monai_bundle"]
+NETWORK, ENCODER, DECODER = "model.onnx", "encoder.onnx", "decoder.onnx"
+FACTS, PARITY = "model.json", "parity.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One bundle to export into the folder `output`.
+
+    scan: what model and exported network are compared on. overlap: of neighbouring windows, for the comparison and for
+    those who use the files. tolerance: how far logits may be from the model's.
+    """
+
+    bundle: Path
+    output: Path
+    scan: Path
+    format: Format = "onnx"
+    overlap: float = 0.5
+    tolerance: float = 1e-3
+    overwrite: bool = False
+
+
+def export(job: Job) -> dict[str, Any]:
+    """Write the files of a bundle for other programs, all or none of them; return the comparison with the model.
+
+    Raises:
+        UserError: a missing package, files that exist, a bundle or scan that cannot be read, a model that needs prompts
+            where the format has none, a network too far from the model.
+    """
+    started = time.monotonic()
+    check_packages(*({"monai_bundle": (), "openvino": (*PACKAGES, "openvino")}.get(job.format, PACKAGES)))
+    bundle = bundles.load(job.bundle)
+    if bundle.needs_prompts and job.format != "onnx":
+        raise UserError(
+            expected=f"a model that segments without a prompt for format={job.format}",
+            found="one that was trained with prompts only",
+            where=job.bundle,
+            do="set format=onnx, which writes image encoder and mask decoder",
+        )
+    make_folder(job.output.parent)
+    check_new(job.output / _first_file(job.format, bundle), overwrite=job.overwrite)
+    scan = volumes.read(job.scan)
+    with _all_or_nothing(job.output, overwrite=job.overwrite) as folder:
+        if job.format == "monai_bundle":
+            network = monai_bundle.write(bundle, folder, overlap=job.overlap)
+            parity = compare(scan, bundle, network, overlap=job.overlap)
+        else:
+            parity = _write_onnx(bundle, folder, scan, job)
+        parity.check(job.tolerance)
+        report = {
+            "segfocal": segfocal.__version__,
+            "bundle": str(job.bundle.resolve()),
+            "scan": str(job.scan.resolve()),
+            "asked": "a box around the middle of every slice" if bundle.needs_prompts else "no prompt",
+            **parity.row(job.tolerance),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        write_json(folder / PARITY, report)
+    return report
+
+
+def _first_file(chosen: Format, bundle: Bundle) -> str:
+    if chosen == "monai_bundle":
+        return monai_bundle.NETWORK
+    return ENCODER if bundle.needs_prompts else NETWORK
+
+
+def _write_onnx(bundle: Bundle, folder: Path, scan: Any, job: Job) -> Parity:
+    """Write the network, or both halves of one that needs prompts, with the facts; return how it compares."""
+    networks: Mapping[str, Any]
+    if bundle.needs_prompts:
+        model = cast(PromptableModel, bundle.model)
+        write_halves(model, folder / ENCODER, folder / DECODER)
+        halves = OnnxPromptable(folder / ENCODER, folder / DECODER, image_size=model.image_size)
+        networks = {ENCODER: ports(halves.encoder), DECODER: ports(halves.decoder)}
+        parity = compare_prompted(scan, bundle, halves)
+    else:
+        write_network(bundle.model, folder / NETWORK, bundle.window)
+        network = OnnxNetwork(folder / NETWORK)
+        networks = {NETWORK: ports(network.session)}
+        parity = compare(scan, bundle, network, overlap=job.overlap)
+    write_json(folder / FACTS, facts(bundle, overlap=job.overlap, folder=folder, networks=networks))
+    if job.format == "openvino":
+        _write_openvino(folder / NETWORK)
+    return parity
+
+
+def _write_openvino(network: Path) -> None:
+    """Write model.xml and model.bin of an ONNX file beside it."""
+    import openvino  # type: ignore[import-not-found, unused-ignore]  # optional
+
+    openvino.save_model(openvino.convert_model(str(network)), str(network.with_suffix(".xml")), compress_to_fp16=False)
+
+
+@contextmanager
+def _all_or_nothing(output: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a folder beside `output`; when the block ends well its files move there, else nothing is left.
+
+    Raises:
+        UserError: one of the files exists there and overwrite is False.
+    """
+    temporary = output.with_name(f".{uuid.uuid4().hex[:8]}.{output.name}")
+    make_folder(temporary)
+    try:
+        yield temporary
+        places = {file: output / file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file()}
+        for place in places.values():
+            check_new(place, overwrite=overwrite)
+        for file, place in places.items():
+            make_folder(place.parent)
+            os.replace(file, place)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,113 @@
+"""What a program without segfocal needs to know besides the network: every number and rule around it, as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import segfocal
+from segfocal.inference.bundle import Bundle
+from segfocal.inference.postprocess import describe
+from segfocal.inference.windows import FLOOR, SIGMA_SHARE
+from segfocal.intensity import Window
+
+_FORMAT = 1
+_FRAME = (
+    "one letter an array axis, the direction in which that axis grows (R/L, A/P, S/I): permute and flip the scan's "
+    "axes to the nearest such frame, interpolate nothing; axis 0 is the slice axis"
+)
+_RESAMPLING = {
+    "image": "each slice, before intensity: bilinear, pixel edges (not centres) coincide; where it shrinks the "
+    "triangle widens by the ratio of the sizes (antialiased); the slice axis is never resampled",
+    "size": "pixels of an axis = max(1, round half to even(pixels now · spacing now / spacing_mm)); both null "
+    "keep the scan's own pixels; size [h,w] is the size of every slice",
+    "logits": "back to the scan's pixels slice by slice, by the same interpolation, before the threshold",
+}
+_WINDOWS = {
+    "seen": "each slice alone through 2-D windows; a slice smaller than the window is padded with zeros, split evenly, "
+    "the odd pixel after; the padding is cut off the logits",
+    "starts": "of each axis: 0, step, 2·step … with step = max(1, floor(window · (1 − overlap))); the last window is "
+    "moved back to end with the axis",
+    "weights": "of each axis: max(exp(−d²/(2·(sigma_share·window)²)), floor), d the distance from the window's middle, "
+    "divided by their sum over all windows at that pixel; a pixel's weight is the product over both axes",
+    "blended": "logits, in float32",
+}
+_THRESHOLD = "the structure with the largest logit, where that is above 0; background elsewhere"
+_RULES = (
+    "in voxels of the scan, for each structure: components (26 neighbours) below minimum_mm3 go, then all but the "
+    "largest if largest; then, for all structures so cut back, holes of at most holes_mm3: background of 6 "
+    "neighbours that touches neither the volume's border nor another structure"
+)
+
+
+def facts(bundle: Bundle, *, overlap: float, folder: Path, networks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what `model.json` says; docs/export.md explains it.
+
+    networks: by file name in `folder`, what goes in and comes out (see `ports`).
+    """
+    return {
+        "format": _FORMAT,
+        "segfocal": segfocal.__version__,
+        "networks": {name: {**ports, "sha256": _sha256(folder / name)} for name, ports in networks.items()},
+        "frame": bundle.grid.frame,
+        "frame_rule": _FRAME,
+        "spacing_mm": bundle.grid.spacing_mm,
+        "size": bundle.grid.size,
+        "resampling": _RESAMPLING,
+        "intensity": _intensity(bundle),
+        "window": list(bundle.window),
+        "overlap": overlap,
+        "weighting": "gaussian",
+        "sigma_share": SIGMA_SHARE,
+        "floor": FLOOR,
+        "windows": _WINDOWS,
+        "link": bundle.link,
+        "threshold": 0.0,
+        "label_rule": _THRESHOLD,
+        "structures": [{"channel": k, "name": s.name, "value": s.value} for k, s in enumerate(bundle.structures)],
+        "postprocess": describe(bundle.postprocess),
+        "postprocess_rule": _RULES,
+        "needs_prompts": bundle.needs_prompts,
+        "training": bundle.training,
+        "versions": {name: _version(name) for name in ("torch", "onnx", "onnxscript", "onnxruntime")},
+    }
+
+
+def ports(session: Any) -> dict[str, list[dict[str, Any]]]:
+    """Return the inputs and outputs of an onnxruntime session: name, shape with free sizes as words, type."""
+    sides = {"inputs": session.get_inputs(), "outputs": session.get_outputs()}
+    return {side: [_port(entry) for entry in entries] for side, entries in sides.items()}
+
+
+def _port(entry: Any) -> dict[str, Any]:
+    shape: Sequence[int | str] = list(entry.shape)
+    return {"name": entry.name, "shape": shape, "type": entry.type.removeprefix("tensor(").removesuffix(")")}
+
+
+def _intensity(bundle: Bundle) -> dict[str, Any]:
+    if isinstance(bundle.intensity, Window):
+        rule = "(x − lower) / (upper − lower), clipped to [0,1]; after resampling"
+        return {"kind": "window", "lower": bundle.intensity.lower, "upper": bundle.intensity.upper, "rule": rule}
+    rule = (
+        "lower and upper are these percentiles (linear between voxels) of the resampled scan's voxels above its "
+        "minimum; then (x − lower) / (upper − lower), clipped to [0,1]"
+    )
+    return {"kind": "percentiles", "low": bundle.intensity.low, "high": bundle.intensity.high, "rule": rule}
+
+
+def _sha256(path: Path) -> str:
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
