@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run
 from segfocal.errors import UserError
+
+if TYPE_CHECKING:
+    from segfocal.serve.prompted import Prompting
 
 
 def main() -> int:
@@ -27,10 +30,28 @@ def predict(config: DictConfig) -> None:
     _check(plain)
     paths: dict[str, Path | None] = {key: Path(plain[key]) for key in ("bundle", "input", "output")}
     paths |= {key: Path(plain[key]) if plain[key] else None for key in ("boxes", "reference")}
-    report = predict_job(Job(**(plain | paths)))
+    prompting = _prompting({key: plain.pop(key) for key in ("prompts", "session", "embeddings", "propagate")})
+    report = predict_job(Job(**(plain | paths), prompting=prompting))
     sizes = [f"{name} {ml:.1f} ml" for name, ml in report.get("volume_ml", {}).items()]
     sizes += [f"{name} {count} pixels" for name, count in report.get("pixels", {}).items()]
     print(f"{plain['output']}: {', '.join(sizes)} ({report['seconds']:.1f} s on {report['device']})")
+    if count := report.get("slices"):
+        print(f"slices: {count['prompted']} prompted, {count['answered']} answered, {count['asked']} asked anew")
+
+
+def _prompting(plain: dict[str, Any]) -> Prompting | None:
+    """Return what was asked of a file of prompts; UserError for an option out of its range."""
+    from segfocal.inference.carry import Propagation
+    from segfocal.serve.prompted import Prompting
+
+    try:
+        options = Propagation(**plain["propagate"])
+    except (TypeError, ValueError) as error:
+        raise UserError(expected="options of propagation", found=str(error), do="change that option") from error
+    if not plain["prompts"]:
+        return None
+    session, embeddings = (Path(plain[key]) if plain[key] else None for key in ("session", "embeddings"))
+    return Prompting(file=Path(plain["prompts"]), session=session, embeddings=embeddings, options=options)
 
 
 def _check(plain: dict[str, Any]) -> None:

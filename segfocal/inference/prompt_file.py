@@ -218,7 +218,7 @@ class _Reader:
         values = [int(value) for value in present if value != 0]
         value = entry.get("value", values[0] if len(values) == 1 else None)
         if type(value) is not int:
-            raise self._wrong('"value": which label value is the structure', f"{repr(value)}; {file} has {values[:20]}")
+            raise self._wrong('"value": which label value is the structure', f"{value!r}; {file} has {values[:20]}")
         return value
 
     def _absence(self, entry: dict[str, Any], structure: int) -> SlicePrompt:

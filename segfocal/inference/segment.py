@@ -22,6 +22,7 @@ from segfocal.models import PromptableModel
 from segfocal.resample import resized
 
 Watcher = Callable[[int, Tensor], None]
+Answering = Callable[[Tensor, PromptableModel, torch.device], Iterator[Slab]]
 
 
 @torch.no_grad()
@@ -30,6 +31,7 @@ def segment(
     bundle: Bundle,
     *,
     boxes: Tensor | None = None,
+    answering: Answering | None = None,
     overlap: float = 0.5,
     batch_size: int = 8,
     device: torch.device | str = "cpu",
@@ -39,6 +41,7 @@ def segment(
 
     boxes: prompts [k,d,4] on the model's grid (see `segfocal.inference.boxes`), which each structure's logits answer;
     None asks nothing and slides windows.
+    answering: makes slabs of logits of the image [1,d,h,w] on the model's grid instead (`propagate.PromptedScan`).
     watch: is called with the first index of each finished slab and its logits [n,k,h,w], on the scan's pixels in the
     model's frame. The model must be in evaluation mode on `device`.
 
@@ -49,12 +52,12 @@ def segment(
     turned = scan.grid.orientation_to(bundle.grid.frame)
     seen = bundle.grid.image(scan)
     image = torch.from_numpy(bundle.intensity(seen.array))[None]
-    if boxes is None:
+    if boxes is None and answering is None:
         if bundle.needs_prompts:
             raise UserError(
                 expected=f"boxes of {', '.join(structure.name for structure in bundle.structures)}",
                 found="no prompt for a model that was trained with prompts only",
-                do="add prompt=box with boxes=FILE.json, or train with task.first.none above 0",
+                do="add prompts=FILE.json, or prompt=box with boxes=FILE.json, or train with task.first.none above 0",
             )
         slabs = sweep(
             image, bundle.model, window=(1, *bundle.window), overlap=overlap, batch_size=batch_size, device=device
@@ -62,11 +65,14 @@ def segment(
     else:
         if not isinstance(bundle.model, PromptableModel):
             raise UserError(
-                expected="a bundle of a promptable model for box prompts",
+                expected="a bundle of a promptable model for prompts",
                 found=type(bundle.model).__name__,
-                do="leave the boxes out, or train with task=promptable",
+                do="leave the prompts out, or train with task=promptable",
             )
-        slabs = answer_boxes(image, bundle.model, boxes, batch_size=batch_size, device=device)
+        if answering is not None:
+            slabs = answering(image, bundle.model, device)
+        elif boxes is not None:
+            slabs = answer_boxes(image, bundle.model, boxes, batch_size=batch_size, device=device)
     shape = turned.apply(np.broadcast_to(0, scan.grid.shape)).shape
     labels = _labelled(slabs, bundle.structures, shape, watch)
     return Volume(array=turned.undo(labels), grid=scan.grid)

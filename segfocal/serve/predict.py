@@ -19,6 +19,7 @@ from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import segment
 from segfocal.io import png, volumes
 from segfocal.io.files import check_new, make_folder, write_json
+from segfocal.serve.prompted import Prompting, prompted_scan
 
 PromptSource = Literal["none", "box"]
 
@@ -29,6 +30,7 @@ class Job:
 
     prompt: "none", or "box" with either `boxes` (a JSON file, see docs/walk.md) or `reference` (a label map whose
     bounding boxes prompt each slice, for evaluation only). overlap: of neighbouring windows. device: auto, cpu, cuda.
+    prompting: prompts on a few slices, which are carried to the others.
     """
 
     bundle: Path
@@ -37,6 +39,7 @@ class Job:
     prompt: PromptSource = "none"
     boxes: Path | None = None
     reference: Path | None = None
+    prompting: Prompting | None = None
     overlap: float = 0.5
     batch_size: int = 8
     device: str = "auto"
@@ -61,7 +64,16 @@ def predict(job: Job) -> dict[str, Any]:
     boxes = _boxes(job, scan, bundle)
     device = choose_device(job.device)
     bundle.model.to(device)
-    mask = segment(scan, bundle, boxes=boxes, overlap=job.overlap, batch_size=job.batch_size, device=device)
+    with prompted_scan(job.prompting, scan.grid, bundle, batch_size=job.batch_size) as prompted:
+        mask = segment(
+            scan,
+            bundle,
+            boxes=boxes,
+            answering=prompted.answered if prompted else None,
+            overlap=job.overlap,
+            batch_size=job.batch_size,
+            device=device,
+        )
     volumes.write(job.output, mask, like=job.input, overwrite=job.overwrite)
     report = {
         "segfocal": segfocal.__version__,
@@ -71,6 +83,7 @@ def predict(job: Job) -> dict[str, Any]:
         "prompts_from": str(job.boxes or job.reference) if job.prompt == "box" else None,
         "structures": {structure.name: structure.value for structure in bundle.structures},
         **_sizes(job, mask, bundle),
+        **(prompted.report() if prompted else {}),
         "device": str(device),
         "seconds": round(time.monotonic() - started, 2),
     }
@@ -99,7 +112,7 @@ def choose_device(name: str) -> torch.device:
 
 def _check_not_input(path: Path, job: Job) -> None:
     """Raise UserError when an output would replace one of the inputs, overwrite or not."""
-    for given in (job.input, job.boxes, job.reference):
+    for given in (job.input, job.boxes, job.reference, job.prompting and job.prompting.file):
         if given is not None and given.resolve() == path.resolve():
             raise UserError(
                 expected="outputs beside the inputs, not in their place",
@@ -110,6 +123,12 @@ def _check_not_input(path: Path, job: Job) -> None:
 
 
 def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
+    if job.prompting and (job.prompt != "none" or job.boxes or job.reference):
+        raise UserError(
+            expected="prompts=FILE.json alone",
+            found="prompt=box, boxes or reference besides",
+            do="write the boxes into that file too, or leave it out",
+        )
     if job.prompt == "none":
         if job.boxes or job.reference:
             raise UserError(expected="prompt=box with boxes or a reference", found="prompt=none", do="add prompt=box")
