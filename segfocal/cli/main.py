@@ -13,7 +13,7 @@ COMMANDS = {
     "evaluate": "compare a mask with its reference",
     "evaluate-prompts": "ask a promptable model with boxes and clicks and score its answers",
     "compare": "compare runs: a table, pictures, and one HTML page",
-    "weights": "get, convert or show weight files of promptable models",
+    "weights": "get, convert or show weight files of promptable models, or make a bundle of one",
     "demo": "train, predict and evaluate on the demo scans, and write one HTML page",
 }
 

@@ -112,7 +112,7 @@ def choose_device(name: str) -> torch.device:
 
 def _check_not_input(path: Path, job: Job) -> None:
     """Raise UserError when an output would replace one of the inputs, overwrite or not."""
-    for given in (job.input, job.boxes, job.reference, job.prompting and job.prompting.file):
+    for given in (job.input, job.boxes, job.reference, job.prompting.file if job.prompting else None):
         if given is not None and given.resolve() == path.resolve():
             raise UserError(
                 expected="outputs beside the inputs, not in their place",
