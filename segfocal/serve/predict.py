@@ -80,7 +80,7 @@ def predict(job: Job) -> dict[str, Any]:
         "input": str(job.input.resolve()),
         "bundle": str(job.bundle.resolve()),
         "prompt": job.prompt,
-        "prompts_from": str(job.boxes or job.reference) if job.prompt == "box" else None,
+        "prompts_from": _prompts_from(job),
         "structures": {structure.name: structure.value for structure in bundle.structures},
         **_sizes(job, mask, bundle),
         **(prompted.report() if prompted else {}),
@@ -120,6 +120,11 @@ def _check_not_input(path: Path, job: Job) -> None:
                 where=path,
                 do="choose another output (its report has the same name, ending in .json)",
             )
+
+
+def _prompts_from(job: Job) -> str | None:
+    source = job.prompting.file if job.prompting else job.boxes or job.reference
+    return str(source) if source else None
 
 
 def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:

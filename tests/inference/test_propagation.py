@@ -152,14 +152,17 @@ def test_each_rule_ends_what_is_carried(propagated, rule):
     image[5:, 8:16, 8:12] = 0.6  # from slice 5 on: half as large, darker
     options = {"reach_mm": {"reach_mm": 6.0}, **RULES}[rule]
     free = {name: getattr(FREE, name) for name in vars(FREE)}
-    _, reached = propagated(image, [box_on(image, 2)], options=Propagation(**free | options), spacing_mm=(3.0, 1.0, 1.0))
+    _, reached = propagated(
+        image, [box_on(image, 2)], options=Propagation(**free | options), spacing_mm=(3.0, 1.0, 1.0)
+    )
     assert reached[0].answered == {1, 2, 3, 4}
     _, freely = propagated(image, [box_on(image, 2)], spacing_mm=(3.0, 1.0, 1.0))
     assert freely[0].answered == set(range(1, 9))
 
 
 @pytest.mark.parametrize(
-    ("carry", "expected"), [("box", (1, 0, 0)), ("mask", (0, 1, 0)), ("box+mask+point", (1, 1, 1)), ("point", (0, 0, 1))]
+    ("carry", "expected"),
+    [("box", (1, 0, 0)), ("mask", (0, 1, 0)), ("box+mask+point", (1, 1, 1)), ("point", (0, 0, 1))],
 )
 def test_the_option_says_what_of_an_answer_is_handed_on(propagated, carry, expected):
     image, model = tube(shift=0), Perfect()
