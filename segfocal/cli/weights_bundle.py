@@ -83,7 +83,7 @@ def _model(config: dict[str, Any], asked: argparse.Namespace) -> tuple[Promptabl
 
     if asked.weights == "auto" and asked.model not in PUBLISHED:
         raise UserError(
-            expected=f"--weights FILE for a model without published weights (there are those of {', '.join(PUBLISHED)})",
+            expected=f"--weights FILE for other models than {', '.join(PUBLISHED)}, whose weights are published",
             found=asked.model,
             do="add --weights FILE",
         )

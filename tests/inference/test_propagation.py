@@ -118,7 +118,7 @@ def test_a_mask_is_the_answer_of_its_slice_and_an_empty_one_ends_the_structure(p
     drawn = torch.zeros(SIDE, SIDE)
     drawn[10:18, 9:15] = 1
     model = Perfect()
-    logits, reached = propagated(image, [mask_on(drawn, 5), mask_on(torch.zeros(SIDE, SIDE), 7)], model)
+    logits, _ = propagated(image, [mask_on(drawn, 5), mask_on(torch.zeros(SIDE, SIDE), 7)], model)
     assert torch.equal(logits[0, 5] > 0, drawn > 0)
     assert torch.equal(logits[0, 6] > 0, image[6] > 0)
     assert not (logits[0, 7:] > 0).any()
@@ -196,7 +196,7 @@ def test_a_click_added_later_is_answered_with_what_is_carried_there(propagated):
     image = tube(depth=20, first=1, last=18, shift=0)
     image[11:14, 24:28, 6:10] = 0.8
     prompts = [box_on(tube(depth=20, first=1, last=18, shift=0), 5)]
-    before, first = propagated(image, prompts)
+    before, _ = propagated(image, prompts)
     assert not (before[0, :, 24:28] > 0).any()
     model = Perfect()
     after, reached = propagated(image, [*prompts, point_on(11, 7, 25)], model)
