@@ -13,7 +13,10 @@ SIDE = 32
 
 
 class _Seen(nn.Module):
+    count = 0
+
     def forward(self, image):
+        self.count += len(image)
         return Embedding(tokens=image)
 
 

@@ -136,6 +136,16 @@ def test_structures_are_carried_apart(propagated):
     assert [len(reached[k].answered) for k in (0, 1)] == [8, 4]
 
 
+def test_a_slice_is_encoded_once_for_all_directions_structures_and_corrections(propagated):
+    image, model = tube(depth=20, first=1, last=18, shift=0), Perfect()
+    image[:, 0, 0] = torch.arange(20) / 100  # no two slices are the same
+    boxes = [SlicePrompt(structure=k, slice=z, box_xyxy=(4.0 + k, 10.0, 12.0, 18.0)) for k in (0, 1) for z in (3, 9)]
+    propagated(image, boxes, model, structures=2)
+    assert model.image_encoder.count == 20
+    propagated(image, [*boxes, point_on(6, 7, 13)], model, structures=2)
+    assert model.image_encoder.count == 20
+
+
 RULES = {
     "min_area_mm2": {"min_area_mm2": 40.0},
     "min_overlap": {"min_overlap": 0.75},
