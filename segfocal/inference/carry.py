@@ -42,7 +42,7 @@ class Propagation:
     """
 
     carry: str = "box"
-    margin_mm: float = 4.0
+    margin_mm: float = 6.0
     min_area_mm2: float = 20.0
     min_stability: float = 0.5
     min_iou: float = 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,27 +49,32 @@ class SlicePrompt:
     inside: bool = True
     mask: Tensor | None = None
 
+    @cached_property
+    def signature(self) -> str:
+        """A name that differs wherever the prompt does, whatever its structure and slice."""
+        total = hashlib.blake2b(repr((self.box_xyxy, self.point_xy, self.inside)).encode(), digest_size=16)
+        if self.mask is not None:
+            total.update(self.mask.contiguous().numpy().data)
+        return total.hexdigest()
+
 
 @dataclass(kw_only=True, eq=False)
 class Asked:
-    """All that counts of the prompts of one slice: a box or a mask, and the points given after it."""
+    """All that counts of the prompts of one slice: a box or a mask, and the points given after it.
+
+    signatures: of these prompts.
+    """
 
     box_xyxy: tuple[float, ...] | None = None
     mask: Tensor | None = None
     points_xy: list[tuple[float, float]] = field(default_factory=list)
     point_labels: list[int] = field(default_factory=list)
+    signatures: list[str] = field(default_factory=list)
 
     @property
     def stands_alone(self) -> bool:
         """Whether there is a box or a mask, so that nothing has to be carried here from other slices."""
         return self.box_xyxy is not None or self.mask is not None
-
-    def signature(self) -> str:
-        """Return a name that differs wherever the prompts differ."""
-        total = hashlib.blake2b(repr((self.box_xyxy, self.points_xy, self.point_labels)).encode(), digest_size=16)
-        if self.mask is not None:
-            total.update(self.mask.contiguous().numpy().data)
-        return total.hexdigest()
 
 
 def together(prompts: Iterable[SlicePrompt]) -> Asked:
@@ -80,6 +86,7 @@ def together(prompts: Iterable[SlicePrompt]) -> Asked:
             asked.point_labels.append(int(prompt.inside))
         else:
             asked = Asked(box_xyxy=prompt.box_xyxy, mask=prompt.mask)
+        asked.signatures.append(prompt.signature)
     return asked
 
 

@@ -103,6 +103,13 @@ class _Propagator:
 
     def shares(self) -> dict[int, Shares]:
         """Return what makes up each slice that holds an answer."""
+        prompted: set[int] = set()
+        for index, prompt in enumerate(self.prompts):
+            if prompt.point_xy is not None and prompt.slice not in prompted:
+                self._seeds(
+                    index
+                )  # in their order: else each would ask for the one before it, as deep as there are points
+            prompted.add(prompt.slice)
         seeds = self._seeds(len(self.prompts))
         found: dict[int, Shares] = {z: [(name, 1.0)] for z, name in seeds.items() if not self.store.ended(name)}
         places = sorted(seeds)
@@ -128,7 +135,7 @@ class _Propagator:
         """Answer the prompts of one slice among the first `count`; of these the `first` is the slice's first."""
         asked = together(prompt for prompt in self.prompts[:count] if prompt.slice == z)
         carried: Shares = [] if asked.stands_alone else self._carried(z, self._seeds(first))
-        name = named("prompted", z, asked.signature(), carried)
+        name = named("prompted", z, asked.signatures, carried)
         if self.store.ended(name) is None:
             canvas = _blended(carried, self.store, self.slices.size) if carried else None
             self._asked(z, name, self.slices.ask(z, asked, canvas))

@@ -184,7 +184,7 @@ def test_the_option_says_what_of_an_answer_is_handed_on(propagated, carry, expec
         x, y = prompt["points_xy"][prompt["point_labels"] == 1][0].tolist()
         assert (abs(x - 7.5), abs(y - 13.5)) <= (0.5, 0.5)
     if has_box:
-        assert prompt["boxes_xyxy"].tolist() == [0.0, 6.0, 16.0, 22.0]  # 4…12 and 10…18 with 4 mm
+        assert prompt["boxes_xyxy"].tolist() == [0.0, 4.0, 18.0, 24.0]  # 4…12 and 10…18 with 6 mm
 
 
 def test_a_box_added_later_asks_only_between_its_neighbours(propagated):
