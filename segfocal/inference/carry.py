@@ -31,10 +31,10 @@ class Propagation:
     carry: "box", "mask", "point" or several as "box+mask": the box around the answer's mask with margin_mm to each
     side, its logits, the pixel of the mask farthest from its border. A model reads only what it was trained with.
     It ends where the mask is smaller than min_area_mm2; where min_stability is more than the ratio of the areas whose
-    logits are above 1 and above −1, or min_iou more than the predicted IoU; where Dice with the slice before is below
-    min_overlap or the areas differ by more than a factor of max_area_change; where the mask's mean intensity, in
-    [0,1], differs from that on the prompted slice by more than max_intensity_change; reach_mm from the prompted slice
-    (null: at the end of the scan).
+    logits are above 1 and above −1, or min_iou (null: any) more than the predicted IoU; where Dice with the slice
+    before is below min_overlap or the areas differ by more than a factor of max_area_change; where the mask's mean
+    intensity, in [0,1], differs from that on the prompted slice by more than max_intensity_change; reach_mm from the
+    prompted slice (null: at the end of the scan).
 
     Raises:
         ValueError: an option out of its range.
@@ -45,7 +45,7 @@ class Propagation:
     margin_mm: float = 6.0
     min_area_mm2: float = 20.0
     min_stability: float = 0.5
-    min_iou: float = 0.0
+    min_iou: float | None = None
     min_overlap: float = 0.2
     max_area_change: float = 4.0
     max_intensity_change: float = 0.15
@@ -55,8 +55,9 @@ class Propagation:
         parts = self.carry.split("+") if isinstance(self.carry, str) else [""]
         if not set(parts) <= set(CARRIED) or len(set(parts)) < len(parts):
             raise ValueError(f"expected propagate.carry of {', '.join(CARRIED)}, as box+mask; got {self.carry!r}")
-        bounds = {"margin_mm": (0, 1000), "min_area_mm2": (0, np.inf), "min_stability": (0, 1), "min_iou": (-1, 1)}
+        bounds = {"margin_mm": (0, 1000), "min_area_mm2": (0, np.inf), "min_stability": (0, 1)}
         bounds |= {"min_overlap": (0, 1), "max_area_change": (1, np.inf), "max_intensity_change": (0, np.inf)}
+        bounds |= {} if self.min_iou is None else {"min_iou": (0, 1)}
         bounds |= {} if self.reach_mm is None else {"reach_mm": (0, np.inf)}
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -108,7 +109,7 @@ class SliceModel:
         logits, predicted_iou = self._logits(z, self._around(before > 0, Asked()), Asked(), before)
         connected = _connected(logits > 0, before > 0, self._margin())
         logits = torch.where(connected | (logits <= 0), logits, OUTSIDE)
-        if predicted_iou < self.options.min_iou or not connected.any():
+        if not connected.any() or predicted_iou < (self.options.min_iou or -np.inf):
             return SliceAnswer.nothing()
         change = abs(self._mean(z, logits > 0) - previous.reference)
         if change > self.options.max_intensity_change or self._breaks_off(logits, before > 0):

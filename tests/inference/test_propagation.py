@@ -170,6 +170,27 @@ def test_each_rule_ends_what_is_carried(propagated, rule):
     assert freely[0].answered == set(range(1, 9))
 
 
+@pytest.mark.parametrize("rule", [{"min_stability": 0.5}, {"min_iou": 0.7}])
+def test_a_vague_answer_ends_what_is_carried(propagated, rule):
+    class Doubtful(Perfect):
+        """Hardly sure of anything in darker slices."""
+
+        def answer(self, embedding, prompt):
+            answer = super().answer(embedding, prompt)
+            dark = embedding.tokens.amax((1, 2, 3)) < 0.7
+            logits = torch.where(dark[:, None, None, None], answer.logits / 16, answer.logits)
+            return answer._replace(logits=logits, predicted_iou=torch.where(dark, 0.4, 0.9)[:, None])
+
+    image = tube(shift=0)
+    image[7:] *= 0.8
+    free = {name: getattr(FREE, name) for name in vars(FREE)} | {"min_stability": 0.0}
+    assert propagated(image, [box_on(image, 4)], Doubtful(), options=Propagation(**free))[1][0].answered == {
+        *range(2, 10)
+    }
+    ended = Propagation(**free | rule)
+    assert propagated(image, [box_on(image, 4)], Doubtful(), options=ended)[1][0].answered == {*range(2, 7)}
+
+
 @pytest.mark.parametrize(
     ("carry", "expected"),
     [("box", (1, 0, 0)), ("mask", (0, 1, 0)), ("box+mask+point", (1, 1, 1)), ("point", (0, 0, 1))],
