@@ -14,7 +14,7 @@ COMMANDS = {
     "evaluate-prompts": "ask a promptable model with boxes and clicks and score its answers",
     "export": "write a bundle for other programs: ONNX, OpenVINO, MONAI",
     "compare": "compare runs: a table, pictures, and one HTML page",
-    "weights": "get, convert or show weight files of promptable models",
+    "weights": "get, convert or show weight files of promptable models, or make a bundle of one",
     "demo": "train, predict and evaluate on the demo scans, and write one HTML page",
 }
 

@@ -12,6 +12,7 @@ from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.serve.predict import Job
+    from segfocal.serve.prompted import Prompting
 
 
 def main() -> int:
@@ -37,6 +38,8 @@ def predict(config: DictConfig) -> None:
     sizes = [f"{name} {ml:.1f} ml" for name, ml in report.get("volume_ml", {}).items()]
     sizes += [f"{name} {count} pixels" for name, count in report.get("pixels", {}).items()]
     print(f"{plain['output']}: {', '.join(sizes)} ({report['seconds']:.1f} s on {report['device']})")
+    if count := report.get("slices"):
+        print(f"slices: {count['prompted']} prompted, {count['answered']} answered, {count['asked']} asked anew")
 
 
 def _say(line: str) -> None:
@@ -57,7 +60,23 @@ def _job(plain: dict[str, Any]) -> Job:
     paths: dict[str, Any] = {key: Path(plain[key]) for key in ("input", "output")}
     paths |= {key: Path(plain[key]) if plain[key] else None for key in ("boxes", "reference")}
     paths["bundle"] = Path(bundle) if isinstance(bundle, str) else [Path(one) for one in bundle]
-    return Job(**(plain | paths), sweeping=sweeping)
+    prompting = _prompting({key: plain.pop(key) for key in ("prompts", "session", "embeddings", "propagate")})
+    return Job(**(plain | paths), sweeping=sweeping, prompting=prompting)
+
+
+def _prompting(plain: dict[str, Any]) -> Prompting | None:
+    """Return what was asked of a file of prompts; UserError for an option out of its range."""
+    from segfocal.inference.carry import Propagation
+    from segfocal.serve.prompted import Prompting
+
+    try:
+        options = Propagation(**plain["propagate"])
+    except (TypeError, ValueError) as error:
+        raise UserError(expected="options of propagation", found=str(error), do="change that option") from error
+    if not plain["prompts"]:
+        return None
+    session, embeddings = (Path(plain[key]) if plain[key] else None for key in ("session", "embeddings"))
+    return Prompting(file=Path(plain["prompts"]), session=session, embeddings=embeddings, options=options)
 
 
 def _check(plain: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`segfocal weights`: get published weights, convert a file to safetensors, show what a file holds."""
+"""`segfocal weights`: get published weights, convert a file to safetensors, show what it holds, make a bundle of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from segfocal.cli import weights_bundle
 from segfocal.cli.app import shown_path
 from segfocal.errors import UserError
 
@@ -33,6 +34,8 @@ def main() -> int:
             get(asked.name)
         elif asked.action == "convert":
             convert(asked.input, asked.output, overwrite=asked.overwrite)
+        elif asked.action == "bundle":
+            weights_bundle.write(asked)
         else:
             show(asked.file)
     except UserError as error:
@@ -43,7 +46,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="segfocal weights", description="Weight files of promptable models.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="get | convert | show")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="get | convert | show | bundle")
     getting = actions.add_parser("get", help="fetch published weights into your cache, as safetensors")
     getting.add_argument("name", help="lite_medsam")
     converting = actions.add_parser("convert", help="write the tensors of a file as safetensors, running no code of it")
@@ -52,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     converting.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     showing = actions.add_parser("show", help="say what model a file is of, and how large")
     showing.add_argument("file", type=Path, help="a weight file or a bundle's folder")
+    bundling = actions.add_parser("bundle", help="make a bundle of weights as they are, to predict from prompts")
+    weights_bundle.add_options(bundling)
     return parser
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,11 @@ from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.inference.blend import Slab
-from segfocal.inference.windows import plan_axis
+from segfocal.inference.looks import OUTSIDE, Look, crop, looks_at, paste
 from segfocal.io.files import read_json
 from segfocal.models import PromptableModel
 from segfocal.prompts import Prompt, boxes_of
 from segfocal.resample import ModelGrid
-
-_OUTSIDE = -20.0  # the logit of pixels nobody asked about
 
 
 def boxes_from_labels(labels: Volume, structures: Sequence[Structure], grid: ModelGrid) -> Tensor:
@@ -77,80 +75,21 @@ def answer_boxes(
     depth = image.shape[1]
     for start in range(0, depth, batch_size):
         stop = min(start + batch_size, depth)
-        logits = torch.full((len(boxes), stop - start, *image.shape[2:]), _OUTSIDE)
+        logits = torch.full((len(boxes), stop - start, *image.shape[2:]), OUTSIDE)
         places = itertools.product(range(start, stop), range(len(boxes)))
-        looks = [look for z, k in places for look in _looks(k, z, boxes[k, z], image.shape[2:], model.image_size)]
+        looks = [look for z, k in places for look in looks_at(k, z, boxes[k, z], image.shape[2:], model.image_size)]
         for first in range(0, len(looks), batch_size):
             part = looks[first : first + batch_size]
             for look, answer in zip(part, _answers(image, model, part, device), strict=True):
-                _paste(logits[look.k, look.z - start], look, answer)
+                paste(logits[look.k, look.z - start], look, answer)
         yield Slab(start, stop, logits)
 
 
-class _Look(NamedTuple):
-    """One window at one slice: top left corner (may lie outside), the box inside it, and its blending weights.
-
-    k: which structure the box is of.
-    """
-
-    k: int
-    z: int
-    top: int
-    left: int
-    box: Tensor
-    weights: Tensor
-
-
-def _looks(k: int, z: int, box: Tensor, size: Sequence[int], side: int) -> list[_Look]:
-    if not torch.isfinite(box).all():
-        return []
-    rows, row_weights = _starts(float(box[1]), float(box[3]), size[0], side)
-    columns, column_weights = _starts(float(box[0]), float(box[2]), size[1], side)
-    looks: list[_Look] = []
-    for (i, top), (j, left) in itertools.product(enumerate(rows), enumerate(columns)):
-        shift = torch.tensor([left, top, left, top], dtype=torch.float32)
-        inside = (box - shift).clamp(0, side)
-        if inside[2] > inside[0] and inside[3] > inside[1]:
-            weights = row_weights[i][:, None] * column_weights[j]
-            looks.append(_Look(k, z, top, left, inside, weights))
-    return looks
-
-
-def _starts(low: float, high: float, size: int, side: int) -> tuple[list[int], Tensor]:
-    """Return where windows begin along one axis so that they cover low…high, and their weights [windows, side]."""
-    extent = max(side, int(np.ceil(high)) - int(np.floor(low)))
-    begin = round((low + high - extent) / 2)
-    begin = min(max(begin, 0), size - extent) if size >= extent else -((extent - size) // 2)
-    axis = plan_axis(extent, side)
-    return [begin + start for start in axis.starts], axis.weights
-
-
-def _answers(image: Tensor, model: PromptableModel, looks: list[_Look], device: torch.device) -> Tensor:
-    crops = torch.stack([_crop(image[:, look.z], look, model.image_size) for look in looks]).to(device)
+def _answers(image: Tensor, model: PromptableModel, looks: list[Look], device: torch.device) -> Tensor:
+    crops = torch.stack([crop(image[:, look.z], look) for look in looks]).to(device)
     boxes = torch.stack([look.box for look in looks]).to(device)
     prompt = Prompt.none(len(looks), device=device).with_boxes(boxes)
     return model.answer(model.encode(crops), prompt).logits[:, 0].cpu()
-
-
-def _overlap(look: _Look, size: Sequence[int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Return the part of the slice that a window sees, in the slice's pixels and in the window's."""
-    side = look.weights.shape
-    outer = [slice(max(0, b), min(n, b + s)) for b, n, s in zip((look.top, look.left), size, side, strict=True)]
-    inner = [slice(o.start - b, o.stop - b) for o, b in zip(outer, (look.top, look.left), strict=True)]
-    return (outer[0], outer[1]), (inner[0], inner[1])
-
-
-def _crop(slice_image: Tensor, look: _Look, side: int) -> Tensor:
-    crop = slice_image.new_zeros(slice_image.shape[0], side, side)
-    outer, inner = _overlap(look, slice_image.shape[1:])
-    crop[(slice(None), *inner)] = slice_image[(slice(None), *outer)]
-    return crop
-
-
-def _paste(canvas: Tensor, look: _Look, answer: Tensor) -> None:
-    outer, inner = _overlap(look, canvas.shape)
-    # Weights sum to one inside the windows, so what each adds is measured from the background's logit.
-    canvas[outer] += (answer[inner] - _OUTSIDE) * look.weights[inner]
 
 
 def _which(entry: Any, names: Sequence[str], path: Path) -> int:

@@ -13,12 +13,12 @@ from segfocal.errors import UserError
 from segfocal.inference.batching import Batching
 from segfocal.inference.blend import Slab, Slices, sweep
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.looks import OUTSIDE
 from segfocal.inference.view import Cropped, View
 from segfocal.inference.windows import Weighting
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
-OUTSIDE = -20.0  # the logit of pixels nobody asked about
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _AXES = {"h": -2, "w": -1}
 

@@ -26,6 +26,7 @@ from segfocal.models import PromptableModel
 from segfocal.resample import resized
 
 Watcher = Callable[[int, Tensor], None]
+Answering = Callable[[Tensor, PromptableModel, torch.device], Iterator[Slab]]
 
 _LARGEST = 1 << 24  # logits brought to the scan's pixels at a time
 
@@ -49,6 +50,7 @@ def segment_with(
     scan: Volume,
     *,
     boxes: Tensor | None = None,
+    answering: Answering | None = None,
     watch: Watcher | None = None,
     out: NDArray | None = None,
 ) -> Volume:
@@ -56,7 +58,8 @@ def segment_with(
 
     The bundle's post-processing follows.
     boxes: prompts [k,d,4] on the model's grid (see `segfocal.inference.boxes`), which each structure's logits answer;
-    None asks nothing and slides windows.
+    None asks nothing and slides windows. answering: makes slabs of logits of the image [1,d,h,w] on the model's grid
+    instead (`propagate.PromptedScan`).
     watch: is called with the first index of logits [n,k,h,w], on the scan's pixels in the model's frame, and with them,
     in order along the slices. out: an array of zeros of the scan's shape to write to, as one on disk.
 
@@ -65,16 +68,17 @@ def segment_with(
     """
     bundle = predictor.bundle
     view = View(scan, bundle.grid, bundle.intensity)
-    slabs = predictor.slabs(view) if boxes is None else _answered(predictor, view, boxes)
-    if boxes is None and bundle.needs_prompts:
+    prompted = boxes is not None or answering is not None
+    slabs = _answered(predictor, view, boxes, answering) if prompted else predictor.slabs(view)
+    if not prompted and bundle.needs_prompts:
         raise UserError(
             expected=f"boxes of {', '.join(structure.name for structure in bundle.structures)}",
             found="no prompt for a model that was trained with prompts only",
-            do="add prompt=box with boxes=FILE.json, or train with task.first.none above 0",
+            do="add prompts=FILE.json, or prompt=box with boxes=FILE.json, or train with task.first.none above 0",
         )
     labels = np.zeros(scan.grid.shape, dtype=label_type(bundle.structures)) if out is None else out
     _label(slabs, bundle.structures, scan.grid.orientation_to(bundle.grid.frame).apply(labels), watch)
-    return clean(Volume(array=labels, grid=scan.grid), bundle.rules(prompted=boxes is not None))
+    return clean(Volume(array=labels, grid=scan.grid), bundle.rules(prompted=prompted))
 
 
 def label_type(structures: Sequence[Structure]) -> np.dtype:
@@ -82,14 +86,17 @@ def label_type(structures: Sequence[Structure]) -> np.dtype:
     return smallest_integer_type(np.array([0, *[structure.value for structure in structures]]))
 
 
-def _answered(predictor: Predictor, view: View, boxes: Tensor) -> Iterator[Slab]:
+def _answered(predictor: Predictor, view: View, boxes: Tensor | None, answering: Answering | None) -> Iterator[Slab]:
     model = predictor.bundle.model
     if not isinstance(model, PromptableModel):
         raise UserError(
-            expected="a bundle of a promptable model for box prompts",
+            expected="a bundle of a promptable model for prompts",
             found=type(model).__name__,
-            do="leave the boxes out, or train with task=promptable",
+            do="leave the prompts out, or train with task=promptable",
         )
+    if answering is not None:
+        return answering(view.whole(), model, predictor.device)
+    assert boxes is not None
     size = predictor.batching.size
     return answer_boxes(view.whole(), model, boxes, batch_size=size, device=predictor.device)
 

@@ -25,6 +25,7 @@ from segfocal.io import nifti, png, volumes
 from segfocal.io.files import check_new, make_folder, write_json
 from segfocal.io.spool import spooled
 from segfocal.serve.outputs import Probabilities, Sizes, structure_path
+from segfocal.serve.prompted import Prompting, prompted_scan
 
 PromptSource = Literal["none", "box"]
 PostProcessing = Literal["auto", "none"]
@@ -38,6 +39,7 @@ class Job:
     prompt: "none", or "box" with either `boxes` (a JSON file, see docs/walk.md) or `reference` (a label map whose
     bounding boxes prompt each slice, for evaluation only). sweeping: how windows slide. postprocess: "auto" for
     the first bundle's own rules. device: auto, cpu, cuda.
+    prompting: prompts on a few slices, which are carried to the others.
     probabilities, separate: a map, a mask of each structure too, in files named after `output` and the structure.
     """
 
@@ -47,12 +49,18 @@ class Job:
     prompt: PromptSource = "none"
     boxes: Path | None = None
     reference: Path | None = None
+    prompting: Prompting | None = None
     sweeping: Sweeping = field(default_factory=Sweeping)
     postprocess: PostProcessing = "auto"
     probabilities: bool = False
     separate: bool = False
     device: str = "auto"
     overwrite: bool = False
+
+    @property
+    def is_prompted(self) -> bool:
+        """Whether anything is asked of the model."""
+        return self.prompting is not None or self.prompt != "none"
 
     @property
     def bundles(self) -> list[Path]:
@@ -97,11 +105,15 @@ def check_job(job: Job) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """A scan and what was found in it, in files beside the output while `held` is open."""
+    """A scan and what was found in it, in files beside the output while `held` is open.
+
+    slices: what prompts asked for, for the report.
+    """
 
     scan: Volume
     mask: Volume
     maps: Probabilities | None
+    slices: dict[str, Any]
     held: ExitStack
 
 
@@ -118,8 +130,10 @@ def segment_scan(predictor: Predictor, job: Job, scan: Volume) -> Answer:
         if job.probabilities:
             spools = [spooled(folder, scan.grid.shape, np.uint16) for _ in bundle.structures]
             maps = Probabilities([stack.enter_context(spool) for spool in spools], bundle, scan.grid)
-        mask = segment_with(predictor, scan, boxes=boxes, watch=maps, out=out)
-        return Answer(scan, mask, maps, stack.pop_all())
+        with prompted_scan(job.prompting, scan.grid, bundle, batch_size=predictor.batching.size) as prompted:
+            answering = prompted.answered if prompted else None
+            mask = segment_with(predictor, scan, boxes=boxes, answering=answering, watch=maps, out=out)
+        return Answer(scan, mask, maps, prompted.report() if prompted else {}, stack.pop_all())
 
 
 def write_answer(predictor: Predictor, job: Job, answer: Answer, *, started: float) -> dict[str, Any]:
@@ -134,10 +148,11 @@ def write_answer(predictor: Predictor, job: Job, answer: Answer, *, started: flo
         "input": str(job.input.resolve()),
         "bundle": _one_or_all([str(path.resolve()) for path in job.bundles]),
         "prompt": job.prompt,
-        "prompts_from": str(job.boxes or job.reference) if job.prompt == "box" else None,
-        "postprocess": describe(bundle.postprocess) if bundle.rules(prompted=job.prompt == "box") else {},
+        "prompts_from": _prompts_from(job),
+        "postprocess": describe(bundle.postprocess) if bundle.rules(prompted=job.is_prompted) else {},
         "structures": {structure.name: structure.value for structure in bundle.structures},
         **sizes.facts(picture=png.is_png(job.input)),
+        **answer.slices,
         **({"files": files} if files else {}),
         "device": str(predictor.device),
         "batch_size": predictor.batching.size,
@@ -189,7 +204,7 @@ def choose_device(name: str) -> torch.device:
 
 def _check_not_input(path: Path, job: Job) -> None:
     """Raise UserError when an output would replace one of the inputs, overwrite or not."""
-    for given in (job.input, job.boxes, job.reference):
+    for given in (job.input, job.boxes, job.reference, job.prompting.file if job.prompting else None):
         if given is not None and given.resolve() == path.resolve():
             raise UserError(
                 expected="outputs beside the inputs, not in their place",
@@ -199,7 +214,18 @@ def _check_not_input(path: Path, job: Job) -> None:
             )
 
 
+def _prompts_from(job: Job) -> str | None:
+    source = job.prompting.file if job.prompting else job.boxes or job.reference
+    return str(source) if source else None
+
+
 def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
+    if job.prompting and (job.prompt != "none" or job.boxes or job.reference):
+        raise UserError(
+            expected="prompts=FILE.json alone",
+            found="prompt=box, boxes or reference besides",
+            do="write the boxes into that file too, or leave it out",
+        )
     if job.prompt == "none":
         if job.boxes or job.reference:
             raise UserError(expected="prompt=box with boxes or a reference", found="prompt=none", do="add prompt=box")

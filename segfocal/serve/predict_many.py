@@ -51,9 +51,9 @@ def predict_many(job: Job, scans: Sequence[Scan], *, retry: bool = True, say: Ca
     Raises:
         UserError: options that cannot hold for many scans, a bundle that cannot be loaded, an unwritable folder.
     """
-    if job.prompt != "none":
+    if job.is_prompted:
         raise UserError(
-            expected="prompt=none for many scans", found=f"prompt={job.prompt}", do="segment prompted scans one by one"
+            expected="no prompts for many scans", found="prompt or prompts", do="segment prompted scans one by one"
         )
     make_folder(job.output)
     record = _Record(job.output / MANIFEST, _signature(job))

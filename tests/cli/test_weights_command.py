@@ -13,6 +13,8 @@ from safetensors import safe_open
 from segfocal import models
 from segfocal.cli.main import main
 from segfocal.cli.weights import first_weights
+from segfocal.inference import bundle as bundles
+from segfocal.intensity import Percentiles
 from segfocal.models.weights import PUBLISHED, Published, cache_folder, published_weights, read
 
 STATE = {"image_encoder.patch_embed.seq.0.c.weight": torch.ones(2, 3, 1, 1), "mask_decoder.b": torch.zeros(3)}
@@ -138,6 +140,51 @@ def test_show_tells_the_family_and_the_size(command, tmp_path):
     assert "LiteMedSAM" in text
     assert "parameters: 9" in text
     assert command("show", tmp_path / "none.pth")[0] == 1
+
+
+def bundle_of(tmp_path, *options):
+    torch.manual_seed(0)
+    torch.save(models.sam_tiny(image_size=64).state_dict(), tmp_path / "tiny.pth")
+    given = ["bundle", "sam_tiny", tmp_path / "bundle", "--weights", tmp_path / "tiny.pth", "--image-size", "64"]
+    return [*given, "--structure", "left kidney:2", *options]
+
+
+def test_a_bundle_of_weights_is_made_without_training(command, tmp_path):
+    options = bundle_of(tmp_path, "--structure", "spleen:1", "--spacing-mm", "1.5", "--intensity", "percentiles")
+    code, text = command(*options)
+    assert code == 0
+    assert "left kidney 2, spleen 1" in text
+    bundle = bundles.load(tmp_path / "bundle")
+    assert [(s.name, s.value) for s in bundle.structures] == [("left kidney", 2), ("spleen", 1)]
+    assert (bundle.window, bundle.grid.spacing_mm, bundle.needs_prompts) == ((64, 64), (1.5, 1.5), True)
+    assert bundle.intensity == Percentiles()
+    given = torch.load(tmp_path / "tiny.pth", weights_only=True)
+    assert all(torch.equal(bundle.model.state_dict()[name], tensor) for name, tensor in given.items())
+    code, text = command(*options)
+    assert code == 1
+    assert "--overwrite" in text
+    assert command(*options, "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--structure", "liver"], "liver:5"),
+        (["--structure", "liver:0"], "above 0"),
+        (["--structure", "liver:2"], "different names and values"),
+        (["--intensity", "none"], "ct_soft_tissue"),
+        (["--spacing-mm", "-1"], "> 0 mm"),
+        (["--frame", "XYZ"], "three letters"),
+        (["--weights", "auto"], "--weights FILE"),
+        (["--weights", "none.pth"], "none.pth"),
+    ],
+)
+def test_what_no_bundle_can_be_made_of_is_one_line(command, tmp_path, options, says):
+    code, text = command(*bundle_of(tmp_path, *options))
+    assert code == 1
+    assert says in text
+    assert text.count("\n") == 1
+    assert not (tmp_path / "bundle").exists()
 
 
 def asking(path, *, allow=(), resume=None):

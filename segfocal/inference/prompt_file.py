@@ -1,0 +1,243 @@
+"""Prompts of a user for slices of a scan, read from a JSON file: boxes, points, masks and absences of structures.
+
+docs/prompted_volumes.md describes the file. Here everything is brought to the model's grid: boxes x0 y0 x1 y1 are edges
+of pixels, half-open; points x y are pixel indices, whole at a pixel's middle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from segfocal.batch import Structure
+from segfocal.errors import UserError
+from segfocal.grid import Grid
+from segfocal.io import volumes
+from segfocal.io.files import read_json
+from segfocal.resample import ModelGrid, resize_slices
+
+SPACES = ("voxel", "world")
+_KINDS = {
+    "box": ({"lower", "upper"}, {"structure", "space"}),
+    "point": ({"point"}, {"structure", "space", "inside"}),
+    "mask": ({"mask"}, {"structure", "value", "slice"}),
+    "absent": ({"absent", "slice"}, {"structure"}),
+}
+_SHAPES = '{"lower", "upper"}, {"point", "inside"}, {"mask", "value", "slice"} or {"absent": true, "slice"}'
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SlicePrompt:
+    """One thing a user says about one structure on one slice of the model's grid: a box, a point or a mask.
+
+    structure: its place among the bundle's. mask: the share [h,w] of each pixel that is inside, in [0,1].
+    """
+
+    structure: int
+    slice: int
+    box_xyxy: tuple[float, ...] | None = None
+    point_xy: tuple[float, float] | None = None
+    inside: bool = True
+    mask: Tensor | None = None
+
+    @cached_property
+    def signature(self) -> str:
+        """A name that differs wherever the prompt does, whatever its structure and slice."""
+        total = hashlib.blake2b(repr((self.box_xyxy, self.point_xy, self.inside)).encode(), digest_size=16)
+        if self.mask is not None:
+            total.update(self.mask.contiguous().numpy().data)
+        return total.hexdigest()
+
+
+@dataclass(kw_only=True, eq=False)
+class Asked:
+    """All that counts of the prompts of one slice: a box or a mask, and the points given after it.
+
+    signatures: of these prompts.
+    """
+
+    box_xyxy: tuple[float, ...] | None = None
+    mask: Tensor | None = None
+    points_xy: list[tuple[float, float]] = field(default_factory=list)
+    point_labels: list[int] = field(default_factory=list)
+    signatures: list[str] = field(default_factory=list)
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether there is a box or a mask, so that nothing has to be carried here from other slices."""
+        return self.box_xyxy is not None or self.mask is not None
+
+
+def together(prompts: Iterable[SlicePrompt]) -> Asked:
+    """Return what counts of the prompts of one slice, in their order: a box or mask replaces all before it."""
+    asked = Asked()
+    for prompt in prompts:
+        if prompt.point_xy is not None:
+            asked.points_xy.append(prompt.point_xy)
+            asked.point_labels.append(int(prompt.inside))
+        else:
+            asked = Asked(box_xyxy=prompt.box_xyxy, mask=prompt.mask)
+        asked.signatures.append(prompt.signature)
+    return asked
+
+
+def read_prompts(path: str | Path, scan: Grid, structures: Sequence[Structure], grid: ModelGrid) -> list[SlicePrompt]:
+    """Read the prompts of a scan, in the order of the file, one for each slice that they reach.
+
+    Raises:
+        UserError: missing or malformed file; an entry that is malformed, of no structure or outside the scan.
+    """
+    path = Path(path)
+    listed, space = read_json(path), "voxel"
+    if isinstance(listed, dict) and "prompts" in listed:
+        space, listed = listed.get("space", space), listed["prompts"]
+    if not isinstance(listed, list) or not listed or space not in SPACES:
+        raise UserError(
+            expected='a list of prompts, or {"space": "world", "prompts": [...]} with space voxel or world',
+            found="no prompt" if listed == [] else str(listed)[:80] if space in SPACES else f"space {space!r}",
+            where=path,
+            do="write each prompt as docs/prompted_volumes.md shows",
+        )
+    reader = _Reader(path, scan, [structure.name for structure in structures], grid, space)
+    return [prompt for number, entry in enumerate(listed, start=1) for prompt in reader.prompts(entry, number)]
+
+
+class _Reader:
+    """Turns entries of one file into prompts on the model's grid."""
+
+    def __init__(self, path: Path, scan: Grid, names: Sequence[str], grid: ModelGrid, space: str) -> None:
+        self.path, self.scan, self.names, self.grid, self.space = path, scan, names, grid, space
+        self.target = grid.of(scan)
+        self.number = 0
+
+    def prompts(self, entry: Any, number: int) -> list[SlicePrompt]:
+        """Return the prompts of an entry, the `number`-th of the file."""
+        self.number = number
+        kind = self._kind(entry)
+        structure = self._structure(entry)
+        space = entry.get("space", self.space)
+        if space not in SPACES:
+            raise self._wrong(f"space {' or '.join(SPACES)}", f"{space!r}")
+        if kind == "box":
+            return self._box(entry, structure, space)
+        if kind == "point":
+            return [self._point(entry, structure, space)]
+        return self._mask(entry, structure) if kind == "mask" else [self._absence(entry, structure)]
+
+    def _wrong(self, expected: str, found: str, do: str = "mend that entry") -> UserError:
+        return UserError(expected=expected, found=found, where=f"{self.path}, entry {self.number}", do=do)
+
+    def _kind(self, entry: Any) -> str:
+        if isinstance(entry, dict):
+            for kind, (needed, optional) in _KINDS.items():
+                if needed <= set(entry) <= needed | optional:
+                    return kind
+        raise self._wrong(f"a prompt with {_SHAPES}, and its structure", str(entry)[:100])
+
+    def _structure(self, entry: dict[str, Any]) -> int:
+        named = entry.get("structure", self.names[0] if len(self.names) == 1 else None)
+        if named not in self.names:
+            raise self._wrong(f'"structure": {" or ".join(self.names)}', repr(named) if named else "none named")
+        return self.names.index(named)
+
+    def _voxels(self, values: Any, space: str) -> NDArray[np.float64]:
+        """Return a position in continuous voxel indices of the scan, as it is on disk."""
+        numbers = isinstance(values, list) and all(type(v) in (int, float) for v in values)
+        if not numbers or len(values) != 3 or not np.isfinite(values).all():
+            raise self._wrong("three numbers, [i, j, k] voxels or [x, y, z] mm", str(values)[:80])
+        place = np.array(values, dtype=np.float64)
+        if space == "world":
+            place = np.linalg.solve(self.scan.affine, [*place, 1.0])[:3]
+        return place
+
+    def _check_inside(self, low: NDArray[np.float64], high: NDArray[np.float64], given: Any) -> None:
+        """Raise UserError unless edges or a point lie in the scan; a hundredth of a voxel is forgiven."""
+        outside = (low < -0.51) | (high > np.array(self.scan.shape) - 0.49)
+        if outside.any():
+            raise self._wrong(
+                f"a place inside the scan, voxels 0 to {[size - 1 for size in self.scan.shape]}",
+                f"{given}, voxels {np.round(low, 1).tolist()} to {np.round(high, 1).tolist()}",
+                'give voxel indices of this scan, or mm with "space": "world"',
+            )
+
+    def _on_model(self, voxels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return continuous indices (slice, y, x) of the model's grid, rounded so that turned scans give the same."""
+        move = np.linalg.solve(self.target.affine, self.scan.affine)
+        return np.round(voxels @ move[:3, :3].T + move[:3, 3], 4)
+
+    def _box(self, entry: dict[str, Any], structure: int, space: str) -> list[SlicePrompt]:
+        corners = np.stack([self._voxels(entry[key], space) for key in ("lower", "upper")])
+        given = [entry["lower"], entry["upper"]]
+        if space == "voxel":
+            if (corners[0] > corners[1]).any():
+                raise self._wrong("lower ≤ upper on every axis", f"{given[0]} and {given[1]}")
+            corners += [[-0.5], [0.5]]  # both corners are voxels of the box
+        self._check_inside(corners.min(0), corners.max(0), given)
+        edges = self._on_model(corners) + 0.5
+        (first, y0, x0), (last, y1, x1) = edges.min(0), edges.max(0)
+        if x1 - x0 < 0.01 or y1 - y0 < 0.01:
+            raise self._wrong("a box with an extent in its slice", f"{given[0]} and {given[1]}")
+        depth = self.target.shape[0]
+        slices = [z for z in range(depth) if first <= z + 0.5 <= last] or [min(int((first + last) / 2), depth - 1)]
+        box = (float(x0), float(y0), float(x1), float(y1))
+        return [SlicePrompt(structure=structure, slice=z, box_xyxy=box) for z in slices]
+
+    def _point(self, entry: dict[str, Any], structure: int, space: str) -> SlicePrompt:
+        inside = entry.get("inside", True)
+        if not isinstance(inside, bool):
+            raise self._wrong('"inside": true or false', repr(inside))
+        place = self._voxels(entry["point"], space)
+        self._check_inside(place, place, entry["point"])
+        z, y, x = self._on_model(place)
+        nearest = min(max(int(np.floor(z + 0.5)), 0), self.target.shape[0] - 1)
+        return SlicePrompt(structure=structure, slice=nearest, point_xy=(float(x), float(y)), inside=inside)
+
+    def _mask(self, entry: dict[str, Any], structure: int) -> list[SlicePrompt]:
+        """Return a prompt for each slice that a label file marks, or for the one that is named, marked or not."""
+        if not isinstance(entry["mask"], str):
+            raise self._wrong("the path of a label file for mask", repr(entry["mask"]))
+        file = self.path.parent / entry["mask"]
+        only = self._slice(entry["slice"]) if "slice" in entry else None
+        try:
+            labels = volumes.read_labels(file).oriented(self.grid.frame)
+        except UserError as error:
+            raise self._wrong(f"a readable mask: {error.expected}", f"{error.found} in {file}", error.do) from error
+        turned = self.scan.oriented(self.scan.orientation_to(self.grid.frame))
+        if difference := turned.difference(labels.grid):
+            raise self._wrong("a mask on the scan's grid", f"{difference} in {file}", "resample it")
+        marked = labels.array == self._value(entry, np.unique(labels.array), file)
+        slices = np.flatnonzero(marked.any((1, 2))).tolist() if only is None else [only]
+        if not slices:
+            raise self._wrong("a mask that marks a voxel", f"none in {file}", "check its value")
+        shares = torch.from_numpy(resize_slices(marked[slices], self.target.shape[1:]))
+        return [SlicePrompt(structure=structure, slice=z, mask=m) for z, m in zip(slices, shares, strict=True)]
+
+    def _value(self, entry: dict[str, Any], present: NDArray, file: Path) -> int:
+        values = [int(value) for value in present if value != 0]
+        value = entry.get("value", values[0] if len(values) == 1 else None)
+        if type(value) is not int:
+            raise self._wrong('"value": which label value is the structure', f"{value!r}; {file} has {values[:20]}")
+        return value
+
+    def _absence(self, entry: dict[str, Any], structure: int) -> SlicePrompt:
+        if entry["absent"] is not True:
+            raise self._wrong('"absent": true', repr(entry["absent"]))
+        empty = torch.zeros(self.target.shape[1:])
+        return SlicePrompt(structure=structure, slice=self._slice(entry["slice"]), mask=empty)
+
+    def _slice(self, index: Any) -> int:
+        """Return the model's slice of an index along the scan's own slice axis."""
+        turn = self.scan.orientation_to(self.grid.frame)
+        count = self.scan.shape[turn.axes[0]]
+        if type(index) is not int or not 0 <= index < count:
+            raise self._wrong(f"a slice of 0 to {count - 1}, along array axis {turn.axes[0]} of the scan", repr(index))
+        return count - 1 - index if turn.flips[0] else index

@@ -1,0 +1,196 @@
+"""A file of prompts says where they are, in voxels or mm, on a scan of any orientation; each mistake is one message."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from segfocal.batch import Structure
+from segfocal.errors import UserError
+from segfocal.grid import Grid, Volume
+from segfocal.inference.bundle import Bundle
+from segfocal.inference.carry import Propagation
+from segfocal.inference.prompt_file import read_prompts, together
+from segfocal.inference.segment import segment
+from segfocal.intensity import Window
+from segfocal.resample import ModelGrid
+from segfocal.serve.prompted import Prompting, prompted_scan
+from tests.inference.perfect import SIDE, Perfect
+from tests.scans import affine_of, make_scan, world_mm
+
+SHAPE = (24, 20, 9)
+AFFINE = affine_of(spacing_mm=(2.0, 3.0, 4.0), axes="LPS", degrees=(9.0, -6.0, 14.0))
+BOTH = (Structure(name="liver", value=5), Structure(name="spleen", value=1))
+GRID = ModelGrid(spacing_mm=(1.5, 1.5))
+
+
+def grid():
+    return Grid(shape=SHAPE, affine=AFFINE)
+
+
+def read(tmp_path, entries, structures=BOTH, scan=None):
+    (tmp_path / "prompts.json").write_text(json.dumps(entries))
+    return read_prompts(tmp_path / "prompts.json", scan or grid(), structures, GRID)
+
+
+def in_world(entry):
+    """Return an entry of voxels in mm: the edges of a box, the middle of a point's voxel."""
+    moved = dict(entry, space="world")
+    for key, shift in (("lower", -0.5), ("upper", 0.5), ("point", 0.0)):
+        if key in entry:
+            moved[key] = world_mm(AFFINE, np.array(entry[key]) + shift).tolist()
+    return moved
+
+
+def places(prompts):
+    return [(p.structure, p.slice, p.box_xyxy, p.point_xy, p.inside) for p in prompts]
+
+
+def test_a_box_reaches_its_slices_and_a_point_its_pixel(tmp_path):
+    box = {"structure": "liver", "lower": [3, 5, 2], "upper": [6, 11, 4]}
+    point = {"structure": "spleen", "point": [4, 6, 7], "inside": False}
+    found = read(tmp_path, [box, point])
+    assert [(p.structure, p.slice) for p in found] == [(0, 2), (0, 3), (0, 4), (1, 7)]
+    h, w = GRID.of(grid()).shape[1:]
+    assert (h, w) == (40, 32)
+    # columns run to the patient's left along array axis 0, rows to the back along axis 1
+    np.testing.assert_allclose(found[0].box_xyxy, [3 * w / 24, 5 * h / 20, 7 * w / 24, 12 * h / 20], atol=1e-3)
+    np.testing.assert_allclose(found[3].point_xy, [4.5 * w / 24 - 0.5, 6.5 * h / 20 - 0.5], atol=1e-3)
+    assert not found[3].inside
+
+
+def test_voxels_and_millimetres_say_the_same(tmp_path):
+    entries = [
+        {"structure": "liver", "lower": [3, 5, 2], "upper": [6, 11, 4]},
+        {"structure": "liver", "lower": [0, 0, 8], "upper": [23, 19, 8]},
+        {"structure": "spleen", "point": [4, 6, 7], "inside": False},
+    ]
+    expected = places(read(tmp_path, entries))
+    assert places(read(tmp_path, [in_world(entry) for entry in entries])) == expected
+    whole = {"space": "world", "prompts": [{k: v for k, v in in_world(e).items() if k != "space"} for e in entries]}
+    assert places(read(tmp_path, whole)) == expected
+
+
+def test_a_flat_box_in_millimetres_prompts_the_slice_it_lies_in(tmp_path):
+    corners = world_mm(AFFINE, np.array([[3, 5, 2.3], [9, 15, 2.3]])).tolist()
+    assert [p.slice for p in read(tmp_path, {"space": "world", "prompts": [
+        {"structure": "liver", "lower": corners[1], "upper": corners[0]}]})] == [2]  # fmt: skip
+
+
+def test_of_one_slice_a_box_or_mask_replaces_what_came_before_it(tmp_path):
+    box = {"structure": "liver", "lower": [3, 5, 2], "upper": [6, 11, 2]}
+    point = {"structure": "liver", "point": [4, 6, 2]}
+    absent = {"structure": "liver", "absent": True, "slice": 2}
+    asked = together(read(tmp_path, [point, absent, box, point, point | {"inside": False}]))
+    assert asked.mask is None
+    assert asked.box_xyxy is not None
+    assert asked.point_labels == [1, 0]
+    assert together(read(tmp_path, [box, point, absent])).point_labels == []
+
+
+def test_a_mask_prompts_the_slices_it_marks_whatever_its_axes(tmp_path):
+    marked = np.zeros(SHAPE, dtype=np.uint8)
+    marked[3:12, 4:9, 2:5] = 5
+    marked[15:20, 4:9, 7] = 1
+    scan = grid()
+    make_scan(tmp_path / "drawn.nii.gz", marked, AFFINE)
+    turn = scan.orientation_to("AIR")
+    make_scan(tmp_path / "turned.nii.gz", turn.apply(marked), scan.oriented(turn).affine)
+    entry = {"structure": "liver", "mask": "drawn.nii.gz", "value": 5}
+    found = read(tmp_path, [entry])
+    assert [p.slice for p in found] == [2, 3, 4]
+    h, w = 40, 32
+    assert found[0].mask.shape == (h, w)
+    assert abs(float(found[0].mask.mean()) - 9 * 5 / (24 * 20)) < 1e-4
+    turned = read(tmp_path, [entry | {"mask": "turned.nii.gz"}])
+    for one, other in zip(found, turned, strict=True):
+        assert torch.equal(one.mask, other.mask)
+    (only,) = read(tmp_path, [entry | {"slice": 6}])
+    assert only.slice == 6
+    assert not only.mask.any()
+
+
+LIVER = {"structure": "liver"}
+WRONG = {
+    "not an object": (["box"], "entry 1"),
+    "an unknown key": ([{**LIVER, "point": [1, 1, 1], "colour": 1}], "entry 1"),
+    "no structure": ([{"point": [1, 1, 1]}], "none named"),
+    "a strange structure": ([{**LIVER, "point": [1, 1, 1]}, {"structure": "heart", "point": [1, 1, 1]}], "entry 2"),
+    "two numbers": ([{**LIVER, "point": [1, 1]}], "three numbers"),
+    "words": ([{**LIVER, "point": ["a", 1, 1]}], "three numbers"),
+    "true": ([{**LIVER, "point": [True, 1, 1]}], "three numbers"),
+    "infinity": ([{**LIVER, "point": [1, 1, float("inf")]}], "three numbers"),
+    "a place outside": ([{**LIVER, "point": [1, 1, 9]}], "inside the scan"),
+    "a box that is upside down": ([{**LIVER, "lower": [5, 5, 5], "upper": [4, 6, 6]}], "lower ≤ upper"),
+    "a box that leaves the scan": ([{**LIVER, "lower": [5, 5, 5], "upper": [24, 6, 6]}], "inside the scan"),
+    "a space that is none": ([{**LIVER, "point": [1, 1, 1], "space": "lps"}], "space voxel or world"),
+    "such a space of all": ({"space": "mm", "prompts": [{**LIVER, "point": [1, 1, 1]}]}, "space 'mm'"),
+    "voxels said to be mm": ([{**LIVER, "point": [900, 1, 1], "space": "world"}], "inside the scan"),
+    "inside that is neither": ([{**LIVER, "point": [1, 1, 1], "inside": 1}], "true or false"),
+    "a line": ([{**LIVER, "lower": [1, 1, 1], "upper": [1, 5, 1], "space": "world"}], "entry 1"),
+    "a mask that is missing": ([{**LIVER, "mask": "none.nii.gz"}], "no such file"),
+    "a mask of another grid": ([{**LIVER, "mask": "other.nii.gz", "value": 1}], "scan's grid"),
+    "a mask of two values": ([{**LIVER, "mask": "two.nii.gz"}], "has [1, 2]"),
+    "a mask without the value": ([{**LIVER, "mask": "two.nii.gz", "value": 7}], "marks a voxel"),
+    "a slice outside": ([{**LIVER, "absent": True, "slice": 9}], "0 to 8"),
+    "absent false": ([{**LIVER, "absent": False, "slice": 3}], '"absent": true'),
+    "nothing": ([], "no prompt"),
+    "a number": (3, "list of prompts"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_each_mistake_is_one_message_that_names_file_and_entry(tmp_path, name):
+    entries, says = WRONG[name]
+    two = np.zeros(SHAPE, dtype=np.uint8)
+    two[3:6], two[9:12] = 1, 2
+    make_scan(tmp_path / "two.nii.gz", two, AFFINE)
+    make_scan(tmp_path / "other.nii.gz", two[1:], AFFINE)
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, entries)
+    message = str(caught.value)
+    assert says in message
+    assert str(tmp_path / "prompts.json") in message
+    assert "\n" not in message
+
+
+def turned_entry(entry, scan, turn):
+    """Return an entry in the voxels of a scan that was turned."""
+
+    def place(index):
+        moved = [index[axis] for axis in turn.axes]
+        return [scan.shape[a] - 1 - m if f else m for a, m, f in zip(turn.axes, moved, turn.flips, strict=True)]
+
+    if "point" in entry:
+        return entry | {"point": place(entry["point"])}
+    corners = np.array([place(entry["lower"]), place(entry["upper"])])
+    return entry | {"lower": corners.min(0).tolist(), "upper": corners.max(0).tolist()}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("frame", ["RAS", "LPS", "ASL", "IRP"])
+def test_a_turned_scan_gets_the_turned_mask(tmp_path, frame):
+    inside = np.zeros(SHAPE, dtype=np.float32)
+    for z in range(1, 8):
+        inside[4 + z // 2 : 15, 3 : 12 + z // 3, z] = 100
+    scan = Volume(array=inside, grid=grid())
+    turn = scan.grid.orientation_to(frame)
+    turned = Volume(array=turn.apply(inside), grid=scan.grid.oriented(turn))
+    entries = [
+        {"structure": "liver", "lower": [5, 2, 3], "upper": [16, 13, 3]},
+        {"structure": "liver", "point": [9, 7, 6]},
+    ]
+    bundle = Bundle(
+        model=Perfect().eval(), model_config={}, grid=GRID, window=(SIDE, SIDE), structures=BOTH, training={},
+        intensity=Window(lower=0, upper=100), needs_prompts=True,
+    )  # fmt: skip
+    masks = []
+    for volume, own in ((scan, entries), (turned, [turned_entry(e, scan.grid, turn) for e in entries])):
+        (tmp_path / "prompts.json").write_text(json.dumps(own))
+        prompting = Prompting(file=tmp_path / "prompts.json", options=Propagation(min_overlap=0.0))
+        with prompted_scan(prompting, volume.grid, bundle, batch_size=4) as prompted:
+            masks.append(segment(volume, bundle, answering=prompted.answered).array)
+    assert np.array_equal(turn.apply(masks[0]), masks[1])
+    assert set(np.unique(masks[0])) == {0, 5}
+    assert [bool(masks[0][:, :, z].any()) for z in range(9)] == [False, *[True] * 7, False]
