@@ -86,10 +86,13 @@ def answer_boxes(
 
 
 def _answers(image: Tensor, model: PromptableModel, looks: list[Look], device: torch.device) -> Tensor:
-    crops = torch.stack([crop(image[:, look.z], look) for look in looks]).to(device)
+    windows = list({(look.z, look.top, look.left): look for look in looks}.values())  # structures may share one
+    places = {(look.z, look.top, look.left): index for index, look in enumerate(windows)}
+    crops = torch.stack([crop(image[:, look.z], look) for look in windows]).to(device)
+    seen = torch.tensor([places[look.z, look.top, look.left] for look in looks], device=device)
     boxes = torch.stack([look.box for look in looks]).to(device)
     prompt = Prompt.none(len(looks), device=device).with_boxes(boxes)
-    return model.answer(model.encode(crops), prompt).logits[:, 0].cpu()
+    return model.answer(model.encode(crops).rows(seen), prompt).logits[:, 0].cpu()
 
 
 def _which(entry: Any, names: Sequence[str], path: Path) -> int:

@@ -208,7 +208,7 @@ def spoiled(folder):
     damaged = bytearray(whole.read_bytes())
     damaged[len(damaged) // 2] ^= 16
     whole.write_bytes(damaged)
-    make_scan(folder / "nan.nii.gz", np.where(array > 149, np.nan, array).astype(np.float32))
+    make_scan(folder / "nan.nii.gz", np.where(array > 140, np.nan, array).astype(np.float32))
     make_scan(folder / "series.nii.gz", np.zeros((8, 8, 4, 3), np.int16))
     make_scan(folder / "flat.nii.gz", np.zeros((8, 8), np.int16))
     make_scan(folder / "singular.nii.gz", array, np.diag([1.0, 0.0, 1.0, 1.0]), qform_code=0)

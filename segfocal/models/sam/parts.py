@@ -28,6 +28,10 @@ class Embedding(NamedTuple):
     tokens: Tensor
     details: tuple[Tensor, ...] = ()
 
+    def rows(self, index: Tensor) -> Embedding:
+        """Return the embeddings of the images `index` [n], which may repeat."""
+        return Embedding(self.tokens[index], tuple(part[index] for part in self.details))
+
 
 class BatchPromptEncoder(PromptEncoder):
     """Embeds prompts of any kinds mixed in one batch; parameters keep SAM's names.
