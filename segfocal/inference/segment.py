@@ -36,12 +36,13 @@ def segment(
     bundle: Bundle,
     *,
     boxes: Tensor | None = None,
+    answering: Answering | None = None,
     device: torch.device | str = "cpu",
     watch: Watcher | None = None,
 ) -> Volume:
     """Return the label map of a scan by one bundle with the usual settings, as `segment_with`."""
     predictor = Predictor([bundle], settings=Sweeping(), device=device)
-    return segment_with(predictor, scan, boxes=boxes, watch=watch)
+    return segment_with(predictor, scan, boxes=boxes, answering=answering, watch=watch)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from segfocal import models
 from segfocal.batch import Batch, SampleKey
 from segfocal.losses import IoUHeadLoss, WeightedSum
 from segfocal.models import UNet
@@ -94,6 +95,49 @@ def test_in_the_plan_of_sam_med2d_every_kind_of_prompt_learns():
     task = Promptable(model=several(True), criterion=with_iou_head(), multimask="best_true", **SAM_MED2D)
     silent = silent_after(task, steps=6)
     assert all("mask_decoder.output_hypernetworks_mlps.0." in name for name in silent)  # the single mask: never asked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sam_vit_b", "sam_med2d", "lite_medsam", "sam_tiny"])
+def test_every_trained_parameter_of_the_published_models_learns_within_an_epoch_of_mixed_prompts(name):
+    side = 128 if name == "sam_tiny" else 256
+    model = getattr(models, name)().train()
+    first = FirstPrompt(none=1, box=1, point=1, box_point=1)
+    chooses = "best_true" if model.multimask else "single"
+    task = Promptable(model=model, criterion=with_iou_head(), first=first, rounds=3, multimask=chooses)
+    silent = {key for key, p in task.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.SGD(task.parameters(), lr=1e-3)  # what starts at zero hides what lies behind it for a step
+    for step in range(8):
+        small = batch(step=step, count=2)
+        whole = replace(small, image=enlarged(small.image, side), target=enlarged(small.target, side))
+        task(whole).total.backward()
+        silent -= {key for key, p in task.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+        optimizer.step()
+        optimizer.zero_grad()
+        if not silent:
+            return
+    assert not silent
+
+
+def enlarged(pixels, side):
+    return pixels.repeat_interleave(side // 32, -1).repeat_interleave(side // 32, -2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("multimask", ["single", "best_predicted"])
+def test_two_hundred_steps_in_bf16_stay_finite(multimask):
+    model = several(multimask != "single")
+    task = Promptable(model=model, criterion=with_iou_head(), multimask=multimask, **SAM_MED2D)
+    optimizer = torch.optim.AdamW(task.parameters(), lr=1e-3)
+    for step in range(200):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            report = task(batch(step=step, structures=2))
+        report.total.backward()
+        assert report.total.isfinite()
+        assert all(p.grad.isfinite().all() for p in task.parameters() if p.grad is not None)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert all(p.isfinite().all() for p in task.parameters())
 
 
 def test_the_same_keys_give_the_same_loss():
