@@ -45,12 +45,10 @@ def find_scans(named: Path, *, output: Path | None = None) -> list[Scan]:
     else:
         paths = [Path(found) for found in sorted(glob.glob(str(named), recursive=True)) if found.endswith(SUFFIXES)]
     if not paths:
+        kinds = ", ".join(SUFFIXES)
         found = "a folder (DICOM is not read yet) without any" if named.is_dir() else "none"
         raise UserError(
-            expected=f"scans ending in {', '.join(SUFFIXES)}",
-            found=found,
-            where=named,
-            do="check input, or convert them",
+            expected=f"scans ending in {kinds}", found=found, where=named, do="check input, or convert them"
         )
     twice = {path for path in paths if paths.count(path) > 1} if len(set(paths)) < len(paths) else set()
     if twice:
