@@ -65,7 +65,7 @@ def segment_with(
     in order along the slices. out: an array of zeros of the scan's shape to write to, as one on disk.
 
     Raises:
-        UserError: boxes for a model that takes no prompts, none for one that needs them.
+        UserError: prompts for a model that takes none or for several, none for one that needs them.
     """
     bundle = predictor.bundle
     view = View(scan, bundle.grid, bundle.intensity)
@@ -94,6 +94,10 @@ def _answered(predictor: Predictor, view: View, boxes: Tensor | None, answering:
             expected="a bundle of a promptable model for prompts",
             found=type(model).__name__,
             do="leave the prompts out, or train with task=promptable",
+        )
+    if len(predictor.models) > 1:
+        raise UserError(
+            expected="one bundle for prompts", found=f"{len(predictor.models)}", do="leave out all but one of them"
         )
     if answering is not None:
         return answering(view.whole(), model, predictor.device)

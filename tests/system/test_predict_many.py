@@ -12,6 +12,7 @@ import torch
 
 from segfocal import models
 from segfocal.batch import Structure
+from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.inference.predictor import Predictor, Sweeping
 from segfocal.inference.segment import segment_with
@@ -151,6 +152,16 @@ def test_bundles_that_see_scans_differently_do_not_go_together(bundle, scans, tm
     options = [f"bundle=[{bundle},{other}]", f"input={scans}/p0/ct.nii.gz", f"output={tmp_path}/m.nii.gz"]
     assert segfocal(monkeypatch, "predict", *options) == 1
     assert "expected bundles with the same grid" in capsys.readouterr().err
+
+
+def test_several_bundles_are_not_asked_with_prompts(tmp_path):
+    torch.manual_seed(0)
+    config = {"_target_": "segfocal.models.sam_tiny", "image_size": 32, "width": 48, "depth": 1, "decoder_width": 32}
+    facts = {"model": models.build(config), "model_config": config, "window": (32, 32), "structures": STRUCTURES[:1]}
+    loaded = bundles.load(make_bundle(tmp_path / "bundle", **facts))
+    scan = nifti.read_stored(make_scan(tmp_path / "ct.nii.gz", image(0)))
+    with pytest.raises(UserError, match="one bundle for prompts; found 2"):
+        segment_with(Predictor([loaded, loaded], settings=Sweeping()), scan, boxes=torch.zeros(1, 7, 4))
 
 
 def test_flips_average_the_answers_to_mirrored_windows(bundle):

@@ -34,6 +34,7 @@ def results(folder):
     return list(csv.DictReader((folder / "comparison" / "results.csv").open()))
 
 
+@pytest.mark.slow
 def test_a_grid_of_alpha_and_gamma_is_a_table_and_a_heatmap(spheres, tmp_path, monkeypatch, capfd):
     options = ["sweep.alpha=[0.1,0.25,0.4]", "sweep.gamma=[1,2,4]"]
     assert segfocal(monkeypatch, "train", *grid(spheres, tmp_path / "grid", *options)) == 0
@@ -81,6 +82,7 @@ def test_a_sweep_that_would_replace_other_runs_says_so_and_the_first_command_sti
     assert segfocal(monkeypatch, "train", *options) == 0
 
 
+@pytest.mark.slow
 def test_a_search_goes_where_dice_is_and_repeats_no_trial(spheres, tmp_path, monkeypatch, capfd):
     options = ["experiment=search", "sweep.trials=3", *grid(spheres, tmp_path / "search")[1:]]
     assert segfocal(monkeypatch, "train", *options) == 0
