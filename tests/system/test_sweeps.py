@@ -47,6 +47,7 @@ def test_a_grid_of_alpha_and_gamma_is_a_table_and_a_heatmap(spheres, tmp_path, m
     assert "comparison: " in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_marked_and_made_alone_by_the_same_command(spheres, tmp_path, monkeypatch, capfd):
     options = grid(spheres, tmp_path / "grid", "sweep.alpha=[0.1,0.25]", "sweep.gamma=[1,2]")
     trained = []
