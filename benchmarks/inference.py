@@ -11,7 +11,8 @@ under benchmarks/results.
     loop              the same, a slice at a time (SliceInferer), its mask kept
 
     python benchmarks/inference.py [--networks sam_tiny unet] [--slices 300] [--side 512] [--classes 1]
-                                   [--contenders ours monai loop] [--repeats 1] [--device cpu] [--memory]
+                                   [--contenders ours monai loop] [--overlap 0.25] [--repeats 1]
+                                   [--device cpu] [--memory]
 
 --memory puts a network that costs nothing in place of the real one: memory, and the overhead of everything else.
 """
@@ -41,11 +42,11 @@ from segfocal.inference.predictor import Predictor, Sweeping
 from segfocal.inference.segment import label_type, segment_with
 from segfocal.intensity import Window
 from segfocal.io import nifti
+from segfocal.io.memory import forget_peak, peak_gib
 from segfocal.io.spool import spooled
 from segfocal.resample import ModelGrid
-from segfocal.serve.memory import forget_peak, peak_gib
 
-WINDOW, OVERLAP, BATCH = 128, 0.5, 8
+WINDOW, BATCH = 128, 8
 LOWER, UPPER = -160.0, 240.0
 DEMO = Path(__file__).parents[1] / "data" / "demo" / "ct_b_image.nii.gz"
 
@@ -81,7 +82,7 @@ def ours(scan, mask, network, asked):
         structures=structures,
         training={},
     )
-    settings = Sweeping(overlap=OVERLAP, batch_size=BATCH, compile=asked.contender == "ours, compiled")
+    settings = Sweeping(overlap=asked.overlap, batch_size=BATCH, compile=asked.contender == "ours, compiled")
     predictor = Predictor([bundle], settings=settings, device=asked.device)
     volume = nifti.read_stored(scan)
     with spooled(mask.parent, volume.grid.shape, label_type(structures)) as out:
@@ -96,7 +97,7 @@ def monai(scan, mask, network, asked):
     network = network.to(asked.device)
     image = LoadImage(ensure_channel_first=True)(scan)
     image = ScaleIntensityRange(LOWER, UPPER, 0.0, 1.0, clip=True)(image).as_tensor()  # [1,x,y,z]
-    options = {"sw_batch_size": BATCH, "overlap": OVERLAP, "mode": "gaussian", "sw_device": asked.device}
+    options = {"sw_batch_size": BATCH, "overlap": asked.overlap, "mode": "gaussian", "sw_device": asked.device}
     if asked.contender == "monai":
         inferer = SlidingWindowInferer((WINDOW, WINDOW), device="cpu", **options)
         slices = image.permute(3, 0, 2, 1)  # [z,1,h,w], as ours
@@ -174,6 +175,7 @@ def main():
     for option, default in (("slices", 300), ("side", 512), ("classes", 1), ("repeats", 1)):
         parser.add_argument(f"--{option}", type=int, default=default)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--overlap", type=float, default=0.25, help="share of a window; 0.25 is MONAI's default")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--memory", action="store_true")
     asked = parser.parse_args()
@@ -183,7 +185,7 @@ def main():
         asked.network = name
         with tempfile.TemporaryDirectory() as folder:
             rows = measure(asked, make_scan(folder, asked.slices, asked.side), folder)
-        work = f"{asked.slices} slices of {asked.side}×{asked.side}, window {WINDOW}, overlap {OVERLAP}, {name}, "
+        work = f"{asked.slices} slices of {asked.side}×{asked.side}, window {WINDOW}, overlap {asked.overlap}, {name}, "
         work += f"{asked.classes} classes"
         print(f"\n{work}, {where}, {asked.repeats} repeats")
         for contender, row in rows.items():

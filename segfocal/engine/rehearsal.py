@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
@@ -13,6 +12,7 @@ from segfocal.engine.run import Run
 from segfocal.engine.step import batches_of, take_step
 from segfocal.engine.validate import validate
 from segfocal.engine.watch import Watch
+from segfocal.io.memory import peak_gib
 
 _STEPS = 2
 
@@ -36,16 +36,11 @@ def rehearse(run: Run, dataset: SliceDataset) -> dict[str, Any]:
         "seconds_a_step": round(seconds, 3),
         "seconds_a_validation": round(validation, 1),
         "hours": round((seconds * settings.steps + validation * max(rounds, 1)) / 3600, 2),
-        "memory_gib": round(_peak_bytes(device) / 2**30, 2),
+        "memory_gib": round(_peak_gib(device), 2),
         "device": str(device),
     }
 
 
-def _peak_bytes(device: torch.device) -> float:
+def _peak_gib(device: torch.device) -> float:
     """Return the most memory in use so far: of the GPU, or of the process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    import resource  # not on Windows
-
-    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else peak_gib()

@@ -6,7 +6,7 @@ import mmap
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from segfocal.errors import UserError
 @contextmanager
 def spooled(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[NDArray]:
     """Yield an array of zeros (first axis fastest) in a hidden file of `folder`, which is gone afterwards.
+
+    Where the system allows, the file has no name while it is in use, so not even a kill leaves it behind.
 
     Raises:
         UserError: no room for it, or a folder that cannot be written to.
@@ -36,6 +38,8 @@ def spooled(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[
             where=folder,
             do="make room, or choose another folder",
         ) from error
+    with suppress(PermissionError):  # Windows: not while it is open
+        path.unlink()
     try:
         yield array
     finally:

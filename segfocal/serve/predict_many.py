@@ -24,7 +24,7 @@ from segfocal.grid import Volume
 from segfocal.inference.predictor import Predictor
 from segfocal.io import volumes
 from segfocal.io.files import make_folder
-from segfocal.serve.memory import forget_peak, peak_gib
+from segfocal.io.memory import forget_peak, peak_gib
 from segfocal.serve.predict import Job, check_job, make_predictor, segment_scan, write_answer
 from segfocal.serve.scans import Scan
 

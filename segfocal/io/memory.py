@@ -1,9 +1,8 @@
-"""The most memory this process held, over a stretch of its life."""
+"""The most memory this process held, over a stretch of its life, as the operating system counts it."""
 
 from __future__ import annotations
 
-import platform
-import resource
+import sys
 from pathlib import Path
 
 _STATUS, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -23,5 +22,7 @@ def peak_gib() -> float:
         line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 2**20
     except (OSError, StopIteration):
-        unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere
+        import resource  # not on Windows
+
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
