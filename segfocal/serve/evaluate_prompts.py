@@ -20,7 +20,8 @@ import segfocal
 from segfocal.batch import SampleKey
 from segfocal.data.case import Case
 from segfocal.data.loader import cut
-from segfocal.data.prepared import Preparation, PreparedCase, prepare
+from segfocal.data.prepared import Preparation, PreparedCase
+from segfocal.data.preparing import prepare
 from segfocal.errors import UserError
 from segfocal.io.files import make_folder
 from segfocal.metrics import Counts

@@ -10,9 +10,10 @@ import pytest
 from torch.utils.data import DataLoader
 
 from segfocal.batch import Structure
-from segfocal.data import prepared as module
+from segfocal.data import preparing as module
 from segfocal.data.cases import read_cases
-from segfocal.data.prepared import Preparation, check_foreground, prepare, read_pair
+from segfocal.data.prepared import Preparation, check_foreground
+from segfocal.data.preparing import prepare, read_pair
 from segfocal.errors import UserError
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import nifti
