@@ -51,7 +51,7 @@ def test_slices_are_the_scan_resampled_and_normalised(tmp_path, cases, frame, in
             slice_image, slice_target = ready.slice(index)
             assert slice_image.dtype == np.float32
             assert slice_target.dtype == np.uint8
-            np.testing.assert_allclose(slice_image, image[index], atol=2**-12)  # half a step of float16 below 1
+            np.testing.assert_allclose(slice_image, image[index][None], atol=2**-12)  # half a step of float16 below 1
             np.testing.assert_array_equal(slice_target, target[index])
 
 
