@@ -1,4 +1,4 @@
-"""A scan with the outlines of two masks, as a picture."""
+"""A scan, of several channels the first, with the outlines of two masks, as a picture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.grid import Volume
-from segfocal.intensity import Intensity
+from segfocal.intensity import Intensity, of_first
 from segfocal.io.figures import overlay, slices_of
 
 _SHOWN = 3  # slices of a case with errors
@@ -26,13 +26,13 @@ def draw(
     heading: str,
 ) -> None:
     """Write a PNG of the slices where structure `value` is largest, in `frame` and in the scan's own pixels."""
-    turned = scan.oriented(frame)
+    turned = scan.channels()[0].oriented(frame)
     _, mm_h, mm_w = turned.grid.spacing_mm
     masks = [volume.oriented(frame).array == value for volume in (reference, prediction)]
     numbers = range(turned.grid.shape[0])
     if scan.grid.orientation_to(frame).flips[0]:  # count slices as the file does
         numbers = numbers[::-1]
-    image = intensity(np.ascontiguousarray(turned.array))
+    image = of_first(intensity)(np.ascontiguousarray(turned.array))
     panels = slices_of(image, masks[0], masks[1], numbers=numbers, aspect=mm_h / mm_w)
     overlay(path, panels, heading=heading)
 
@@ -61,7 +61,7 @@ def draw_errors(
         numbers = numbers[::-1]
     shown = np.zeros(turned.grid.shape, np.float32)
     if scan is not None:
-        shown = intensity(np.ascontiguousarray(scan.oriented(frame).array))
+        shown = of_first(intensity)(np.ascontiguousarray(scan.channels()[0].oriented(frame).array))
     cut = np.s_[:, rows, columns]
     panels = slices_of(
         shown[cut], masks[0][cut], masks[1][cut], numbers=numbers, aspect=mm_h / mm_w, count=_SHOWN, errors=True
