@@ -145,7 +145,7 @@ def _preprocessing(bundle: Bundle) -> list[dict[str, Any]]:
         {"_target_": "Orientationd", **keys, "axcodes": bundle.grid.frame},
     ]
     if bundle.grid.spacing_mm is not None:
-        h, w = bundle.grid.spacing_mm
+        h, w = bundle.grid.spacing_mm[-2:]
         pixdim = [-1.0, h, w]  # −1: the slice axis stays
         steps.append({"_target_": _LAMBDA, **keys, "func": _low_pass(h, w)})
         steps.append({"_target_": "Spacingd", **keys, "pixdim": pixdim, "mode": "bilinear", **_EDGES})
