@@ -20,7 +20,7 @@ from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.augment import Augment
+    from segfocal.augment import Augmentation
     from segfocal.batch import Structure
     from segfocal.engine.plan import Plan
     from segfocal.tasks.protocol import Task
@@ -233,7 +233,7 @@ def _takes_objects_apart(task: Task, structures: Sequence[Structure]) -> bool:
     return structures[0].name == OBJECTS and isinstance(task, Promptable)
 
 
-def _check_together(task: Task, augment: Augment, *, count: int, apart: bool) -> None:
+def _check_together(task: Task, augment: Augmentation, *, count: int, apart: bool) -> None:
     """Raise ValueError for a task that cannot be trained on so many structures, on objects, or so augmented."""
     task.check_structures(count)
     if apart and not task.needs_prompts:
