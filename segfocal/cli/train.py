@@ -215,6 +215,7 @@ def _plan(config: DictConfig) -> Plan:
             foreground=data["foreground"],
             crop=(round(window[0] * data["margin"]), round(window[1] * data["margin"])),
             objects=data.get("objects", 1) if apart else None,
+            **{key: data[key] for key in ("rare", "replay", "replay_every") if key in data},
         ),
         augment=augment,
         window=window,
