@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.resume import check_place, has_finished
-from segfocal.cli.source import cases_of, channels_of, grid_of, intensity_of, neighbours_of, pair
+from segfocal.cli.source import cases_of, channels_of, grid_of, intensity_of, neighbours_of, sides
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from segfocal.augment import Augmentation
     from segfocal.batch import Structure
     from segfocal.engine.plan import Plan
+    from segfocal.resample import ModelGrid
     from segfocal.tasks.protocol import Task
 
 _MOST_LINES = 60
@@ -187,7 +188,7 @@ def _plan(config: DictConfig) -> Plan:
     if not isinstance(plain["seed"], int) or plain["seed"] < 0:
         raise ValueError(f"expected seed to be a whole number ≥ 0; got {plain['seed']!r}")
     cases, structures = cases_of(plain)
-    window = pair(data["window"], "data.window", int)
+    window = sides(data["window"], "data.window", int)
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
     neighbours = neighbours_of(data)
@@ -197,6 +198,8 @@ def _plan(config: DictConfig) -> Plan:
     augment = instantiate(plain["augment"])
     apart = _takes_objects_apart(task, structures)
     _check_together(task, augment, count=len(structures), apart=apart)
+    grid = grid_of(data, cases)
+    _check_volumes(task, window, grid)
     weights = first_weights(plain, model)
     cases, structures = choose_masks(cases, structures, apart=apart)
     return Plan(
@@ -207,14 +210,14 @@ def _plan(config: DictConfig) -> Plan:
         where=Path(data["root"]),
         cache=Path(plain["cache"]),
         preparation=Preparation(
-            grid=grid_of(data, cases),
+            grid=grid,
             intensity=intensity_of(plain["intensity"], cases),
             structures=structures,
             apart=apart,
         ),
         sampling=Sampling(
             foreground=data["foreground"],
-            crop=(round(window[0] * data["margin"]), round(window[1] * data["margin"])),
+            crop=(*window[:-2], *(round(side * data["margin"]) for side in window[-2:])),
             objects=data.get("objects", 1) if apart else None,
             neighbours=neighbours,
             **{key: data[key] for key in ("rare", "replay", "replay_every") if key in data},
@@ -243,21 +246,36 @@ def _check_together(task: Task, augment: Augmentation, *, count: int, apart: boo
         raise ValueError("expected augment=none with task.embeddings: an augmented slice is a new image to the encoder")
 
 
+def _check_volumes(task: Task, window: tuple[int, ...], grid: ModelGrid) -> None:
+    """Raise ValueError for a promptable task of volumes: prompts, and what is carried on from them, are of slices."""
+    from segfocal.tasks import Promptable
+
+    for name, value in (("window", window), ("spacing_mm", grid.spacing_mm or ())):
+        if len(value) == 3 and isinstance(task, Promptable):
+            raise ValueError(
+                f"expected data.{name} of two numbers for a promptable task; got {list(value)}: use task=semantic"
+            )
+
+
 def build_model(
-    plain: dict[str, Any], *, classes: int, channels: int, window: tuple[int, int]
+    plain: dict[str, Any], *, classes: int, channels: int, window: tuple[int, ...]
 ) -> tuple[Any, dict[str, Any]]:
     """Build the model, its first weights a function of the seed, and the config that rebuilds it.
 
-    A config with `classes` gets as many as there are targets, one with `channels` as many as images have. Others take
-    grey images, and RGB ones if their config has a `channel_order`.
+    A config with `classes` gets as many as there are targets, one with `channels` as many as images have, one with
+    `dims` as many as the window has. Others are of slices, of grey images, and RGB ones if they have a `channel_order`.
     """
     import torch
 
     from segfocal import models
 
     config = {key: value for key, value in plain["model"].items() if key != "weights"}
-    known = {"classes": classes, "channels": channels}
+    known = {"classes": classes, "channels": channels, "dims": len(window)}
     config |= {key: value for key, value in known.items() if key in config}
+    if len(window) == 3 and "dims" not in config:
+        raise ValueError(
+            f"expected data.window of two numbers for this model; got {list(window)}: use model=unet task=semantic"
+        )
     possible = (1, 3) if "channel_order" in config else (1,)
     if "channels" not in config and channels not in possible:
         raise ValueError(
