@@ -83,7 +83,7 @@ class SliceDataset(Dataset[Sample]):
 
 
 def cut(array: NDArray, centre: Sequence[float] | NDArray, size: tuple[int, int]) -> NDArray:
-    """Return the piece [...,h,w] of `size` around `centre`, moved to lie inside; what is smaller is padded evenly by 0."""
+    """Return the piece [...,h,w] of `size` around `centre`, moved to lie inside; a smaller array gets 0 all around."""
     place, padding = [slice(None)] * (array.ndim - 2), [(0, 0)] * (array.ndim - 2)
     for middle, length, full in zip(centre, size, array.shape[-2:], strict=True):
         start = int(np.clip(round(float(middle) - length / 2), 0, max(full - length, 0)))
