@@ -217,6 +217,7 @@ def _plan(config: DictConfig) -> Plan:
             crop=(round(window[0] * data["margin"]), round(window[1] * data["margin"])),
             objects=data.get("objects", 1) if apart else None,
             neighbours=neighbours,
+            **{key: data[key] for key in ("rare", "replay", "replay_every") if key in data},
         ),
         augment=augment,
         window=window,
