@@ -38,14 +38,15 @@ CHOOSING, AUGMENTING, PROMPTING, SHARED = 0, 1, 2, 3  # the streams in use; the 
 class Batch:
     """Images [b,c,h,w] in [0,1] with their targets [b,k,h,w] (uint8, 1 inside), and where each came from.
 
-    Volumes have an axis d before h. ignore: pixels [b,1,h,w] (uint8 or bool) that are not judged; None for none.
+    Volumes have an axis d before h. ignored: [b,1,h,w], True at pixels that count for nothing and are in no target;
+    None where every pixel counts.
     """
 
     image: Tensor
     target: Tensor
     keys: tuple[SampleKey, ...]
     sources: tuple[str, ...]  # "case, slice 17": what an error message names
-    ignore: Tensor | None = None
+    ignored: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on `device`; a copy from pinned memory does not wait."""
@@ -61,8 +62,8 @@ class Batch:
         return self._with_each(Tensor.pin_memory)
 
     def _with_each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        ignore = None if self.ignore is None else change(self.ignore)
-        return replace(self, image=change(self.image), target=change(self.target), ignore=ignore)
+        ignored = None if self.ignored is None else change(self.ignored)
+        return replace(self, image=change(self.image), target=change(self.target), ignored=ignored)
 
     def __len__(self) -> int:
         return self.image.shape[0]

@@ -142,15 +142,15 @@ def test_every_slice_of_a_volume_moves_alike():
 
 def test_a_volume_is_mirrored_along_its_depth_with_its_target_and_cut_to_its_centre():
     plain = volumes(depth=7, count=8, channels=1, size=(9, 11))
-    plain = replace(plain, ignore=plain.target[:, :1].bool())
     out = Augment(flip=["d"])(plain, size=(4, 9, 11))
+    none = Augment(flip=["d"])(replace(plain, ignored=plain.target[:, :1].bool()), size=(4, 9, 11))
     for i in range(8):
         cut = plain.target[i, :, 1:5]
         mirrored = not torch.equal(out.target[i], cut)
         assert torch.equal(out.target[i], cut.flip(1) if mirrored else cut)
         image = plain.image[i, :, 1:5]
         torch.testing.assert_close(out.image[i], image.flip(1) if mirrored else image, rtol=0, atol=1e-5)
-    assert torch.equal(out.ignore, out.target[:, :1].bool())
+    assert torch.equal(none.ignored, out.target[:, :1].bool())
     assert 0 < sum(not torch.equal(out.target[i], plain.target[i, :, 1:5]) for i in range(8)) < 8
 
 
@@ -231,11 +231,11 @@ def test_soft_targets_stay_soft():
 def test_what_is_ignored_moves_with_the_target():
     plain = regions(classes=1)
     settings = replace(MOVING, labels="nearest")
-    for ignore in (plain.target, plain.target.bool()):
-        out = settings(replace(plain, ignore=ignore), size=(50, 50))
-        assert out.ignore.dtype == ignore.dtype
-        assert torch.equal(out.ignore.bool(), out.target.bool())
-    assert settings(plain, size=(50, 50)).ignore is None
+    moved = settings(plain, size=(50, 50))
+    out = settings(replace(plain, ignored=plain.target.bool()), size=(50, 50))
+    assert torch.equal(out.ignored, moved.target.bool())
+    assert not out.target.any()
+    assert moved.ignored is None
 
 
 # New intensities

@@ -106,7 +106,8 @@ class Augment:
     def __call__(self, batch: Batch, *, size: tuple[int, ...]) -> Batch:
         """Return the batch changed and cut to its central `size`, (h, w) or of volumes (d, h, w).
 
-        Targets of 0/1 stay so, those of floating point are soft and are only moved. `batch.ignore` moves along.
+        Targets of 0/1 stay so, those of floating point are soft and are only moved. `batch.ignored` moves along, and no
+        target is where it is True.
         """
         if batch.image.ndim == 4:
             return _flat(self(_deep(batch), size=(1, *size)))
@@ -134,13 +135,15 @@ class Augment:
         mirrored = draws.one("mirror_d")[:, 0, 0, 0] < 0.5 if "d" in self.flip else None
         image, target = (with_depth(part, size[0], mirrored=mirrored) for part in (batch.image, batch.target))
         values = read_at(target.float(), places, mode="nearest" if self.labels == "nearest" else "bilinear")
+        inside = None if batch.ignored is None else with_depth(batch.ignored.float(), size[0], mirrored=mirrored)
+        ignored = None if inside is None else read_at(inside, places, mode="nearest") > 0.5
         moved = replace(batch, image=read_at(image, places), target=values)
         if not target.is_floating_point():
             nearest = self.labels == "nearest"
             moved = replace(moved, target=values.to(torch.uint8) if nearest else decided(values, target, places))
-        if batch.ignore is not None:
-            ignore = with_depth(batch.ignore.float(), size[0], mirrored=mirrored)
-            moved = replace(moved, ignore=read_at(ignore, places, mode="nearest").to(batch.ignore.dtype))
+        if ignored is not None:
+            target, values = moved.target.masked_fill(ignored, 0), values.masked_fill(ignored, 0.0)
+            moved = replace(moved, target=target, ignored=ignored)
         return moved, values
 
     def _sampling_grid(self, draws: Draws, full: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -200,11 +203,11 @@ def _half(full: int, size: int) -> float:
 
 def _deep(batch: Batch) -> Batch:
     """Return a batch of slices as one of volumes one slice deep."""
-    ignore = None if batch.ignore is None else batch.ignore.unsqueeze(2)
-    return replace(batch, image=batch.image.unsqueeze(2), target=batch.target.unsqueeze(2), ignore=ignore)
+    ignored = None if batch.ignored is None else batch.ignored.unsqueeze(2)
+    return replace(batch, image=batch.image.unsqueeze(2), target=batch.target.unsqueeze(2), ignored=ignored)
 
 
 def _flat(batch: Batch) -> Batch:
     """Return a batch of volumes one slice deep as one of slices."""
-    ignore = None if batch.ignore is None else batch.ignore.squeeze(2)
-    return replace(batch, image=batch.image.squeeze(2), target=batch.target.squeeze(2), ignore=ignore)
+    ignored = None if batch.ignored is None else batch.ignored.squeeze(2)
+    return replace(batch, image=batch.image.squeeze(2), target=batch.target.squeeze(2), ignored=ignored)
