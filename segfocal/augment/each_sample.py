@@ -44,19 +44,22 @@ class EachSample:
         Raises:
             UserError: a transform that returns no image and label, or with other channels than it got.
         """
-        masks = batch.target if batch.ignore is None else torch.cat([batch.target, batch.ignore.to(batch.target)], dim=1)
+        masks = [batch.target] if batch.ignored is None else [batch.target, batch.ignored.to(batch.target)]
         images, labels = [], []
-        for image, label, key in zip(batch.image, masks, batch.keys, strict=True):
+        for image, label, key in zip(batch.image, torch.cat(masks, dim=1), batch.keys, strict=True):
             with _seeded(self.transform, int(key.rng(AUGMENTING).integers(2**32))):
                 done = self.transform({"image": image.clone(), "label": label.float()})
             images.append(_centre(_part(done, "image", like=image), size))
             labels.append(_centre(_part(done, "label", like=label), size))
         image = torch.stack(images).to(batch.image).clamp_(0.0, 1.0)
-        label, soft = torch.stack(labels).to(batch.image.device), batch.target.is_floating_point()
-        many = batch.target.shape[1]
-        target = label[:, :many] if soft else (label[:, :many] >= 0.5).to(batch.target.dtype)
-        ignore = None if batch.ignore is None else (label[:, many:] >= 0.5).to(batch.ignore.dtype)
-        return replace(batch, image=image, target=target, ignore=ignore)
+        label, many = torch.stack(labels).to(image.device), batch.target.shape[1]
+        target = label[:, :many]
+        if not batch.target.is_floating_point():
+            target = (target >= 0.5).to(batch.target.dtype)
+        if batch.ignored is None:
+            return replace(batch, image=image, target=target)
+        ignored = label[:, many:] >= 0.5
+        return replace(batch, image=image, target=target.masked_fill(ignored, 0), ignored=ignored)
 
 
 @contextmanager
