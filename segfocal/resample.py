@@ -126,10 +126,24 @@ def _largest_share(labels: NDArray, values: Sequence[int], shape: tuple[int, ...
         if best is None:
             several = len(values) > 1
             best = resize_volume(~np.isin(labels, values), shape) if several else np.full(shape, 0.5, dtype=np.float32)
-        share = resize_volume(inside, shape)
+        share = resize_volume(inside, shape) if len(inside) != 1 else _resize_inside(inside[0], shape[1:])[None]
         wins = (share >= best) & (share > 0)
         out[wins] = index
         best[wins] = share[wins]
+    return out
+
+
+def _resize_inside(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return what `resize_slices` makes of a mask [h,w], to the last bit, from the rows and columns that it reaches."""
+    held = np.flatnonzero(mask.any(1))
+    rows = slice(held[0], held[-1] + 1)
+    wide = resize_slices(mask[None, rows], (rows.stop - rows.start, size[1]))[0]
+    held = np.flatnonzero(wide.any(0))
+    columns = slice(max(held[0] - 1, 0), held[-1] + 2)  # two at least: PyTorch 2.13 errs where one is asked for
+    tall = np.zeros((1, len(mask), wide[:, columns].shape[1]), dtype=np.float32)
+    tall[0, rows] = wide[:, columns]
+    out = np.zeros(size, dtype=np.float32)
+    out[:, columns] = resize_slices(tall, (size[0], tall.shape[2]))[0]
     return out
 
 

@@ -210,6 +210,7 @@ def _plan(config: DictConfig) -> Plan:
             intensity=intensity.build(plain["intensity"]),
             structures=structures,
             apart=apart,
+            crop=data.get("crop", "none"),
         ),
         sampling=Sampling(
             foreground=data["foreground"],
