@@ -251,11 +251,14 @@ def test_a_spacing_that_leaves_one_slice_of_several_is_told():
 
 def shares_compared(labels, values, size):
     """Return the class of the largest share, each share resized as a whole picture of its own."""
-    several = len(values) > 1
-    best = resize_slices(~np.isin(labels, values), size) if several else np.full((len(labels), *size), 0.5, np.float32)
+
+    def share_of(mask):
+        return resized(torch.from_numpy(mask.astype(np.float32))[:, None], size)[:, 0].numpy()
+
+    best = share_of(~np.isin(labels, values)) if len(values) > 1 else np.full((len(labels), *size), 0.5, np.float32)
     out = np.zeros((len(labels), *size), dtype=np.uint8)
     for index, value in enumerate(values, start=1):
-        share = resize_slices(labels == value, size)
+        share = share_of(labels == value)
         wins = (share >= best) & (share > 0)
         out[wins], best[wins] = index, share[wins]
     return out
