@@ -46,7 +46,7 @@ def folder_of(cache: Path, case: Case, preparation: Preparation) -> Path:
 
 def files_of(case: Case) -> list[tuple[str, int, int]]:
     """Return the path, bytes and time of last change (ns) of each file of a case."""
-    paths = [path.resolve() for path in (case.image, *case.label_files)]
+    paths = [path.resolve() for path in (*case.images, *case.label_files)]
     return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
 
 

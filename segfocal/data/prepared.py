@@ -42,7 +42,7 @@ class Preparation:
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """One case's slices on disk: images [d,h,w] float16 in [0,1], target indices [d,h,w] uint8.
+    """One case's slices on disk: images [d,h,w] or [d,c,h,w] float16 in [0,1], target indices [d,h,w] uint8.
 
     Of a picture whose masks are kept apart the target is [n,h,w], 1 inside each mask.
     """
@@ -74,6 +74,11 @@ class PreparedCase:
         return d, h, w
 
     @property
+    def channels(self) -> int:
+        """Channels of the scan, neighbours not counted."""
+        return self._meta.get("channels", 1)
+
+    @property
     def label_values(self) -> list[int]:
         """The values found in the case's label map."""
         return self._meta["label_values"]
@@ -101,13 +106,24 @@ class PreparedCase:
         with np.load(self.folder / LOCATIONS) as stored:
             return [stored[name] for name in stored.files]
 
-    def slice(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return image [h,w] and target indices [h,w] of one slice."""
-        return np.asarray(self._array("image")[index], dtype=np.float32), np.asarray(self._array("target")[index])
+    def slice(self, index: int, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return image [c,h,w] and target indices [h,w] of one slice.
 
-    def masks(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return image [h,w] and masks [n,h,w] of a picture whose masks are kept apart."""
-        return np.asarray(self._array("image")[0], dtype=np.float32), np.asarray(self._array("target")[:])
+        neighbours: slices on each side that are further channels, from the lowest to the highest; beyond the first and
+        the last slice these are repeated.
+        """
+        return self._image(index, neighbours), np.asarray(self._array("target")[index])
+
+    def masks(self, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return image [c,h,w] and masks [n,h,w] of a picture whose masks are kept apart."""
+        return self._image(0, neighbours), np.asarray(self._array("target")[:])
+
+    def _image(self, index: int, neighbours: int) -> NDArray[np.float32]:
+        stored = self._array("image")
+        low, high = max(index - neighbours, 0), min(index + neighbours, self.shape[0] - 1)
+        near = np.asarray(stored[low : high + 1], dtype=np.float32)
+        seen = np.clip(np.arange(index - neighbours, index + neighbours + 1), low, high) - low
+        return near[seen].reshape(-1, *self.shape[1:])
 
     def __getstate__(self) -> dict:
         """Leave open files behind when a data-loading process gets a copy."""

@@ -21,16 +21,17 @@ from numpy.typing import NDArray
 from segfocal.data.cache import FORMAT, META, files_of, folder_of, workplace
 from segfocal.data.case import Case
 from segfocal.data.masks import check_size, label_map, read_masks
+from segfocal.data.places import cropped, index
 from segfocal.data.prepared import LOCATIONS, Preparation, PreparedCase
 from segfocal.errors import UserError
 from segfocal.grid import Volume
-from segfocal.intensity import body_box
+from segfocal.intensity import of_channels
 from segfocal.io import nifti, volumes
 from segfocal.io.files import make_folder, write_json
 
 Shown = Callable[[int, int, str], None]  # cases done, cases to do, a text
 
-_A_VOXEL = 1.0  # bytes on disk of an image and its target: CT takes half of that, noisy MR all of it
+_A_VOXEL = 1.0  # bytes on disk of an image of one channel and its target: CT takes half of that, noisy MR all of it
 _MOST_NAMED = 10  # problems listed in one message
 
 
@@ -69,13 +70,14 @@ def prepare(
 
 def estimated_bytes(cases: Iterable[Case], preparation: Preparation) -> int:
     """Return roughly what cases will take on disk, from the headers of their images alone."""
-    voxels = 0
+    needed = 0.0
     for case in cases:
         try:
-            voxels += math.prod(preparation.grid.of(volumes.read_grid(case.image)).shape)
+            voxels = math.prod(preparation.grid.of(volumes.read_grid(case.image)).shape)
         except UserError:  # told when its turn comes
             continue
-    return round(voxels * _A_VOXEL)
+        needed += voxels * _A_VOXEL * (2 * len(case.images) + 1) / 3
+    return round(needed)
 
 
 def _check_room(needed: int, free: int, cache: Path) -> None:
@@ -152,14 +154,16 @@ def _attempt(job: _Job) -> UserError | None:
 def check_pairs(cases: Iterable[Case]) -> None:
     """Raise UserError unless each image and its label have headers that agree; voxels are not read."""
     for case in cases:
-        image = volumes.read_grid(case.image)
+        grids = [volumes.read_grid(path) for path in case.images]
+        volumes.check_channels(grids, case.images)
+        image = grids[0]
         for path in case.label_files:
             check_size(case, image, volumes.read_grid(path), path)
 
 
 def read_pair(case: Case) -> tuple[Volume, Volume]:
     """Read a case's image, as it is stored, and label map; UserError when they do not lie on one grid."""
-    image = volumes.read_stored(case.image)
+    image = volumes.read_channels(case.images)
     if case.masks is not None:
         return image, label_map(case, image.grid)
     labels = volumes.read_labels(case.label)
@@ -170,16 +174,17 @@ def read_pair(case: Case) -> tuple[Volume, Volume]:
 
 def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: Path) -> None:
     image, target, values = (_masks if preparation.apart else _indices)(case, preparation)
-    image, target, offset = _cropped(image, target) if preparation.crop == "body" else (image, target, (0, 0, 0))
+    image, target, offset = cropped(image, target) if preparation.crop == "body" else (image, target, (0, 0, 0))
     names = [] if preparation.apart else preparation.structures
-    pixels, locations = _index(target, len(names))
+    pixels, locations = index(target, len(names))
     if preparation.apart:  # [1,1]: those of a mask on average
         pixels = np.array([[math.ceil(np.count_nonzero(target) / len(target))]])
     meta = {
         "format": FORMAT,
         "case": case.name,
         "files": files_of(case),
-        "shape": list(image.shape),
+        "shape": [len(image), *image.shape[-2:]],
+        "channels": len(case.images),
         "offset": list(offset),
         "label_values": values,
         "pixels": pixels.tolist(),
@@ -207,20 +212,27 @@ def _room_for(folder: Path) -> Iterator[None]:
             ) from error
 
 
+def _image(scan: Volume, preparation: Preparation) -> NDArray[np.float32]:
+    """Return what a model sees of a scan: [d,h,w], or [d,c,h,w] of several channels."""
+    channels = scan.channels()
+    maps = of_channels(preparation.intensity, len(channels))
+    seen = [own(preparation.grid.image(one).array) for one, own in zip(channels, maps, strict=True)]
+    return seen[0] if len(seen) == 1 else np.stack(seen, axis=1)
+
+
 _Parts = tuple[NDArray[np.float32], NDArray[np.uint8], list[int]]  # image, target, label values
 
 
 def _indices(case: Case, preparation: Preparation) -> _Parts:
     scan, labels = read_pair(case)
     target = preparation.grid.labels(labels, [structure.value for structure in preparation.structures]).array
-    return preparation.intensity(preparation.grid.image(scan).array), target, _values(labels.array)
+    return _image(scan, preparation), target, _values(labels.array)
 
 
 def _masks(case: Case, preparation: Preparation) -> _Parts:
-    scan = volumes.read_stored(case.image)
+    scan = volumes.read_channels(case.images)
     masks = [preparation.grid.labels(mask, [1]).array[0] for mask in read_masks(case, scan.grid)]
-    image = preparation.intensity(preparation.grid.image(scan).array)
-    return image, np.stack(masks), [0, preparation.structures[0].value]
+    return _image(scan, preparation), np.stack(masks), [0, preparation.structures[0].value]
 
 
 def _values(labels: NDArray) -> list[int]:
@@ -231,45 +243,6 @@ def _values(labels: NDArray) -> list[int]:
     for z in range(labels.shape[2]):
         counts += np.bincount(labels[:, :, z].ravel(order="K"), minlength=len(counts))
     return [int(value) for value in np.flatnonzero(counts)]
-
-
-def _cropped(
-    image: NDArray[np.float32], target: NDArray[np.uint8]
-) -> tuple[NDArray[np.float32], NDArray[np.uint8], tuple[int, int, int]]:
-    """Return image and target [d,h,w] inside the box of the body, and where it begins; no labelled pixel is cut off.
-
-    The target of masks kept apart [n,h,w] has other slices, and none is dropped.
-    """
-    apart = len(target) != len(image)
-    labelled = target.any(0, keepdims=True) if apart else target
-    box = body_box(np.maximum(image, labelled != 0), margin=(1, 8, 8))
-    inside = target[:, box[1], box[2]] if apart else target[box]
-    return image[box], inside, (box[0].start, box[1].start, box[2].start)
-
-
-def _index(target: NDArray[np.uint8], count: int) -> tuple[NDArray[np.int64], list[NDArray[np.int32]]]:
-    """Return pixels [k,d] of each of `count` structures in each slice, and places [n,3] drawn from each."""
-    counts = [np.bincount(part.ravel(), minlength=count + 1)[1 : count + 1] for part in target]
-    pixels = np.stack(counts, axis=1).astype(np.int64)
-    return pixels, [_drawn(target, structure + 1, pixels[structure]) for structure in range(count)]
-
-
-_MOST_DRAWN = 1000  # places kept of a structure
-
-
-def _drawn(target: NDArray[np.uint8], index: int, pixels: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Return up to 1000 places (z, y, x) of a structure, sorted, each drawn alike; the same for the same target."""
-    total, ends = int(pixels.sum()), np.cumsum(pixels)
-    ranks = np.arange(total)
-    if total > _MOST_DRAWN:
-        ranks = np.sort(np.random.default_rng(0).choice(total, _MOST_DRAWN, replace=False))
-    slices = np.searchsorted(ends, ranks, side="right")
-    places = np.empty((len(ranks), 3), dtype=np.int32)
-    for z in np.unique(slices):
-        chosen = slices == z
-        flat = np.flatnonzero(target[z] == index)[ranks[chosen] - (ends[z] - pixels[z])]
-        places[chosen] = np.column_stack([np.full(len(flat), z), *np.unravel_index(flat, target.shape[1:])])
-    return places
 
 
 def _store(array: NDArray, path: Path) -> None:

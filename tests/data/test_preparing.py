@@ -16,6 +16,7 @@ from segfocal.cli.prepare import asked_for
 from segfocal.cli.train import build_plan
 from segfocal.data import cache as caches
 from segfocal.data import preparing
+from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
 from segfocal.data.prepared import Preparation
 from segfocal.data.preparing import prepare
@@ -97,6 +98,7 @@ import os, signal, sys
 from pathlib import Path
 from segfocal.batch import Structure
 from segfocal.data import preparing
+from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
 from segfocal.data.prepared import Preparation
 from segfocal.intensity import Window
@@ -118,7 +120,7 @@ preparing.prepare(read_cases(sys.argv[1]).cases, settings, Path(sys.argv[2]), wo
 """
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [2, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_in_the_middle_and_run_again_it_equals_an_undisturbed_run(tmp_path, cases, workers):
     command = [sys.executable, "-c", textwrap.dedent(KILLED), tmp_path / "data" / "cases.csv", tmp_path / "cache"]
     assert subprocess.run([*map(str, command), str(workers)], check=False).returncode == -signal.SIGKILL
@@ -186,7 +188,7 @@ def test_a_cropped_case_is_a_box_of_the_whole_one_that_holds_body_and_labels(tmp
     assert whole.offset == (0, 0, 0)
     for z in range(cropped.shape[0]):
         for got, all_of_it in zip(cropped.slice(z), whole.slice(z + start[0]), strict=True):
-            np.testing.assert_array_equal(got, all_of_it[start[1] : stop[1], start[2] : stop[2]])
+            np.testing.assert_array_equal(got, all_of_it[..., start[1] : stop[1], start[2] : stop[2]])
     np.testing.assert_array_equal(cropped.pixels, whole.pixels[:, start[0] : stop[0]])
     np.testing.assert_array_equal(cropped.locations[0] + start, whole.locations[0])
 
@@ -199,6 +201,26 @@ def test_a_scan_of_air_alone_keeps_its_shape(tmp_path):
     )
     (ready,) = prepare(read_cases(tmp_path).cases, settings, tmp_path / "cache")
     assert ready.shape == (5, 8, 9)
+
+
+def test_the_box_of_several_channels_holds_what_is_bright_in_any(tmp_path):
+    channels = np.full((2, 40, 36, 5), -1000, dtype=np.int16)
+    channels[0, 12:14, 12:20, 1:4], channels[1, 25:27, 20:24, 2:3] = 100, 100
+    first, second = (make_scan(tmp_path / f"{c}.nii.gz", channels[c], np.eye(4)) for c in (0, 1))
+    label = make_scan(tmp_path / "label.nii.gz", np.zeros((40, 36, 5), dtype=np.uint8), np.eye(4))
+    case = Case(name="a", image=first, more=(second,), label=label)
+    settings = Preparation(
+        grid=ModelGrid(frame="SAR"),
+        intensity=Window(lower=-160.0, upper=240.0),
+        structures=(BALL,),
+        crop="body",
+    )
+    (ready,) = prepare([case], settings, tmp_path / "cache")
+    assert ready.offset == (0, 4, 4)
+    assert ready.shape == (5, 28, 31)  # rows 12–23, columns 12–26, and eight on each side
+    seen = np.stack([ready.slice(z)[0] for z in range(5)], axis=1)
+    expected = (np.moveaxis(channels, (1, 2, 3), (3, 2, 1))[:, :, 4:32, 4:35] > 0) * 0.65
+    np.testing.assert_allclose(seen, expected, atol=2**-11)  # float16
 
 
 def test_another_crop_is_refused():
