@@ -103,7 +103,10 @@ class PreparedCase:
 
         Of masks kept apart none.
         """
-        with np.load(self.folder / LOCATIONS) as stored:
+        path = self.folder / LOCATIONS
+        if not path.is_file():
+            return []
+        with np.load(path) as stored:
             return [stored[name] for name in stored.files]
 
     def slice(self, index: int, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

@@ -193,7 +193,8 @@ def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: 
         temporary.mkdir()
         _store(torch.from_numpy(image).half().numpy(), temporary / "image.b2nd")
         _store(target, temporary / "target.b2nd")
-        np.savez(temporary / LOCATIONS, *locations)
+        if locations:
+            np.savez(temporary / LOCATIONS, *locations)
         write_json(temporary / META, meta)
         os.replace(temporary, folder)
 
