@@ -58,7 +58,7 @@ def mend(before: Examined, folder: Path, *, names: Mapping[str, int], same_shape
     changes: list[Change] = []
     case, after = before.case, before
     for _ in range(_ROUNDS):
-        wanted = [one for one in after.findings if CHECKS[one.check].mended and one.severity != "note"]
+        wanted = [one for one in after.findings if CHECKS[one.check].mended or (same_shape and one.check == "apart")]
         if not wanted or case.masks is not None or is_png(case.image):
             break
         case, done = _mend_once(case, wanted, folder, same_shape=same_shape)
@@ -82,9 +82,10 @@ def _mend_once(case: Case, wanted: Iterable[Finding], folder: Path, *, same_shap
     if checks[case.label]:
         volume, done = _sound(case.label, checks[case.label], folder, label=True)
         grid = _grid_of(image_path)
-        if grid is not None and any(check.startswith("grid_") for check in checks[case.label]):
+        elsewhere = [check for check in checks[case.label] if check.startswith("grid_") or check == "apart"]
+        if grid is not None and elsewhere:
             volume, action = _onto_image(volume, grid, same_shape=same_shape)
-            done += [(check, action) for check in checks[case.label] if action and check.startswith("grid_")]
+            done += [(check, action) for check in elsewhere if action]
         if done:
             label_path = folder / "labels" / target
             nifti.write_new(label_path, volume, overwrite=True)
