@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.evaluate import print_table
-from segfocal.cli.source import cases_of, grid_of, pair, split_cases
+from segfocal.cli.source import cases_of, channels_of, grid_of, intensity_of, neighbours_of, pair, split_cases
 from segfocal.cli.train import build_model
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from segfocal.data.case import CaseList
     from segfocal.serve.evaluate_prompts import PromptEvaluation
 
-_OF_A_BUNDLE = ("model", "intensity", "weights", "data.frame", "data.spacing_mm", "data.size", "data.window")
+_SEEN = ("frame", "spacing_mm", "size", "window", "neighbours")
+_OF_A_BUNDLE = ("model", "intensity", "weights", *[f"data.{key}" for key in _SEEN])
 
 
 def main() -> int:
@@ -86,6 +87,7 @@ def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, A
     """Return the parts of an evaluation that a bundle decides; UserError for options that it overrules."""
     from segfocal.data.structures import choose_structures
     from segfocal.inference import bundle as bundles
+    from segfocal.inference.segment import check_channels
 
     for option in overrides:
         name = option.lstrip("+~").split("=")[0].split("@")[0]
@@ -98,12 +100,14 @@ def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, A
     bundle = bundles.load(plain["bundle"])
     own = [structure.name for structure in bundle.structures]
     cases = split_cases(plain["data"])
+    check_channels(bundle, channels_of(cases), f" in {plain['data']['root']}", do="choose another data set or bundle")
     structures = bundle.structures
     if plain["target"] is not None or cases.label_values:
         structures = choose_structures(own if plain["target"] is None else plain["target"], cases.label_values)
     return {
         "model": bundle.model,
         **_asked(plain, cases, structures, grid=bundle.grid, intensity=bundle.intensity),
+        "neighbours": bundle.neighbours,
         "unasked": [] if bundle.needs_prompts else own,
         "facts": {"bundle": str(Path(plain["bundle"]).resolve()), "model": bundle.model_config},
     }
@@ -111,14 +115,15 @@ def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, A
 
 def _from_weights(plain: dict[str, Any]) -> dict[str, Any]:
     """Return the parts of an evaluation for a model that was not trained here: zero-shot."""
-    from segfocal import intensity
     from segfocal.serve.evaluate_prompts import check_promptable
 
     if plain["target"] is None:
         raise UserError(expected="target=NAME without a bundle", found="target=null", do="name structures of the data")
     cases, structures = cases_of(plain)
     window = pair(plain["data"]["window"], "data.window", int)
-    model, config = build_model(plain, classes=len(structures), window=window)
+    neighbours = neighbours_of(plain["data"])
+    channels = channels_of(cases) * (2 * neighbours + 1)
+    model, config = build_model(plain, classes=len(structures), channels=channels, window=window)
     check_promptable(model)
     if plain["model"].get("weights", "") is None:
         raise UserError(
@@ -132,7 +137,8 @@ def _from_weights(plain: dict[str, Any]) -> dict[str, Any]:
     grid = grid_of(plain["data"], cases)
     return {
         "model": model,
-        **_asked(plain, cases, structures, grid=grid, intensity=intensity.build(plain["intensity"])),
+        **_asked(plain, cases, structures, grid=grid, intensity=intensity_of(plain["intensity"], cases)),
+        "neighbours": neighbours,
         "facts": {"weights": weights.row() if weights else None, "model": config},
     }
 

@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 
 from segfocal.data.loader import SliceDataset
 from segfocal.data.objects import dataset_of
-from segfocal.data.prepared import check_foreground, check_pairs, pixel_rates, prepare
+from segfocal.data.prepared import check_foreground, pixel_rates
+from segfocal.data.preparing import check_pairs, prepare
 from segfocal.engine import checkpoint
 from segfocal.engine.plan import Plan
 from segfocal.engine.postprocess import choose_rules
@@ -56,9 +57,9 @@ def train(plan: Plan, folder: Path, *, config: str = "", begun: Callable[[], Non
             prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache)
         check_foreground(prepared, plan.preparation.structures, where=plan.where)
         rates = pixel_rates(prepared)
-        run = start(plan, folder, accelerator, rates=rates)
         names = [structure.name for structure in plan.preparation.structures]
         dataset = dataset_of(prepared, len(names), plan.sampling)
+        run = start(plan, folder, accelerator, rates=rates, losses=dataset.losses)
         if plan.settings.dry_run:
             return rehearse(run, dataset)
         record = None

@@ -16,6 +16,7 @@ import segfocal
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.segment import check_channels
 from segfocal.io import volumes
 from segfocal.io.files import check_new, make_folder, write_json
 from segfocal.models import PromptableModel
@@ -34,13 +35,14 @@ FACTS, PARITY = "model.json", "parity.json"
 class Job:
     """One bundle to export into the folder `output`.
 
-    scan: what model and exported network are compared on. overlap: of neighbouring windows, for the comparison and for
-    those who use the files. tolerance: how far logits may be from the model's.
+    scan: what model and exported network are compared on, more: files of its further channels. overlap: of neighbouring
+    windows, for the comparison and for those who use the files. tolerance: how far logits may be from the model's.
     """
 
     bundle: Path
     output: Path
     scan: Path
+    more: tuple[Path, ...] = ()
     format: Format = "onnx"
     overlap: float = 0.5
     tolerance: float = 1e-3
@@ -64,9 +66,11 @@ def export(job: Job) -> dict[str, Any]:
             where=job.bundle,
             do="set format=onnx, which writes image encoder and mask decoder",
         )
+    _check_sees_slices(bundle, job)
     make_folder(job.output.parent)
     check_new(job.output / _first_file(job.format, bundle), overwrite=job.overwrite)
-    scan = volumes.read(job.scan)
+    check_channels(bundle, 1 + len(job.more), " for the comparison", do="give scan=[t1.nii.gz,t2.nii.gz]")
+    scan = volumes.read_channels((job.scan, *job.more))
     with _all_or_nothing(job.output, overwrite=job.overwrite) as folder:
         if job.format == "monai_bundle":
             network = monai_bundle.write(bundle, folder, overlap=job.overlap)
@@ -86,6 +90,17 @@ def export(job: Job) -> dict[str, Any]:
     return report
 
 
+def _check_sees_slices(bundle: Bundle, job: Job) -> None:
+    """Raise UserError for a MONAI bundle of a model that sees more than a slice of one channel."""
+    if job.format == "monai_bundle" and bundle.inputs > 1:
+        raise UserError(
+            expected="a model that sees single slices of one channel for format=monai_bundle",
+            found=f"{bundle.channels} channel{'s' * (bundle.channels > 1)} and {bundle.neighbours} slices on each side",
+            where=job.bundle,
+            do="set format=onnx",
+        )
+
+
 def _first_file(chosen: Format, bundle: Bundle) -> str:
     if chosen == "monai_bundle":
         return monai_bundle.NETWORK
@@ -97,12 +112,12 @@ def _write_onnx(bundle: Bundle, folder: Path, scan: Any, job: Job) -> Parity:
     networks: Mapping[str, Any]
     if bundle.needs_prompts:
         model = cast(PromptableModel, bundle.model)
-        write_halves(model, folder / ENCODER, folder / DECODER)
+        write_halves(model, folder / ENCODER, folder / DECODER, channels=bundle.inputs)
         halves = OnnxPromptable(folder / ENCODER, folder / DECODER, image_size=model.image_size)
         networks = {ENCODER: ports(halves.encoder), DECODER: ports(halves.decoder)}
         parity = compare_prompted(scan, bundle, halves)
     else:
-        write_network(bundle.model, folder / NETWORK, bundle.window)
+        write_network(bundle.model, folder / NETWORK, (bundle.inputs, *bundle.window))
         network = OnnxNetwork(folder / NETWORK)
         networks = {NETWORK: ports(network.session)}
         parity = compare(scan, bundle, network, overlap=job.overlap)
