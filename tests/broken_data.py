@@ -299,7 +299,7 @@ def constant_volume(image, label):
 @kind("constant_slices")
 def constant_slices(image, label):
     def spoil(array):
-        array[:, :, 6:8] = -1000
+        array[:, :, 5:7] = -1000
         return array
 
     rewrite(image, spoil)

@@ -30,13 +30,13 @@ from segfocal.io.thumbnail import thumbnail
 
 UNREADABLE = {"missing_file", "empty_file", "no_nifti", "not_packed", "packed", "damaged", "unreadable", "voxel_type"}
 UNREADABLE |= {"not_3d", "several_volumes", "empty_volume", "no_place", "bytes_after"}
-_EXPLAINED = {"constant_slices", "not_whole", "not_a_label_map", "tiny_components", "unknown_value"}
+_EXPLAINED = {"constant_slices", "padding", "not_whole", "not_a_label_map", "tiny_components", "unknown_value"}
 _SHOWN = 192  # pixels of a side of the picture
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Examined:
-    """A case with what was found; grid and figures are None where its image cannot be read.
+    """A case with what was found; grid and figures are those of its first channel, None where it cannot be read.
 
     voxels: of each label value. picture: a data URL of the slice with most of the label, "" of no image. Hashes are
     those of voxels, whatever type they are stored as.
@@ -77,6 +77,10 @@ def _examine(case: Case, names: Mapping[str, int]) -> Examined:
         note(image_findings(image), case.image)
         if image.array.dtype.kind != "f" or np.isfinite(image.array).any():
             scale = intensities(image.array)
+    for path in case.more:
+        channel = _volume(path, case, findings)
+        if channel is not None:
+            note(_channel(image, channel), path)
     labels = None
     if label is not None:
         note(label_findings(label.array), case.label)
@@ -100,6 +104,14 @@ def _examine(case: Case, names: Mapping[str, int]) -> Examined:
         voxels=counts,
         picture="" if image is None else _picture(image, labels),
     )
+
+
+def _channel(first: Volume | None, channel: Volume) -> Iterable[Found]:
+    """Yield what is wrong with another channel of a case."""
+    yield from image_findings(channel)
+    difference = first.grid.difference(channel.grid) if first is not None else None
+    if difference:
+        yield "channel_grid", difference
 
 
 def _confused(image: Volume, scale: Intensities | None, label: Volume) -> Iterable[Found]:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -210,3 +211,27 @@ def test_same_shape_takes_the_header_of_the_image_however_far_apart(tmp_path, mo
     mended = nib.load(tmp_path / "out" / "labels" / "a.nii.gz")
     np.testing.assert_array_equal(np.asarray(mended.dataobj), truth)
     np.testing.assert_allclose(mended.affine, AFFINE, atol=1e-4)
+
+
+def test_the_documented_table_is_that_of_the_checks():
+    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
+    rows = [f"| `{name}` | {c.severity} | {c.finds} | {c.do} | {c.mended} |" for name, c in CHECKS.items()]
+    assert [line for line in page.splitlines() if line.startswith("| `")] == rows
+
+
+def test_channels_are_examined_and_mended_each(tmp_path, monkeypatch):
+    for name in ("imagesTr", "labelsTr"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    for number, name in enumerate("ab"):
+        image, label = make_case(tmp_path / "raw", name, number)
+        for channel in range(2):
+            (tmp_path / "data" / "imagesTr" / f"{name}_{channel:04d}.nii").write_bytes(image.read_bytes())
+        (tmp_path / "data" / "labelsTr" / f"{name}.nii").write_bytes(label.read_bytes())
+    (tmp_path / "data" / "dataset.json").write_text('{"channel_names": {"0": "CT", "1": "PET"}, "labels": {"one": 1}}')
+    KINDS["not_finite"].spoil(tmp_path / "data" / "imagesTr" / "a_0001.nii", None)
+    KINDS["label_moved_far"].spoil(None, tmp_path / "data" / "imagesTr" / "b_0001.nii")
+    assert segfocal(monkeypatch, "doctor", tmp_path / "data", f"output={tmp_path / 'out'}", "fix=true") == 1
+    found = found_in(tmp_path / "out")
+    assert found["a"] == {"not_finite", "unknown_value"}
+    assert found["b"] == {"channel_grid", "unknown_value"}
+    assert (tmp_path / "out" / "images" / "a_0001.nii.gz").is_file()
