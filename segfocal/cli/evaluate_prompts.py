@@ -100,8 +100,12 @@ def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, A
     own = [structure.name for structure in bundle.structures]
     cases = split_cases(plain["data"])
     structures = bundle.structures
-    if plain["target"] is not None or cases.label_values:
-        structures = choose_structures(own if plain["target"] is None else plain["target"], cases.label_values)
+    if plain["target"] is not None:
+        structures = choose_structures(plain["target"], cases.label_values, overlap=bool(plain["data"].get("overlap")))
+    elif cases.label_values:
+        known = cases.label_values
+        target = [s.name if s.name in known or not s.of else {s.name: list(s.of)} for s in structures]
+        structures = choose_structures(target, known, overlap=structures[0].overlaps)
     return {
         "model": bundle.model,
         **_asked(plain, cases, structures, grid=bundle.grid, intensity=bundle.intensity),

@@ -18,14 +18,14 @@ def cases_of(plain: dict[str, Any]) -> tuple[CaseList, tuple[Structure, ...]]:
     from segfocal.data.structures import choose_structures
 
     cases = split_cases(plain["data"])
-    return cases, choose_structures(plain["target"], cases.label_values)
+    return cases, choose_structures(plain["target"], cases.label_values, overlap=bool(plain["data"].get("overlap")))
 
 
 def split_cases(data: dict[str, Any]) -> CaseList:
     """Read the cases, each with its part."""
     from segfocal.data.cases import hold_out, read_cases
 
-    listed = read_cases(data["root"], label_names=data.get("label_names"))
+    listed = read_cases(data["root"], label_names=data.get("label_names"), ignore=data.get("ignore"))
     return hold_out(listed, share=data["hold_out"], seed=data["split_seed"])
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from segfocal.batch import CHOOSING, Batch, SampleKey
 from segfocal.data.prepared import PreparedCase
+from segfocal.data.targets import IGNORED
 
 Sample = tuple[Tensor, Tensor, SampleKey, str]
 
@@ -74,12 +75,12 @@ class SliceDataset(Dataset[Sample]):
         held = np.flatnonzero(case.pixels[wanted]) if wanted is not None else np.arange(depth)
         index = int(rng.choice(held)) if len(held) else int(rng.integers(depth))
         image, indices = case.slice(index, neighbours=self.sampling.neighbours)
-        inside = np.argwhere(indices == wanted + 1) if wanted is not None else np.empty((0, 2))
+        inside = np.argwhere(case.coding.inside(indices, wanted)) if wanted is not None else np.empty((0, 2))
         centre = rng.choice(inside) if len(inside) else rng.random(2) * indices.shape
         image, indices = (cut(array, centre, self.sampling.crop) for array in (image, indices))
-        target = indices[None] == np.arange(1, self.classes + 1, dtype=np.uint8)[:, None, None]
+        target = case.coding.target(indices)
         source = f"{case.name}, slice {index}"
-        return torch.from_numpy(image), torch.from_numpy(target.astype(np.uint8)), key, source
+        return torch.from_numpy(image), torch.from_numpy(target), key, source
 
 
 def cut(array: NDArray, centre: Sequence[float] | NDArray, size: tuple[int, int]) -> NDArray:
@@ -132,9 +133,12 @@ class Steps:
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples into a batch."""
+    """Stack samples into a batch; pixels where a target says IGNORED count for nothing."""
     images, targets, keys, sources = zip(*samples, strict=True)
-    return Batch(image=torch.stack(images), target=torch.stack(targets), keys=keys, sources=sources)
+    target = torch.stack(targets)
+    ignored = (target[:, :1] == IGNORED) if (target == IGNORED).any() else None
+    target = target if ignored is None else target.masked_fill(ignored, 0)
+    return Batch(image=torch.stack(images), target=target, keys=keys, sources=sources, ignored=ignored)
 
 
 def _leave_interrupts_to_the_parent(_: int) -> None:

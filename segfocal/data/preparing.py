@@ -13,16 +13,18 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import blosc2
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.data.case import Case
+from segfocal.data.case import Case, Meaning
 from segfocal.data.masks import check_size, label_map, read_masks
 from segfocal.data.prepared import Preparation, PreparedCase
+from segfocal.data.targets import coded, coding_of
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.intensity import describe
@@ -64,7 +66,7 @@ def read_pair(case: Case) -> tuple[Volume, Volume]:
     labels = volumes.read_labels(case.label)
     nifti.check_label_map(labels, case.label)
     check_size(case, image.grid, labels.grid, case.label)
-    return image, labels
+    return image, replace(labels, array=case.meaning.read(labels.array))
 
 
 def _prepare_one(case: Case, preparation: Preparation, folder: Path) -> None:
@@ -76,6 +78,7 @@ def _prepare_one(case: Case, preparation: Preparation, folder: Path) -> None:
         _store(image.astype(np.float16), temporary / "image.b2nd")
         _store(target, temporary / "target.b2nd")
         meta = {"case": case.name, "shape": list(image.shape), "label_values": values, "pixels": pixels}
+        meta["coding"] = coding_of(preparation.structures, case.meaning).facts()
         write_json(temporary / "case.json", meta)
         os.replace(temporary, folder)
     except (OSError, RuntimeError) as error:  # blosc2 raises RuntimeError where a disk is full
@@ -95,9 +98,8 @@ _Parts = tuple[Volume, NDArray[np.uint8], list[list[int]], list[int]]  # scan, t
 
 def _indices(case: Case, preparation: Preparation) -> _Parts:
     scan, labels = read_pair(case)
-    values = [structure.value for structure in preparation.structures]
-    target = preparation.grid.labels(labels, values).array
-    pixels = [(target == i + 1).sum((1, 2)).tolist() for i in range(len(values))]
+    target, coding = coded(labels, preparation.grid, preparation.structures, case.meaning)
+    pixels = [coding.inside(target, k).sum((1, 2)).tolist() for k in range(coding.structures)]
     return scan, target, pixels, [int(v) for v in np.unique(labels.array)]
 
 
@@ -121,13 +123,15 @@ def _store(array: NDArray, path: Path) -> None:
 
 def _signature(case: Case, preparation: Preparation) -> str:
     files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in (case.image, *case.label_files)]
-    settings = {
+    settings: dict[str, Any] = {
         "format": _FORMAT,
         "files": files,
         "grid": asdict(preparation.grid),
         "intensity": describe(preparation.intensity),
         "values": [structure.value for structure in preparation.structures],
     }
+    if case.meaning != Meaning():
+        settings["meaning"] = asdict(case.meaning)
     if case.masks is not None:
         settings["masks"] = ["apart"] if preparation.apart else [mask.value for mask in case.masks]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -84,13 +84,18 @@ def save(bundle: Bundle, folder: Path) -> None:
         "window": bundle.window,
         "neighbours": bundle.neighbours,
         "intensity": intensity.describe(bundle.intensity),
-        "structures": [asdict(structure) for structure in bundle.structures],
+        "structures": [_facts_of(structure) for structure in bundle.structures],
         "link": bundle.link,
         "needs_prompts": bundle.needs_prompts,
         "postprocess": postprocess.describe(bundle.postprocess),
         "training": bundle.training,
     }
     write_json(folder / _FACTS, facts)
+
+
+def _facts_of(structure: Structure) -> dict[str, Any]:
+    """Return the fields of a structure; what it need not say is left out."""
+    return {name: value for name, value in asdict(structure).items() if value or name == "value"}
 
 
 def load(folder: str | Path) -> Bundle:
