@@ -199,8 +199,8 @@ def _plan(config: DictConfig) -> Plan:
     _check_together(task, augment, count=len(structures), apart=apart)
     if structures[0].overlaps and task.criterion.link == "softmax":
         raise ValueError(
-            "expected a loss of the sigmoid link for structures that may overlap (softmax gives each pixel to one); got "
-            "one of softmax: choose loss=focal+dice, or name structures that share nothing"
+            "expected a loss of the sigmoid link for structures that may overlap, as softmax gives each pixel to one; "
+            "got one of softmax: choose loss=focal+dice, or name structures that share nothing"
         )
     weights = first_weights(plain, model)
     cases, structures = choose_masks(cases, structures, apart=apart)

@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from segfocal.data.case import SPLITS, Case, CaseList
 from segfocal.data.sources import SOURCES
 from segfocal.data.sources.source import stem
+from segfocal.data.splits import hold_out
 from segfocal.errors import UserError
 from segfocal.io.files import read_json
 
@@ -64,25 +63,6 @@ def _value_to_ignore(ignore: str | int, label_values: Mapping[str, int]) -> int:
             do=f"choose one of {', '.join(list(label_values)[:12])}" if label_values else "give the value",
         )
     return int(ignore)
-
-
-def hold_out(cases: CaseList, *, share: float, seed: int) -> CaseList:
-    """Return the list with every case in a split: given ones stay, the others train, or validate if drawn.
-
-    `share` of the others is drawn for val unless some case is given as val; one always remains to train on. The draw
-    depends on the case names and `seed` only.
-
-    Raises:
-        ValueError: share outside [0,1).
-    """
-    if not 0 <= share < 1:
-        raise ValueError(f"expected data.hold_out in [0,1); got {share}")
-    names = sorted(case.name for case in cases.cases if not case.split)
-    drawing = share > 0 and len(names) > 1 and not cases.of("val")
-    count = min(len(names) - 1, max(1, round(share * len(names)))) if drawing else 0
-    held = set(np.random.default_rng(seed).permutation(names)[:count].tolist())
-    split = tuple(replace(c, split=c.split or ("val" if c.name in held else "train")) for c in cases.cases)
-    return replace(cases, cases=split)
 
 
 def _check(cases: list[Case], root: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -126,7 +125,7 @@ def read_masks(case: Case, image: Grid) -> list[Volume]:
     """
     masks = []
     for mask in case.masks or ():
-        volume = _read_mask(mask.path)
+        volume = volumes.read_mask(mask.path)
         check_size(case, image, volume.grid, mask.path)
         values = volume.array[volume.array != 0]
         if (values != values[:1]).any():
@@ -138,16 +137,6 @@ def read_masks(case: Case, image: Grid) -> list[Volume]:
             )
         masks.append(Volume(array=volume.array > 0, grid=image))
     return masks
-
-
-def _read_mask(path: Path) -> Volume:
-    """Read a mask file; of probabilities, fractions from 0 to 1, those of one half and more are inside."""
-    if not is_png(path):
-        volume = volumes.read_stored(path)
-        array = volume.array
-        if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1 and (array != np.rint(array)).any():
-            return Volume(array=(array >= 0.5).astype(np.uint8), grid=volume.grid)
-    return volumes.read_labels(path)
 
 
 def check_size(case: Case, image: Grid, label: Grid, path: object) -> None:

@@ -77,7 +77,7 @@ def _prepare_one(case: Case, preparation: Preparation, folder: Path) -> None:
     try:
         _store(image.astype(np.float16), temporary / "image.b2nd")
         _store(target, temporary / "target.b2nd")
-        meta = {"case": case.name, "shape": list(image.shape), "label_values": values, "pixels": pixels}
+        meta: dict[str, Any] = {"case": case.name, "shape": list(image.shape), "label_values": values, "pixels": pixels}
         meta["coding"] = coding_of(preparation.structures, case.meaning).facts()
         write_json(temporary / "case.json", meta)
         os.replace(temporary, folder)

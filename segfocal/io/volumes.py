@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io import nifti, png
@@ -24,6 +26,16 @@ def read_stored(path: str | Path) -> Volume:
 def read_labels(path: str | Path) -> Volume:
     """Read a label map as integers with its grid; UserError as `nifti.read_labels` and `png.read_labels`."""
     return png.read_labels(path) if png.is_png(path) else nifti.read_labels(path)
+
+
+def read_mask(path: str | Path) -> Volume:
+    """Read the mask of one object as `read_labels`; of probabilities, fractions in [0,1], one half is inside."""
+    if not png.is_png(path):
+        volume = nifti.read_stored(path)
+        array = volume.array
+        if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1 and (array != np.rint(array)).any():
+            return Volume(array=(array >= 0.5).astype(np.uint8), grid=volume.grid)
+    return read_labels(path)
 
 
 def read_grid(path: str | Path) -> Grid:
