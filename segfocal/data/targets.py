@@ -54,6 +54,12 @@ class Coding:
             target[:, self.ignored(codes)] = IGNORED
         return target
 
+    def counts(self, codes: NDArray) -> NDArray[np.int64]:
+        """Return how many codes lie in each structure."""
+        if self.overlapping:
+            return np.array([np.count_nonzero(self.inside(codes, k)) for k in range(self.structures)], dtype=np.int64)
+        return np.bincount(codes.ravel(), minlength=self.structures + 1)[1 : self.structures + 1]
+
     def facts(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
         return asdict(self)
