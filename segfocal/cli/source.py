@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from omegaconf import OmegaConf
@@ -12,6 +14,7 @@ from segfocal.cli.app import conf_folder
 if TYPE_CHECKING:
     from segfocal.batch import Structure
     from segfocal.data.case import CaseList
+    from segfocal.data.splits import Splitting
     from segfocal.intensity import Intensity
     from segfocal.resample import ModelGrid
 
@@ -22,16 +25,51 @@ def cases_of(plain: dict[str, Any]) -> tuple[CaseList, tuple[Structure, ...]]:
     """Read the cases, each with its part, and choose the structures to segment."""
     from segfocal.data.structures import choose_structures
 
-    cases = split_cases(plain["data"])
-    return cases, choose_structures(plain["target"], cases.label_values)
+    cases = listed_cases(plain["data"])
+    chosen = choose_structures(plain["target"], cases.label_values, overlap=bool(plain["data"].get("overlap")))
+    return split_cases(plain, cases, chosen), chosen
 
 
-def split_cases(data: dict[str, Any]) -> CaseList:
-    """Read the cases, each with its part."""
-    from segfocal.data.cases import hold_out, read_cases
+def listed_cases(data: dict[str, Any]) -> CaseList:
+    """Read the cases, each in its group."""
+    from segfocal.data.cases import read_cases
+    from segfocal.data.splits import grouped
 
-    listed = read_cases(data["root"], label_names=data.get("label_names"))
-    return hold_out(listed, share=data["hold_out"], seed=data["split_seed"])
+    listed = read_cases(data["root"], label_names=data.get("label_names"), ignore=data.get("ignore"))
+    return grouped(listed, data.get("group"))
+
+
+def split_cases(plain: dict[str, Any], cases: CaseList, structures: Sequence[Structure]) -> CaseList:
+    """Give each case its part: as a file says, or drawn and, of folds, written to a file in the cache."""
+    from segfocal.data.foreground import foreground_shares
+    from segfocal.data.splits import Splitting, split
+
+    data, cache = plain["data"], Path(plain["cache"])
+    splitting = Splitting(
+        folds=data.get("folds"),
+        hold_out=data["hold_out"],
+        seed=data["split_seed"],
+        stratify=bool(data.get("stratify")),
+    )
+    file = None if data.get("splits") is None else Path(data["splits"])
+    if file is None and splitting.folds is not None:
+        file = _splits_file(data, splitting, structures, cache)
+    return split(
+        cases,
+        splitting,
+        fold=data.get("fold", 0),
+        file=file,
+        shares=lambda chosen: foreground_shares(chosen, structures, cache),
+    )
+
+
+def _splits_file(data: dict[str, Any], splitting: Splitting, structures: Sequence[Structure], cache: Path) -> Path:
+    """Return where the folds of a data set are kept, drawn as they are."""
+    root = Path(data["root"]).resolve()
+    named = [structure.name for structure in structures] if splitting.stratify else None
+    drawn = f"{root} {splitting} {data.get('group')} {named}"
+    signature = hashlib.sha256(drawn.encode()).hexdigest()[:8]
+    return cache / "splits" / f"{root.name}_{splitting.folds}_folds_{signature}.json"
 
 
 def grid_of(data: dict[str, Any], cases: CaseList) -> ModelGrid:

@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
+from segfocal.cli.fitting import check_together, check_volumes, takes_objects_apart
 from segfocal.cli.resume import check_place, has_finished
 from segfocal.cli.source import cases_of, channels_of, grid_of, intensity_of, neighbours_of, sides
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.augment import Augmentation
-    from segfocal.batch import Structure
+    from segfocal.data.loader import Sampling
     from segfocal.engine.plan import Plan
-    from segfocal.resample import ModelGrid
-    from segfocal.tasks.protocol import Task
 
 _MOST_LINES = 60
 
@@ -177,7 +175,6 @@ def asked(prompt: str) -> str:
 def _plan(config: DictConfig) -> Plan:
     from hydra.utils import instantiate
 
-    from segfocal.data.loader import Sampling
     from segfocal.data.masks import choose_masks
     from segfocal.data.prepared import Preparation
     from segfocal.engine.plan import Plan
@@ -191,15 +188,13 @@ def _plan(config: DictConfig) -> Plan:
     window = sides(data["window"], "data.window", int)
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
-    neighbours = neighbours_of(data)
-    channels = channels_of(cases) * (2 * neighbours + 1)
+    channels = channels_of(cases) * (2 * neighbours_of(data) + 1)
     model, model_config = build_model(plain, classes=len(structures), channels=channels, window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
     augment = instantiate(plain["augment"], _convert_="all")  # plain lists, for transforms of other libraries
-    apart = _takes_objects_apart(task, structures)
-    _check_together(task, augment, count=len(structures), apart=apart)
-    grid = grid_of(data, cases)
-    _check_volumes(task, window, grid)
+    grid, apart = grid_of(data, cases), takes_objects_apart(task, structures)
+    check_together(task, augment, structures, apart=apart)
+    check_volumes(task, window, grid)
     weights = first_weights(plain, model)
     cases, structures = choose_masks(cases, structures, apart=apart)
     return Plan(
@@ -216,13 +211,7 @@ def _plan(config: DictConfig) -> Plan:
             apart=apart,
             crop=data.get("crop", "none"),
         ),
-        sampling=Sampling(
-            foreground=data["foreground"],
-            crop=(*window[:-2], *(round(side * data["margin"]) for side in window[-2:])),
-            objects=data.get("objects", 1) if apart else None,
-            neighbours=neighbours,
-            **{key: data[key] for key in ("rare", "replay", "replay_every") if key in data},
-        ),
+        sampling=_sampling(data, window, apart=apart),
         augment=augment,
         window=window,
         settings=settings,
@@ -231,31 +220,16 @@ def _plan(config: DictConfig) -> Plan:
     )
 
 
-def _takes_objects_apart(task: Task, structures: Sequence[Structure]) -> bool:
-    from segfocal.data.masks import OBJECTS
-    from segfocal.tasks import Promptable
+def _sampling(data: Mapping[str, Any], window: tuple[int, ...], *, apart: bool) -> Sampling:
+    from segfocal.data.loader import Sampling
 
-    return structures[0].name == OBJECTS and isinstance(task, Promptable)
-
-
-def _check_together(task: Task, augment: Augmentation, *, count: int, apart: bool) -> None:
-    """Raise ValueError for a task that cannot be trained on so many structures, on objects, or so augmented."""
-    task.check_structures(count)
-    if apart and not task.needs_prompts:
-        raise ValueError("expected task.first.none=0 for target=objects: only a prompt can tell which of them is meant")
-    if getattr(task, "embeddings", None) and augment.changes_images:
-        raise ValueError("expected augment=none with task.embeddings: an augmented slice is a new image to the encoder")
-
-
-def _check_volumes(task: Task, window: tuple[int, ...], grid: ModelGrid) -> None:
-    """Raise ValueError for a promptable task of volumes: prompts, and what is carried on from them, are of slices."""
-    from segfocal.tasks import Promptable
-
-    for name, value in (("window", window), ("spacing_mm", grid.spacing_mm or ())):
-        if len(value) == 3 and isinstance(task, Promptable):
-            raise ValueError(
-                f"expected data.{name} of two numbers for a promptable task; got {list(value)}: use task=semantic"
-            )
+    return Sampling(
+        foreground=data["foreground"],
+        crop=(*window[:-2], *(round(side * data["margin"]) for side in window[-2:])),
+        objects=data.get("objects", 1) if apart else None,
+        neighbours=data.get("neighbours", 0),
+        **{key: data[key] for key in ("rare", "replay", "replay_every") if key in data},
+    )
 
 
 def build_model(

@@ -20,6 +20,7 @@ from segfocal.batch import CHOOSING, Batch, SampleKey
 from segfocal.data.choosing import Chooser
 from segfocal.data.prepared import PreparedCase
 from segfocal.data.replay import LastLosses
+from segfocal.data.targets import IGNORED
 from segfocal.data.workers import keep_serving, naming_lost_workers
 
 Sample = tuple[Tensor, Tensor, SampleKey, str]
@@ -87,15 +88,15 @@ class SliceDataset(Dataset[Sample]):
     def __getitem__(self, key: SampleKey) -> Sample:
         rng = key.rng(CHOOSING)
         case, index, wanted = self.choose(rng)
-        image, indices, here = self._read(case, index, rng)
-        chosen = indices if here is None else indices[here]
-        inside = np.argwhere(chosen == wanted + 1) if wanted is not None else np.empty((0, 2))
+        image, codes, here = self._read(case, index, rng)
+        chosen = codes if here is None else codes[here]
+        inside = np.argwhere(case.coding.inside(chosen, wanted)) if wanted is not None else np.empty((0, 2))
         centre = rng.choice(inside) if len(inside) else rng.random(2) * chosen.shape
-        middle = centre if here is None else [len(indices) / 2, *centre]
-        image, indices = (cut(array, middle, self.sampling.crop) for array in (image, indices))
-        target = indices[None] == np.arange(1, self.classes + 1, dtype=np.uint8).reshape(-1, *[1] * indices.ndim)
+        middle = centre if here is None else [len(codes) / 2, *centre]
+        image, codes = (cut(array, middle, self.sampling.crop) for array in (image, codes))
+        target = case.coding.target(codes)
         source = f"{case.name}, slice {index}"
-        return torch.from_numpy(image), torch.from_numpy(target.astype(np.uint8)), key, source
+        return torch.from_numpy(image), torch.from_numpy(target), key, source
 
     def _read(
         self, case: PreparedCase, index: int, rng: np.random.Generator
@@ -159,9 +160,12 @@ class Steps:
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples into a batch."""
+    """Stack samples into a batch; pixels where a target says IGNORED count for nothing."""
     images, targets, keys, sources = zip(*samples, strict=True)
-    return Batch(image=torch.stack(images), target=torch.stack(targets), keys=keys, sources=sources)
+    target = torch.stack(targets)
+    ignored = (target[:, :1] == IGNORED) if (target == IGNORED).any() else None
+    target = target if ignored is None else target.masked_fill(ignored, 0)
+    return Batch(image=torch.stack(images), target=target, keys=keys, sources=sources, ignored=ignored)
 
 
 def load(

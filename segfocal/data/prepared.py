@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.batch import Structure
+from segfocal.data.targets import Coding
 from segfocal.errors import UserError
 from segfocal.intensity import Intensity
 from segfocal.io.files import read_json
@@ -72,6 +73,11 @@ class PreparedCase:
         """Slices, rows, columns."""
         d, h, w = self._meta["shape"]
         return d, h, w
+
+    @cached_property
+    def coding(self) -> Coding:
+        """What the numbers of the target mean."""
+        return Coding(**self._meta.get("coding", {"structures": len(self.pixels)}))
 
     @property
     def channels(self) -> int:
@@ -154,20 +160,24 @@ def check_foreground(prepared: Iterable[PreparedCase], structures: Sequence[Stru
     for structure, count in zip(structures, pixels, strict=True):
         if count:
             continue
-        if structure.value in found:
+        if any(value & structure.value if structure.overlaps else value == structure.value for value in found):
             problem = "voxels too few to fill half a pixel at this spacing"
         else:
             problem = f"label values {found[:20]} only"
         raise UserError(
-            expected=f"{structure.name} (label value {structure.value}) in the training set",
+            expected=f"{structure.name} (label value {_listed(structure)}) in the training set",
             found=problem,
             where=where,
             do="choose another target, or check the labels and data.label_names",
         )
 
 
+def _listed(structure: Structure) -> str:
+    return " or ".join(map(str, structure.label_values))
+
+
 def pixel_rates(prepared: Sequence[PreparedCase]) -> list[float]:
     """Return the share of all pixels that is background, then of each structure; the shares sum to one."""
     pixels = sum(case.pixels.sum(1) for case in prepared)
     rates = [float(count) / sum(math.prod(case.shape) for case in prepared) for count in np.atleast_1d(pixels)]
-    return [1 - sum(rates), *rates]
+    return [max(1 - sum(rates), 0.0), *rates]  # overlapping structures count several times

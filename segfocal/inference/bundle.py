@@ -89,7 +89,7 @@ def save(bundle: Bundle, folder: Path) -> None:
         "channels": bundle.channels,
         "neighbours": bundle.neighbours,
         "intensity": intensity.describe(bundle.intensity),
-        "structures": [asdict(structure) for structure in bundle.structures],
+        "structures": [_facts_of(structure) for structure in bundle.structures],
         "link": bundle.link,
         "needs_prompts": bundle.needs_prompts,
         "postprocess": postprocess.describe(bundle.postprocess),
@@ -104,6 +104,11 @@ def _in_order(model: nn.Module) -> nn.Module:
         return model
     plain: Any = deepcopy(model)
     return plain.to(memory_format=torch.contiguous_format)
+
+
+def _facts_of(structure: Structure) -> dict[str, Any]:
+    """Return the fields of a structure; what it need not say is left out."""
+    return {name: value for name, value in asdict(structure).items() if value or name == "value"}
 
 
 def load(folder: str | Path) -> Bundle:
