@@ -8,6 +8,7 @@ from importlib import import_module
 from segfocal import __version__
 
 COMMANDS = {
+    "prepare": "read, resample and store the training scans ahead of training",
     "train": "train a model on labelled scans",
     "predict": "segment a scan with a trained bundle",
     "evaluate": "compare masks with their references, and predictions with each other",

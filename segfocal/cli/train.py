@@ -211,6 +211,7 @@ def _plan(config: DictConfig) -> Plan:
             intensity=intensity_of(plain["intensity"], cases),
             structures=structures,
             apart=apart,
+            crop=data.get("crop", "none"),
         ),
         sampling=Sampling(
             foreground=data["foreground"],
