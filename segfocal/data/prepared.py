@@ -18,18 +18,26 @@ from segfocal.intensity import Intensity
 from segfocal.io.files import read_json
 from segfocal.resample import ModelGrid
 
+LOCATIONS = "locations.npz"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
     """Everything that shapes a prepared slice; inference uses the same record, so both see a scan the same way.
 
     apart: keep each mask of a picture by itself, overlaps and all, rather than the label map they add up to.
+    crop: none, or body: store only the box that holds every pixel brighter than air, and every labelled one.
     """
 
     grid: ModelGrid
     intensity: Intensity
     structures: tuple[Structure, ...]
     apart: bool = False
+    crop: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.crop not in ("none", "body"):
+            raise ValueError(f"expected data.crop to be none or body; got {self.crop!r}")
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,24 @@ class PreparedCase:
         Of masks kept apart [1,1], those of a mask on average.
         """
         return np.array(self._meta["pixels"], dtype=np.int64)
+
+    @property
+    def offset(self) -> tuple[int, int, int]:
+        """Slice, row and column of the model's grid at which the stored box begins: zeros unless cropped."""
+        d, h, w = self._meta["offset"]
+        return d, h, w
+
+    @cached_property
+    def locations(self) -> list[NDArray[np.int32]]:
+        """Places [n,3] (slice, row, column) inside each structure, up to 1000 drawn alike: for patches around them.
+
+        Of masks kept apart none.
+        """
+        path = self.folder / LOCATIONS
+        if not path.is_file():
+            return []
+        with np.load(path) as stored:
+            return [stored[name] for name in stored.files]
 
     def slice(self, index: int, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return image [c,h,w] and target indices [h,w] of one slice.

@@ -12,10 +12,9 @@ from torch.nn import functional as F
 
 from segfocal.grid import Grid, Volume
 from segfocal.inference.blend import Slices
-from segfocal.intensity import Intensity, of_channels
+from segfocal.intensity import Intensity, box_around, bright_lines, of_channels
 from segfocal.resample import ModelGrid, resize_slices
 
-_AIR = 0.02  # of the intensity range: below it is outside the body
 _CHUNK = 32
 
 
@@ -58,15 +57,11 @@ class View:
         d, h, w = self.grid.shape
         seen = [np.zeros(n, dtype=bool) for n in (d, h, w)]
         for start in range(0, d, _CHUNK):
-            part = (self._made(start, min(start + _CHUNK, d)) > _AIR).any(0).numpy()
-            seen[0][start : start + len(part)] = part.any((1, 2))
-            seen[1] |= part.any((0, 2))
-            seen[2] |= part.any((0, 1))
-        if not seen[0].any():
-            return slice(0, d), slice(0, h), slice(0, w)
-        ends = [np.flatnonzero(axis)[[0, -1]] for axis in seen]
-        box = [slice(int(low), int(high) + 1) for low, high in ends]
-        return box[0], box[1], box[2]
+            part = bright_lines(self._made(start, min(start + _CHUNK, d)).amax(0).numpy())
+            seen[0][start : start + len(part[0])] = part[0]
+            seen[1] |= part[1]
+            seen[2] |= part[2]
+        return box_around(seen)
 
     def _near(self, low: int, high: int) -> Tensor:
         """Return slices [c, high − low, h, w] without neighbours; those of the call before are not made again."""
