@@ -28,9 +28,9 @@ def cropped(
 
 def index(target: NDArray[np.uint8], count: int) -> tuple[NDArray[np.int64], list[NDArray[np.int32]]]:
     """Return pixels [k,d] of each of `count` structures in each slice, and places [n,3] drawn from each."""
-    counts = [np.bincount(part.ravel(), minlength=count + 1)[1 : count + 1] for part in target]
-    pixels = np.stack(counts, axis=1).astype(np.int64)
-    return pixels, [_drawn(target, structure + 1, pixels[structure]) for structure in range(count)]
+    counts = [[np.count_nonzero(part == i + 1) for part in target] for i in range(count)]
+    pixels = np.array(counts, dtype=np.int64).reshape(count, len(target))
+    return pixels, [_drawn(target, i + 1, pixels[i]) for i in range(count)]
 
 
 def _drawn(target: NDArray[np.uint8], index: int, pixels: NDArray[np.int64]) -> NDArray[np.int32]:
