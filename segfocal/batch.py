@@ -61,6 +61,12 @@ class Batch:
         """Return the batch with its tensors in page-locked memory; a DataLoader calls this by name."""
         return self._with_each(Tensor.pin_memory)
 
+    def record_stream(self, stream: torch.cuda.Stream) -> None:
+        """Note that `stream` uses the batch's GPU memory, as Tensor.record_stream does."""
+        for tensor in (self.image, self.target, self.ignored):
+            if tensor is not None:
+                tensor.record_stream(stream)
+
     def _with_each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         ignored = None if self.ignored is None else change(self.ignored)
         return replace(self, image=change(self.image), target=change(self.target), ignored=ignored)

@@ -194,7 +194,7 @@ def _plan(config: DictConfig) -> Plan:
     channels = channels_of(cases) * (2 * neighbours + 1)
     model, model_config = build_model(plain, classes=len(structures), channels=channels, window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
-    augment = instantiate(plain["augment"])
+    augment = instantiate(plain["augment"], _convert_="all")  # plain lists, for transforms of other libraries
     apart = _takes_objects_apart(task, structures)
     _check_together(task, augment, count=len(structures), apart=apart)
     weights = first_weights(plain, model)

@@ -7,8 +7,7 @@ change nothing.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ from segfocal.batch import CHOOSING, Batch, SampleKey
 from segfocal.data.choosing import Chooser
 from segfocal.data.prepared import PreparedCase
 from segfocal.data.replay import LastLosses
+from segfocal.data.workers import keep_serving, naming_lost_workers
 
 Sample = tuple[Tensor, Tensor, SampleKey, str]
 
@@ -148,21 +148,25 @@ def collate(samples: list[Sample]) -> Batch:
     return Batch(image=torch.stack(images), target=torch.stack(targets), keys=keys, sources=sources)
 
 
-def _leave_interrupts_to_the_parent(_: int) -> None:
-    """Let Ctrl-C and SLURM's warning stop the run in the main process, not in every loading one."""
-    for name in ("SIGINT", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+def load(
+    dataset: SliceDataset, steps: Steps, *, workers: int, pin: bool, timeout: float | None = None
+) -> Iterator[Batch]:
+    """Yield one batch a forward pass, from `workers` processes that live until the last of `steps`.
 
+    pin: into page-locked memory, from which a GPU copies beside its computation. timeout: seconds without a batch after
+    which the processes count as hung; None waits for ever.
 
-def load(dataset: SliceDataset, steps: Steps, *, workers: int, pin: bool) -> Iterable[Batch]:
-    """Return a loader of one batch a forward pass."""
-    return DataLoader(
-        dataset,
-        batch_sampler=steps,
-        num_workers=workers,
-        collate_fn=collate,
-        pin_memory=pin,
-        worker_init_fn=_leave_interrupts_to_the_parent,
-        prefetch_factor=4 if workers else None,
-    )
+    Raises:
+        UserError: a loading process died, or all of them hang.
+    """
+    with naming_lost_workers(workers, timeout=timeout):
+        yield from DataLoader(
+            dataset,
+            batch_sampler=steps,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=pin,
+            worker_init_fn=keep_serving,
+            prefetch_factor=4 if workers else None,
+            timeout=timeout or 0 if workers else 0,
+        )

@@ -20,6 +20,7 @@ from segfocal.data.loader import SliceDataset
 from segfocal.data.objects import dataset_of
 from segfocal.data.prepared import check_foreground, pixel_rates
 from segfocal.data.preparing import check_pairs, prepare
+from segfocal.data.workers import naming_lost_workers
 from segfocal.engine import checkpoint
 from segfocal.engine.plan import Plan
 from segfocal.engine.postprocess import choose_rules
@@ -117,6 +118,7 @@ def _loop(run: Run, dataset: SliceDataset, record: Record | None) -> bool:
         return True  # it had stopped, and was killed before its end
     with (
         StepProgress(total=settings.steps, done=first, silent=silent) as shown,
+        naming_lost_workers(settings.workers, timeout=settings.worker_timeout),
         StopRequest() as stop,
         profiler(run.folder / "trace.json", wanted=settings.profile and not silent) as profiled,
     ):
