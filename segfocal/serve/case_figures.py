@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +30,8 @@ DEFAULT = "default"  # in a table of tolerances: the structures it does not name
 class Settings:
     """What to measure, alike for every case.
 
-    labels: values by structure name; None takes those of the report beside the prediction, or every value found.
+    labels: values by structure name, in prediction and reference; None takes those of the report beside the prediction,
+    where a union's parts in the reference are told too, or every value found.
     groups: of `GROUPS`; overlap is always measured. tolerance_mm: of NSD, one number or by structure with "default" for
     the others. lesion_overlap: as in `count_lesions`. ranked: areas under curves too, from probabilities; those of
     chance where a case without a prediction has none.
@@ -51,11 +52,15 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """The rows of a case for the prediction, and for the one it is compared with."""
+    """The rows of a case for the prediction, and for the one it is compared with.
+
+    unions: the values in the reference whose union a value of the prediction is.
+    """
 
     files: CaseFiles
     rows: Sequence[Row]
     against: Sequence[Row]
+    unions: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
 
 def judge(files: CaseFiles, settings: Settings, *, compared: bool) -> Judged:
@@ -72,11 +77,13 @@ def judge(files: CaseFiles, settings: Settings, *, compared: bool) -> Judged:
         for path in ((files.prediction, files.against) if compared else (files.prediction,))
     ]
     labels = _labels(files, settings, [reference, *(mask for mask in masks if mask is not None)])
+    unions = _unions(files, settings, labels)
+    reference = united(reference, unions)
     rows = [_rows(files.name, mask, reference, labels, settings) for mask in masks]
     if settings.ranked:
         histograms = _ranked(files, reference, labels)
         rows[0] = [_with_ranking(row, histograms[row["structure"]]) for row in rows[0]]
-    return Judged(files=files, rows=rows[0], against=rows[1] if compared else ())
+    return Judged(files=files, rows=rows[0], against=rows[1] if compared else (), unions=unions)
 
 
 def judge_or_say(files: CaseFiles, settings: Settings, *, compared: bool) -> Judged:
@@ -93,6 +100,24 @@ def report_beside(mask: Path | None) -> Row:
     path = mask.with_name(stem_of(mask) + ".json") if mask else None
     report = read_json(path) if path and path.is_file() else {}
     return report if isinstance(report, dict) and "segfocal" in report else {}
+
+
+def united(reference: Volume, unions: Mapping[int, Sequence[int]]) -> Volume:
+    """Return a reference with the values of a prediction in which each is the union of some."""
+    if not unions:
+        return reference
+    array = np.zeros(reference.array.shape, dtype=np.uint16)
+    for value, parts in unions.items():
+        array[np.isin(reference.array, parts)] = value
+    return Volume(array=array, grid=reference.grid)
+
+
+def _unions(files: CaseFiles, settings: Settings, labels: Mapping[str, int]) -> dict[int, list[int]]:
+    """Return what the report beside a prediction says its values are made of; nothing where labels were given."""
+    made = {} if settings.labels else report_beside(files.prediction).get("made_of", {})
+    if not isinstance(made, dict) or not all(isinstance(parts, list) for parts in made.values()):
+        return {}
+    return {value: [int(part) for part in made.get(name, [value])] for name, value in labels.items()} if made else {}
 
 
 def named_labels(labels: Any) -> dict[str, int]:
