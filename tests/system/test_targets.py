@@ -9,6 +9,8 @@ import pytest
 
 from segfocal.data.cases import read_cases
 from segfocal.inference import bundle as bundles
+from segfocal.serve.case_figures import Settings, judge
+from segfocal.serve.matching import CaseFiles
 from tests.scans import affine_of, make_scan, make_sphere_case, sphere
 from tests.system.commands import segfocal
 from tests.system.test_bad_input import fails
@@ -59,6 +61,10 @@ def test_a_union_is_trained_with_ignored_voxels_predicted_and_judged(monkeypatch
     with (folder / "metrics.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert float(row["dice"]) == pytest.approx(dice, abs=1e-4)
+    counted = Settings(ignore=9, groups=("overlap",))
+    files = CaseFiles(name=held, prediction=tmp_path / "mask.nii.gz", reference=label)
+    (row,) = judge(files, counted, compared=False).rows
+    assert row["dice"] == pytest.approx(2 * (mask[ball] == 1).sum() / ((mask == 1)[true != 9].sum() + ball.sum()))
 
 
 def test_structures_that_overlap_are_trained_and_written_apart(monkeypatch, tmp_path, balls, capfd):
