@@ -77,7 +77,7 @@ def grid_of(data: dict[str, Any], cases: CaseList) -> ModelGrid:
     from segfocal.io.png import is_png
     from segfocal.resample import ModelGrid
 
-    spacing = None if data["spacing_mm"] is None else pair(data["spacing_mm"], "data.spacing_mm", float)
+    spacing: Any = None if data["spacing_mm"] is None else sides(data["spacing_mm"], "data.spacing_mm", float)
     size = None if data.get("size") is None else pair(data["size"], "data.size", int)
     if spacing is not None and any(is_png(case.image) for case in cases.cases):
         raise ValueError(
@@ -130,9 +130,23 @@ def channels_of(cases: CaseList) -> int:
     return len(cases.cases[0].images)
 
 
+def sides(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, ...]:
+    """Return a setting for (h, w) or, three numbers, for (d, h, w); one number counts for h and w."""
+    if isinstance(value, list) and len(value) == 3:
+        _check_numbers(value, 3, name)
+        return tuple(kind(side) for side in value)
+    return pair(value, name, kind)
+
+
 def pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, Number]:
     """Return a setting for (h, w); one number counts for both."""
     values = value if isinstance(value, list) else [value, value]
-    if len(values) != 2 or not all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values):
-        raise ValueError(f"expected {name} to be two numbers > 0, [h, w]; got {value}")
+    _check_numbers(values, 2, name)
     return kind(values[0]), kind(values[1])
+
+
+def _check_numbers(values: list[Any], count: int, name: str) -> None:
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values)
+    if len(values) != count or not numbers:
+        words = "two numbers > 0, [h, w]" if count == 2 else "three numbers > 0, [d, h, w]"
+        raise ValueError(f"expected {name} to be {words}; got {values}")

@@ -123,6 +123,12 @@ class PreparedCase:
         """
         return self._image(index, neighbours), np.asarray(self._array("target")[index])
 
+    def block(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return image [c,n,h,w] and target indices [n,h,w] of the slices start to stop."""
+        image = np.asarray(self._array("image")[start:stop], dtype=np.float32)
+        image = image.reshape(len(image), -1, *self.shape[1:]).swapaxes(0, 1)
+        return image, np.asarray(self._array("target")[start:stop])
+
     def masks(self, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return image [c,h,w] and masks [n,h,w] of a picture whose masks are kept apart."""
         return self._image(0, neighbours), np.asarray(self._array("target")[:])

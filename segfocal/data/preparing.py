@@ -240,13 +240,13 @@ def _masks(case: Case, preparation: Preparation) -> _Parts:
 
 
 def _values(labels: NDArray) -> list[int]:
-    """Return the sorted values of a label map; small ones are counted, which is quicker than sorting."""
-    if labels.dtype.kind != "u" or labels.dtype.itemsize > 2:
-        return [int(value) for value in np.unique(labels)]
-    counts = np.zeros(np.iinfo(labels.dtype).max + 1, dtype=np.int64)
-    for z in range(labels.shape[2]):
-        counts += np.bincount(labels[:, :, z].ravel(order="K"), minlength=len(counts))
-    return [int(value) for value in np.flatnonzero(counts)]
+    """Return the sorted values of a label map: those at which one run of equal voxels ends and another begins.
+
+    Sorting all voxels would take as long as reading them.
+    """
+    flat = labels.ravel(order="K")
+    begins = flat[1:][flat[1:] != flat[:-1]]
+    return [int(value) for value in np.unique(np.append(begins, flat[:1]))]
 
 
 def _store(array: NDArray, path: Path) -> None:

@@ -19,6 +19,7 @@ from segfocal.grid import Volume
 from segfocal.resample import ModelGrid
 
 IGNORED = 255  # in a target of 0 and 1
+_FEW = 8  # structures: up to so many are counted faster one by one than by bincount, which casts
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Coding:
 
     def counts(self, codes: NDArray) -> NDArray[np.int64]:
         """Return how many codes lie in each structure."""
-        if self.overlapping:
+        if self.overlapping or self.structures <= _FEW:
             return np.array([np.count_nonzero(self.inside(codes, k)) for k in range(self.structures)], dtype=np.int64)
         return np.bincount(codes.ravel(), minlength=self.structures + 1)[1 : self.structures + 1]
 

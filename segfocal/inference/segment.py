@@ -20,6 +20,7 @@ from segfocal.inference.boxes import answer_boxes
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.postprocess import Rules, clean
 from segfocal.inference.predictor import Predictor, Sweeping
+from segfocal.inference.through_plane import at_depth
 from segfocal.inference.view import View
 from segfocal.io.nifti import smallest_integer_type
 from segfocal.models import PromptableModel
@@ -82,7 +83,8 @@ def segment_with(
             do="add prompts=FILE.json, or prompt=box with boxes=FILE.json, or train with task.first.none above 0",
         )
     labels = np.zeros(scan.grid.shape, dtype=label_type(bundle.structures)) if out is None else out
-    _label(slabs, bundle.structures, scan.grid.orientation_to(bundle.grid.frame).apply(labels), watch)
+    turned = scan.grid.orientation_to(bundle.grid.frame).apply(labels)
+    _label(slabs, view.grid.shape[0], bundle.structures, turned, watch)
     return _cleaned(Volume(array=labels, grid=scan.grid), bundle, bundle.rules(prompted=prompted))
 
 
@@ -138,9 +140,15 @@ def _answered(predictor: Predictor, view: View, boxes: Tensor | None, answering:
     return answer_boxes(view.whole(), model, boxes, batch_size=size, device=predictor.device)
 
 
-def _label(slabs: Iterator[Slab], structures: Sequence[Structure], labels: NDArray, watch: Watcher | None) -> None:
-    """Bring each finished slab to the pixels of `labels` [d,h,w], reduce it to labels, and forget its logits."""
+def _label(
+    slabs: Iterator[Slab], depth: int, structures: Sequence[Structure], labels: NDArray, watch: Watcher | None
+) -> None:
+    """Bring each finished slab to the voxels of `labels` [d,h,w], reduce it to labels, and forget its logits.
+
+    depth: slices of all slabs together.
+    """
     values = np.array([0, *[structure.value for structure in structures]], dtype=labels.dtype)
+    slabs = at_depth(slabs, now=depth, wanted=len(labels))
     chunk = max(1, _LARGEST // (len(structures) * labels.shape[1] * labels.shape[2]))
     for slab in slabs:
         for start in range(slab.start, slab.stop, chunk):

@@ -92,7 +92,14 @@ def export(job: Job) -> dict[str, Any]:
 
 
 def _check_sees_slices(bundle: Bundle, job: Job) -> None:
-    """Raise UserError for a MONAI bundle of a model that sees more than a slice of one channel."""
+    """Raise UserError for a model of volumes, or of more than a slice of one channel where that cannot be said."""
+    if len(bundle.window) == 3 or len(bundle.grid.spacing_mm or ()) == 3:
+        raise UserError(
+            expected="a model of slices, which keep their distance, to export",
+            found=f"windows of {'×'.join(map(str, bundle.window))} and data.spacing_mm={bundle.grid.spacing_mm}",
+            where=job.bundle,
+            do="use it through segfocal predict",
+        )
     if job.format == "monai_bundle" and bundle.inputs > 1:
         raise UserError(
             expected="a model that sees single slices of one channel for format=monai_bundle",
