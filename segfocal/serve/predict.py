@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import segfocal
+from segfocal.data.masks import meaning_of
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
@@ -173,6 +174,7 @@ def write_answer(predictor: Predictor, job: Job, answer: Answer, *, started: flo
         "prompts_from": _prompts_from(job),
         "postprocess": describe(bundle.postprocess) if bundle.rules(prompted=job.is_prompted) else {},
         "structures": {structure.name: structure.value for structure in bundle.structures},
+        **_made_of(bundle),
         **sizes.facts(picture=png.is_png(job.input)),
         **answer.slices,
         **({"files": files} if files else {}),
@@ -182,6 +184,12 @@ def write_answer(predictor: Predictor, job: Job, answer: Answer, *, started: flo
     }
     write_json(report_path(job.output), report)
     return report
+
+
+def _made_of(bundle: Bundle) -> dict[str, Any]:
+    """Return the label values of the training set whose union each structure is, for a report."""
+    made = {structure.name: list(structure.of) for structure in bundle.structures if structure.of}
+    return {"made_of": made} if made else {}
 
 
 def _one_or_all(values: list[str]) -> str | list[str]:
@@ -267,4 +275,5 @@ def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
         raise UserError(
             expected="a reference on the scan's grid", found=difference, where=job.reference, do="resample it"
         )
+    labels = replace(labels, array=meaning_of(bundle.structures).read(labels.array))
     return boxes_from_labels(labels, bundle.structures, bundle.grid)
