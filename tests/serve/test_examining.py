@@ -1,6 +1,8 @@
 """Cases examined in several processes: the same findings in the same order, whatever becomes of a process."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,14 @@ def test_a_process_that_is_killed_takes_only_its_own_case_with_it(tmp_path):
     found = [[one.check for one in done.findings] for done in examined(cases, names={}, workers=1)]
     assert found[1] == ["unreadable"]
     assert "unreadable" not in found[0] + found[2]
+
+
+def test_the_script_starts_processes_of_its_own(tmp_path):
+    """They load the script again: without a guard each would start the whole command anew."""
+    for number, name in enumerate("ab"):
+        make_case(tmp_path / "data", name, number)
+    script = Path(__file__).parents[2] / "scripts" / "doctor.py"
+    command = [sys.executable, str(script), str(tmp_path / "data"), f"output={tmp_path / 'out'}", "workers=2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "2 cases: 0 errors, 0 warnings" in done.stdout
