@@ -182,9 +182,11 @@ def _structure(mask: NDArray[np.bool_], image: NDArray, spacing: tuple[float, fl
 
 def _blank(channels: Sequence[Volume], intensity: Intensity) -> NDArray[np.bool_]:
     """Return where every channel is at or below the lower end of its window."""
-    maps = of_channels(intensity, len(channels))
-    lower = [seen.window(lambda array=one.array: array).lower for seen, one in zip(maps, channels, strict=True)]
-    return np.asarray(np.all([one.array <= end for one, end in zip(channels, lower, strict=True)], axis=0))
+    blank = np.ones(channels[0].array.shape, dtype=bool)
+    for seen, one in zip(of_channels(intensity, len(channels)), channels, strict=True):
+        array = one.array
+        blank &= array <= seen.window(partial(np.asarray, array)).lower
+    return blank
 
 
 def _far(inside: NDArray[np.bool_], spacing: tuple[float, float, float], far_mm: float) -> NDArray[np.bool_]:
