@@ -44,7 +44,6 @@ def read(path: str | Path) -> Volume:
         UserError: the file is missing, damaged, shorter than its header promises, or not 3-D; its affine is
             singular; a voxel is NaN or infinite.
     """
-    path = Path(path)
     scan = read_stored(path)
     return Volume(array=scan.array.astype(np.float32, copy=False), grid=scan.grid)
 
@@ -113,40 +112,51 @@ def check_label_map(labels: Volume, path: str | Path) -> None:
 
 def read_grid(path: str | Path) -> Grid:
     """Read a volume's grid without its voxels; UserError as `read`."""
-    path = Path(path)
-    with _readable(path):
-        return _grid(_open(path), path)
+    with _readable(Path(path)):
+        return _grid(_open(Path(path)), Path(path))
 
 
-def write(path: str | Path, labels: Volume, *, like: str | Path, overwrite: bool = False) -> None:
+def write(path: str | Path, labels: Volume, *, like: str | Path | Grid, overwrite: bool = False) -> None:
     """Write a label map with the affine, form codes and units of the scan `like`, as the smallest integer type.
 
-    The file appears whole or not at all.
+    like: a NIfTI file, or the grid of a scan of another format. The file appears whole or not at all.
 
     Raises:
         UserError: the grids differ, `path` exists and overwrite is False, or it cannot be written.
     """
-    path, like = Path(path), Path(like)
+    path = Path(path)
     check_suffix(path)
     check_new(path, overwrite=overwrite)
-    scan = _open(like)
-    difference = labels.grid.difference(_grid(scan, like))
+    scan = _scan(like)
+    where = path if isinstance(like, Grid) else Path(like)
+    difference = labels.grid.difference(_grid(scan, where))
     if difference:
-        raise UserError(expected="a mask on the scan's grid", found=difference, where=like, do="resample it first")
+        raise UserError(expected="a mask on the scan's grid", found=difference, where=where, do="resample it first")
     data = labels.array if labels.array.dtype == np.uint8 else labels.array.astype(smallest_integer_type(labels.array))
     _write(path, data, scan)
 
 
-def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path, overwrite: bool = False) -> None:
+def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path | Grid, overwrite: bool = False) -> None:
     """Write probabilities stored as uint16 (65535 is 1), which readers see as [0,1], with the geometry of `like`.
 
     Raises:
         UserError: as `write`.
     """
-    path, like = Path(path), Path(like)
+    path = Path(path)
     check_suffix(path)
     check_new(path, overwrite=overwrite)
-    _write(path, shares.array, _open(like), slope=1 / 65535)
+    _write(path, shares.array, _scan(like), slope=1 / 65535)
+
+
+def _scan(like: str | Path | Grid) -> nib.Nifti1Image:
+    """Return the scan of a file, or one of zeros on a grid, in the coordinates of its scanner (code 1) and in mm."""
+    if not isinstance(like, Grid):
+        return _open(Path(like))
+    image = nib.Nifti1Image(np.broadcast_to(np.uint8(0), like.shape), like.affine)
+    for form in (image.set_sform, image.set_qform):
+        form(like.affine, 1)
+    image.header.set_xyzt_units("mm")
+    return image
 
 
 def _write(path: Path, data: NDArray, scan: nib.Nifti1Image, *, slope: float | None = None) -> None:
@@ -193,9 +203,7 @@ def smallest_integer_type(array: NDArray) -> np.dtype:
 
 def _open(path: Path) -> nib.Nifti1Image:
     if path.is_dir():
-        raise UserError(
-            expected="a NIfTI file", found="a folder (DICOM is not read yet)", where=path, do="convert it to .nii.gz"
-        )
+        raise UserError(expected="a NIfTI file", found="a folder without DICOM slices", where=path, do="check the path")
     if not path.is_file():
         raise UserError(expected="a NIfTI file", found="no such file", where=path, do="check the path")
     check_suffix(path)
