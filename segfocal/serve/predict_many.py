@@ -186,12 +186,12 @@ def _failed(entry: Entry) -> bool:
 
 
 def _state_of(path: Path) -> list[Any]:
-    """Return what changes when a file does."""
+    """Return what changes when a file does, or one of the slices of a folder."""
     try:
-        state = path.stat()
-    except OSError:
+        states = [file.stat() for file in volumes.files_of(path)]
+    except (OSError, UserError):
         return [str(path.absolute()), None, None]
-    return [str(path.absolute()), state.st_size, state.st_mtime_ns]
+    return [str(path.absolute()), sum(one.st_size for one in states), max(one.st_mtime_ns for one in states)]
 
 
 def _signature(job: Job) -> str:
