@@ -57,7 +57,7 @@ def find_scans(named: Path, *, output: Path | None = None) -> list[Scan]:
         paths = [path for path in map(Path, sorted(glob.glob(str(named), recursive=True))) if _is_scan(path)]
     if not paths:
         kinds = ", ".join(SUFFIXES)
-        found = "a folder without any" if named.is_dir() else "none"
+        found = "a folder (DICOM or not) without any" if named.is_dir() else "none"
         raise UserError(
             expected=f"scans ending in {kinds}, or folders of DICOM slices", found=found, where=named, do="check input"
         )
