@@ -23,7 +23,8 @@ from hydra import compose, initialize_config_dir
 from segfocal.cli.app import conf_folder, register_resolvers
 from segfocal.cli.train import build_plan
 from segfocal.data.loader import SliceDataset, Steps, load
-from segfocal.data.prepared import pixel_rates, prepare
+from segfocal.data.prepared import pixel_rates
+from segfocal.data.preparing import prepare
 from segfocal.engine.run import connect, start
 
 PARTS = ("data", "augment", "forward", "loss", "backward", "optimiser")

@@ -67,11 +67,15 @@ class Augment:
         places = self._sampling_grid(draws, batch.image.shape[-2:], size)
         image = F.grid_sample(batch.image, places, mode="bilinear", align_corners=False)
         target = F.grid_sample(batch.target.float(), places, mode="bilinear", align_corners=False)
+        ignored = batch.ignored
+        if ignored is not None:
+            ignored = F.grid_sample(ignored.float(), places, mode="bilinear", align_corners=False) >= 0.5
+            target = target.masked_fill(ignored, 0.0)
         image = image + target.amax(1, keepdim=True) * (draws.symmetric() * self.enhance)
         image = self._intensities(image, draws)
         if self.noise:
             image = image + _normals(batch, image) * (draws.one() * self.noise)
-        return replace(batch, image=image.clamp(0.0, 1.0), target=(target >= 0.5).to(torch.uint8))
+        return replace(batch, image=image.clamp(0.0, 1.0), target=(target >= 0.5).to(torch.uint8), ignored=ignored)
 
     def _sampling_grid(self, draws: _Draws, full: torch.Size, size: tuple[int, int]) -> Tensor:
         """Return where each output pixel [b,h,w] reads its input, in grid_sample's coordinates (x, y in [−1,1])."""

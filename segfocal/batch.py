@@ -35,12 +35,16 @@ CHOOSING, AUGMENTING, PROMPTING, SHARED = 0, 1, 2, 3  # the streams in use; the 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """Images [b,c,h,w] in [0,1] with their targets [b,k,h,w] (uint8, 1 inside), and where each came from."""
+    """Images [b,c,h,w] in [0,1] with their targets [b,k,h,w] (uint8, 1 inside), and where each came from.
+
+    ignored: [b,1,h,w], True at pixels that count for nothing and are in no target; None where every pixel counts.
+    """
 
     image: Tensor
     target: Tensor
     keys: tuple[SampleKey, ...]
     sources: tuple[str, ...]  # "case, slice 17": what an error message names
+    ignored: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on `device`; a copy from pinned memory does not wait."""
@@ -48,6 +52,7 @@ class Batch:
             self,
             image=self.image.to(device, non_blocking=True),
             target=self.target.to(device, non_blocking=True),
+            ignored=None if self.ignored is None else self.ignored.to(device, non_blocking=True),
         )
 
     def channels_last(self) -> Batch:
@@ -56,7 +61,8 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """Return the batch with its tensors in page-locked memory; a DataLoader calls this by name."""
-        return replace(self, image=self.image.pin_memory(), target=self.target.pin_memory())
+        ignored = None if self.ignored is None else self.ignored.pin_memory()
+        return replace(self, image=self.image.pin_memory(), target=self.target.pin_memory(), ignored=ignored)
 
     def __len__(self) -> int:
         return self.image.shape[0]

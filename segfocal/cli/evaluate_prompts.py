@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.evaluate import print_table
-from segfocal.cli.source import cases_of, grid_of, pair, split_cases
+from segfocal.cli.source import cases_of, grid_of, neighbours_of, pair, split_cases
 from segfocal.cli.train import build_model
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from segfocal.data.case import CaseList
     from segfocal.serve.evaluate_prompts import PromptEvaluation
 
-_OF_A_BUNDLE = ("model", "intensity", "weights", "data.frame", "data.spacing_mm", "data.size", "data.window")
+_SEEN = ("frame", "spacing_mm", "size", "window", "neighbours")
+_OF_A_BUNDLE = ("model", "intensity", "weights", *[f"data.{key}" for key in _SEEN])
 
 
 def main() -> int:
@@ -104,6 +105,7 @@ def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, A
     return {
         "model": bundle.model,
         **_asked(plain, cases, structures, grid=bundle.grid, intensity=bundle.intensity),
+        "neighbours": bundle.neighbours,
         "unasked": [] if bundle.needs_prompts else own,
         "facts": {"bundle": str(Path(plain["bundle"]).resolve()), "model": bundle.model_config},
     }
@@ -118,7 +120,8 @@ def _from_weights(plain: dict[str, Any]) -> dict[str, Any]:
         raise UserError(expected="target=NAME without a bundle", found="target=null", do="name structures of the data")
     cases, structures = cases_of(plain)
     window = pair(plain["data"]["window"], "data.window", int)
-    model, config = build_model(plain, classes=len(structures), window=window)
+    neighbours = neighbours_of(plain["data"])
+    model, config = build_model(plain, classes=len(structures), channels=2 * neighbours + 1, window=window)
     check_promptable(model)
     if plain["model"].get("weights", "") is None:
         raise UserError(
@@ -133,6 +136,7 @@ def _from_weights(plain: dict[str, Any]) -> dict[str, Any]:
     return {
         "model": model,
         **_asked(plain, cases, structures, grid=grid, intensity=intensity.build(plain["intensity"])),
+        "neighbours": neighbours,
         "facts": {"weights": weights.row() if weights else None, "model": config},
     }
 

@@ -44,6 +44,14 @@ def grid_of(data: dict[str, Any], cases: CaseList) -> ModelGrid:
     return ModelGrid(frame=data["frame"], spacing_mm=spacing, size=size)
 
 
+def neighbours_of(data: dict[str, Any]) -> int:
+    """Return how many slices on each side are channels; ValueError for what is no such number."""
+    from segfocal.data.loader import check_neighbours
+
+    check_neighbours(count := data.get("neighbours", 0))
+    return int(count)
+
+
 def pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, Number]:
     """Return a setting for (h, w); one number counts for both."""
     values = value if isinstance(value, list) else [value, value]

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.resume import check_place, has_finished
-from segfocal.cli.source import cases_of, grid_of, pair
+from segfocal.cli.source import cases_of, grid_of, neighbours_of, pair
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
@@ -191,7 +191,8 @@ def _plan(config: DictConfig) -> Plan:
     window = pair(data["window"], "data.window", int)
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
-    model, model_config = build_model(plain, classes=len(structures), window=window)
+    neighbours = neighbours_of(data)
+    model, model_config = build_model(plain, classes=len(structures), channels=2 * neighbours + 1, window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
     augment = instantiate(plain["augment"])
     apart = _takes_objects_apart(task, structures)
@@ -215,6 +216,7 @@ def _plan(config: DictConfig) -> Plan:
             foreground=data["foreground"],
             crop=(round(window[0] * data["margin"]), round(window[1] * data["margin"])),
             objects=data.get("objects", 1) if apart else None,
+            neighbours=neighbours,
         ),
         augment=augment,
         window=window,
@@ -240,17 +242,27 @@ def _check_together(task: Task, augment: Augment, *, count: int, apart: bool) ->
         raise ValueError("expected augment=none with task.embeddings: an augmented slice is a new image to the encoder")
 
 
-def build_model(plain: dict[str, Any], *, classes: int, window: tuple[int, int]) -> tuple[Any, dict[str, Any]]:
+def build_model(
+    plain: dict[str, Any], *, classes: int, channels: int, window: tuple[int, int]
+) -> tuple[Any, dict[str, Any]]:
     """Build the model, its first weights a function of the seed, and the config that rebuilds it.
 
-    A config with `classes` gets as many as there are targets.
+    A config with `classes` gets as many as there are targets, one with `channels` as many as images have. Others take
+    grey images, and RGB ones if their config has a `channel_order`.
     """
     import torch
 
     from segfocal import models
 
     config = {key: value for key, value in plain["model"].items() if key != "weights"}
-    config |= {"classes": classes} if "classes" in config else {}
+    known = {"classes": classes, "channels": channels}
+    config |= {key: value for key, value in known.items() if key in config}
+    possible = (1, 3) if "channel_order" in config else (1,)
+    if "channels" not in config and channels not in possible:
+        raise ValueError(
+            f"expected {' or '.join(map(str, possible))} channel{'s' * (possible[-1] > 1)} for this model; got "
+            f"{channels} (those of a scan, of a slice and data.neighbours on each side): choose model=sam_tiny or unet"
+        )
     torch.manual_seed(plain["seed"])
     model = models.build(config)
     size, multiple = getattr(model, "image_size", None), getattr(model, "size_multiple", 1)

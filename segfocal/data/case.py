@@ -20,7 +20,8 @@ class Mask:
 class Case:
     """One scan with its label, and the part it plays: train, val, test, or "" when nobody has said.
 
-    label: the label map, or where `masks` is not None the file that lists them; no mask at all is a label too.
+    image: its first channel, more: the others, in the order in which a network gets them. label: the label map, or where
+    `masks` is not None the file that lists them; no mask at all is a label too.
     """
 
     name: str
@@ -28,6 +29,12 @@ class Case:
     label: Path
     split: str = ""
     masks: tuple[Mask, ...] | None = None
+    more: tuple[Path, ...] = ()
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The file of each channel."""
+        return (self.image, *self.more)
 
     @property
     def label_files(self) -> tuple[Path, ...]:

@@ -6,6 +6,7 @@ To add a layout, write a function `folder -> list[Case]` here and name it in `re
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -117,12 +118,7 @@ def _from_dataset_json(root: Path) -> tuple[list[Case], dict[str, int]]:
     try:
         values, listed = _described_labels(described.get("labels", {})), described.get("training")
         if isinstance(listed, list):
-            return [
-                Case(
-                    name=stem(Path(row["image"])), image=_first_channel(root / row["image"]), label=root / row["label"]
-                )
-                for row in listed
-            ], values
+            return [_listed_case(root, row) for row in listed], values
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             expected='"labels" as names and values and "training" as a list of {"image", "label"}',
@@ -130,20 +126,38 @@ def _from_dataset_json(root: Path) -> tuple[list[Case], dict[str, int]]:
             where=root / "dataset.json",
             do="mend the file",
         ) from error
-    if any((root / "imagesTr").glob("*_0001.*")):
-        raise UserError(
-            expected="one channel a case (files ending in _0000)",
-            found="files ending in _0001",
-            where=root / "imagesTr",
-            do="train on one channel: scans of several channels are not read yet",
-        )
-    return _from_folders(root / "imagesTr", root / "labelsTr", suffix="_0000"), values
+    cases = _from_folders(root / "imagesTr", root / "labelsTr", suffix="_0000")
+    return cases, values
+
+
+def _listed_case(root: Path, row: Mapping[str, str]) -> Case:
+    image = _first_channel(root / row["image"])
+    return Case(name=stem(Path(row["image"])), image=image, label=root / row["label"], more=_further_channels(image))
 
 
 def _first_channel(image: Path) -> Path:
     """Return the file of a listed image, which nnU-Net v1 lists without the _0000 that the file carries."""
     with_channel = image.with_name(stem(image) + "_0000" + image.name.removeprefix(stem(image)))
     return with_channel if with_channel.is_file() and not image.is_file() else image
+
+
+def _further_channels(image: Path) -> tuple[Path, ...]:
+    """Return the files of _0001, _0002 and so on beside one of _0000."""
+    if not stem(image).endswith("_0000"):
+        return ()
+    name, ending = stem(image).removesuffix("_0000"), image.name.removeprefix(stem(image))
+    found: list[Path] = []
+    while (channel := image.with_name(f"{name}_{len(found) + 1:04d}{ending}")).is_file():
+        found.append(channel)
+    return tuple(found)
+
+
+def _is_further_channel(image: Path) -> bool:
+    """Return whether an image is named _0001 or more and one of its case is named _0000."""
+    found = re.fullmatch(r"(.+)_(\d{4})", stem(image))
+    if not found or found[2] == "0000":
+        return False
+    return image.with_name(f"{found[1]}_0000{image.name.removeprefix(stem(image))}").is_file()
 
 
 def _described_labels(labels: Mapping[str, Any]) -> dict[str, int]:
@@ -157,12 +171,15 @@ def _described_labels(labels: Mapping[str, Any]) -> dict[str, int]:
 def _from_folders(images: Path, labels: Path, *, suffix: str) -> list[Case]:
     """Pair files of one name in two folders; `suffix` is what image names carry more."""
     files = sorted(path for path in images.glob("[!.]*") if path.name.endswith(SUFFIXES))
+    if suffix:
+        files = [path for path in files if not _is_further_channel(path)]
     scans = [path for path in files if not is_png(path)]  # beside them pictures are previews
     cases = []
     for image in scans or files:
         name = stem(image).removesuffix(suffix)
         label = next((labels / (name + end) for end in SUFFIXES if (labels / (name + end)).is_file()), None)
-        cases.append(Case(name=name, image=image, label=label or labels / (name + SUFFIXES[0])))
+        more = _further_channels(image) if suffix else ()
+        cases.append(Case(name=name, image=image, label=label or labels / (name + SUFFIXES[0]), more=more))
     return cases
 
 
@@ -174,25 +191,33 @@ def _check(cases: list[Case], root: Path) -> None:
             raise UserError(
                 expected="case names fit for a file name", found=case.name, where=root, do="leave out the slashes"
             )
-        for path in (case.image, case.label):
+        for path in (*case.images, case.label):
             if not path.is_file():
                 raise UserError(
-                    expected=f"the {'image' if path == case.image else 'label'} of case {case.name}",
+                    expected=f"the {'image' if path != case.label else 'label'} of case {case.name}",
                     found="no such file",
                     where=path,
                     do="add it or take the case off the list",
                 )
+    odd = next((case for case in cases if len(case.more) != len(cases[0].more)), None)
+    if odd is not None:
+        raise UserError(
+            expected=f"as many channels of every case, {len(cases[0].images)} as {cases[0].name} has",
+            found=f"{len(odd.images)} of {odd.name}",
+            where=odd.image.parent,
+            do="add the missing files or take the case off the list",
+        )
     twice = sorted(name for name, count in Counter(case.name for case in cases).items() if count > 1)
     if twice:
         raise UserError(
             expected="one case a name", found=f"{twice[0]} twice", where=root, do="give each a name of its own"
         )
-    images = [case.image.resolve() for case in cases]
-    count = Counter(images)
-    for case, image in zip(cases, images, strict=True):
-        if count[image] > 1:
+    count = Counter(image.resolve() for case in cases for image in case.images)
+    for case in cases:
+        again = next((image for image in case.images if count[image.resolve()] > 1), None)
+        if again is not None:
             raise UserError(
-                expected="each scan once, in one split", found=f"{image.name} twice", where=root, do=f"drop {case.name}"
+                expected="each scan once, in one split", found=f"{again.name} twice", where=root, do=f"drop {case.name}"
             )
 
 

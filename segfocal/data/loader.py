@@ -28,18 +28,26 @@ class Sampling:
 
     foreground: share of samples drawn from slices that hold a target, cut around one of its pixels; the rest is
     uniform over all slices. crop: pixels (h, w) of each sample. objects: masks a sample, of pictures whose masks are
-    kept apart; None for a channel a structure.
+    kept apart; None for a channel a structure. neighbours: slices on each side of a sample's that are further channels.
     """
 
     foreground: float
     crop: tuple[int, int]
     objects: int | None = None
+    neighbours: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.foreground <= 1:
             raise ValueError(f"expected data.foreground in [0,1]; got {self.foreground}")
         if self.objects is not None and not (isinstance(self.objects, int) and self.objects >= 1):
             raise ValueError(f"expected data.objects to be a whole number ≥ 1; got {self.objects}")
+        check_neighbours(self.neighbours)
+
+
+def check_neighbours(count: object) -> None:
+    """Raise ValueError unless `count` slices on each side can be channels."""
+    if type(count) is not int or count < 0:
+        raise ValueError(f"expected data.neighbours to be a whole number ≥ 0; got {count!r}")
 
 
 class SliceDataset(Dataset[Sample]):
@@ -65,26 +73,25 @@ class SliceDataset(Dataset[Sample]):
         depth = case.shape[0]
         held = np.flatnonzero(case.pixels[wanted]) if wanted is not None else np.arange(depth)
         index = int(rng.choice(held)) if len(held) else int(rng.integers(depth))
-        image, indices = case.slice(index)
+        image, indices = case.slice(index, neighbours=self.sampling.neighbours)
         inside = np.argwhere(indices == wanted + 1) if wanted is not None else np.empty((0, 2))
         centre = rng.choice(inside) if len(inside) else rng.random(2) * indices.shape
         image, indices = (cut(array, centre, self.sampling.crop) for array in (image, indices))
         target = indices[None] == np.arange(1, self.classes + 1, dtype=np.uint8)[:, None, None]
         source = f"{case.name}, slice {index}"
-        return torch.from_numpy(image[None]), torch.from_numpy(target.astype(np.uint8)), key, source
+        return torch.from_numpy(image), torch.from_numpy(target.astype(np.uint8)), key, source
 
 
 def cut(array: NDArray, centre: Sequence[float] | NDArray, size: tuple[int, int]) -> NDArray:
-    """Return the [h,w] piece of `size` around `centre`, moved to lie inside; a smaller array is padded evenly by 0."""
-    for axis in (0, 1):
-        room = array.shape[axis] - size[axis]
-        if room > 0:
-            start = int(np.clip(round(float(centre[axis]) - size[axis] / 2), 0, room))
-            array = array.take(range(start, start + size[axis]), axis=axis)
-        elif room < 0:
-            before = -room // 2
-            array = np.pad(array, [(before, -room - before) if a == axis else (0, 0) for a in (0, 1)])
-    return np.ascontiguousarray(array)
+    """Return the piece [...,h,w] of `size` around `centre`, moved to lie inside; what is smaller is padded evenly by 0."""
+    place, padding = [slice(None)] * (array.ndim - 2), [(0, 0)] * (array.ndim - 2)
+    for middle, length, full in zip(centre, size, array.shape[-2:], strict=True):
+        start = int(np.clip(round(float(middle) - length / 2), 0, max(full - length, 0)))
+        place.append(slice(start, start + length))
+        missing = max(length - full, 0)
+        padding.append((missing // 2, missing - missing // 2))
+    piece = array[tuple(place)]
+    return np.ascontiguousarray(np.pad(piece, padding) if np.any(padding) else piece)
 
 
 class Steps:

@@ -23,14 +23,14 @@ class ObjectDataset(SliceDataset):
     def __getitem__(self, key: SampleKey) -> Sample:
         rng = key.rng(CHOOSING)
         case = self.cases[rng.integers(len(self.cases))]
-        image, masks = case.masks()
-        centre = rng.random(2) * image.shape
+        image, masks = case.masks(neighbours=self.sampling.neighbours)
+        centre = rng.random(2) * masks.shape[1:]
         if rng.random() < self.sampling.foreground:
             inside = np.argwhere(masks[rng.choice(_held(masks))]) if masks.any() else np.empty((0, 2))
             centre = rng.choice(inside) if len(inside) else centre
         crop = self.sampling.crop
         target = _drawn(np.stack([cut(mask, centre, crop) for mask in masks]), self.sampling.objects or 1, rng)
-        return torch.from_numpy(cut(image, centre, crop)[None]), torch.from_numpy(target), key, case.name
+        return torch.from_numpy(cut(image, centre, crop)), torch.from_numpy(target), key, case.name
 
 
 def _held(masks: NDArray[np.uint8]) -> NDArray[np.intp]:

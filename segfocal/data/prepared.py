@@ -1,19 +1,10 @@
-"""Slices prepared once on disk: in the model's frame and spacing, normalised, compressed, read one at a time.
-
-A prepared case is a folder named by the signature of its files and of every setting that shaped it, so a changed
-setting never reads stale slices. It is written beside and renamed, so a killed run leaves none half-made.
-"""
+"""Slices prepared once on disk: in the model's frame and spacing, normalised, compressed, read one at a time."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
-import shutil
-import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -22,16 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.batch import Structure
-from segfocal.data.case import Case
-from segfocal.data.masks import check_size, label_map, read_masks
 from segfocal.errors import UserError
-from segfocal.grid import Volume
-from segfocal.intensity import Intensity, describe
-from segfocal.io import nifti, volumes
-from segfocal.io.files import make_folder, read_json, write_json
+from segfocal.intensity import Intensity
+from segfocal.io.files import read_json
 from segfocal.resample import ModelGrid
-
-_FORMAT = 1  # raise when what is stored changes meaning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +34,7 @@ class Preparation:
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """One case's slices on disk: images [d,h,w] float16 in [0,1], target indices [d,h,w] uint8.
+    """One case's slices on disk: images [d,h,w] or [d,c,h,w] float16 in [0,1], target indices [d,h,w] uint8.
 
     Of a picture whose masks are kept apart the target is [n,h,w], 1 inside each mask.
     """
@@ -93,13 +78,24 @@ class PreparedCase:
         """
         return np.array(self._meta["pixels"], dtype=np.int64)
 
-    def slice(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return image [h,w] and target indices [h,w] of one slice."""
-        return np.asarray(self._array("image")[index], dtype=np.float32), np.asarray(self._array("target")[index])
+    def slice(self, index: int, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return image [c,h,w] and target indices [h,w] of one slice.
 
-    def masks(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return image [h,w] and masks [n,h,w] of a picture whose masks are kept apart."""
-        return np.asarray(self._array("image")[0], dtype=np.float32), np.asarray(self._array("target")[:])
+        neighbours: slices on each side that are further channels, from the lowest to the highest; beyond the first and
+        the last slice these are repeated.
+        """
+        return self._image(index, neighbours), np.asarray(self._array("target")[index])
+
+    def masks(self, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return image [c,h,w] and masks [n,h,w] of a picture whose masks are kept apart."""
+        return self._image(0, neighbours), np.asarray(self._array("target")[:])
+
+    def _image(self, index: int, neighbours: int) -> NDArray[np.float32]:
+        stored = self._array("image")
+        low, high = max(index - neighbours, 0), min(index + neighbours, self.shape[0] - 1)
+        near = np.asarray(stored[low : high + 1], dtype=np.float32)
+        seen = np.clip(np.arange(index - neighbours, index + neighbours + 1), low, high) - low
+        return near[seen].reshape(-1, *self.shape[1:])
 
     def __getstate__(self) -> dict:
         """Leave open files behind when a data-loading process gets a copy."""
@@ -107,22 +103,6 @@ class PreparedCase:
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-
-
-def prepare(cases: Sequence[Case], preparation: Preparation, cache: Path) -> list[PreparedCase]:
-    """Return the prepared slices of cases, preparing those that `cache` does not hold yet.
-
-    Raises:
-        UserError: an unreadable file, image and label on different grids, a cache that cannot be written.
-    """
-    make_folder(cache)
-    prepared = []
-    for case in cases:
-        folder = cache / f"{case.name}-{_signature(case, preparation)}"
-        if not folder.is_dir():
-            _prepare_one(case, preparation, folder)
-        prepared.append(PreparedCase(case.name, folder))
-    return prepared
 
 
 def check_foreground(prepared: Iterable[PreparedCase], structures: Sequence[Structure], *, where: Path) -> None:
@@ -154,88 +134,3 @@ def pixel_rates(prepared: Sequence[PreparedCase]) -> list[float]:
     pixels = sum(case.pixels.sum(1) for case in prepared)
     rates = [float(count) / sum(math.prod(case.shape) for case in prepared) for count in np.atleast_1d(pixels)]
     return [1 - sum(rates), *rates]
-
-
-def check_pairs(cases: Iterable[Case]) -> None:
-    """Raise UserError unless each image and its label have headers that agree; voxels are not read."""
-    for case in cases:
-        image = volumes.read_grid(case.image)
-        for path in case.label_files:
-            check_size(case, image, volumes.read_grid(path), path)
-
-
-def read_pair(case: Case) -> tuple[Volume, Volume]:
-    """Read a case's image and label map; UserError when they do not lie on one grid."""
-    image = volumes.read(case.image)
-    if case.masks is not None:
-        return image, label_map(case, image.grid)
-    labels = volumes.read_labels(case.label)
-    nifti.check_label_map(labels, case.label)
-    check_size(case, image.grid, labels.grid, case.label)
-    return image, labels
-
-
-def _prepare_one(case: Case, preparation: Preparation, folder: Path) -> None:
-    scan, target, pixels, values = (_masks if preparation.apart else _indices)(case, preparation)
-    image = preparation.intensity(preparation.grid.image(scan).array)
-    temporary = folder.with_name(f".{uuid.uuid4().hex[:8]}.{folder.name}")
-    temporary.mkdir()
-    try:
-        _store(image.astype(np.float16), temporary / "image.b2nd")
-        _store(target, temporary / "target.b2nd")
-        meta = {"case": case.name, "shape": list(image.shape), "label_values": values, "pixels": pixels}
-        write_json(temporary / "case.json", meta)
-        os.replace(temporary, folder)
-    except (OSError, RuntimeError) as error:  # blosc2 raises RuntimeError where a disk is full
-        if not folder.is_dir():  # another run may have finished the same case first
-            raise UserError(
-                expected="room to prepare the slices of a case",
-                found=str(error),
-                where=folder.parent,
-                do="free some space, or set cache to another folder",
-            ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-_Parts = tuple[Volume, NDArray[np.uint8], list[list[int]], list[int]]  # scan, target, pixels, label values
-
-
-def _indices(case: Case, preparation: Preparation) -> _Parts:
-    scan, labels = read_pair(case)
-    values = [structure.value for structure in preparation.structures]
-    target = preparation.grid.labels(labels, values).array
-    pixels = [(target == i + 1).sum((1, 2)).tolist() for i in range(len(values))]
-    return scan, target, pixels, [int(v) for v in np.unique(labels.array)]
-
-
-def _masks(case: Case, preparation: Preparation) -> _Parts:
-    scan = volumes.read(case.image)
-    masks = [preparation.grid.labels(mask, [1]).array[0] for mask in read_masks(case, scan.grid)]
-    target = np.stack(masks)
-    return scan, target, [[math.ceil(target.sum() / len(masks))]], [0, preparation.structures[0].value]
-
-
-def _store(array: NDArray, path: Path) -> None:
-    """Write one compressed chunk a slice: a random slice costs one small read."""
-    blosc2.asarray(
-        np.ascontiguousarray(array),
-        chunks=(1, *array.shape[1:]),
-        urlpath=str(path),
-        mode="w",
-        cparams={"codec": blosc2.Codec.ZSTD, "clevel": 5, "nthreads": 1},
-    )
-
-
-def _signature(case: Case, preparation: Preparation) -> str:
-    files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in (case.image, *case.label_files)]
-    settings = {
-        "format": _FORMAT,
-        "files": files,
-        "grid": asdict(preparation.grid),
-        "intensity": describe(preparation.intensity),
-        "values": [structure.value for structure in preparation.structures],
-    }
-    if case.masks is not None:
-        settings["masks"] = ["apart"] if preparation.apart else [mask.value for mask in case.masks]
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 
 from segfocal.data.loader import SliceDataset
 from segfocal.data.objects import dataset_of
-from segfocal.data.prepared import check_foreground, check_pairs, pixel_rates, prepare
+from segfocal.data.prepared import check_foreground, pixel_rates
+from segfocal.data.preparing import check_pairs, prepare
 from segfocal.engine import checkpoint
 from segfocal.engine.plan import Plan
 from segfocal.engine.postprocess import choose_rules

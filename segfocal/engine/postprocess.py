@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from segfocal.data.cases import Case
-from segfocal.data.prepared import read_pair
+from segfocal.data.preparing import read_pair
 from segfocal.grid import Volume
 from segfocal.inference.boxes import boxes_from_labels
 from segfocal.inference.bundle import Bundle

@@ -77,6 +77,7 @@ class Run:
             training=facts,
             link=plan.task.criterion.link,
             needs_prompts=plan.task.needs_prompts,
+            neighbours=plan.sampling.neighbours,
         )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from segfocal.data.cases import Case
-from segfocal.data.prepared import read_pair
+from segfocal.data.preparing import read_pair
 from segfocal.grid import Volume
 from segfocal.inference import picture
 from segfocal.inference.boxes import boxes_from_labels

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.grid import Volume
+from segfocal.grid import Grid, Volume
 from segfocal.intensity import Intensity
 from segfocal.io.figures import overlay, slices_of
 
@@ -26,14 +26,10 @@ def draw(
     heading: str,
 ) -> None:
     """Write a PNG of the slices where structure `value` is largest, in `frame` and in the scan's own pixels."""
-    turned = scan.oriented(frame)
-    _, mm_h, mm_w = turned.grid.spacing_mm
     masks = [volume.oriented(frame).array == value for volume in (reference, prediction)]
-    numbers = range(turned.grid.shape[0])
-    if scan.grid.orientation_to(frame).flips[0]:  # count slices as the file does
-        numbers = numbers[::-1]
-    image = intensity(np.ascontiguousarray(turned.array))
-    panels = slices_of(image, masks[0], masks[1], numbers=numbers, aspect=mm_h / mm_w)
+    image = intensity(np.ascontiguousarray(scan.oriented(frame).array))
+    numbers, aspect = _numbers_and_aspect(scan.grid, frame)
+    panels = slices_of(image, masks[0], masks[1], numbers=numbers, aspect=aspect)
     overlay(path, panels, heading=heading)
 
 
@@ -52,21 +48,26 @@ def draw_errors(
 
     Without a scan the outlines stand on black.
     """
-    turned = reference.oriented(frame)
-    _, mm_h, mm_w = turned.grid.spacing_mm
     masks = [volume.oriented(frame).array == value for volume in (reference, prediction)]
     rows, columns = (_around((masks[0] | masks[1]).any(axis=axes)) for axes in ((0, 2), (0, 1)))
-    numbers = range(turned.grid.shape[0])
-    if reference.grid.orientation_to(frame).flips[0]:  # count slices as the file does
-        numbers = numbers[::-1]
-    shown = np.zeros(turned.grid.shape, np.float32)
+    shown = np.zeros(masks[0].shape, np.float32)
     if scan is not None:
         shown = intensity(np.ascontiguousarray(scan.oriented(frame).array))
     cut = np.s_[:, rows, columns]
+    numbers, aspect = _numbers_and_aspect(reference.grid, frame)
     panels = slices_of(
-        shown[cut], masks[0][cut], masks[1][cut], numbers=numbers, aspect=mm_h / mm_w, count=_SHOWN, errors=True
+        shown[cut], masks[0][cut], masks[1][cut], numbers=numbers, aspect=aspect, count=_SHOWN, errors=True
     )
     overlay(path, panels, heading=heading, plain=scan is not None)
+
+
+def _numbers_and_aspect(grid: Grid, frame: str) -> tuple[range, float]:
+    """Return the slices' numbers as the file counts them, and how much taller than wide a pixel is in `frame`."""
+    turned = grid.oriented(grid.orientation_to(frame))
+    numbers = range(turned.shape[0])
+    return numbers[::-1] if grid.orientation_to(frame).flips[0] else numbers, turned.spacing_mm[1] / turned.spacing_mm[
+        2
+    ]
 
 
 def _around(inside: NDArray[np.bool_]) -> slice:

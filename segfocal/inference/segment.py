@@ -59,7 +59,7 @@ def segment_with(
 
     The bundle's post-processing follows.
     boxes: prompts [k,d,4] on the model's grid (see `segfocal.inference.boxes`), which each structure's logits answer;
-    None asks nothing and slides windows. answering: makes slabs of logits of the image [1,d,h,w] on the model's grid
+    None asks nothing and slides windows. answering: makes slabs of logits of the image [c,d,h,w] on the model's grid
     instead (`propagate.PromptedScan`).
     watch: is called with the first index of logits [n,k,h,w], on the scan's pixels in the model's frame, and with them,
     in order along the slices. out: an array of zeros of the scan's shape to write to, as one on disk.
@@ -68,7 +68,7 @@ def segment_with(
         UserError: prompts for a model that takes none or for several, none for one that needs them.
     """
     bundle = predictor.bundle
-    view = View(scan, bundle.grid, bundle.intensity)
+    view = View(scan, bundle.grid, bundle.intensity, neighbours=bundle.neighbours)
     prompted = boxes is not None or answering is not None
     slabs = _answered(predictor, view, boxes, answering) if prompted else predictor.slabs(view)
     if not prompted and bundle.needs_prompts:

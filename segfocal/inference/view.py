@@ -18,23 +18,33 @@ _CHUNK = 32
 
 
 class View:
-    """The image [1,d,h,w] in [0,1] of a scan on a model's grid, as `Slices`; the scan itself is not copied.
+    """The image [c,d,h,w] in [0,1] of a scan on a model's grid, as `Slices`; the scan itself is not copied.
 
-    grid: the model's. A window of intensities in percentiles is found from all slices first.
+    grid: the model's. neighbours: slices on each side of each one that are further channels of it, from the lowest to
+    the highest; beyond the first and the last slice these are repeated. A window of intensities in percentiles is
+    found from all slices first.
     """
 
-    def __init__(self, scan: Volume, grid: ModelGrid, intensity: Intensity) -> None:
+    def __init__(self, scan: Volume, grid: ModelGrid, intensity: Intensity, *, neighbours: int = 0) -> None:
         self._turned = scan.oriented(grid.frame).array
         self.grid: Grid = grid.of(scan.grid)
-        self.shape = (1, *self.grid.shape)
+        self._reach = neighbours
+        self.shape = (2 * neighbours + 1, *self.grid.shape)
         self._window = intensity.window(lambda: self._resized(0, self.grid.shape[0]))
+        self._last = (0, torch.empty(1, 0, *self.grid.shape[1:]))  # slices that the next ones have as neighbours
 
     def slices(self, start: int, stop: int) -> Tensor:
-        """Return slices [1, stop − start, h, w]."""
-        return torch.from_numpy(self._window(self._resized(start, stop)))[None]
+        """Return slices [c, stop − start, h, w]."""
+        if not self._reach or start >= stop:
+            return self._made(start, stop).expand(self.shape[0], -1, -1, -1)
+        low, high = max(start - self._reach, 0), min(stop + self._reach, self.grid.shape[0])
+        near = self._near(low, high)
+        places = torch.arange(start, stop)
+        steps = range(-self._reach, self._reach + 1)
+        return torch.cat([near[:, (places + step).clamp(low, high - 1) - low] for step in steps])
 
     def whole(self) -> Tensor:
-        """Return all slices [1,d,h,w]."""
+        """Return all slices [c,d,h,w]."""
         return self.slices(0, self.grid.shape[0])
 
     def body(self) -> tuple[slice, slice, slice]:
@@ -42,7 +52,7 @@ class View:
         d, h, w = self.grid.shape
         seen = [np.zeros(n, dtype=bool) for n in (d, h, w)]
         for start in range(0, d, _CHUNK):
-            part = self.slices(start, min(start + _CHUNK, d))[0].numpy() > _AIR
+            part = self._made(start, min(start + _CHUNK, d))[0].numpy() > _AIR
             seen[0][start : start + len(part)] = part.any((1, 2))
             seen[1] |= part.any((0, 2))
             seen[2] |= part.any((0, 1))
@@ -51,6 +61,18 @@ class View:
         ends = [np.flatnonzero(axis)[[0, -1]] for axis in seen]
         box = [slice(int(low), int(high) + 1) for low, high in ends]
         return box[0], box[1], box[2]
+
+    def _near(self, low: int, high: int) -> Tensor:
+        """Return slices [1, high − low, h, w] without neighbours; those of the call before are not made again."""
+        first, kept = self._last
+        known = kept[:, low - first :] if first <= low else kept[:, :0]
+        near = torch.cat([known, self._made(low + known.shape[1], high)], dim=1)[:, : high - low]
+        beginning = max(low, high - 2 * self._reach)
+        self._last = (beginning, near[:, beginning - low :].clone())
+        return near
+
+    def _made(self, start: int, stop: int) -> Tensor:
+        return torch.from_numpy(self._window(self._resized(start, stop)))[None]
 
     def _resized(self, start: int, stop: int) -> NDArray[np.float32]:
         return resize_slices(self._turned[start:stop], self.grid.shape[1:])

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from isal import igzip, igzip_threaded, isal_zlib
-from nibabel.filebasedimages import ImageFileError
+from isal import igzip_threaded
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io.files import check_new, written_beside
+from segfocal.io.nifti_header import SUFFIXES, RawHeader, check_suffix, header_of, read_header, readable
+from segfocal.io.nifti_voxels import read_voxels
 from segfocal.io.spool import release
 
-SUFFIXES = (".nii.gz", ".nii")
-_DAMAGE: tuple[type[Exception], ...] = (  # what reading a damaged file raises
-    ImageFileError,
-    HeaderDataError,
-    EOFError,
-    zlib.error,
-    cast("type[Exception]", isal_zlib.error),
-    OSError,
-    ValueError,
-    OverflowError,
-)
+__all__ = [
+    "SUFFIXES",
+    "check_label_map",
+    "check_suffix",
+    "read",
+    "read_as_is",
+    "read_grid",
+    "read_labels",
+    "read_stored",
+    "smallest_integer_type",
+    "write",
+    "write_probabilities",
+]
+
 _OFFSET, _SLICES = 352, 16  # bytes before the voxels; slices written at a time
 _LEVEL = 2  # of isal's 0 to 3
+_LARGEST_WHOLE = 2.0**53  # above it floats leave numbers out
+_FARTHEST_MM = 1e6  # a kilometre
 _LARGEST_LABEL = 999  # beyond every label scheme in use; HU and MR intensities pass it
 
 
@@ -44,8 +48,10 @@ def read(path: str | Path) -> Volume:
         UserError: the file is missing, damaged, shorter than its header promises, or not 3-D; its affine is
             singular; a voxel is NaN or infinite.
     """
+    path = Path(path)
     scan = read_stored(path)
-    return Volume(array=scan.array.astype(np.float32, copy=False), grid=scan.grid)
+    with readable(path):
+        return Volume(array=scan.array.astype(np.float32, copy=False), grid=scan.grid)
 
 
 def read_stored(path: str | Path) -> Volume:
@@ -56,8 +62,19 @@ def read_stored(path: str | Path) -> Volume:
     path = Path(path)
     array, grid = _load(path)
     if array.dtype.kind == "f":
-        array = array.astype(np.float32, copy=False)
+        with readable(path), np.errstate(over="ignore"):
+            array = array.astype(np.float32, copy=False)
         _check_finite(array, path)
+    return Volume(array=array, grid=grid)
+
+
+def read_as_is(path: str | Path) -> Volume:
+    """Read a 3-D volume, rescaled as its header says, whatever its values: NaN, infinities, parts of labels.
+
+    Raises:
+        UserError: as `read`, but not for its values.
+    """
+    array, grid = _load(Path(path))
     return Volume(array=array, grid=grid)
 
 
@@ -85,16 +102,24 @@ def read_labels(path: str | Path) -> Volume:
     """
     path = Path(path)
     array, grid = _load(path)
-    if not np.issubdtype(array.dtype, np.integer):
-        whole = np.rint(np.nan_to_num(array, nan=0.5))
-        if not np.array_equal(whole, array):
+    if array.dtype.kind == "f":
+        whole = np.rint(array)
+        wrong = (whole != array) | ~(np.abs(array) < _LARGEST_WHOLE)  # NaN too
+        if wrong.any():
             raise UserError(
                 expected="a label map of whole numbers",
-                found=f"values such as {float(array[whole != array].flat[0]):.4g}",
+                found=f"values such as {float(array[wrong].flat[0]):.4g}",
                 where=path,
                 do="give the label map rather than an image or probabilities, or round it",
             )
         array = whole.astype(np.int64)
+    if array.dtype == np.uint64 and array.max() > np.iinfo(np.int64).max:
+        raise UserError(
+            expected="a label map of whole numbers",
+            found=f"values such as {array.max()}",
+            where=path,
+            do="give the label map rather than an image",
+        )
     return Volume(array=array.astype(smallest_integer_type(array)), grid=grid)
 
 
@@ -112,8 +137,8 @@ def check_label_map(labels: Volume, path: str | Path) -> None:
 
 def read_grid(path: str | Path) -> Grid:
     """Read a volume's grid without its voxels; UserError as `read`."""
-    with _readable(Path(path)):
-        return _grid(_open(Path(path)), Path(path))
+    path = Path(path)
+    return _grid(read_header(path), path)
 
 
 def write(path: str | Path, labels: Volume, *, like: str | Path | Grid, overwrite: bool = False) -> None:
@@ -127,11 +152,10 @@ def write(path: str | Path, labels: Volume, *, like: str | Path | Grid, overwrit
     path = Path(path)
     check_suffix(path)
     check_new(path, overwrite=overwrite)
-    scan = _scan(like)
-    where = path if isinstance(like, Grid) else Path(like)
-    difference = labels.grid.difference(_grid(scan, where))
+    scan = _scan(like, path)
+    difference = labels.grid.difference(_grid(scan, scan.path))
     if difference:
-        raise UserError(expected="a mask on the scan's grid", found=difference, where=where, do="resample it first")
+        raise UserError(expected="a mask on the scan's grid", found=difference, where=scan.path, do="resample it first")
     data = labels.array if labels.array.dtype == np.uint8 else labels.array.astype(smallest_integer_type(labels.array))
     _write(path, data, scan)
 
@@ -145,25 +169,18 @@ def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path | 
     path = Path(path)
     check_suffix(path)
     check_new(path, overwrite=overwrite)
-    _write(path, shares.array, _scan(like), slope=1 / 65535)
+    _write(path, shares.array, _scan(like, path), slope=1 / 65535)
 
 
-def _scan(like: str | Path | Grid) -> nib.Nifti1Image:
-    """Return the scan of a file, or one of zeros on a grid, in the coordinates of its scanner (code 1) and in mm."""
-    if not isinstance(like, Grid):
-        return _open(Path(like))
-    image = nib.Nifti1Image(np.broadcast_to(np.uint8(0), like.shape), like.affine)
-    for form in (image.set_sform, image.set_qform):
-        form(like.affine, 1)
-    image.header.set_xyzt_units("mm")
-    return image
+def _scan(like: str | Path | Grid, path: Path) -> RawHeader:
+    return header_of(like, path) if isinstance(like, Grid) else read_header(like)
 
 
-def _write(path: Path, data: NDArray, scan: nib.Nifti1Image, *, slope: float | None = None) -> None:
+def _write(path: Path, data: NDArray, scan: RawHeader, *, slope: float | None = None) -> None:
     """Write voxels with the geometry of a scan, a few slices at a time, so that data on disk never is in memory."""
     header = nib.Nifti1Header()
     header.set_data_dtype(data.dtype)
-    header["xyzt_units"] = scan.header["xyzt_units"]
+    header["xyzt_units"] = scan.fields["xyzt_units"]
     image = nib.Nifti1Image(np.broadcast_to(data.dtype.type(0), data.shape), None, header=header)
     image.set_sform(*_form(scan, "sform"))
     image.set_qform(*_form(scan, "qform"))
@@ -187,12 +204,6 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def check_suffix(path: Path) -> None:
-    """Raise UserError unless `path` is named as a NIfTI file."""
-    if not path.name.endswith(SUFFIXES):
-        raise UserError(expected="a file name ending in .nii.gz or .nii", found=path.name, do="choose such a name")
-
-
 def smallest_integer_type(array: NDArray) -> np.dtype:
     """Return the smallest integer dtype that holds every value of `array` (unsigned where none is negative)."""
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
@@ -201,57 +212,23 @@ def smallest_integer_type(array: NDArray) -> np.dtype:
     return np.dtype(fitting[0] if fitting else np.int64)
 
 
-def _open(path: Path) -> nib.Nifti1Image:
-    if path.is_dir():
-        raise UserError(expected="a NIfTI file", found="a folder without DICOM slices", where=path, do="check the path")
-    if not path.is_file():
-        raise UserError(expected="a NIfTI file", found="no such file", where=path, do="check the path")
-    check_suffix(path)
-    with _readable(path):
-        return nib.load(path)
-
-
 def _load(path: Path) -> tuple[NDArray, Grid]:
     """Return the voxels, header scaling applied, and the grid. Integers without scaling stay integers."""
-    image = _open(path)
-    grid = _grid(image, path)
-    with _readable(path):
-        array = _voxels(image, path)
-    if array.dtype.kind not in "iuf":
+    header = read_header(path)
+    grid = _grid(header, path)
+    if header.dtype is None or header.dtype.kind not in "iuf":
         raise UserError(
             expected="one real number a voxel",
-            found=f"voxels of type {image.header.get_value_label('datatype')}",
+            found=f"voxels of type {header.type_name}",
             where=path,
             do="convert it to a grey-scale volume",
         )
-    return array.reshape(grid.shape), grid
+    with readable(path):
+        return read_voxels(header).reshape(grid.shape), grid
 
 
-def _voxels(image: nib.Nifti1Image, path: Path) -> NDArray:
-    if path.suffix != ".gz":
-        return _scaled(image)
-    with igzip.open(path) as file:
-        array = _scaled(type(image).from_stream(file))
-        while file.read(1 << 20):  # nibabel stops after the voxels; the checksum that tells of damage comes last
-            pass
-    return array
-
-
-def _scaled(image: nib.Nifti1Image) -> NDArray:
-    """Return the voxels as stored, or, where the header rescales them, in float32 rather than nibabel's float64."""
-    stored, slope, inter = image.dataobj.get_unscaled(), image.dataobj.slope, image.dataobj.inter
-    if slope in (1, None) and inter in (0, None):
-        return np.asanyarray(stored)
-    if stored.dtype.kind not in "iuf":
-        return np.asanyarray(image.dataobj)
-    array = stored.astype(np.float32)
-    array *= np.float32(slope)
-    array += np.float32(inter)
-    return array
-
-
-def _grid(image: nib.Nifti1Image, path: Path) -> Grid:
-    shape = tuple(int(size) for size in image.shape)
+def _grid(header: RawHeader, path: Path) -> Grid:
+    shape = header.shape
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3 or 0 in shape:
@@ -261,8 +238,11 @@ def _grid(image: nib.Nifti1Image, path: Path) -> Grid:
             where=path,
             do="save one volume of a series as a file of its own, or stack slices into one",
         )
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    with readable(path), np.errstate(all="ignore"):
+        affine = np.asarray(header.fields.get_best_affine(), dtype=np.float64)
+        placed = np.isfinite(affine).all() and np.abs(affine).max() < _FARTHEST_MM
+        placed = placed and abs(np.linalg.det(affine[:3, :3])) >= 1e-12
+    if not placed:
         raise UserError(
             expected="an affine that gives every voxel its own place",
             found="a singular or non-finite one (spacing zero?)",
@@ -272,29 +252,10 @@ def _grid(image: nib.Nifti1Image, path: Path) -> Grid:
     return Grid(shape=(shape[0], shape[1], shape[2]), affine=affine)
 
 
-def _form(scan: nib.Nifti1Image, name: str) -> tuple[NDArray, int]:
+def _form(scan: RawHeader, name: str) -> tuple[NDArray, int]:
     """Return the scan's sform or qform with its code; where that is unset or damaged, the affine in force."""
     try:
-        affine, code = getattr(scan, f"get_{name}")(coded=True)
+        affine, code = getattr(scan.fields, f"get_{name}")(coded=True)
     except (ValueError, HeaderDataError):  # a quaternion longer than 1: readers go by the sform and never notice
         affine, code = None, 0
-    return (scan.affine if affine is None else affine), int(code)
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn every way a damaged file fails into one message."""
-    try:
-        yield
-    except _DAMAGE as error:
-        if isinstance(error, PermissionError):
-            found = "no permission to read it"
-        else:
-            found = f"{os.path.getsize(path)} bytes that are damaged or cut short ({_first_line(error)})"
-        raise UserError(
-            expected="a whole NIfTI file", found=found, where=path, do="copy or convert the scan again"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:120]
+    return (scan.fields.get_best_affine() if affine is None else affine), int(code)

@@ -1,7 +1,8 @@
 """Figures of a prediction against a reference: overlap, surface, lesions, ranking of voxels, and how sure a mean is."""
 
 from segfocal.metrics.bootstrap import Interval, bootstrap_mean
-from segfocal.metrics.lesions import LesionCounts, count_lesions
+from segfocal.metrics.detection import Detections
+from segfocal.metrics.lesions import count_lesions
 from segfocal.metrics.overlap import Counts, count
 from segfocal.metrics.paired import PairedDifference, compare_pairs, holm
 from segfocal.metrics.ranking import RankHistogram
@@ -9,8 +10,8 @@ from segfocal.metrics.surface import SurfaceDistances, hausdorff95
 
 __all__ = [
     "Counts",
+    "Detections",
     "Interval",
-    "LesionCounts",
     "PairedDifference",
     "RankHistogram",
     "SurfaceDistances",

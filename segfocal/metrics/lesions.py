@@ -15,44 +15,16 @@ Empty masks: a figure whose denominator is zero is 1 when both masks are empty a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True, kw_only=True)
-class LesionCounts:
-    """Lesions found and missed, and components predicted in vain."""
-
-    tp: int
-    fp: int
-    fn: int
-
-    @property
-    def precision(self) -> float:
-        """Lesions found over these and what was found in vain."""
-        return self._ratio(self.tp, self.tp + self.fp)
-
-    @property
-    def recall(self) -> float:
-        """Share of the reference's lesions that was found (lesion-wise sensitivity)."""
-        return self._ratio(self.tp, self.tp + self.fn)
-
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of precision and recall."""
-        return self._ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
-
-    def _ratio(self, above: int, below: int) -> float:
-        if below:
-            return above / below
-        return 1.0 if self.tp + self.fp + self.fn == 0 else 0.0
+from segfocal.metrics.detection import Detections
 
 
-def count_lesions(prediction: NDArray, reference: NDArray, *, overlap: float = 0.0) -> LesionCounts:
+def count_lesions(prediction: NDArray, reference: NDArray, *, overlap: float = 0.0) -> Detections:
     """Count the lesions of two masks [*space] in 2-D or 3-D, true or non-zero inside.
 
     overlap: the share in [0,1) of a component's voxels that must be exceeded for it to be covered.
@@ -69,7 +41,7 @@ def count_lesions(prediction: NDArray, reference: NDArray, *, overlap: float = 0
     predicted, true = prediction != 0, reference != 0
     lesions, found = _covered(true, predicted, overlap)
     components, useful = _covered(predicted, true, overlap)
-    return LesionCounts(tp=found, fn=lesions - found, fp=components - useful)
+    return Detections(tp=found, fn=lesions - found, fp=components - useful)
 
 
 def _covered(mask: NDArray[np.bool_], by: NDArray[np.bool_], overlap: float) -> tuple[int, int]:

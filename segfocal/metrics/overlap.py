@@ -19,35 +19,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segfocal.metrics.detection import Detections
+
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
+class Counts(Detections):
     """Voxels of each kind; their sum is the number of voxels."""
 
-    tp: int
-    fp: int
-    fn: int
     tn: int
 
     @property
     def dice(self) -> float:
         """Overlap in [0,1]: twice the common voxels over the sum of both masks."""
-        return self._ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+        return self.f1
 
     @property
     def iou(self) -> float:
         """Common voxels over those of either mask (Jaccard index)."""
         return self._ratio(self.tp, self.tp + self.fp + self.fn)
-
-    @property
-    def precision(self) -> float:
-        """Share of the predicted voxels that are right."""
-        return self._ratio(self.tp, self.tp + self.fp)
-
-    @property
-    def recall(self) -> float:
-        """Share of the reference voxels that were found (sensitivity)."""
-        return self._ratio(self.tp, self.tp + self.fn)
 
     @property
     def specificity(self) -> float:
@@ -69,11 +58,6 @@ class Counts:
         if self.tp + self.fn:
             return (self.fp - self.fn) / (self.tp + self.fn)
         return 1.0 if self.fp else 0.0
-
-    def _ratio(self, above: int, below: int) -> float:
-        if below:
-            return above / below
-        return 1.0 if self.tp + self.fp + self.fn == 0 else 0.0
 
     def row(self) -> dict[str, float | int]:
         """Return all figures by name, in the order of a table."""

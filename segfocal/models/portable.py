@@ -69,18 +69,18 @@ class Decoder(nn.Module):
         return tuple(self.model.answer(Embedding(tokens, tuple(details)), Prompt(**parts)))
 
 
-def write_network(model: nn.Module, path: Path, window: Sequence[int]) -> None:
-    """Write a network as ONNX: image [b,1,*window] in [0,1] → logits [b,k,*window], b free."""
-    example = torch.rand(2, 1, *window)
+def write_network(model: nn.Module, path: Path, shape: Sequence[int]) -> None:
+    """Write a network as ONNX: image [b,*shape] in [0,1], shape (c,h,w), → logits [b,k,h,w], b free."""
+    example = torch.rand(2, *shape)
     _write(model, (example,), path, inputs=[IMAGE], outputs=[LOGITS], free=({0: _FREE},), names="b")
 
 
-def write_halves(model: PromptableModel, encoder: Path, decoder: Path) -> None:
-    """Write a promptable model as two ONNX files, so that an image is encoded once.
+def write_halves(model: PromptableModel, encoder: Path, decoder: Path, *, channels: int = 1) -> None:
+    """Write a promptable model as two ONNX files, so that an image [c,h,w] is encoded once.
 
     The decoder takes one embedding a prompt, n of them, and c ≥ 1 clicks each.
     """
-    image = torch.rand(2, 1, model.image_size, model.image_size)
+    image = torch.rand(2, channels, model.image_size, model.image_size)
     with torch.no_grad():
         parts = list(Encoder(model)(image))
     names = [TOKENS, *[DETAIL.format(place) for place in range(len(parts) - 1)]]

@@ -20,7 +20,8 @@ import segfocal
 from segfocal.batch import SampleKey
 from segfocal.data.case import Case
 from segfocal.data.loader import cut
-from segfocal.data.prepared import Preparation, PreparedCase, prepare
+from segfocal.data.prepared import Preparation, PreparedCase
+from segfocal.data.preparing import prepare
 from segfocal.errors import UserError
 from segfocal.io.files import make_folder
 from segfocal.metrics import Counts
@@ -38,6 +39,7 @@ Encode = Callable[[Tensor], Embedding]
 class PromptEvaluation:
     """A model to evaluate on labelled cases.
 
+    neighbours: slices on each side that the model sees as further channels.
     unasked: names of the structures that the model segments when it is asked nothing; None for all. Of others the
         prompt "none" is left out.
     output: a folder. cache: that of prepared slices. embeddings: a folder to keep what the encoder makes of each slice.
@@ -50,6 +52,7 @@ class PromptEvaluation:
     protocol: Protocol
     output: Path
     cache: Path
+    neighbours: int = 0
     unasked: Sequence[str] | None = None
     embeddings: Path | None = None
     batch_size: int = 8
@@ -174,7 +177,7 @@ def _scores(
 ) -> Iterator[PromptScore]:
     """Yield the score of every prompt about some views."""
     protocol, structures = evaluation.protocol, evaluation.preparation.structures
-    loaded = [_loaded(view, model.image_size) for view in views]
+    loaded = [_loaded(view, model.image_size, evaluation.neighbours) for view in views]
     image, target = (torch.stack(parts).to(device) for parts in zip(*loaded, strict=True))
     with torch.no_grad():
         embedding = encode(image)
@@ -208,16 +211,16 @@ def _in_order(
     return sorted(scores, key=lambda s: (case[s.case], structure[s.structure], s.slice, prompt[s.prompt]))
 
 
-def _loaded(view: _View, side: int) -> tuple[Tensor, Tensor]:
-    """Return image [1,side,side] and target [m,side,side] of a view, cut around the middle of what it asks for."""
-    image, indices = view.case.slice(view.slice)
+def _loaded(view: _View, side: int, neighbours: int) -> tuple[Tensor, Tensor]:
+    """Return image [c,side,side] and target [m,side,side] of a view, cut around the middle of what it asks for."""
+    image, indices = view.case.slice(view.slice, neighbours=neighbours)
     masks = indices[None] == np.array(view.structures, dtype=np.uint8)[:, None, None] + 1
     inside = np.argwhere(masks.any(0))
     middle = (inside.min(0) + inside.max(0) + 1) / 2
     if not cut(masks.any(0), middle, (side, side)).any():  # parts farther from each other than a view is wide
         middle = inside[np.abs(inside - middle).sum(1).argmin()]
     target = np.stack([cut(mask, middle, (side, side)) for mask in masks])
-    return torch.from_numpy(cut(image, middle, (side, side))[None]), torch.from_numpy(target.astype(np.uint8))
+    return torch.from_numpy(cut(image, middle, (side, side))), torch.from_numpy(target.astype(np.uint8))
 
 
 def _overlaps(mask: Tensor, target: Tensor) -> Iterator[tuple[float, float, int]]:

@@ -64,6 +64,7 @@ def export(job: Job) -> dict[str, Any]:
             where=job.bundle,
             do="set format=onnx, which writes image encoder and mask decoder",
         )
+    _check_sees_slices(bundle, job)
     make_folder(job.output.parent)
     check_new(job.output / _first_file(job.format, bundle), overwrite=job.overwrite)
     scan = volumes.read(job.scan)
@@ -86,6 +87,17 @@ def export(job: Job) -> dict[str, Any]:
     return report
 
 
+def _check_sees_slices(bundle: Bundle, job: Job) -> None:
+    """Raise UserError for a MONAI bundle of a model that sees more than one slice: its SliceInferer gives no other."""
+    if job.format == "monai_bundle" and bundle.neighbours:
+        raise UserError(
+            expected="a model that sees single slices for format=monai_bundle",
+            found=f"one that sees {bundle.neighbours} on each side too",
+            where=job.bundle,
+            do="set format=onnx",
+        )
+
+
 def _first_file(chosen: Format, bundle: Bundle) -> str:
     if chosen == "monai_bundle":
         return monai_bundle.NETWORK
@@ -97,12 +109,12 @@ def _write_onnx(bundle: Bundle, folder: Path, scan: Any, job: Job) -> Parity:
     networks: Mapping[str, Any]
     if bundle.needs_prompts:
         model = cast(PromptableModel, bundle.model)
-        write_halves(model, folder / ENCODER, folder / DECODER)
+        write_halves(model, folder / ENCODER, folder / DECODER, channels=bundle.inputs)
         halves = OnnxPromptable(folder / ENCODER, folder / DECODER, image_size=model.image_size)
         networks = {ENCODER: ports(halves.encoder), DECODER: ports(halves.decoder)}
         parity = compare_prompted(scan, bundle, halves)
     else:
-        write_network(bundle.model, folder / NETWORK, bundle.window)
+        write_network(bundle.model, folder / NETWORK, (bundle.inputs, *bundle.window))
         network = OnnxNetwork(folder / NETWORK)
         networks = {NETWORK: ports(network.session)}
         parity = compare(scan, bundle, network, overlap=job.overlap)

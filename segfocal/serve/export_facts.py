@@ -35,6 +35,10 @@ _WINDOWS = {
     "divided by their sum over all windows at that pixel; a pixel's weight is the product over both axes",
     "blended": "logits, in float32",
 }
+_CHANNELS = (
+    "image [b,c,h,w] of slice z holds slices z − neighbours … z + neighbours in this order, each at the same place; "
+    "beyond the first and the last slice these are repeated"
+)
 _THRESHOLD = "the structure with the largest logit, where that is above 0; background elsewhere"
 _RULES = (
     "in voxels of the scan, for each structure: components (26 neighbours) below minimum_mm3 go, then all but the "
@@ -58,6 +62,9 @@ def facts(bundle: Bundle, *, overlap: float, folder: Path, networks: Mapping[str
         "size": bundle.grid.size,
         "resampling": _RESAMPLING,
         "intensity": _intensity(bundle),
+        "channels": bundle.inputs,
+        "neighbours": bundle.neighbours,
+        "channel_rule": _CHANNELS,
         "window": list(bundle.window),
         "overlap": overlap,
         "weighting": "gaussian",

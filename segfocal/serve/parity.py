@@ -16,6 +16,7 @@ from segfocal.inference.boxes import answer_boxes
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.predictor import Predictor, Sweeping
 from segfocal.inference.segment import segment_with
+from segfocal.inference.view import View
 from segfocal.metrics import Counts, count
 from segfocal.models import PromptableModel
 
@@ -65,8 +66,7 @@ def compare(scan: Volume, bundle: Bundle, exported: nn.Module, *, overlap: float
 @torch.no_grad()
 def compare_prompted(scan: Volume, bundle: Bundle, exported: nn.Module) -> Parity:
     """Ask both about the middle of every slice with a box; masks are compared on the model's grid."""
-    seen = bundle.grid.image(scan)
-    image = torch.from_numpy(bundle.intensity(seen.array))[None]
+    image = View(scan, bundle.grid, bundle.intensity, neighbours=bundle.neighbours).whole()
     depth, h, w = image.shape[1:]
     box = torch.tensor([w / 4, h / 4, 3 * w / 4, 3 * h / 4])
     boxes = box.expand(len(bundle.structures), depth, 4)

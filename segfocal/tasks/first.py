@@ -67,8 +67,11 @@ class FirstPrompt:
         check_word("task.first.box_of", self.box_of, "target", "largest", "random")
         check_word("task.first.point_at", self.point_at, "uniform", "central")
 
-    def draw(self, target: Tensor, draws: Tensor) -> Prompt:
-        """Return a prompt for each mask of target [n,1,h,w], by uniform numbers [n, DRAWS]."""
+    def draw(self, target: Tensor, draws: Tensor, ignored: Tensor | None = None) -> Prompt:
+        """Return a prompt for each mask of target [n,1,h,w], by uniform numbers [n, DRAWS].
+
+        ignored: [n,1,h,w], True where nothing is clicked; the target is empty there.
+        """
         inside = target[:, 0] > 0.5
         kind = draws[:, 0] * (self.none + self.box + self.point + self.box_point)
         both = (kind >= self.none + self.box + self.point) & (self.box_point > 0)  # rounding may reach the sum of all
@@ -78,7 +81,8 @@ class FirstPrompt:
         labels = torch.where(asks_point & found, 1, ABSENT)
         if self.empty == "background":
             instead = ~found & (kind >= self.none)
-            outside, _ = clicks_in(~inside, draws[:, 5])
+            outside, anywhere = clicks_in(~inside if ignored is None else ~(inside | ignored[:, 0]), draws[:, 5])
+            instead &= anywhere
             xy, labels = torch.where(instead[:, None], outside, xy), torch.where(instead, 0, labels)
         return replace(
             Prompt.none(len(target), device=target.device),

@@ -17,6 +17,7 @@ from segfocal.models.embeddings import EmbeddingCache
 from segfocal.models.sam.parts import Embedding
 from segfocal.prompts import Prompt
 from segfocal.tasks.first import FirstPrompt, check_word
+from segfocal.tasks.ignored import settled
 from segfocal.tasks.masks import best_true, drawn_structures
 from segfocal.tasks.rounds import RoundPlan
 
@@ -107,12 +108,16 @@ class Promptable(nn.Module):
         if self.first.drawn_by == "batch":
             draws[:, 0] = kind
         embedding = self._encode(batch.image)
-        prompt = self.first.draw(target, draws)
-        answer, report = self._round(embedding, prompt, target)
+        ignored = batch.ignored
+        if ignored is not None:
+            ignored = ignored.repeat_interleave(len(target) // len(ignored), dim=0)
+        prompt = self.first.draw(target, draws, ignored)
+        answer, report = self._round(embedding, prompt, target, ignored)
         reports = [report]
         for turn, new in zip(self.plan.turns(self.rounds, shared), click_draws.unbind(1), strict=True):
             prompt = self.plan.ask(turn, prompt, answer, target, new)
-            answer, report = self._round(embedding, prompt.only_mask() if turn.mask_only else prompt, target)
+            asked = prompt.only_mask() if turn.mask_only else prompt
+            answer, report = self._round(embedding, asked, target, ignored)
             reports.append(report)
         return LossReport.mean(reports)
 
@@ -141,12 +146,19 @@ class Promptable(nn.Module):
         first = torch.cat([before, after], dim=1)
         return target.flatten(0, 1).unsqueeze(1), first, clicks.reshape(b * m, self.rounds - 1, many)
 
-    def _round(self, embedding: Any, prompt: Prompt, target: Tensor) -> tuple[Answer, LossReport]:
-        """Return the answer to go on from, [n,1,h,w], and the loss of the one that is trained."""
-        if self.multimask == "single":
-            answer = self._decode(embedding, prompt)
+    def _round(
+        self, embedding: Any, prompt: Prompt, target: Tensor, ignored: Tensor | None
+    ) -> tuple[Answer, LossReport]:
+        """Return the answer to go on from, [n,1,h,w], and the loss of the one that is trained.
+
+        Where pixels are ignored the answer is background, as the target is: corrections have nothing to click there.
+        """
+        several = {} if self.multimask == "single" else {"multimask": True}
+        answer = self._decode(embedding, prompt, **several)
+        if ignored is not None:
+            answer = answer._replace(logits=settled(answer.logits, ignored))
+        if not several:
             return answer, self.criterion(answer.logits, target, answer.predicted_iou)
-        answer = self._decode(embedding, prompt, multimask=True)
         best = answer.best()
         trained = best.logits
         if self.multimask == "best_true":

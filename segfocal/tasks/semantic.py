@@ -6,6 +6,7 @@ from torch import nn
 
 from segfocal.batch import Batch
 from segfocal.losses import LossReport, WeightedSum
+from segfocal.tasks.ignored import settled
 
 
 class Semantic(nn.Module):
@@ -30,4 +31,4 @@ class Semantic(nn.Module):
 
     def forward(self, batch: Batch) -> LossReport:
         """Return the loss of the model's logits."""
-        return self.criterion(self.model(batch.image), batch.target)
+        return self.criterion(settled(self.model(batch.image), batch.ignored), batch.target)

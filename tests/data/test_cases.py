@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segfocal.data.cases import Case, CaseList, hold_out, read_cases, stem
-from segfocal.data.prepared import read_pair
+from segfocal.data.preparing import read_pair
 from segfocal.errors import UserError
 from tests.pictures import make_png
 from tests.scans import make_sphere_case
@@ -293,10 +293,22 @@ def test_a_scan_in_place_of_a_list_is_told(originals):
         read_cases(image)
 
 
-def test_several_channels_are_told(tmp_path, originals):
+def test_the_channels_of_a_case_are_read_in_order(tmp_path, originals):
+    root = as_nnunet(tmp_path / "data", originals)
+    for name in NAMES:
+        for channel in (2, 1):
+            shutil.copy(root / "imagesTr" / f"{name}_0000.nii.gz", root / "imagesTr" / f"{name}_000{channel}.nii.gz")
+    cases = read_cases(root).cases
+    assert tuple(case.name for case in cases) == NAMES
+    for case in cases:
+        assert [path.name for path in case.images] == [f"{case.name}_000{channel}.nii.gz" for channel in range(3)]
+        assert case.images == (case.image, *case.more)
+
+
+def test_a_channel_that_only_one_case_has_is_told(tmp_path, originals):
     root = as_nnunet(tmp_path / "data", originals)
     shutil.copy(root / "imagesTr" / "c1_0000.nii.gz", root / "imagesTr" / "c1_0001.nii.gz")
-    with pytest.raises(UserError, match=r"one channel a case .* found files ending in _0001 in .*imagesTr"):
+    with pytest.raises(UserError, match=r"as many channels of every case, .* found .* in .*imagesTr"):
         read_cases(root)
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from segfocal.batch import Batch, SampleKey, Structure
 from segfocal.data.cases import read_cases
 from segfocal.data.loader import Sampling, SliceDataset, Steps, collate, cut, load
-from segfocal.data.prepared import Preparation, PreparedCase, prepare
+from segfocal.data.prepared import Preparation, PreparedCase
+from segfocal.data.preparing import prepare
 from segfocal.intensity import Window
 from segfocal.resample import ModelGrid
 from tests.scans import make_scan, make_sphere_cases
@@ -92,7 +93,7 @@ def test_a_sample_is_a_piece_of_the_slice_it_names(ready):
         assert got == key
         name, _, index = source.partition(", slice ")
         whole, indices = cases[name].slice(int(index))
-        both = np.stack([whole, indices])
+        both = np.stack([whole[0], indices])
         pieces = np.lib.stride_tricks.sliding_window_view(both, CROP, axis=(1, 2))
         mine = np.stack([image[0].numpy(), target[0].numpy()])
         assert (pieces == mine[:, None, None]).all(axis=(0, 3, 4)).any()

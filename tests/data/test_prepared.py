@@ -10,9 +10,10 @@ import pytest
 from torch.utils.data import DataLoader
 
 from segfocal.batch import Structure
-from segfocal.data import prepared as module
+from segfocal.data import preparing as module
 from segfocal.data.cases import read_cases
-from segfocal.data.prepared import Preparation, check_foreground, prepare, read_pair
+from segfocal.data.prepared import Preparation, check_foreground
+from segfocal.data.preparing import prepare, read_pair
 from segfocal.errors import UserError
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import nifti
@@ -50,7 +51,7 @@ def test_slices_are_the_scan_resampled_and_normalised(tmp_path, cases, frame, in
             slice_image, slice_target = ready.slice(index)
             assert slice_image.dtype == np.float32
             assert slice_target.dtype == np.uint8
-            np.testing.assert_allclose(slice_image, image[index], atol=2**-12)  # half a step of float16 below 1
+            np.testing.assert_allclose(slice_image, image[index][None], atol=2**-12)  # half a step of float16 below 1
             np.testing.assert_array_equal(slice_target, target[index])
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from segfocal.metrics import LesionCounts, count_lesions
+from segfocal.metrics import Detections, count_lesions
 
 
 def masks(shape=(12, 12, 12)):
@@ -70,7 +70,7 @@ def test_empty_masks_follow_the_rule_of_overlap():
         counts = count_lesions(*pair)
         assert (counts.precision, counts.recall, counts.f1) == (expected,) * 3
     for nothing in (empty, empty[:0]):
-        assert count_lesions(nothing, nothing) == LesionCounts(tp=0, fp=0, fn=0)
+        assert count_lesions(nothing, nothing) == Detections(tp=0, fp=0, fn=0)
 
 
 def test_what_cannot_be_counted_is_refused():

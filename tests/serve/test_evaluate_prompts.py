@@ -11,7 +11,8 @@ from torch import nn
 
 from segfocal.batch import Structure
 from segfocal.data.cases import read_cases
-from segfocal.data.prepared import Preparation, prepare
+from segfocal.data.prepared import Preparation
+from segfocal.data.preparing import prepare
 from segfocal.errors import UserError
 from segfocal.intensity import Window
 from segfocal.io.figures import click_curves

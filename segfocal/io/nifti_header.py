@@ -1,0 +1,235 @@
+"""The header of a NIfTI file: as it stands, sound or not, and checked before a byte of voxels is read for it."""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import nibabel as nib
+import numpy as np
+from isal import isal_zlib
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from segfocal.errors import UserError
+from segfocal.grid import Grid
+
+SUFFIXES = (".nii.gz", ".nii")
+_DAMAGE: tuple[type[Exception], ...] = (  # what reading a damaged file raises
+    ImageFileError,
+    HeaderDataError,
+    EOFError,
+    zlib.error,
+    cast("type[Exception]", isal_zlib.error),
+    OSError,
+    ValueError,
+    OverflowError,
+)
+_GZIP = b"\x1f\x8b"
+_SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+_MAGIC = {348: b"n+1", 540: b"n+2"}
+_EXTENDED = 4  # bytes after the header that say whether an extension follows
+_READ = 1 << 16  # bytes of a file that hold any header, packed or not
+_MOST_PACKED = 1032  # gzip makes no more than so many bytes of one
+UNITS = {0: "unknown", 1: "m", 2: "mm", 3: "micron"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RawHeader:
+    """What a header says, whatever its sense; `fields` is nibabel's header, unchecked.
+
+    packed: whether the content is gzip, whatever the name. size: bytes of the file. affines are None where they are not
+    set or make none.
+    """
+
+    path: Path
+    fields: Any
+    packed: bool
+    size: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of all axes that the header counts; () where it counts fewer than none or more than seven."""
+        dim = [int(n) for n in self.fields["dim"]]
+        return tuple(dim[1 : 1 + dim[0]]) if 0 <= dim[0] <= 7 else ()
+
+    @property
+    def dtype(self) -> np.dtype | None:
+        """The type of a voxel, None where the header names none."""
+        try:
+            return self.fields.get_data_dtype()
+        except (HeaderDataError, KeyError):
+            return None
+
+    @property
+    def type_name(self) -> str:
+        """The type of a voxel in words."""
+        try:
+            return str(self.fields.get_value_label("datatype"))
+        except (KeyError, ValueError):
+            return f"code {int(self.fields['datatype'])}"
+
+    @property
+    def pixdim(self) -> tuple[float, float, float]:
+        """The spacing along the first three axes as the header has it, apart from the affines."""
+        x, y, z = (float(value) for value in self.fields["pixdim"][1:4])
+        return x, y, z
+
+    @property
+    def units(self) -> str:
+        """The unit of space: m, mm, micron or unknown."""
+        return UNITS.get(int(self.fields["xyzt_units"]) % 8, "unknown")
+
+    @property
+    def codes(self) -> tuple[int, int]:
+        """The codes of sform and qform; 0 is not set."""
+        return int(self.fields["sform_code"]), int(self.fields["qform_code"])
+
+    @property
+    def sform(self) -> NDArray[np.float64] | None:
+        """The affine of the sform if it is set."""
+        return np.asarray(self.fields.get_sform(), dtype=np.float64) if self.codes[0] > 0 else None
+
+    @property
+    def qform(self) -> NDArray[np.float64] | None:
+        """The affine of the qform if it is set and its quaternion makes a rotation."""
+        if self.codes[1] <= 0:
+            return None
+        try:
+            with np.errstate(all="ignore"):
+                return np.asarray(self.fields.get_qform(), dtype=np.float64)
+        except (ValueError, HeaderDataError):
+            return None
+
+    @property
+    def offset(self) -> float:
+        """The byte, of the unpacked content, where the voxels begin; a header that leaves it 0 means its own end."""
+        given = float(self.fields["vox_offset"])
+        return given or float(self.fields.sizeof_hdr + _EXTENDED)
+
+    @property
+    def promised(self) -> int:
+        """The bytes that the voxels take if the header is right."""
+        return math.prod(self.shape) * (self.dtype.itemsize if self.dtype is not None else 1)
+
+    @property
+    def byte_order(self) -> str:
+        """ "<" or ">"."""
+        return str(self.fields.endianness)
+
+
+def read_raw_header(path: str | Path) -> RawHeader:
+    """Read a header without judging it, packed or not whatever the name says.
+
+    Raises:
+        UserError: no such file, a folder, one that cannot be read or is empty, or no NIfTI header in it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(expected="a NIfTI file", found="a folder without DICOM slices", where=path, do="check the path")
+    if not path.is_file():
+        raise UserError(expected="a NIfTI file", found="no such file", where=path, do="check the path")
+    with readable(path):
+        with path.open("rb") as file:
+            start = file.read(_READ)
+        packed = start.startswith(_GZIP)
+        content = zlib.decompressobj(wbits=31).decompress(start, _READ) if packed else start
+        return RawHeader(path=path, fields=_fields(content), packed=packed, size=path.stat().st_size)
+
+
+def _fields(content: bytes) -> Any:
+    """Return nibabel's header of a content that begins with one, unchecked; ValueError where it does not."""
+    for order in ("<", ">"):
+        size = int(np.frombuffer(content[:4].ljust(4, b"\0"), f"{order}i4")[0])
+        if size in _SIZES:
+            if len(content) < size:
+                raise ValueError("it ends within the header")
+            if content[4:7] != _MAGIC[size] and content[344:347] != _MAGIC[size]:
+                raise ValueError("no mark of a NIfTI file of one part")
+            return _SIZES[size](content[:size], endianness=order, check=False)
+    raise ValueError("no NIfTI header")
+
+
+def read_header(path: str | Path) -> RawHeader:
+    """Read a header and refuse one by which voxels cannot be read, so that nothing is reserved for a false promise.
+
+    Raises:
+        UserError: as `read_raw_header`; the name has another ending, or does not say whether the file is packed; sizes,
+            type or place of the voxels make no sense, or the file cannot hold them.
+    """
+    path = Path(path)
+    if path.is_file():
+        check_suffix(path)
+    header = read_raw_header(path)
+    with readable(path):
+        checked = type(header.fields)(header.fields.binaryblock, header.byte_order, check=True)
+        problem = _problem(header)
+        if problem:
+            raise ValueError(problem)
+    return RawHeader(path=path, fields=checked, packed=header.packed, size=header.size)
+
+
+def header_of(grid: Grid, path: Path) -> RawHeader:
+    """Return the header of a scan of another format: in mm, in the coordinates of its scanner (code 1)."""
+    image = nib.Nifti1Image(np.broadcast_to(np.uint8(0), grid.shape), grid.affine)
+    for form in (image.set_sform, image.set_qform):
+        form(grid.affine, 1)
+    image.header.set_xyzt_units("mm")
+    return RawHeader(path=path, fields=image.header, packed=False, size=0)
+
+
+def _problem(header: RawHeader) -> str | None:
+    """Say why voxels cannot be read by a header, or return None."""
+    named = header.path.name.endswith(".gz")
+    if header.packed != named:
+        return "it is not packed as its name says" if named else "it is packed, and its name lacks .gz"
+    if not header.shape or min(header.shape) < 0:
+        return f"no sizes: {header.fields['dim'].tolist()}"
+    if header.dtype is None:
+        return f"no type of voxels: {header.type_name}"
+    smallest = header.fields.sizeof_hdr + _EXTENDED
+    if not math.isfinite(header.offset) or header.offset < smallest:
+        return f"voxels that begin at byte {header.offset:g}"
+    end = header.offset + header.promised
+    if end > header.size * (_MOST_PACKED if header.packed else 1):
+        return f"it promises {end:.6g} bytes"
+    return None
+
+
+def check_suffix(path: Path) -> None:
+    """Raise UserError unless `path` is named as a NIfTI file."""
+    if not path.name.endswith(SUFFIXES):
+        raise UserError(expected="a file name ending in .nii.gz or .nii", found=path.name, do="choose such a name")
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn every way a damaged file fails, and one too large for the memory, into one message."""
+    try:
+        yield
+    except _DAMAGE as error:
+        if isinstance(error, PermissionError):
+            found = "no permission to read it"
+        else:
+            found = f"{os.path.getsize(path)} bytes that are damaged or cut short ({_first_line(error)})"
+        raise UserError(
+            expected="a whole NIfTI file", found=found, where=path, do="copy or convert the scan again"
+        ) from error
+    except MemoryError as error:
+        raise UserError(
+            expected="a volume that fits into memory",
+            found=f"{os.path.getsize(path)} bytes that unpack to more",
+            where=path,
+            do="crop or resample it, or use a machine with more memory",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:120]

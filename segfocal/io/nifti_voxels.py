@@ -1,0 +1,69 @@
+"""The voxels of a NIfTI file, read by a header that was checked, in memory no larger than they are."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import numpy as np
+from isal import igzip
+from numpy.typing import NDArray
+
+from segfocal.io.nifti_header import RawHeader
+
+_PIECE = 1 << 20  # bytes read at a time
+_MOST_AFTER = 64 << 20  # bytes that may follow the voxels; more is no scan but a file made to fill a memory
+
+
+def read_voxels(header: RawHeader) -> NDArray:
+    """Return the voxels as stored, or, where the header rescales them, in float32 rather than nibabel's float64.
+
+    header: as of `read_header`.
+
+    Raises:
+        ValueError, EOFError, OSError, zlib.error, MemoryError: as of `readable`, within which it is to be called.
+    """
+    stored = _stored(header)
+    slope, inter = header.fields.get_slope_inter()
+    if slope in (1, None) and inter in (0, None):
+        return stored
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told by those who mind
+        array = stored.astype(np.float32)
+        array *= np.float32(slope)
+        array += np.float32(inter)
+    return array
+
+
+def _stored(header: RawHeader) -> NDArray:
+    """Return the voxels as stored: of a file that is not packed mapped from disk, and only in memory once used."""
+    shape, dtype, offset = header.shape, np.dtype(header.dtype), int(header.offset)
+    if not header.packed:
+        return np.memmap(header.path, dtype=dtype, mode="c", offset=offset, shape=shape, order="F")
+    array: NDArray = np.empty(shape, dtype=dtype, order="F")
+    with igzip.open(header.path) as file:
+        _pass_over(file, offset)
+        rest = memoryview(array.reshape(-1, order="F").view(np.uint8).data)
+        while rest.nbytes:  # piece by piece: memory is taken only as far as the file goes
+            count = file.readinto(rest[:_PIECE])
+            if not count:
+                raise EOFError(f"{array.nbytes} bytes of voxels expected, {rest.nbytes} of them missing")
+            rest = rest[count:]
+        _check_end(file)
+    return array
+
+
+def _pass_over(file: BinaryIO, count: int) -> None:
+    """Read `count` bytes and forget them."""
+    while count > 0:
+        got = len(file.read(min(count, _PIECE)))
+        if not got:
+            raise EOFError("it ends before the voxels")
+        count -= got
+
+
+def _check_end(file: BinaryIO) -> None:
+    """Read what follows the voxels: the checksum that tells of damage comes last; ValueError where it does not end."""
+    after = 0
+    while got := len(file.read(_PIECE)):
+        after += got
+        if after > _MOST_AFTER:
+            raise ValueError(f"more than {_MOST_AFTER >> 20} MiB follow the voxels")

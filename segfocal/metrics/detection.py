@@ -1,0 +1,40 @@
+"""Figures of what was found: of the voxels of a mask, or of its lesions.
+
+    precision = TP/(TP+FP)   recall = TP/(TP+FN)   F1 = 2TP/(2TP+FP+FN)
+
+Empty masks: a figure whose denominator is zero is 1 when both masks are empty (nothing to find, nothing found) and 0
+when one of them is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detections:
+    """How many were found (tp), predicted in vain (fp) and missed (fn)."""
+
+    tp: int
+    fp: int
+    fn: int
+
+    @property
+    def precision(self) -> float:
+        """Share of what was predicted that is right."""
+        return self._ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def recall(self) -> float:
+        """Share of the reference that was found (sensitivity)."""
+        return self._ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; of voxels this is Dice."""
+        return self._ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+    def _ratio(self, above: int, below: int) -> float:
+        if below:
+            return above / below
+        return 1.0 if self.tp + self.fp + self.fn == 0 else 0.0
