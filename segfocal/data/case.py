@@ -21,7 +21,8 @@ class Case:
     """One scan with its label, and the part it plays: train, val, test, or "" when nobody has said.
 
     image: its first channel, more: the others, in the order in which a network gets them. label: the label map, or where
-    `masks` is not None the file that lists them; no mask at all is a label too.
+    `masks` is not None the file that lists them; no mask at all is a label too. named: of a DICOM label, the value that
+    each name is read as.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Case:
     split: str = ""
     masks: tuple[Mask, ...] | None = None
     more: tuple[Path, ...] = ()
+    named: tuple[tuple[str, int], ...] = ()
 
     @property
     def images(self) -> tuple[Path, ...]:

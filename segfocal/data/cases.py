@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from segfocal.data import sam_med2d
+from segfocal.data import dicom_cases, sam_med2d
 from segfocal.data.case import SPLITS, Case, CaseList
 from segfocal.errors import UserError
+from segfocal.io import volumes
 from segfocal.io.files import read_json
 from segfocal.io.png import is_png
 from segfocal.io.volumes import SUFFIXES
@@ -26,7 +27,7 @@ __all__ = ["SPLITS", "Case", "CaseList", "hold_out", "read_cases", "stem"]
 
 
 def read_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None = None) -> CaseList:
-    """Read a case list from a CSV file, an MSD, nnU-Net or SAM-Med2D folder, or a folder of images/ and labels/.
+    """Read a case list from a CSV file, an MSD, nnU-Net or SAM-Med2D folder, one of images/ and labels/, or of DICOM.
 
     label_names: structure names by label value, as a mapping or a JSON file ("names.json" or "names.json#key" for
     one object inside it); in place of those of dataset.json.
@@ -46,10 +47,12 @@ def read_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None 
         cases, values = sam_med2d.read_folder(root)
     elif (root / "images").is_dir() and (root / "labels").is_dir():
         cases = _from_folders(root / "images", root / "labels", suffix="")
+    elif dicom_cases.is_folder(root):
+        cases = dicom_cases.read_folder(root)
     else:
         raise UserError(
-            expected="a CSV (image,label,split), a folder with dataset.json, one with images/ and labels/, or "
-            "SAM-Med2D's with image2label_train.json",
+            expected="a CSV (image,label,split), a folder with dataset.json, one with images/ and labels/, "
+            "SAM-Med2D's with image2label_train.json, or one of patients with DICOM slices and a label",
             found="none of these",
             where=root,
             do="set data.root to such a file or folder",
@@ -57,6 +60,7 @@ def read_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None 
     _check(cases, root)
     if label_names is not None:
         values = _read_label_names(label_names)
+    cases, values = dicom_cases.name_labels(cases, values, root)
     return CaseList(cases=tuple(cases), label_values=values)
 
 
@@ -192,7 +196,7 @@ def _check(cases: list[Case], root: Path) -> None:
                 expected="case names fit for a file name", found=case.name, where=root, do="leave out the slashes"
             )
         for path in (*case.images, case.label):
-            if not path.is_file():
+            if not volumes.exists(path):
                 raise UserError(
                     expected=f"the {'image' if path != case.label else 'label'} of case {case.name}",
                     found="no such file",

@@ -20,7 +20,9 @@ import blosc2
 import numpy as np
 from numpy.typing import NDArray
 
+from segfocal.data import dicom_cases
 from segfocal.data.case import Case
+from segfocal.data.dicom_cases import label_grid, read_label
 from segfocal.data.masks import check_size, label_map, read_masks
 from segfocal.data.prepared import Preparation, PreparedCase
 from segfocal.errors import UserError
@@ -53,7 +55,7 @@ def check_pairs(cases: Iterable[Case]) -> None:
     for case in cases:
         image = volumes.read_grid(case.image)
         for path in case.label_files:
-            check_size(case, image, volumes.read_grid(path), path)
+            check_size(case, image, label_grid(case, image, path), path)
 
 
 def read_pair(case: Case) -> tuple[Volume, Volume]:
@@ -61,7 +63,7 @@ def read_pair(case: Case) -> tuple[Volume, Volume]:
     image = volumes.read(case.image)
     if case.masks is not None:
         return image, label_map(case, image.grid)
-    labels = volumes.read_labels(case.label)
+    labels = read_label(case, image.grid)
     nifti.check_label_map(labels, case.label)
     check_size(case, image.grid, labels.grid, case.label)
     return image, labels
@@ -120,13 +122,15 @@ def _store(array: NDArray, path: Path) -> None:
 
 
 def _signature(case: Case, preparation: Preparation) -> str:
-    files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in (case.image, *case.label_files)]
+    paths = [file for path in (case.image, *case.label_files) for file in volumes.files_of(path)]
+    files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
     settings = {
         "format": _FORMAT,
         "files": files,
         "grid": asdict(preparation.grid),
         "intensity": describe(preparation.intensity),
         "values": [structure.value for structure in preparation.structures],
+        **dicom_cases.settings(case),
     }
     if case.masks is not None:
         settings["masks"] = ["apart"] if preparation.apart else [mask.value for mask in case.masks]

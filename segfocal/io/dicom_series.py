@@ -69,6 +69,12 @@ def read_series(path: str | Path) -> Series:
     )
 
 
+def series_uids(folder: Path) -> list[str]:
+    """Return the SeriesInstanceUIDs of a folder's slices, those of localizers left out where there are others."""
+    series = _by_uid([(file, _header(file)) for file in image_files(folder)])
+    return list(_stacks(series) or series)
+
+
 _Headers = list[tuple[Path, Any]]
 
 
@@ -85,13 +91,11 @@ def _header(file: Path) -> Any:
 
 
 def _choose(headers: _Headers, uid: str | None, place: Path) -> _Headers:
-    """Return the headers of one series; scouts are no rivals of slices."""
-    series: dict[str, _Headers] = {}
-    for file, elements in headers:
-        series.setdefault(text_of(elements, "SeriesInstanceUID"), []).append((file, elements))
+    """Return the headers of one series; localizers are no rivals of slices."""
+    series = _by_uid(headers)
     if uid is not None and uid in series:
         return series[uid]
-    stacks = {name: found for name, found in series.items() if not all(is_localizer(one) for _, one in found)}
+    stacks = _stacks(series)
     if uid is None and len(stacks or series) == 1:
         return next(iter((stacks or series).values()))
     listed = "; ".join(f"{name or '(no UID)'}: {_described(found)}" for name, found in series.items())
@@ -101,6 +105,17 @@ def _choose(headers: _Headers, uid: str | None, place: Path) -> _Headers:
         where=place,
         do=f"name one as {place.name}@SeriesInstanceUID, or give each a folder of its own",
     )
+
+
+def _by_uid(headers: _Headers) -> dict[str, _Headers]:
+    series: dict[str, _Headers] = {}
+    for file, elements in headers:
+        series.setdefault(text_of(elements, "SeriesInstanceUID"), []).append((file, elements))
+    return series
+
+
+def _stacks(series: dict[str, _Headers]) -> dict[str, _Headers]:
+    return {name: found for name, found in series.items() if not all(is_localizer(one) for _, one in found)}
 
 
 def _described(headers: _Headers) -> str:

@@ -9,7 +9,7 @@ from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io import dicom, dicom_labels, dicom_seg, nifti, png
 from segfocal.io.dicom_files import SUFFIX as DICOM_SUFFIX
-from segfocal.io.dicom_files import image_files, is_dicom
+from segfocal.io.dicom_files import image_files, is_dicom, is_label, split_address
 
 SUFFIXES = (*nifti.SUFFIXES, png.SUFFIX)
 
@@ -37,7 +37,7 @@ def read_labels(path: str | Path, *, on: Grid | None = None, values: Mapping[str
     Raises:
         UserError: as `nifti.read_labels`, `png.read_labels` and `dicom_labels.read_labels`.
     """
-    if is_dicom(path):
+    if is_dicom(path) or is_label(path):
         return dicom_labels.read_labels(path, on=on, values=values)
     return png.read_labels(path) if png.is_png(path) else nifti.read_labels(path)
 
@@ -51,12 +51,13 @@ def read_grid(path: str | Path) -> Grid:
 
 def files_of(path: Path) -> list[Path]:
     """Return the files that make a volume: itself, or the slices of a folder; UserError of a folder without any."""
-    return image_files(path) if is_dicom(path) else [path]
+    place, _ = split_address(path)
+    return image_files(place) if place.is_dir() else [path]
 
 
 def exists(path: Path) -> bool:
     """Return whether a volume is there: a file, or a folder of DICOM slices."""
-    return path.is_file() or (is_dicom(path) and not path.name.lower().endswith(DICOM_SUFFIX))
+    return path.is_file() or (split_address(path)[0].is_dir() and is_dicom(path))
 
 
 def write(
