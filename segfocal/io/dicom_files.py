@@ -9,6 +9,7 @@ import importlib
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,7 +77,7 @@ def split_address(path: Path) -> tuple[Path, str | None]:
 def is_dicom(path: str | Path) -> bool:
     """Return whether a path names a folder of DICOM slices, one series of such a folder, or a file ending in .dcm.
 
-    A folder that holds NIfTI files or pictures too is none: they are what it is about.
+    A folder that holds as many NIfTI files or pictures as slices is none: they are what it is about.
     """
     place, uid = split_address(Path(path))
     if not place.is_dir():
@@ -84,9 +85,9 @@ def is_dicom(path: str | Path) -> bool:
     if uid is not None:
         return True
     files = _visible(place)
-    if any(file.name.endswith(_VOLUMES) for file in files):
-        return False
-    return any(kind_of(file) == "image" for file in files)
+    others = sum(file.name.endswith(_VOLUMES) for file in files)
+    images = (file for file in files if not file.name.lower().endswith(_OTHERS) and kind_of(file) == "image")
+    return len(list(islice(images, others + 1))) > others
 
 
 def is_label(path: str | Path) -> bool:
@@ -163,7 +164,7 @@ def readable(path: Path) -> Iterator[None]:
             expected="pixels that can be decoded",
             found=_first_line(error),
             where=path,
-            do="copy or export the file again; for a rare compression install pylibjpeg with its plugins",
+            do="install a decoder for that compression (pip install python-gdcm), or export the file uncompressed",
         ) from error
     except Exception as error:  # pydicom meets damage with whatever its parsers raise
         if isinstance(error, OSError) and error.strerror:

@@ -8,7 +8,7 @@ import pytest
 
 pydicom = pytest.importorskip("pydicom")
 
-from pydicom.uid import RLELossless, generate_uid  # noqa: E402
+from pydicom.uid import JPEGLSLossless, RLELossless, generate_uid  # noqa: E402
 
 from segfocal.errors import UserError  # noqa: E402
 from segfocal.grid import Volume  # noqa: E402
@@ -224,8 +224,27 @@ def test_mask_of_a_series_is_a_nifti_in_its_place(tmp_path):
     assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 1)
 
 
-def test_a_folder_of_volumes_beside_dicom_is_no_series(tmp_path):
-    folder = make_series(tmp_path / "s")
+def test_a_folder_is_a_series_unless_volumes_outnumber_its_slices(tmp_path):
+    folder = make_series(tmp_path / "s", stored_values((9, 7, 2)))
     assert volumes.is_dicom(folder)
-    shutil.copy(DEMO / "mr_d_image.nii.gz", folder)
+    shutil.copy(DEMO / "mr_d_image.nii.gz", folder / "mask.nii.gz")
+    assert volumes.read(folder).array.shape == (9, 7, 2)
+    shutil.copy(DEMO / "mr_d_image.nii.gz", folder / "other.nii.gz")
     assert not volumes.is_dicom(folder)
+
+
+def test_a_compression_without_a_decoder_is_one_clear_line(tmp_path):
+    def relabel(index, dataset):
+        dataset.compress(RLELossless)
+        dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.70"
+
+    with pytest.raises(UserError, match=r"pixels that can be decoded; found .*JPEG Lossless.*python-gdcm") as caught:
+        volumes.read(make_series(tmp_path / "s", change=relabel))
+    assert "\n" not in str(caught.value)
+
+
+def test_jpeg_ls_slices_are_the_uncompressed_ones(tmp_path):
+    pytest.importorskip("jpeg_ls")
+    stored = stored_values((24, 16, 2))
+    coded = make_series(tmp_path / "s", stored, change=lambda index, dataset: dataset.compress(JPEGLSLossless))
+    np.testing.assert_array_equal(dicom.read_stored(coded).array, stored - 1024)
