@@ -6,7 +6,7 @@ is a hole (the even-odd rule).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,24 +86,37 @@ def _slice_of(voxels: NDArray, grid: Grid, path: Path, number: int) -> tuple[int
 
 def _filled(contours: list[NDArray], axis: int, index: int, grid: Grid) -> Piece | None:
     """Return the voxels of a slice with their centre inside an odd number of contours; None where there are none."""
-    from matplotlib.path import Path as Polygon  # half the time that this package takes to import
-
     flat = [i for i in range(3) if i != axis]
-    outlines = {contour[:, flat].tobytes(): contour[:, flat] for contour in contours}.values()  # each once
-    points = np.concatenate(list(outlines))
+    outlines = list({contour[:, flat].tobytes(): contour[:, flat] for contour in contours}.values())  # each once
+    points = np.concatenate(outlines)
     low = np.maximum(np.ceil(points.min(0)), 0).astype(int)
     high = np.minimum(np.floor(points.max(0)) + 1, [grid.shape[i] for i in flat]).astype(int)
     if (low >= high).any():
         return None
-    inside = np.zeros(high - low, dtype=bool)
-    for outline in outlines:
-        first = np.clip(np.ceil(outline.min(0)).astype(int), low, high)
-        last = np.clip(np.floor(outline.max(0)).astype(int) + 1, low, high)
-        centres = np.stack(np.meshgrid(*map(np.arange, first, last), indexing="ij"), axis=-1).reshape(-1, 2)
-        if len(centres):
-            found = Polygon(outline, closed=False).contains_points(centres).reshape(last - first)
-            inside[first[0] - low[0] : last[0] - low[0], first[1] - low[1] : last[1] - low[1]] ^= found
+    inside = inside_of([outline - low for outline in outlines], (int(high[0] - low[0]), int(high[1] - low[1])))
     place = [slice(index, index + 1)] * 3
     for i, start, stop in zip(flat, low, high, strict=True):
         place[i] = slice(int(start), int(stop))
     return (place[0], place[1], place[2]), np.expand_dims(inside, axis)
+
+
+def inside_of(outlines: Sequence[NDArray], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return which points (i,j) of a lattice lie inside an odd number of polygons [n,2].
+
+    Where an edge crosses the line of a j, all points from there on change sides. Of points on an edge those on a
+    polygon's lower sides are inside. A hundred times faster than asking matplotlib's Path about each point, and unlike
+    Pillow's drawing true to fractions of a voxel.
+    """
+    changes = np.zeros((shape[0] + 1, shape[1]), dtype=np.int32)
+    for outline in outlines:
+        start, stop = outline, np.roll(outline, -1, axis=0)
+        first, last = (np.ceil(end(start[:, 1], stop[:, 1])).astype(int) for end in (np.minimum, np.maximum))
+        counts = last - first
+        edge = np.repeat(np.arange(len(outline)), counts)
+        j = first[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
+        (x0, y0), (x1, y1) = start[edge].T, stop[edge].T
+        crossed = np.ceil(x0 + (j - y0) * (x1 - x0) / (y1 - y0))
+        i = np.clip(crossed, 0, shape[0]).astype(int)
+        seen = (j >= 0) & (j < shape[1])
+        np.add.at(changes, (i[seen], j[seen]), 1)
+    return np.cumsum(changes, axis=0)[:-1] % 2 == 1

@@ -9,6 +9,7 @@ highdicom = pytest.importorskip("highdicom")
 from segfocal.errors import UserError  # noqa: E402
 from segfocal.grid import Grid, Volume  # noqa: E402
 from segfocal.io import dicom, dicom_labels, dicom_seg, volumes  # noqa: E402
+from segfocal.io.dicom_contours import inside_of  # noqa: E402
 from tests.dicom import make_series, make_structure_set  # noqa: E402
 
 NAMES = {3: "liver", 7: "spleen", 9: "nowhere"}
@@ -217,6 +218,24 @@ def test_contours_inside_others_are_holes_and_doubles_count_once(scan, tmp_path)
     distance = np.hypot(place[..., 0] - 1.7, place[..., 1] + 8.1)
     inside = ((distance < 7) ^ (distance < 4) ^ (distance < 2)) & (place[..., 2] == 32.5)
     np.testing.assert_array_equal(volumes.read_labels(path, on=grid).array == 11, inside)
+
+
+def test_fill_agrees_with_matplotlib_at_every_point():
+    from matplotlib.path import Path as Polygon
+
+    rng = np.random.default_rng(0)
+    points = np.stack(np.meshgrid(np.arange(23), np.arange(17), indexing="ij"), axis=-1).reshape(-1, 2)
+    for count in (3, 4, 7, 40):  # corners at random: edges cross, parts lie outside of the lattice
+        outlines = [rng.uniform(-6, 29, (count, 2)) for _ in range(3)]
+        odd = np.logical_xor.reduce([Polygon(outline).contains_points(points) for outline in outlines])
+        np.testing.assert_array_equal(inside_of(outlines, (23, 17)), odd.reshape(23, 17))
+
+
+def test_boxes_that_share_a_side_share_no_voxel():
+    left, right = (np.array([[x, 1], [x + 3, 1], [x + 3, 4], [x, 4]], dtype=float) for x in (2, 5))
+    one, other = inside_of([left], (10, 6)), inside_of([right], (10, 6))
+    assert not (one & other).any()
+    assert one.sum() == other.sum() == 9
 
 
 def test_contours_land_on_an_image_of_another_axis_order(scan, tmp_path):
