@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -37,7 +38,8 @@ CHOOSING, AUGMENTING, PROMPTING, SHARED = 0, 1, 2, 3  # the streams in use; the 
 class Batch:
     """Images [b,c,h,w] in [0,1] with their targets [b,k,h,w] (uint8, 1 inside), and where each came from.
 
-    ignored: [b,1,h,w], True at pixels that count for nothing and are in no target; None where every pixel counts.
+    Volumes have an axis d before h. ignored: [b,1,h,w], True at pixels that count for nothing and are in no target;
+    None where every pixel counts.
     """
 
     image: Tensor
@@ -48,21 +50,20 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on `device`; a copy from pinned memory does not wait."""
-        return replace(
-            self,
-            image=self.image.to(device, non_blocking=True),
-            target=self.target.to(device, non_blocking=True),
-            ignored=None if self.ignored is None else self.ignored.to(device, non_blocking=True),
-        )
+        return self._with_each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def channels_last(self) -> Batch:
         """Return the batch with its images in channels-last memory order."""
-        return replace(self, image=self.image.contiguous(memory_format=torch.channels_last))
+        order = torch.channels_last if self.image.ndim == 4 else torch.channels_last_3d
+        return replace(self, image=self.image.contiguous(memory_format=order))
 
     def pin_memory(self) -> Batch:
         """Return the batch with its tensors in page-locked memory; a DataLoader calls this by name."""
-        ignored = None if self.ignored is None else self.ignored.pin_memory()
-        return replace(self, image=self.image.pin_memory(), target=self.target.pin_memory(), ignored=ignored)
+        return self._with_each(Tensor.pin_memory)
+
+    def _with_each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        ignored = None if self.ignored is None else change(self.ignored)
+        return replace(self, image=change(self.image), target=change(self.target), ignored=ignored)
 
     def __len__(self) -> int:
         return self.image.shape[0]

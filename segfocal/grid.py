@@ -117,10 +117,16 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Volume:
-    """An array [x,y,z] that never travels without its grid."""
+    """An array [x,y,z], or of several channels [x,y,z,c], that never travels without its grid."""
 
     array: NDArray
     grid: Grid
+
+    def channels(self) -> tuple[Volume, ...]:
+        """Return each channel as a volume [x,y,z] (a view)."""
+        if self.array.ndim == 3:
+            return (self,)
+        return tuple(Volume(array=self.array[..., c], grid=self.grid) for c in range(self.array.shape[3]))
 
     def oriented(self, frame: str) -> Volume:
         """Return this volume with its axes permuted and flipped to the nearest `frame` (a view, nothing resampled)."""

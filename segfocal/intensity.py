@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,11 +57,31 @@ class Percentiles:
         return Window(lower=float(lower), upper=max(float(upper), float(lower) + least))
 
 
-Intensity = Window | Percentiles  # maps any scan to float32 in [0,1]
+OfOne = Window | Percentiles  # maps any scan of one channel to float32 in [0,1]
 
-KINDS: dict[str, type[Window] | type[Percentiles]] = {
+
+@dataclass(frozen=True, kw_only=True)
+class PerChannel:
+    """Another map for each channel, in their order; Window and Percentiles alone stand for every channel.
+
+    each: the maps, or configs of them.
+    """
+
+    each: Sequence[OfOne | Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        built = tuple(build(one) if isinstance(one, Mapping) else one for one in self.each)
+        if not built or not all(isinstance(one, Window | Percentiles) for one in built):
+            raise ValueError(f"expected intensity.each to be one window or percentiles a channel; got {self.each}")
+        object.__setattr__(self, "each", built)
+
+
+Intensity = Window | Percentiles | PerChannel
+
+KINDS: dict[str, type[Window] | type[Percentiles] | type[PerChannel]] = {
     "segfocal.intensity.Window": Window,
     "segfocal.intensity.Percentiles": Percentiles,
+    "segfocal.intensity.PerChannel": PerChannel,
 }
 
 
@@ -77,7 +97,24 @@ def build(config: Mapping[str, Any]) -> Intensity:
 def describe(intensity: Intensity) -> dict[str, Any]:
     """Return the config that `build` turns back into this intensity map."""
     name = next(name for name, kind in KINDS.items() if isinstance(intensity, kind))
+    if isinstance(intensity, PerChannel):
+        return {"_target_": name, "each": [describe(one) for one in of_channels(intensity, len(intensity.each))]}
     return {"_target_": name, **asdict(intensity)}
+
+
+def of_channels(intensity: Intensity, count: int) -> tuple[OfOne, ...]:
+    """Return the map of each of `count` channels; ValueError where `intensity` is for another number of them."""
+    if not isinstance(intensity, PerChannel):
+        return (intensity,) * count
+    each = tuple(one for one in intensity.each if isinstance(one, Window | Percentiles))
+    if len(each) != count:
+        raise ValueError(f"expected intensity.each of {count} entries, one a channel; got {len(each)}")
+    return each
+
+
+def of_first(intensity: Intensity) -> OfOne:
+    """Return the map of the first channel, by which a scan is shown."""
+    return of_channels(intensity, len(intensity.each) if isinstance(intensity, PerChannel) else 1)[0]
 
 
 def _scaled(array: NDArray, lower: float, upper: float) -> NDArray[np.float32]:

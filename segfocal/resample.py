@@ -1,4 +1,4 @@
-"""Between a scan's grid and the one a 2-D model sees: axes turned to its frame, slices resized to its pixels."""
+"""Between a scan's grid and the one a model sees: axes turned to its frame, slices resized to its pixels."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ _CHUNK = 32  # slices resized at a time: bounds the float copies
 class ModelGrid:
     """The frame a model sees scans in (axis 0 is the slice axis), and its pixel spacing or size.
 
-    spacing_mm: (h, w) of a pixel. size: pixels (h, w) of every slice whatever its shape, its aspect not kept. None for
-    both keeps a scan's own pixels. The slice axis is never resampled.
+    spacing_mm: (h, w) of a pixel, or (d, h, w) of a voxel; with two numbers the slice axis is never resampled. size:
+    pixels (h, w) of every slice whatever its shape, its aspect not kept. None for both keeps a scan's own pixels.
     """
 
     frame: str = "SPL"
-    spacing_mm: tuple[float, float] | None = None
+    spacing_mm: tuple[float, float] | tuple[float, float, float] | None = None
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         check_frame(self.frame)
-        if self.spacing_mm is not None and not all(mm > 0 for mm in self.spacing_mm):
-            raise ValueError(f"expected a pixel spacing > 0 mm; got {self.spacing_mm}")
+        if self.spacing_mm is not None and not (
+            len(self.spacing_mm) in (2, 3) and all(mm > 0 for mm in self.spacing_mm)
+        ):
+            raise ValueError(f"expected a pixel spacing > 0 mm, (h, w) or (d, h, w); got {self.spacing_mm}")
         if self.size is not None and not all(1 <= side <= _LARGEST_SIDE for side in self.size):
             raise ValueError(f"expected a size of 1 to {_LARGEST_SIDE} pixels a side; got {self.size}")
         if self.size is not None and self.spacing_mm is not None:
@@ -46,14 +48,13 @@ class ModelGrid:
             return turned.resized((turned.shape[0], *self.size))
         if self.spacing_mm is None:
             return turned
-        seen = turned.resized(turned.shape_at((None, *self.spacing_mm)))
-        if max(seen.shape[1:]) > _LARGEST_SIDE or any(
-            s == 1 < t for s, t in zip(seen.shape, turned.shape, strict=True)
-        ):
-            _, mm_h, mm_w = turned.spacing_mm
+        mm_d, mm_h, mm_w = self.spacing_mm if len(self.spacing_mm) == 3 else (None, *self.spacing_mm)
+        seen = turned.resized(turned.shape_at((mm_d, mm_h, mm_w)))
+        resampled = [new for new, mm in zip(seen.shape, (mm_d, mm_h, mm_w), strict=True) if mm is not None]
+        if max(resampled) > _LARGEST_SIDE or any(s == 1 < t for s, t in zip(seen.shape, turned.shape, strict=True)):
             raise UserError(
                 expected=f"a scan for pixels of {self.spacing_mm} mm and at most {_LARGEST_SIDE} of them a side",
-                found=f"{turned.shape[1]}×{turned.shape[2]} pixels of {mm_h:.4g}×{mm_w:.4g} mm",
+                found=_described(turned, len(resampled)),
                 do="check the spacing in the scan's header (is it in mm?), or choose another data.spacing_mm",
             )
         return seen
@@ -62,13 +63,20 @@ class ModelGrid:
         """Return a scan's intensities on the model's grid, float32, low-pass filtered where it shrinks."""
         turned = scan.oriented(self.frame)
         grid = self.of(scan.grid)
-        return Volume(array=resize_slices(turned.array, grid.shape[1:]), grid=grid)
+        return Volume(array=resize_volume(turned.array, grid.shape), grid=grid)
 
     def labels(self, labels: Volume, values: Sequence[int]) -> Volume:
         """Return uint8 indices on the model's grid: 0 background, i+1 where `values[i]` has the largest share."""
         turned = labels.oriented(self.frame)
         grid = self.of(labels.grid)
-        return Volume(array=resize_labels(turned.array, values, grid.shape[1:]), grid=grid)
+        return Volume(array=resize_labels(turned.array, values, grid.shape), grid=grid)
+
+
+def _described(grid: Grid, axes: int) -> str:
+    """Return the last `axes` sides and spacings of a grid in words."""
+    sides = "×".join(str(side) for side in grid.shape[-axes:])
+    spacing = "×".join(f"{mm:.4g}" for mm in grid.spacing_mm[-axes:])
+    return f"{sides} {'pixels' if axes == 2 else 'voxels'} of {spacing} mm"
 
 
 def resize_slices(slices: NDArray, size: tuple[int, ...]) -> NDArray[np.float32]:
@@ -82,17 +90,43 @@ def resize_slices(slices: NDArray, size: tuple[int, ...]) -> NDArray[np.float32]
     return out
 
 
-def resize_labels(slices: NDArray, values: Sequence[int], size: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return class indices [d,*size] of a label map [d,h,w]: i+1 for `values[i]`, 0 for all else.
+def resize_volume(array: NDArray, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return an array [d,h,w] resized to `shape` float32: its slices as `resize_slices`, then the slice axis alike."""
+    slices = resize_slices(array, shape[1:])
+    if shape[0] == len(slices):
+        return slices
+    out = np.empty(shape, dtype=np.float32)
+    for row in range(shape[1]):  # one image [d,w] at a time, resized in its first axis only
+        part = torch.from_numpy(np.ascontiguousarray(slices[:, row]))[None, None]
+        out[:, row] = resized(part, (shape[0], shape[2]))[0, 0].numpy()
+    return out
+
+
+def resize_labels(labels: NDArray, values: Sequence[int], size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return class indices of a label map [d,h,w] at `size`, (h, w) or (d, h, w): i+1 for `values[i]`, 0 for all else.
 
     Each class is resized as an image of its share of the pixel, and the largest share wins.
     """
-    out = np.zeros((slices.shape[0], *size), dtype=np.uint8)
-    best = np.full(out.shape, 0.5 if len(values) == 1 else 0.0, dtype=np.float32)
-    if len(values) > 1:
-        best = resize_slices(~np.isin(slices, values), size)
+    shape = (len(labels), *size) if len(size) == 2 else tuple(size)
+    if shape[0] != len(labels):
+        return _largest_share(labels, values, shape)
+    out = np.empty(shape, dtype=np.uint8)
+    for z, one in enumerate(labels):
+        out[z] = _largest_share(one[None], values, (1, *shape[1:]))[0]
+    return out
+
+
+def _largest_share(labels: NDArray, values: Sequence[int], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    out = np.zeros(shape, dtype=np.uint8)
+    best: NDArray[np.float32] | None = None
     for index, value in enumerate(values, start=1):
-        share = resize_slices(slices == value, size)
+        inside = labels == value
+        if not inside.any():  # its share is 0 everywhere
+            continue
+        if best is None:
+            several = len(values) > 1
+            best = resize_volume(~np.isin(labels, values), shape) if several else np.full(shape, 0.5, dtype=np.float32)
+        share = resize_volume(inside, shape)
         wins = (share >= best) & (share > 0)
         out[wins] = index
         best[wins] = share[wins]

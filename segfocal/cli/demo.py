@@ -66,6 +66,7 @@ def _predicted(case: Case, prompt: str, folder: Path) -> dict[str, Any]:
         Job(
             bundle=folder / "bundle",
             input=case.image,
+            more=case.more,
             output=mask,
             prompt="box" if reference else "none",
             reference=reference,

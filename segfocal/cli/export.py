@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import demo_data, run, shown_path
+from segfocal.cli.source import as_list
 from segfocal.errors import UserError
 
 _FORMATS = ("onnx", "openvino", "monai_bundle")
@@ -28,7 +29,9 @@ def export(config: DictConfig) -> None:
         plain.pop(handled)
     _check(plain)
     paths = {key: Path(plain[key]) for key in ("bundle", "output")}
-    report = export_job(Job(**(plain | paths | {"scan": _scan(plain["scan"])})))
+    given = [None] if plain["scan"] is None else as_list(plain["scan"])
+    channels = {"scan": _scan(given[0]), "more": tuple(map(Path, given[1:]))}
+    report = export_job(Job(**(plain | paths | channels)))
     dice = ", ".join(f"{name} {value:.4f}" for name, value in report["dice"].items())
     print(
         f"{shown_path(paths['output'].resolve())}: on {Path(report['scan']).name} logits within "
@@ -57,7 +60,8 @@ def _check(plain: dict[str, Any]) -> None:
         f"format of {', '.join(_FORMATS)}": plain["format"] in _FORMATS,
         "overlap in [0,1)": isinstance(overlap, int | float) and 0 <= overlap < 1,
         "tolerance > 0": isinstance(tolerance, int | float) and tolerance > 0,
-        "a path or null for scan": plain["scan"] is None or isinstance(plain["scan"], str),
+        "a path, a list of paths or null for scan": plain["scan"] is None
+        or (plain["scan"] != [] and all(isinstance(one, str) for one in as_list(plain["scan"]))),
     }
     broken = [rule for rule, holds in rules.items() if not holds]
     if broken:

@@ -15,6 +15,7 @@ COMMANDS = {
     "export": "write a bundle for other programs: ONNX, OpenVINO, MONAI",
     "compare": "compare runs: a table, pictures, and one HTML page",
     "weights": "get, convert or show weight files of promptable models, or make a bundle of one",
+    "doctor": "say what is wrong with a data set, and mend copies of it",
     "demo": "train, predict and evaluate on the demo scans, and write one HTML page",
 }
 

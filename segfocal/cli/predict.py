@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run
+from segfocal.cli.source import as_list
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def main() -> int:
 
 def predict(config: DictConfig) -> None:
     """Segment one scan, or many, by a config and print what was written."""
+    from segfocal.inference import bundle as bundles
     from segfocal.serve.predict import predict as predict_job
     from segfocal.serve.predict_many import predict_many
     from segfocal.serve.scans import find_scans, is_many
@@ -31,8 +33,9 @@ def predict(config: DictConfig) -> None:
         plain.pop(handled)
     retry = plain.pop("retry")
     job = _job(plain)
-    if is_many(job.input):
-        predict_many(job, find_scans(job.input, output=job.output), retry=retry, say=_say)
+    if not job.more and is_many(job.input):
+        scans = find_scans(job.input, output=job.output, channels=bundles.read_channels(job.bundles[0]))
+        predict_many(job, scans, retry=retry, say=_say)
         return
     report = predict_job(job)
     sizes = [f"{name} {ml:.1f} ml" for name, ml in report.get("volume_ml", {}).items()]
@@ -56,8 +59,9 @@ def _job(plain: dict[str, Any]) -> Job:
         sweeping = Sweeping(**{name: plain.pop(name) for name in SETTINGS})
     except (TypeError, ValueError) as error:
         raise UserError(expected="options that go together", found=str(error), do="change that option") from error
-    bundle = plain.pop("bundle")
-    paths: dict[str, Any] = {key: Path(plain[key]) for key in ("input", "output")}
+    bundle, given = plain.pop("bundle"), as_list(plain.pop("input"))
+    paths: dict[str, Any] = {"input": Path(given[0]), "more": tuple(map(Path, given[1:]))}
+    paths["output"] = Path(plain["output"])
     paths |= {key: Path(plain[key]) if plain[key] else None for key in ("boxes", "reference")}
     paths["bundle"] = Path(bundle) if isinstance(bundle, str) else [Path(one) for one in bundle]
     prompting = _prompting({key: plain.pop(key) for key in ("prompts", "session", "embeddings", "propagate")})
@@ -80,15 +84,12 @@ def _prompting(plain: dict[str, Any]) -> Prompting | None:
 
 
 def _check(plain: dict[str, Any]) -> None:
-    bundle = plain["bundle"]
-    several = isinstance(bundle, list) and bundle and all(isinstance(one, str) for one in bundle)
-    if not isinstance(bundle, str) and not several:
-        raise UserError(
-            expected="a path, or a list of paths, for bundle", found=f"bundle={bundle}", do="give the folder"
-        )
-    for key in ("input", "output"):
-        if not isinstance(plain[key], str):
-            raise UserError(expected=f"a path for {key}", found=f"{key}={plain[key]}", do="give the file or folder")
+    for key, do in (("bundle", "give the folder"), ("input", "give the file or folder, or one file a channel")):
+        given = as_list(plain[key])
+        if not given or not all(isinstance(one, str) for one in given):
+            raise UserError(expected=f"a path, or a list of paths, for {key}", found=f"{key}={plain[key]}", do=do)
+    if not isinstance(plain["output"], str):
+        raise UserError(expected="a path for output", found=f"output={plain['output']}", do="give the file or folder")
     for key, kind in (("overlap", (int, float)), ("batch_size", (int,))):
         if not isinstance(plain[key], kind):
             raise UserError(expected=f"a number for {key}", found=f"{key}={plain[key]}", do="change that option")

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from omegaconf import OmegaConf
+
+from segfocal.cli.app import conf_folder
+
 if TYPE_CHECKING:
     from segfocal.batch import Structure
     from segfocal.data.case import CaseList
+    from segfocal.intensity import Intensity
     from segfocal.resample import ModelGrid
 
 Number = TypeVar("Number", int, float)
@@ -50,6 +55,41 @@ def neighbours_of(data: dict[str, Any]) -> int:
 
     check_neighbours(count := data.get("neighbours", 0))
     return int(count)
+
+
+def intensity_of(config: dict[str, Any], cases: CaseList) -> Intensity:
+    """Build the map of intensities of a config, in which each channel's may be a file of conf/intensity by name.
+
+    Raises:
+        ValueError: a name or kind that is none, a map for another number of channels.
+    """
+    from segfocal import intensity
+
+    if "each" in config:
+        config = config | {"each": [_intensity_named(one) for one in as_list(config["each"])]}
+    built = intensity.build(config)
+    intensity.of_channels(built, channels_of(cases))
+    return built
+
+
+def _intensity_named(one: Any) -> Any:
+    if not isinstance(one, str):
+        return one
+    file = conf_folder() / "intensity" / f"{one}.yaml"
+    if not file.is_file():
+        known = sorted(path.stem for path in file.parent.glob("*.yaml") if path.stem != "per_channel")
+        raise ValueError(f"expected intensity.each of {', '.join(known)}; got {one}")
+    return OmegaConf.to_container(OmegaConf.load(file))
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list as it is, anything else as the only entry of one."""
+    return value if isinstance(value, list) else [value]
+
+
+def channels_of(cases: CaseList) -> int:
+    """Return how many channels every case has."""
+    return len(cases.cases[0].images)
 
 
 def pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, Number]:

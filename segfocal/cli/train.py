@@ -15,12 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.resume import check_place, has_finished
-from segfocal.cli.source import cases_of, grid_of, neighbours_of, pair
+from segfocal.cli.source import cases_of, channels_of, grid_of, intensity_of, neighbours_of, pair
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.augment import Augment
+    from segfocal.augment import Augmentation
     from segfocal.batch import Structure
     from segfocal.engine.plan import Plan
     from segfocal.tasks.protocol import Task
@@ -176,7 +176,6 @@ def asked(prompt: str) -> str:
 def _plan(config: DictConfig) -> Plan:
     from hydra.utils import instantiate
 
-    from segfocal import intensity
     from segfocal.data.loader import Sampling
     from segfocal.data.masks import choose_masks
     from segfocal.data.prepared import Preparation
@@ -192,7 +191,8 @@ def _plan(config: DictConfig) -> Plan:
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
     neighbours = neighbours_of(data)
-    model, model_config = build_model(plain, classes=len(structures), channels=2 * neighbours + 1, window=window)
+    channels = channels_of(cases) * (2 * neighbours + 1)
+    model, model_config = build_model(plain, classes=len(structures), channels=channels, window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
     augment = instantiate(plain["augment"])
     apart = _takes_objects_apart(task, structures)
@@ -208,7 +208,7 @@ def _plan(config: DictConfig) -> Plan:
         cache=Path(plain["cache"]),
         preparation=Preparation(
             grid=grid_of(data, cases),
-            intensity=intensity.build(plain["intensity"]),
+            intensity=intensity_of(plain["intensity"], cases),
             structures=structures,
             apart=apart,
         ),
@@ -217,6 +217,7 @@ def _plan(config: DictConfig) -> Plan:
             crop=(round(window[0] * data["margin"]), round(window[1] * data["margin"])),
             objects=data.get("objects", 1) if apart else None,
             neighbours=neighbours,
+            **{key: data[key] for key in ("rare", "replay", "replay_every") if key in data},
         ),
         augment=augment,
         window=window,
@@ -233,7 +234,7 @@ def _takes_objects_apart(task: Task, structures: Sequence[Structure]) -> bool:
     return structures[0].name == OBJECTS and isinstance(task, Promptable)
 
 
-def _check_together(task: Task, augment: Augment, *, count: int, apart: bool) -> None:
+def _check_together(task: Task, augment: Augmentation, *, count: int, apart: bool) -> None:
     """Raise ValueError for a task that cannot be trained on so many structures, on objects, or so augmented."""
     task.check_structures(count)
     if apart and not task.needs_prompts:

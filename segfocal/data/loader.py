@@ -1,7 +1,8 @@
 """Training batches: which slice each sample is, read and cut from the prepared cases.
 
-Sample `index` of step `step` is a function of (seed, step, index) alone: the number of loading processes, the number
-of training processes and a resume in the middle change nothing.
+Sample `index` of step `step` is a function of (seed, step, index) alone, and with data.replay of the odds that this
+step draws slices by: the number of loading processes, the number of training processes and a resume in the middle
+change nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segfocal.batch import CHOOSING, Batch, SampleKey
+from segfocal.data.choosing import Chooser
 from segfocal.data.prepared import PreparedCase
+from segfocal.data.replay import LastLosses
 
 Sample = tuple[Tensor, Tensor, SampleKey, str]
 
@@ -29,12 +32,18 @@ class Sampling:
     foreground: share of samples drawn from slices that hold a target, cut around one of its pixels; the rest is
     uniform over all slices. crop: pixels (h, w) of each sample. objects: masks a sample, of pictures whose masks are
     kept apart; None for a channel a structure. neighbours: slices on each side of a sample's that are further channels.
+    rare: of foreground samples, power by which rare structures are preferred, 0 for all alike. replay: share of samples
+    drawn by the last loss of their slice, before the others are shared out. replay_every: steps between renewals of
+    those odds.
     """
 
     foreground: float
     crop: tuple[int, int]
     objects: int | None = None
     neighbours: int = 0
+    rare: float = 0.0
+    replay: float = 0.0
+    replay_every: int = 25
 
     def __post_init__(self) -> None:
         if not 0 <= self.foreground <= 1:
@@ -42,6 +51,16 @@ class Sampling:
         if self.objects is not None and not (isinstance(self.objects, int) and self.objects >= 1):
             raise ValueError(f"expected data.objects to be a whole number ≥ 1; got {self.objects}")
         check_neighbours(self.neighbours)
+        _check_remedies(self)
+
+
+def _check_remedies(sampling: Sampling) -> None:
+    if not 0 <= sampling.rare <= 10:
+        raise ValueError(f"expected data.rare in [0,10]; got {sampling.rare}")
+    if not 0 <= sampling.replay <= 1:
+        raise ValueError(f"expected data.replay in [0,1]; got {sampling.replay}")
+    if not (isinstance(sampling.replay_every, int) and sampling.replay_every >= 1):
+        raise ValueError(f"expected data.replay_every to be a whole number ≥ 1; got {sampling.replay_every}")
 
 
 def check_neighbours(count: object) -> None:
@@ -51,28 +70,20 @@ def check_neighbours(count: object) -> None:
 
 
 class SliceDataset(Dataset[Sample]):
-    """Prepared slices, addressed by SampleKey.
-
-    Cases are drawn alike. Where all are of one slice, as pictures are, a foreground sample is drawn from those that
-    hold its target.
-    """
+    """Prepared slices, addressed by SampleKey and chosen as `segfocal.data.choosing` says."""
 
     def __init__(self, cases: Sequence[PreparedCase], classes: int, sampling: Sampling) -> None:
         self.cases, self.classes, self.sampling = list(cases), classes, sampling
-        self.holding: list[NDArray[np.intp]] | None = None
-        if self.cases and all(case.shape[0] == 1 for case in self.cases):
-            held = np.array([case.pixels[:, 0] > 0 for case in self.cases]).reshape(len(self.cases), -1)
-            self.holding = [np.flatnonzero(column) for column in held.T]
+        self.choose = Chooser(self.cases, classes, sampling)
+
+    @property
+    def losses(self) -> LastLosses | None:
+        """The last losses by slice that samples are drawn by; None where none are."""
+        return self.choose.losses
 
     def __getitem__(self, key: SampleKey) -> Sample:
         rng = key.rng(CHOOSING)
-        case = self.cases[rng.integers(len(self.cases))]
-        wanted = int(rng.integers(self.classes)) if rng.random() < self.sampling.foreground else None
-        if wanted is not None and self.holding is not None and len(self.holding[wanted]):
-            case = self.cases[rng.choice(self.holding[wanted])]
-        depth = case.shape[0]
-        held = np.flatnonzero(case.pixels[wanted]) if wanted is not None else np.arange(depth)
-        index = int(rng.choice(held)) if len(held) else int(rng.integers(depth))
+        case, index, wanted = self.choose(rng)
         image, indices = case.slice(index, neighbours=self.sampling.neighbours)
         inside = np.argwhere(indices == wanted + 1) if wanted is not None else np.empty((0, 2))
         centre = rng.choice(inside) if len(inside) else rng.random(2) * indices.shape
@@ -83,7 +94,7 @@ class SliceDataset(Dataset[Sample]):
 
 
 def cut(array: NDArray, centre: Sequence[float] | NDArray, size: tuple[int, int]) -> NDArray:
-    """Return the piece [...,h,w] of `size` around `centre`, moved to lie inside; what is smaller is padded evenly by 0."""
+    """Return the piece [...,h,w] of `size` around `centre`, moved to lie inside; a smaller array gets 0 all around."""
     place, padding = [slice(None)] * (array.ndim - 2), [(0, 0)] * (array.ndim - 2)
     for middle, length, full in zip(centre, size, array.shape[-2:], strict=True):
         start = int(np.clip(round(float(middle) - length / 2), 0, max(full - length, 0)))

@@ -22,7 +22,9 @@ class ObjectDataset(SliceDataset):
 
     def __getitem__(self, key: SampleKey) -> Sample:
         rng = key.rng(CHOOSING)
-        case = self.cases[rng.integers(len(self.cases))]
+        again = self.losses is not None and rng.random() < self.sampling.replay
+        number = self.losses.draw(rng)[0] if self.losses and again else rng.integers(len(self.cases))
+        case = self.cases[number]
         image, masks = case.masks(neighbours=self.sampling.neighbours)
         centre = rng.random(2) * masks.shape[1:]
         if rng.random() < self.sampling.foreground:

@@ -66,6 +66,11 @@ class PreparedCase:
         return d, h, w
 
     @property
+    def channels(self) -> int:
+        """Channels of the scan, neighbours not counted."""
+        return self._meta.get("channels", 1)
+
+    @property
     def label_values(self) -> list[int]:
         """The values found in the case's label map."""
         return self._meta["label_values"]

@@ -27,7 +27,7 @@ from segfocal.data.masks import check_size, label_map, read_masks
 from segfocal.data.prepared import Preparation, PreparedCase
 from segfocal.errors import UserError
 from segfocal.grid import Volume
-from segfocal.intensity import describe
+from segfocal.intensity import describe, of_channels
 from segfocal.io import nifti, volumes
 from segfocal.io.files import make_folder, write_json
 
@@ -53,14 +53,16 @@ def prepare(cases: Sequence[Case], preparation: Preparation, cache: Path) -> lis
 def check_pairs(cases: Iterable[Case]) -> None:
     """Raise UserError unless each image and its label have headers that agree; voxels are not read."""
     for case in cases:
-        image = volumes.read_grid(case.image)
+        grids = [volumes.read_grid(path) for path in case.images]
+        volumes.check_channels(grids, case.images)
+        image = grids[0]
         for path in case.label_files:
             check_size(case, image, label_grid(case, image, path), path)
 
 
 def read_pair(case: Case) -> tuple[Volume, Volume]:
     """Read a case's image and label map; UserError when they do not lie on one grid."""
-    image = volumes.read(case.image)
+    image = volumes.read_channels(case.images)
     if case.masks is not None:
         return image, label_map(case, image.grid)
     labels = read_label(case, image.grid)
@@ -71,13 +73,14 @@ def read_pair(case: Case) -> tuple[Volume, Volume]:
 
 def _prepare_one(case: Case, preparation: Preparation, folder: Path) -> None:
     scan, target, pixels, values = (_masks if preparation.apart else _indices)(case, preparation)
-    image = preparation.intensity(preparation.grid.image(scan).array)
+    image = _image(scan, preparation)
     temporary = folder.with_name(f".{uuid.uuid4().hex[:8]}.{folder.name}")
     temporary.mkdir()
     try:
         _store(image.astype(np.float16), temporary / "image.b2nd")
         _store(target, temporary / "target.b2nd")
-        meta = {"case": case.name, "shape": list(image.shape), "label_values": values, "pixels": pixels}
+        meta = {"case": case.name, "shape": [len(image), *image.shape[-2:]], "channels": len(scan.channels())}
+        meta |= {"label_values": values, "pixels": pixels}
         write_json(temporary / "case.json", meta)
         os.replace(temporary, folder)
     except (OSError, RuntimeError) as error:  # blosc2 raises RuntimeError where a disk is full
@@ -92,6 +95,14 @@ def _prepare_one(case: Case, preparation: Preparation, folder: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _image(scan: Volume, preparation: Preparation) -> NDArray[np.float32]:
+    """Return what a model sees of a scan: [d,h,w], or [d,c,h,w] of several channels."""
+    channels = scan.channels()
+    maps = of_channels(preparation.intensity, len(channels))
+    seen = [own(preparation.grid.image(one).array) for one, own in zip(channels, maps, strict=True)]
+    return seen[0] if len(seen) == 1 else np.stack(seen, axis=1)
+
+
 _Parts = tuple[Volume, NDArray[np.uint8], list[list[int]], list[int]]  # scan, target, pixels, label values
 
 
@@ -104,7 +115,7 @@ def _indices(case: Case, preparation: Preparation) -> _Parts:
 
 
 def _masks(case: Case, preparation: Preparation) -> _Parts:
-    scan = volumes.read(case.image)
+    scan = volumes.read_channels(case.images)
     masks = [preparation.grid.labels(mask, [1]).array[0] for mask in read_masks(case, scan.grid)]
     target = np.stack(masks)
     return scan, target, [[math.ceil(target.sum() / len(masks))]], [0, preparation.structures[0].value]
@@ -122,7 +133,7 @@ def _store(array: NDArray, path: Path) -> None:
 
 
 def _signature(case: Case, preparation: Preparation) -> str:
-    paths = [file for path in (case.image, *case.label_files) for file in volumes.files_of(path)]
+    paths = [file for path in (*case.images, *case.label_files) for file in volumes.files_of(path)]
     files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
     settings = {
         "format": _FORMAT,

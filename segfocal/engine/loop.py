@@ -57,9 +57,9 @@ def train(plan: Plan, folder: Path, *, config: str = "", begun: Callable[[], Non
             prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache)
         check_foreground(prepared, plan.preparation.structures, where=plan.where)
         rates = pixel_rates(prepared)
-        run = start(plan, folder, accelerator, rates=rates)
         names = [structure.name for structure in plan.preparation.structures]
         dataset = dataset_of(prepared, len(names), plan.sampling)
+        run = start(plan, folder, accelerator, rates=rates, losses=dataset.losses)
         if plan.settings.dry_run:
             return rehearse(run, dataset)
         record = None

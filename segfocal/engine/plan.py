@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segfocal.augment import Augment
+from segfocal.augment import Augmentation
 from segfocal.data.cases import CaseList
 from segfocal.data.loader import Sampling
 from segfocal.data.prepared import Preparation
@@ -32,7 +32,7 @@ class Plan:
     cache: Path
     preparation: Preparation
     sampling: Sampling
-    augment: Augment
+    augment: Augmentation
     window: tuple[int, int]
     settings: Settings
     seed: int

@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
+from segfocal.data.replay import LastLosses
 from segfocal.engine import checkpoint
 from segfocal.engine.optimise import make_average, make_optimizer, make_schedule
 from segfocal.engine.plan import Plan
@@ -61,6 +62,7 @@ class Run:
     schedule: LambdaLR
     average: AveragedModel | None
     progress: Progress = field(default_factory=Progress)
+    losses: LastLosses | None = None
 
     def bundle(self) -> bundles.Bundle:
         """Return the model as it would be used now: averaged weights if there are any, in evaluation mode."""
@@ -77,6 +79,7 @@ class Run:
             training=facts,
             link=plan.task.criterion.link,
             needs_prompts=plan.task.needs_prompts,
+            channels=len(plan.cases.cases[0].images),
             neighbours=plan.sampling.neighbours,
         )
 
@@ -108,10 +111,13 @@ def connect(settings: Settings, folder: Path) -> Accelerator:
     )
 
 
-def start(plan: Plan, folder: Path, accelerator: Accelerator, *, rates: Sequence[float]) -> Run:
+def start(
+    plan: Plan, folder: Path, accelerator: Accelerator, *, rates: Sequence[float], losses: LastLosses | None = None
+) -> Run:
     """Build what the loop needs, on its device, and go back to a checkpoint if asked.
 
     rates: share of training pixels of the background and of each structure, for weights and a prior made from them.
+    losses: by slice, where samples are drawn by them.
 
     Raises:
         UserError: a checkpoint that does not fit.
@@ -142,8 +148,11 @@ def start(plan: Plan, folder: Path, accelerator: Accelerator, *, rates: Sequence
         schedule=schedule,
         average=average,
         progress=progress,
+        losses=losses,
     )
-    accelerator.register_for_checkpointing(schedule, run.progress, *([average] if average else []))
+    plan.task.criterion.reports_samples = losses is not None
+    kept = [part for part in (average, losses) if part is not None]
+    accelerator.register_for_checkpointing(schedule, run.progress, *kept)
     if plan.resume:
         found = checkpoint.restore(accelerator, plan.resume)
         if accelerator.is_main_process:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from segfocal.batch import Batch
 from segfocal.data.loader import SliceDataset, Steps, load
+from segfocal.data.replay import LastLosses, blocks
 from segfocal.engine.run import Run
 from segfocal.engine.watch import Watch
 from segfocal.errors import UserError
@@ -18,12 +19,24 @@ from segfocal.losses import LossReport
 
 
 def batches_of(run: Run, dataset: SliceDataset, watch: Watch) -> Iterator[list[Batch]]:
-    """Yield the forward passes of each remaining step, augmented, on the device."""
+    """Yield the forward passes of each remaining step, augmented, on the device.
+
+    With data.replay the loading stops wherever the odds are renewed, so that nothing is drawn ahead by old ones.
+    """
+    settings, losses = run.plan.settings, run.losses
+    every = run.plan.sampling.replay_every if losses and not settings.overfit else settings.steps
+    for first, last in blocks(run.progress.step, settings.steps, every):
+        if losses and first % every == 0:
+            losses.renew()
+        yield from _batches(run, dataset, watch, first=first, last=last)
+
+
+def _batches(run: Run, dataset: SliceDataset, watch: Watch, *, first: int, last: int) -> Iterator[list[Batch]]:
     plan, accelerator, many = run.plan, run.accelerator, run.plan.settings.accumulate
     steps = Steps(
         seed=plan.seed,
-        first=run.progress.step,
-        last=plan.settings.steps,
+        first=first,
+        last=last,
         batch_size=plan.settings.batch_size,
         accumulate=many,
         cycle=plan.settings.overfit,
@@ -69,6 +82,8 @@ def _optimise(run: Run, batches: list[Batch]) -> tuple[LossReport, float]:
         with run.accelerator.accumulate(run.task):
             report = _loss(run, batch)
             _check_finite(run, report, batch)
+            if run.losses:
+                _note(run, run.losses, report, batch)
             run.accelerator.backward(report.total)
             if run.accelerator.sync_gradients:
                 limit = run.plan.settings.clip_norm
@@ -97,6 +112,20 @@ def _loss(run: Run, batch: Batch) -> LossReport:
             where="; ".join(batch.sources),
             do="change that option, or look at these slices",
         ) from error
+
+
+def _note(run: Run, losses: LastLosses, report: LossReport, batch: Batch) -> None:
+    """Remember how hard each sample was, the same in every process."""
+    if report.samples is None:
+        raise UserError(
+            expected="a task that says how hard each sample is, for data.replay",
+            found=f"none from {type(run.plan.task).__name__}",
+            do="set data.replay=0, or return the report of its criterion",
+        )
+    hardness = report.samples.reshape(len(batch), -1).mean(1)  # of the prompts of an image
+    slots = torch.tensor([losses.slot(source) for source in batch.sources], device=hardness.device)
+    numbers, values = run.accelerator.gather((slots, hardness))
+    losses.note(numbers.cpu().numpy(), values.cpu().numpy())
 
 
 def _check_finite(run: Run, report: LossReport, batch: Batch) -> None:

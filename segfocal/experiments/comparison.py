@@ -30,6 +30,12 @@ class Setting:
     against_best: float | None = None
 
     @property
+    def by_seed(self) -> dict[str, float]:
+        """Dice of each finished run by its seed, in order."""
+        done = {run.seed: run.figures["dice"] for run in self.runs if run.finished and "dice" in run.figures}
+        return dict(sorted(done.items(), key=lambda item: (len(item[0]), item[0])))
+
+    @property
     def dice(self) -> float:
         """Mean Dice, or −1 without a finished run, for ranking."""
         return self.figures["dice"][0] if "dice" in self.figures else -1.0

@@ -19,11 +19,13 @@ from segfocal.io.files import make_folder, write_text, written_beside
 
 _HEADLINES = ("dice", "iou", "precision", "recall", "auc", "hd95_mm")
 _MOST_CURVES = 12
+_MOST_ROWS = 40
 
 
 def compare(places: Sequence[Path], output: Path) -> list[Setting]:
-    """Write results.csv, settings.csv, dice.png, heatmap.png (of two numeric options) and compare.html into `output`.
+    """Write a comparison into `output`: results.csv, settings.csv, pictures and compare.html.
 
+    The pictures: dice.png by step, heatmap.png of two numeric options, seeds.png where settings have several seeds.
     Returns the settings, best first.
 
     Raises:
@@ -51,6 +53,11 @@ def _draw(output: Path, settings: Sequence[Setting]) -> list[Picture]:
         rows, columns, row_values, column_values, values = cells
         figures.heatmap(output / "heatmap.png", values, rows=(rows, row_values), columns=(columns, column_values))
         pictures.append(Picture(path=output / "heatmap.png", caption=f"Mean Dice by {rows} and {columns}"))
+    if any(len(setting.by_seed) > 1 for setting in settings):
+        dots = {s.label: list(s.by_seed.values()) for s in settings[:_MOST_ROWS] if s.by_seed}
+        said = "Dice on whole held-out volumes: a dot a seed, a bar at the median"
+        figures.strips(output / "seeds.png", dots, xlabel=said)
+        pictures.append(Picture(path=output / "seeds.png", caption="Dice of every seed"))
     curves = {s.label: _mean_curve(s) for s in settings[:_MOST_CURVES] if any(run.curve for run in s.runs)}
     if curves:
         figures.score_curves(output / "dice.png", curves)
@@ -76,6 +83,7 @@ def _run_row(run: RunResult, keys: Sequence[str]) -> dict[str, Any]:
 
 def _setting_row(setting: Setting) -> dict[str, Any]:
     row: dict[str, Any] = {**setting.overrides, "runs": sum(run.finished for run in setting.runs)}
+    row["dice_by_seed"] = " ".join(f"{seed}:{dice:.4f}" for seed, dice in setting.by_seed.items())
     for name in FIGURES:
         mean, sd = setting.figures.get(name, ("", ""))
         row |= {name: mean, f"{name}_sd": "" if sd is None else sd}

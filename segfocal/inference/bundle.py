@@ -38,7 +38,7 @@ class Bundle:
     link: what makes probabilities of logits, "sigmoid", or "softmax" with a background logit of 0; labels need neither.
     needs_prompts: the model was only ever asked with prompts; of several structures they say which is meant.
     postprocess: by structure name, what is done to its mask (see `rules`).
-    neighbours: slices on each side of one that the model sees as further channels of it.
+    channels: of a scan. neighbours: slices on each side of one that the model sees as further channels of it.
     """
 
     model: nn.Module
@@ -51,12 +51,13 @@ class Bundle:
     link: str = "sigmoid"
     needs_prompts: bool = False
     postprocess: Mapping[str, Rules] = field(default_factory=dict)
+    channels: int = 1
     neighbours: int = 0
 
     @property
     def inputs(self) -> int:
         """Return the channels that the model takes."""
-        return 2 * self.neighbours + 1
+        return self.channels * (2 * self.neighbours + 1)
 
     def rules(self, *, prompted: bool) -> dict[int, Rules]:
         """Return what is done to the mask of each label value.
@@ -82,6 +83,7 @@ def save(bundle: Bundle, folder: Path) -> None:
         "spacing_mm": bundle.grid.spacing_mm,
         "size": bundle.grid.size,
         "window": bundle.window,
+        "channels": bundle.channels,
         "neighbours": bundle.neighbours,
         "intensity": intensity.describe(bundle.intensity),
         "structures": [asdict(structure) for structure in bundle.structures],
@@ -136,6 +138,14 @@ def read_intensity(folder: Path) -> Intensity | None:
         return None
 
 
+def read_channels(folder: Path) -> int:
+    """Return how many channels a bundle's scans have, 1 where that cannot be read."""
+    try:
+        return int(read_json(folder / _FACTS)["channels"])
+    except (UserError, KeyError, TypeError, ValueError):
+        return 1
+
+
 def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
     model = models.build(facts["model"])
     try:
@@ -167,5 +177,6 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         link=facts["link"],
         needs_prompts=facts.get("needs_prompts", False),
         postprocess=postprocess.read_rules(facts.get("postprocess", {}), structures),
-        neighbours=facts.get("neighbours", 0),  # bundles of before have none
+        channels=facts.get("channels", 1),  # bundles of before know one channel and no neighbours
+        neighbours=facts.get("neighbours", 0),
     )

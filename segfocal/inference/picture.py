@@ -1,4 +1,4 @@
-"""A scan with the outlines of two masks, as a picture."""
+"""A scan, of several channels the first, with the outlines of two masks, as a picture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.grid import Grid, Volume
-from segfocal.intensity import Intensity
+from segfocal.intensity import Intensity, of_first
 from segfocal.io.figures import overlay, slices_of
 
 _SHOWN = 3  # slices of a case with errors
@@ -27,7 +27,7 @@ def draw(
 ) -> None:
     """Write a PNG of the slices where structure `value` is largest, in `frame` and in the scan's own pixels."""
     masks = [volume.oriented(frame).array == value for volume in (reference, prediction)]
-    image = intensity(np.ascontiguousarray(scan.oriented(frame).array))
+    image = of_first(intensity)(np.ascontiguousarray(scan.channels()[0].oriented(frame).array))
     numbers, aspect = _numbers_and_aspect(scan.grid, frame)
     panels = slices_of(image, masks[0], masks[1], numbers=numbers, aspect=aspect)
     overlay(path, panels, heading=heading)
@@ -52,7 +52,7 @@ def draw_errors(
     rows, columns = (_around((masks[0] | masks[1]).any(axis=axes)) for axes in ((0, 2), (0, 1)))
     shown = np.zeros(masks[0].shape, np.float32)
     if scan is not None:
-        shown = intensity(np.ascontiguousarray(scan.oriented(frame).array))
+        shown = of_first(intensity)(np.ascontiguousarray(scan.channels()[0].oriented(frame).array))
     cut = np.s_[:, rows, columns]
     numbers, aspect = _numbers_and_aspect(reference.grid, frame)
     panels = slices_of(

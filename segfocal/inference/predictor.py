@@ -152,6 +152,7 @@ def _check_alike(bundles: Sequence[Bundle]) -> None:
     facts: dict[str, Callable[[Bundle], object]] = {
         "grid": lambda b: b.grid,
         "window": lambda b: b.window,
+        "channels": lambda b: b.channels,
         "neighbours": lambda b: b.neighbours,
         "intensity": lambda b: b.intensity,
         "structures": lambda b: b.structures,

@@ -57,6 +57,7 @@ def segment_with(
 ) -> Volume:
     """Return the label map of a scan: each structure's value where its logit is above 0 and the largest.
 
+    scan: [x,y,z], or [x,y,z,c] for a bundle of c channels.
     The bundle's post-processing follows.
     boxes: prompts [k,d,4] on the model's grid (see `segfocal.inference.boxes`), which each structure's logits answer;
     None asks nothing and slides windows. answering: makes slabs of logits of the image [c,d,h,w] on the model's grid
@@ -65,9 +66,11 @@ def segment_with(
     in order along the slices. out: an array of zeros of the scan's shape to write to, as one on disk.
 
     Raises:
-        UserError: prompts for a model that takes none or for several, none for one that needs them.
+        UserError: a scan of other channels, prompts for a model that takes none or for several, none for one that needs
+            them.
     """
     bundle = predictor.bundle
+    check_channels(bundle, len(scan.channels()))
     view = View(scan, bundle.grid, bundle.intensity, neighbours=bundle.neighbours)
     prompted = boxes is not None or answering is not None
     slabs = _answered(predictor, view, boxes, answering) if prompted else predictor.slabs(view)
@@ -80,6 +83,19 @@ def segment_with(
     labels = np.zeros(scan.grid.shape, dtype=label_type(bundle.structures)) if out is None else out
     _label(slabs, bundle.structures, scan.grid.orientation_to(bundle.grid.frame).apply(labels), watch)
     return clean(Volume(array=labels, grid=scan.grid), bundle.rules(prompted=prompted))
+
+
+_DO = "give one file a channel in that order: input=[t1.nii.gz,t2.nii.gz]"
+
+
+def check_channels(bundle: Bundle, count: int, found: str = "", *, do: str = _DO) -> None:
+    """Raise UserError unless a scan of `count` channels is what a bundle takes; `found` says more of it."""
+    if count != bundle.channels:
+        raise UserError(
+            expected=f"a scan of {bundle.channels} channel{'s' * (bundle.channels > 1)}, as the bundle was trained on",
+            found=f"{count}{found}",
+            do=do,
+        )
 
 
 def label_type(structures: Sequence[Structure]) -> np.dtype:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 
 from segfocal.grid import Grid, Volume
 from segfocal.inference.blend import Slices
-from segfocal.intensity import Intensity
+from segfocal.intensity import Intensity, of_channels
 from segfocal.resample import ModelGrid, resize_slices
 
 _AIR = 0.02  # of the intensity range: below it is outside the body
@@ -21,22 +23,26 @@ class View:
     """The image [c,d,h,w] in [0,1] of a scan on a model's grid, as `Slices`; the scan itself is not copied.
 
     grid: the model's. neighbours: slices on each side of each one that are further channels of it, from the lowest to
-    the highest; beyond the first and the last slice these are repeated. A window of intensities in percentiles is
-    found from all slices first.
+    the highest, all channels of each; beyond the first and the last slice these are repeated. A window of intensities
+    in percentiles is found from all slices first.
     """
 
     def __init__(self, scan: Volume, grid: ModelGrid, intensity: Intensity, *, neighbours: int = 0) -> None:
-        self._turned = scan.oriented(grid.frame).array
+        self._channels = [one.oriented(grid.frame).array for one in scan.channels()]
         self.grid: Grid = grid.of(scan.grid)
         self._reach = neighbours
-        self.shape = (2 * neighbours + 1, *self.grid.shape)
-        self._window = intensity.window(lambda: self._resized(0, self.grid.shape[0]))
-        self._last = (0, torch.empty(1, 0, *self.grid.shape[1:]))  # slices that the next ones have as neighbours
+        self.shape = ((2 * neighbours + 1) * len(self._channels), *self.grid.shape)
+        self._windows = [
+            own.window(partial(self._resized, channel, 0, self.grid.shape[0]))
+            for channel, own in zip(self._channels, of_channels(intensity, len(self._channels)), strict=True)
+        ]
+        # slices that the next ones have as neighbours
+        self._last = (0, torch.empty(len(self._channels), 0, *self.grid.shape[1:]))
 
     def slices(self, start: int, stop: int) -> Tensor:
         """Return slices [c, stop − start, h, w]."""
         if not self._reach or start >= stop:
-            return self._made(start, stop).expand(self.shape[0], -1, -1, -1)
+            return self._made(start, stop).repeat(self.shape[0] // len(self._channels), 1, 1, 1)
         low, high = max(start - self._reach, 0), min(stop + self._reach, self.grid.shape[0])
         near = self._near(low, high)
         places = torch.arange(start, stop)
@@ -52,7 +58,7 @@ class View:
         d, h, w = self.grid.shape
         seen = [np.zeros(n, dtype=bool) for n in (d, h, w)]
         for start in range(0, d, _CHUNK):
-            part = self._made(start, min(start + _CHUNK, d))[0].numpy() > _AIR
+            part = (self._made(start, min(start + _CHUNK, d)) > _AIR).any(0).numpy()
             seen[0][start : start + len(part)] = part.any((1, 2))
             seen[1] |= part.any((0, 2))
             seen[2] |= part.any((0, 1))
@@ -63,7 +69,7 @@ class View:
         return box[0], box[1], box[2]
 
     def _near(self, low: int, high: int) -> Tensor:
-        """Return slices [1, high − low, h, w] without neighbours; those of the call before are not made again."""
+        """Return slices [c, high − low, h, w] without neighbours; those of the call before are not made again."""
         first, kept = self._last
         known = kept[:, low - first :] if first <= low else kept[:, :0]
         near = torch.cat([known, self._made(low + known.shape[1], high)], dim=1)[:, : high - low]
@@ -72,10 +78,12 @@ class View:
         return near
 
     def _made(self, start: int, stop: int) -> Tensor:
-        return torch.from_numpy(self._window(self._resized(start, stop)))[None]
+        parts = zip(self._channels, self._windows, strict=True)
+        made = [torch.from_numpy(window(self._resized(channel, start, stop))) for channel, window in parts]
+        return made[0][None] if len(made) == 1 else torch.stack(made)
 
-    def _resized(self, start: int, stop: int) -> NDArray[np.float32]:
-        return resize_slices(self._turned[start:stop], self.grid.shape[1:])
+    def _resized(self, channel: NDArray, start: int, stop: int) -> NDArray[np.float32]:
+        return resize_slices(channel[start:stop], self.grid.shape[1:])
 
 
 class Cropped:

@@ -31,11 +31,13 @@ __all__ = [
     "read_stored",
     "smallest_integer_type",
     "write",
+    "write_new",
     "write_probabilities",
 ]
 
 _OFFSET, _SLICES = 352, 16  # bytes before the voxels; slices written at a time
 _LEVEL = 2  # of isal's 0 to 3
+_MILLIMETRES = 2  # the code of the unit
 _LARGEST_WHOLE = 2.0**53  # above it floats leave numbers out
 _FARTHEST_MM = 1e6  # a kilometre
 _LARGEST_LABEL = 999  # beyond every label scheme in use; HU and MR intensities pass it
@@ -176,14 +178,42 @@ def _scan(like: str | Path | Grid, path: Path) -> RawHeader:
     return header_of(like, path) if isinstance(like, Grid) else read_header(like)
 
 
+def write_new(path: str | Path, volume: Volume, *, overwrite: bool = False) -> None:
+    """Write a volume as it is on its own grid in mm, which both sform and qform hold; of a sheared one the sform only.
+
+    The file appears whole or not at all.
+
+    Raises:
+        UserError: `path` exists and overwrite is False, or it cannot be written.
+    """
+    path = Path(path)
+    check_suffix(path)
+    check_new(path, overwrite=overwrite)
+    cosines = volume.grid.affine[:3, :3] / np.array(volume.grid.spacing_mm)
+    sheared = not np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-4)
+    forms = (volume.grid.affine, 1), (volume.grid.affine, 0 if sheared else 1)
+    _write_voxels(path, volume.array, forms, units=_MILLIMETRES)
+
+
 def _write(path: Path, data: NDArray, scan: RawHeader, *, slope: float | None = None) -> None:
-    """Write voxels with the geometry of a scan, a few slices at a time, so that data on disk never is in memory."""
+    """Write voxels with the geometry of a scan."""
+    forms = _form(scan, "sform"), _form(scan, "qform")
+    _write_voxels(path, data, forms, units=int(scan.fields["xyzt_units"]), slope=slope)
+
+
+_Form = tuple[NDArray, int]  # an affine and its code
+
+
+def _write_voxels(
+    path: Path, data: NDArray, forms: tuple[_Form, _Form], *, units: int, slope: float | None = None
+) -> None:
+    """Write voxels with sform and qform, a few slices at a time, so that data on disk never is in memory."""
     header = nib.Nifti1Header()
     header.set_data_dtype(data.dtype)
-    header["xyzt_units"] = scan.fields["xyzt_units"]
+    header["xyzt_units"] = units
     image = nib.Nifti1Image(np.broadcast_to(data.dtype.type(0), data.shape), None, header=header)
-    image.set_sform(*_form(scan, "sform"))
-    image.set_qform(*_form(scan, "qform"))
+    image.set_sform(*forms[0])
+    image.set_qform(*forms[1])
     header = image.header
     header["magic"], header["vox_offset"] = b"n+1", _OFFSET
     header.set_slope_inter(slope or 1.0, 0.0)

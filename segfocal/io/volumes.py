@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
@@ -26,6 +28,33 @@ def read_stored(path: str | Path) -> Volume:
     if is_dicom(path):
         return dicom.read_stored(path)
     return png.read(path) if png.is_png(path) else nifti.read_stored(path)
+
+
+def read_channels(paths: Sequence[str | Path]) -> Volume:
+    """Read an image as `read_stored` does: [x,y,z] of one file, [x,y,z,c] of several, one a channel.
+
+    Raises:
+        UserError: as `read`, and for files on different grids.
+    """
+    volumes = [read_stored(path) for path in paths]
+    check_channels([volume.grid for volume in volumes], paths)
+    if len(volumes) == 1:
+        return volumes[0]
+    together = np.stack([volume.array for volume in volumes])
+    return Volume(array=np.moveaxis(together, 0, -1), grid=volumes[0].grid)
+
+
+def check_channels(grids: Sequence[Grid], paths: Sequence[str | Path]) -> None:
+    """Raise UserError unless the files of a case's channels lie on one grid."""
+    for grid, path in zip(grids[1:], paths[1:], strict=True):
+        difference = grids[0].difference(grid)
+        if difference:
+            raise UserError(
+                expected=f"a channel on the grid of {Path(paths[0]).name}",
+                found=difference,
+                where=path,
+                do=f"resample {Path(path).name} onto it, or pair the right files",
+            )
 
 
 def read_labels(path: str | Path, *, on: Grid | None = None, values: Mapping[str, int] | None = None) -> Volume:

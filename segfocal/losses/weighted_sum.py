@@ -14,6 +14,7 @@ from segfocal.losses.focal import FocalLoss
 from segfocal.losses.fused import cannot_compile, compiles, pixel_sums
 from segfocal.losses.inputs import check_pair
 from segfocal.losses.links import class_indices, with_background
+from segfocal.losses.samples import sample_cross_entropy
 from segfocal.losses.schedules import Followed, Following
 from segfocal.losses.term import Link, Term
 
@@ -22,19 +23,25 @@ Compile = Literal["auto"] | bool
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LossReport:
-    """A loss to call backward on; its unweighted terms and figures on where it comes from, detached, by name."""
+    """A loss to call backward on; its unweighted terms and figures on where it comes from, detached, by name.
+
+    samples: how hard each sample [b] is, its mean cross-entropy, where a criterion was told to say so.
+    """
 
     total: Tensor
     terms: dict[str, Tensor]
     anatomy: dict[str, Tensor] = field(default_factory=dict)
+    samples: Tensor | None = None
 
     @staticmethod
     def mean(reports: Sequence[LossReport]) -> LossReport:
         """Return the mean over reports with the same terms (the rounds of a promptable task)."""
+        samples = [report.samples for report in reports if report.samples is not None]
         return LossReport(
             total=torch.stack([report.total for report in reports]).mean(),
             terms=_mean([report.terms for report in reports]),
             anatomy=_mean([report.anatomy for report in reports]),
+            samples=torch.stack(samples).mean(0) if samples and len(samples) == len(reports) else None,
         )
 
 
@@ -96,7 +103,7 @@ class WeightedSum(Following):
         self.weights = {name: self.follow(f"weights.{name}", weights[name], _check_weight) for name in terms}
         if compile not in ("auto", True, False):
             raise ValueError(f"expected loss.compile auto, true or false; got {compile!r}")
-        self.compiling, self.reports_anatomy = compile, anatomy
+        self.compiling, self.reports_anatomy, self.reports_samples = compile, anatomy, False
         self._compiled: Callable[..., dict[str, Tensor]] | None = None
 
     @property
@@ -161,7 +168,9 @@ class WeightedSum(Following):
         values = self._values(logits, target, predicted_iou, candidates)
         total = torch.as_tensor(sum(self.weights[name] * value for name, value in values.items()))
         figures = self._anatomy(logits, target, masks) if self.reports_anatomy else {}
-        return LossReport(total=total, terms={k: value.detach() for k, value in values.items()}, anatomy=figures)
+        hardness = sample_cross_entropy(logits, target, self.link) if self.reports_samples else None
+        terms = {name: value.detach() for name, value in values.items()}
+        return LossReport(total=total, terms=terms, anatomy=figures, samples=hardness)
 
     def _following(self) -> list[tuple[str, Following]]:
         return [(name, term) for name, term in self.terms.items() if isinstance(term, Following)]

@@ -159,7 +159,9 @@ def _scan(files: CaseFiles) -> tuple[Volume | None, Intensity]:
     """
     report = report_beside(files.prediction)
     image = files.image or (Path(report["input"]) if "input" in report else None)
-    window = bundles.read_intensity(Path(report["bundle"])) if "bundle" in report else None
+    bundle = report.get("bundle")
+    first = bundle[0] if isinstance(bundle, list) else bundle
+    window = bundles.read_intensity(Path(first)) if first else None
     if image is None or (files.image is None and not image.is_file()):
         return None, window or _WINDOW
     scan = volumes.read(image)

@@ -16,6 +16,7 @@ import segfocal
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.segment import check_channels
 from segfocal.io import volumes
 from segfocal.io.files import check_new, make_folder, write_json
 from segfocal.models import PromptableModel
@@ -34,13 +35,14 @@ FACTS, PARITY = "model.json", "parity.json"
 class Job:
     """One bundle to export into the folder `output`.
 
-    scan: what model and exported network are compared on. overlap: of neighbouring windows, for the comparison and for
-    those who use the files. tolerance: how far logits may be from the model's.
+    scan: what model and exported network are compared on, more: files of its further channels. overlap: of neighbouring
+    windows, for the comparison and for those who use the files. tolerance: how far logits may be from the model's.
     """
 
     bundle: Path
     output: Path
     scan: Path
+    more: tuple[Path, ...] = ()
     format: Format = "onnx"
     overlap: float = 0.5
     tolerance: float = 1e-3
@@ -67,7 +69,8 @@ def export(job: Job) -> dict[str, Any]:
     _check_sees_slices(bundle, job)
     make_folder(job.output.parent)
     check_new(job.output / _first_file(job.format, bundle), overwrite=job.overwrite)
-    scan = volumes.read(job.scan)
+    check_channels(bundle, 1 + len(job.more), " for the comparison", do="give scan=[t1.nii.gz,t2.nii.gz]")
+    scan = volumes.read_channels((job.scan, *job.more))
     with _all_or_nothing(job.output, overwrite=job.overwrite) as folder:
         if job.format == "monai_bundle":
             network = monai_bundle.write(bundle, folder, overlap=job.overlap)
@@ -88,11 +91,11 @@ def export(job: Job) -> dict[str, Any]:
 
 
 def _check_sees_slices(bundle: Bundle, job: Job) -> None:
-    """Raise UserError for a MONAI bundle of a model that sees more than one slice: its SliceInferer gives no other."""
-    if job.format == "monai_bundle" and bundle.neighbours:
+    """Raise UserError for a MONAI bundle of a model that sees more than a slice of one channel."""
+    if job.format == "monai_bundle" and bundle.inputs > 1:
         raise UserError(
-            expected="a model that sees single slices for format=monai_bundle",
-            found=f"one that sees {bundle.neighbours} on each side too",
+            expected="a model that sees single slices of one channel for format=monai_bundle",
+            found=f"{bundle.channels} channel{'s' * (bundle.channels > 1)} and {bundle.neighbours} slices on each side",
             where=job.bundle,
             do="set format=onnx",
         )

@@ -12,7 +12,7 @@ import segfocal
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.postprocess import describe
 from segfocal.inference.windows import FLOOR, SIGMA_SHARE
-from segfocal.intensity import Window
+from segfocal.intensity import OfOne, Window, of_channels
 
 _FORMAT = 1
 _FRAME = (
@@ -36,8 +36,8 @@ _WINDOWS = {
     "blended": "logits, in float32",
 }
 _CHANNELS = (
-    "image [b,c,h,w] of slice z holds slices z − neighbours … z + neighbours in this order, each at the same place; "
-    "beyond the first and the last slice these are repeated"
+    "image [b,c,h,w] of slice z holds slices z − neighbours … z + neighbours in this order, each with the scan's "
+    "channels in theirs; beyond the first and the last slice these are repeated"
 )
 _THRESHOLD = "the structure with the largest logit, where that is above 0; background elsewhere"
 _RULES = (
@@ -50,8 +50,10 @@ _RULES = (
 def facts(bundle: Bundle, *, overlap: float, folder: Path, networks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return what `model.json` says; docs/export.md explains it.
 
-    networks: by file name in `folder`, what goes in and comes out (see `ports`).
+    networks: by file name in `folder`, what goes in and comes out (see `ports`). intensity is a list, one entry a
+    channel, where there are several.
     """
+    intensities = [_intensity(own) for own in of_channels(bundle.intensity, bundle.channels)]
     return {
         "format": _FORMAT,
         "segfocal": segfocal.__version__,
@@ -61,8 +63,8 @@ def facts(bundle: Bundle, *, overlap: float, folder: Path, networks: Mapping[str
         "spacing_mm": bundle.grid.spacing_mm,
         "size": bundle.grid.size,
         "resampling": _RESAMPLING,
-        "intensity": _intensity(bundle),
-        "channels": bundle.inputs,
+        "intensity": intensities[0] if len(intensities) == 1 else intensities,
+        "channels": bundle.channels,
         "neighbours": bundle.neighbours,
         "channel_rule": _CHANNELS,
         "window": list(bundle.window),
@@ -94,15 +96,15 @@ def _port(entry: Any) -> dict[str, Any]:
     return {"name": entry.name, "shape": shape, "type": entry.type.removeprefix("tensor(").removesuffix(")")}
 
 
-def _intensity(bundle: Bundle) -> dict[str, Any]:
-    if isinstance(bundle.intensity, Window):
+def _intensity(intensity: OfOne) -> dict[str, Any]:
+    if isinstance(intensity, Window):
         rule = "(x − lower) / (upper − lower), clipped to [0,1]; after resampling"
-        return {"kind": "window", "lower": bundle.intensity.lower, "upper": bundle.intensity.upper, "rule": rule}
+        return {"kind": "window", "lower": intensity.lower, "upper": intensity.upper, "rule": rule}
     rule = (
         "lower and upper are these percentiles (linear between voxels) of the resampled scan's voxels above its "
         "minimum; then (x − lower) / (upper − lower), clipped to [0,1]"
     )
-    return {"kind": "percentiles", "low": bundle.intensity.low, "high": bundle.intensity.high, "rule": rule}
+    return {"kind": "percentiles", "low": intensity.low, "high": intensity.high, "rule": rule}
 
 
 def _sha256(path: Path) -> str:

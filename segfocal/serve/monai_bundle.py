@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import segfocal
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.windows import SIGMA_SHARE
-from segfocal.intensity import Window
+from segfocal.intensity import Window, of_first
 from segfocal.io.files import make_folder, write_json, write_text
 from segfocal.models.portable import write_torchscript
 
@@ -145,7 +145,7 @@ def _preprocessing(bundle: Bundle) -> list[dict[str, Any]]:
         {"_target_": "Orientationd", **keys, "axcodes": bundle.grid.frame},
     ]
     if bundle.grid.spacing_mm is not None:
-        h, w = bundle.grid.spacing_mm
+        h, w = bundle.grid.spacing_mm[-2:]
         pixdim = [-1.0, h, w]  # −1: the slice axis stays
         steps.append({"_target_": _LAMBDA, **keys, "func": _low_pass(h, w)})
         steps.append({"_target_": "Spacingd", **keys, "pixdim": pixdim, "mode": "bilinear", **_EDGES})
@@ -165,11 +165,11 @@ def _low_pass(h: float, w: float) -> str:
 
 
 def _intensity(bundle: Bundle) -> dict[str, Any]:
-    keys = {"keys": "image"}
-    if isinstance(bundle.intensity, Window):
-        window = {"a_min": bundle.intensity.lower, "a_max": bundle.intensity.upper, "b_min": 0.0, "b_max": 1.0}
+    keys, intensity = {"keys": "image"}, of_first(bundle.intensity)
+    if isinstance(intensity, Window):
+        window = {"a_min": intensity.lower, "a_max": intensity.upper, "b_min": 0.0, "b_max": 1.0}
         return {"_target_": "ScaleIntensityRanged", **keys, **window, "clip": True}
-    body = f"np.percentile(image[image > image.min()], [{bundle.intensity.low}, {bundle.intensity.high}])"
+    body = f"np.percentile(image[image > image.min()], [{intensity.low}, {intensity.high}])"
     scale = f"monai.transforms.ScaleIntensityRange(*map(float, {body}), 0.0, 1.0, clip=True)"
     return {"_target_": _LAMBDA, **keys, "func": f"$lambda image: {scale}(image)"}
 

@@ -66,7 +66,8 @@ class Sizes:
 
     @classmethod
     def of(cls, mask: Volume, scan: Volume, structures: Sequence[Structure]) -> Sizes:
-        """Measure the structures of a label map, a few slices at a time."""
+        """Measure the structures of a label map, a few slices at a time; intensities in the first channel."""
+        scan = scan.channels()[0]
         sums = {structure.name: np.zeros(3) for structure in structures}
         for start in range(0, mask.array.shape[2], _SLICES):
             part = (..., slice(start, start + _SLICES))

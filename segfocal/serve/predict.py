@@ -20,7 +20,7 @@ from segfocal.inference.boxes import boxes_from_file, boxes_from_labels
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.postprocess import describe
 from segfocal.inference.predictor import Predictor, Sweeping
-from segfocal.inference.segment import label_type, segment_with
+from segfocal.inference.segment import check_channels, label_type, segment_with
 from segfocal.io import png, volumes
 from segfocal.io.files import check_new, make_folder, write_json
 from segfocal.io.spool import spooled
@@ -35,7 +35,8 @@ PostProcessing = Literal["auto", "none"]
 class Job:
     """One scan to segment.
 
-    bundle: one, or several (folds) whose logits are averaged.
+    bundle: one, or several (folds) whose logits are averaged. input: the scan, of several channels the file of the
+    first, more: those of the others in the order of training.
     prompt: "none", or "box" with either `boxes` (a JSON file, see docs/walk.md) or `reference` (a label map whose
     bounding boxes prompt each slice, for evaluation only). sweeping: how windows slide. postprocess: "auto" for
     the first bundle's own rules. device: auto, cpu, cuda.
@@ -46,6 +47,7 @@ class Job:
     bundle: Path | Sequence[Path]
     input: Path
     output: Path
+    more: tuple[Path, ...] = ()
     prompt: PromptSource = "none"
     boxes: Path | None = None
     reference: Path | None = None
@@ -63,6 +65,11 @@ class Job:
         return self.prompting is not None or self.prompt != "none"
 
     @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The file of each channel."""
+        return (self.input, *self.more)
+
+    @property
     def bundles(self) -> list[Path]:
         """Return the bundles as a list."""
         return [self.bundle] if isinstance(self.bundle, Path) else list(self.bundle)
@@ -78,8 +85,14 @@ def predict(job: Job) -> dict[str, Any]:
     started = time.monotonic()
     check_job(job)
     predictor = make_predictor(job)
-    answer = segment_scan(predictor, job, volumes.read_stored(job.input))
+    answer = segment_scan(predictor, job, read_scan(predictor, job))
     return write_answer(predictor, job, answer, started=started)
+
+
+def read_scan(predictor: Predictor, job: Job) -> Volume:
+    """Read the channels of a job's scan; UserError for others than the bundle takes, as many or as they are."""
+    check_channels(predictor.bundle, len(job.inputs), f": {', '.join(path.name for path in job.inputs)}")
+    return volumes.read_channels(job.inputs)
 
 
 def make_predictor(job: Job) -> Predictor:
@@ -147,6 +160,7 @@ def write_answer(predictor: Predictor, job: Job, answer: Answer, *, started: flo
     report = {
         "segfocal": segfocal.__version__,
         "input": str(job.input.resolve()),
+        **({"more": [str(path.resolve()) for path in job.more]} if job.more else {}),
         "bundle": _one_or_all([str(path.resolve()) for path in job.bundles]),
         "prompt": job.prompt,
         "prompts_from": _prompts_from(job),
@@ -211,7 +225,7 @@ def choose_device(name: str) -> torch.device:
 
 def _check_not_input(path: Path, job: Job) -> None:
     """Raise UserError when an output would replace one of the inputs, overwrite or not."""
-    for given in (job.input, job.boxes, job.reference, job.prompting.file if job.prompting else None):
+    for given in (*job.inputs, job.boxes, job.reference, job.prompting.file if job.prompting else None):
         if given is not None and given.resolve() == path.resolve():
             raise UserError(
                 expected="outputs beside the inputs, not in their place",

@@ -25,7 +25,7 @@ from segfocal.inference.predictor import Predictor
 from segfocal.io import volumes
 from segfocal.io.files import make_folder
 from segfocal.io.memory import forget_peak, peak_gib
-from segfocal.serve.predict import Job, check_job, make_predictor, segment_scan, write_answer
+from segfocal.serve.predict import Job, check_job, make_predictor, read_scan, segment_scan, write_answer
 from segfocal.serve.scans import Scan
 
 MANIFEST = "manifest.jsonl"
@@ -102,11 +102,12 @@ class _Line:
         """Return the job of one scan. What an interrupted run of ours left of it may be replaced."""
         ours = scan.name in self.record.last
         output = self.job.output / scan.name
-        return replace(self.job, input=scan.path, output=output, overwrite=self.job.overwrite or ours)
+        return replace(self.job, input=scan.path, more=scan.more, output=output, overwrite=self.job.overwrite or ours)
 
     def _read(self, scan: Scan) -> Volume:
-        check_job(self._own(scan))
-        return volumes.read_stored(scan.path)
+        own = self._own(scan)
+        check_job(own)
+        return read_scan(self.predictor, own)
 
     def _segment(
         self, scan: Scan, reading: Future[Volume], writer: ThreadPoolExecutor, writing: Future[None] | None
@@ -167,13 +168,19 @@ class _Record:
     def is_settled(self, scan: Scan, output: Path, *, retry: bool) -> bool:
         """Say whether a scan was done, or has failed and is not to be tried again, as it is and by the same options."""
         entry = self.last.get(scan.name)
-        if entry is None or entry["signature"] != self.signature or entry["input"] != _state_of(scan.path):
+        if entry is None or entry["signature"] != self.signature or entry["input"] != _state_of(scan.path, *scan.more):
             return False
         return (entry["state"] == "done" and output.is_file()) or (_failed(entry) and not retry)
 
     def add(self, scan: Scan, *, state: str, **facts: Any) -> None:
         """Write a line, on disk before this returns."""
-        entry = {"name": scan.name, "state": state, "input": _state_of(scan.path), "signature": self.signature, **facts}
+        entry = {
+            "name": scan.name,
+            "state": state,
+            "input": _state_of(scan.path, *scan.more),
+            "signature": self.signature,
+            **facts,
+        }
         self.last[scan.name] = entry
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, ensure_ascii=False) + "\n")
@@ -185,13 +192,18 @@ def _failed(entry: Entry) -> bool:
     return entry["state"] == "failed"
 
 
-def _state_of(path: Path) -> list[Any]:
-    """Return what changes when a file does, or one of the slices of a folder."""
-    try:
-        states = [file.stat() for file in volumes.files_of(path)]
-    except (OSError, UserError):
-        return [str(path.absolute()), None, None]
-    return [str(path.absolute()), sum(one.st_size for one in states), max(one.st_mtime_ns for one in states)]
+def _state_of(*paths: Path) -> list[Any]:
+    """Return what changes when one of the files does, or a slice of a folder."""
+    facts: list[Any] = []
+    for path in paths:
+        try:
+            states = [file.stat() for file in volumes.files_of(path)]
+        except (OSError, UserError):
+            facts += [str(path.absolute()), None, None]
+        else:
+            size, changed = sum(one.st_size for one in states), max(one.st_mtime_ns for one in states)
+            facts += [str(path.absolute()), size, changed]
+    return facts
 
 
 def _signature(job: Job) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import glob
+import itertools
 import os
+import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +22,12 @@ _LISTS = (".txt", ".csv")
 class Scan(NamedTuple):
     """A file or a DICOM series, and its name among the others: its path below the folder that holds them all.
 
-    A series, which is a folder, has .nii.gz after its name: that of its mask.
+    A series, which is a folder, has .nii.gz after its name: that of its mask. more: files of further channels.
     """
 
     name: str
     path: Path
+    more: tuple[Path, ...] = ()
 
 
 def is_many(named: Path) -> bool:
@@ -37,12 +41,14 @@ def is_many(named: Path) -> bool:
     return named.is_dir() or pattern or named.suffix.lower() in _LISTS
 
 
-def find_scans(named: Path, *, output: Path | None = None) -> list[Scan]:
+def find_scans(named: Path, *, output: Path | None = None, channels: int = 1) -> list[Scan]:
     """Return the scans of a folder (with those below), of a pattern (** reaches below), or of a list, in order.
 
     A list is a text file of one path a line, or a CSV with the column image; paths are relative to it. Files that a
     list names need not exist. Hidden files are passed over, and in a folder what lies below `output`. A folder of DICOM
     slices is a scan.
+    channels: of a scan. Of several, the files are named as in nnU-Net: case_0000.nii.gz, case_0001.nii.gz are one scan
+    of the name case.nii.gz. One that lacks channels is listed with those before the gap.
 
     Raises:
         UserError: none found, one named twice, a list that cannot be read.
@@ -67,6 +73,8 @@ def find_scans(named: Path, *, output: Path | None = None) -> list[Scan]:
             expected="each scan once", found=f"{min(twice)} more than once", where=named, do="take one of them out"
         )
     top = Path(os.path.commonpath([path.absolute().parent for path in paths]))
+    if channels > 1:
+        return _of_channels(paths, top)
     scans = [Scan(path.absolute().relative_to(top).as_posix() + _ending(path), path) for path in paths]
     names = Counter(scan.name for scan in scans)
     if len(names) < len(scans):
@@ -86,6 +94,23 @@ def _is_scan(path: Path) -> bool:
 def _ending(path: Path) -> str:
     """Return what the name of a scan lacks to be that of its mask."""
     return "" if path.name.endswith(SUFFIXES) or not is_dicom(path) else SUFFIXES[0]
+
+
+def _of_channels(paths: Sequence[Path], top: Path) -> list[Scan]:
+    """Return files as scans of several channels, by the four digits at the end of their names."""
+    together: dict[str, dict[int, Path]] = {}
+    for path in paths:
+        name = path.absolute().relative_to(top).as_posix()
+        found = re.fullmatch(r"(.+)_(\d{4})(\.nii(?:\.gz)?|\.png)", name)
+        own, channel = (found[1] + found[3], int(found[2])) if found else (name, 0)
+        together.setdefault(own, {})[channel] = path
+    scans = []
+    for name, files in together.items():
+        first, *others = sorted(files)
+        unbroken = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(others, itertools.count(1), strict=False))
+        more = tuple(files[channel] for channel, _ in unbroken) if first == 0 else ()
+        scans.append(Scan(name, files[first], more))
+    return scans
 
 
 def _hidden(path: Path, top: Path) -> bool:

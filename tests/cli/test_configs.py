@@ -18,7 +18,7 @@ GIVEN_AT_THE_START = {"weights"}  # of a model: read once when training begins, 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # nn.Module's own constructor
 # Choices: they differ from the defaults on purpose.
 PRESETS = {"augment/light", "augment/strong", "intensity/ct_soft_tissue", "intensity/percentiles"}
-PRESETS |= {"intensity/eight_bit"}
+PRESETS |= {"intensity/eight_bit", "intensity/per_channel"}
 PRESETS |= {"task/interactive", "task/sam_med2d"}
 
 

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+from dataclasses import replace
 
 import blosc2
 import numpy as np
@@ -11,11 +12,12 @@ from torch.utils.data import DataLoader
 
 from segfocal.batch import Structure
 from segfocal.data import preparing as module
+from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
 from segfocal.data.prepared import Preparation, check_foreground
 from segfocal.data.preparing import prepare, read_pair
 from segfocal.errors import UserError
-from segfocal.intensity import Percentiles, Window
+from segfocal.intensity import Percentiles, PerChannel, Window
 from segfocal.io import nifti
 from segfocal.resample import ModelGrid
 from tests.scans import AFFINES, make_scan, make_sphere_cases
@@ -253,3 +255,32 @@ def test_a_slice_is_one_chunk_on_disk(tmp_path, cases):
         stored = blosc2.open(str(ready.folder / name), mode="r")
         assert stored.shape == ready.shape
         assert stored.chunks == (1, *ready.shape[1:])
+
+
+def test_channels_are_prepared_as_each_alone(tmp_path):
+    root = tmp_path / "data"
+    make_sphere_cases(root, 3, affine=AFFINES["oblique"])
+    images = [root / "images" / f"c{i}.nii.gz" for i in range(3)]
+    label = root / "labels" / "c0.nii.gz"
+    alone = [Case(name="one", image=image, label=label) for image in images]
+    together = Case(name="all", image=images[0], more=tuple(images[1:]), label=label)
+    maps = (Window(lower=-60.0, upper=160.0), Percentiles(), Window(lower=0.0, upper=50.0))
+    parts = [
+        prepare([case], preparation(intensity=own), tmp_path / "cache")[0]
+        for case, own in zip(alone, maps, strict=True)
+    ]
+    (ready,) = prepare([together], preparation(intensity=PerChannel(each=maps)), tmp_path / "cache")
+    assert ready.channels == 3
+    assert ready.shape == parts[0].shape
+    for index in range(ready.shape[0]):
+        expected = np.concatenate([part.slice(index)[0] for part in parts])
+        np.testing.assert_array_equal(ready.slice(index)[0], expected)
+        near = np.concatenate([ready.slice(max(index - 1, 0))[0], expected])
+        np.testing.assert_array_equal(ready.slice(index, neighbours=1)[0][:6], near)
+    np.testing.assert_array_equal(ready.pixels, parts[0].pixels)
+
+
+def test_another_second_channel_makes_another_folder(tmp_path, cases):
+    pair = [replace(cases[0], more=(cases[1].image,)), replace(cases[0], more=(cases[0].image,))]
+    ready = prepare([cases[0], *pair], preparation(), tmp_path / "cache")
+    assert len({one.folder for one in ready}) == 3

@@ -55,6 +55,15 @@ def test_only_what_differs_tells_settings_apart_and_the_best_comes_first(sweep):
     assert best.figures["tp"][0] == 2  # summed over cases
 
 
+def test_every_seed_of_a_setting_is_shown(sweep):
+    best, other = compare([sweep], sweep / "comparison")
+    assert best.by_seed == pytest.approx({"0": 0.75, "1": 0.75, "2": 0.75, "3": 0.75})
+    assert list(other.by_seed) == ["0", "1", "2", "3"]  # not the one that failed
+    first = next(csv.DictReader((sweep / "comparison" / "settings.csv").open()))
+    assert first["dice_by_seed"] == "0:0.7500 1:0.7500 2:0.7500 3:0.7500"
+    assert '<span title="seed 3">0.750</span>' in (sweep / "comparison" / "compare.html").read_text()
+
+
 def test_a_setting_is_tested_against_the_best_by_pairs_of_seed_and_case(sweep):
     _, other = ranked(read_runs([sweep]))
     differences = [0.11] * 4 + [0.09] * 4
@@ -149,6 +158,7 @@ def test_a_comparison_is_tables_pictures_and_one_page_with_every_command(sweep):
     assert "expected a target; found none" in page
     assert "http" not in page.replace("http-equiv", "")  # needs nothing from outside
     assert (sweep / "comparison" / "dice.png").stat().st_size > 1000
+    assert (sweep / "comparison" / "seeds.png").stat().st_size > 1000
     assert len(list(csv.DictReader((sweep / "comparison" / "settings.csv").open()))) == 2
 
 

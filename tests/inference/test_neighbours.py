@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from segfocal.batch import SampleKey, Structure
+from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
 from segfocal.data.loader import Sampling, SliceDataset
 from segfocal.data.prepared import Preparation
@@ -21,10 +22,11 @@ from segfocal.inference.bundle import Bundle
 from segfocal.inference.predictor import Predictor, Sweeping
 from segfocal.inference.segment import segment_with
 from segfocal.inference.view import View
-from segfocal.intensity import Percentiles, Window
+from segfocal.intensity import Percentiles, PerChannel, Window
+from segfocal.io import volumes
 from segfocal.resample import ModelGrid
 from tests.inference.perfect import Perfect
-from tests.scans import make_sphere_case
+from tests.scans import affine_of, make_sphere_case
 
 BALL = (Structure(name="ball", value=1),)
 UNIT = Window(lower=0.0, upper=1.0)
@@ -173,3 +175,15 @@ def test_a_bundle_knows_its_neighbours_and_older_ones_have_none(tmp_path):
     del facts["neighbours"]
     write_json(tmp_path / "bundle.json", facts)
     assert bundles.load(tmp_path).neighbours == 0
+
+
+def test_training_and_inference_see_channels_and_neighbours_alike(tmp_path):
+    affine = affine_of(spacing_mm=(1.1, 0.8, 2.5), axes="PIR", degrees=(9.0, -6.0, 14.0))
+    files = [make_sphere_case(tmp_path, f"c{i}", shape=(11, 9, 12), affine=affine, seed=i) for i in range(2)]
+    case = Case(name="both", image=files[0][0], more=(files[1][0],), label=files[0][1])
+    maps = PerChannel(each=(Percentiles(), Window(lower=-20.0, upper=90.0)))
+    seen = Preparation(grid=ModelGrid(spacing_mm=(1.3, 0.9)), intensity=maps, structures=BALL)
+    (ready,) = prepare([case], seen, tmp_path / "cache")
+    view = View(volumes.read_channels(case.images), seen.grid, maps, neighbours=2).whole().numpy()
+    for z in range(ready.shape[0]):
+        np.testing.assert_allclose(ready.slice(z, neighbours=2)[0], view[:, z], atol=2**-12)  # float16 on disk

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
+from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
-from segfocal.resample import ModelGrid, resize_labels, resize_slices, resized
+from segfocal.resample import ModelGrid, resize_labels, resize_slices, resize_volume, resized
 from tests.scans import AFFINES, sphere, world_mm
 
 law = settings(deadline=None, max_examples=50)  # no deadline: a busy machine is no counterexample
@@ -204,3 +205,45 @@ def test_a_wrong_model_grid_is_refused():
         ModelGrid(frame="SPS")
     with pytest.raises(ValueError, match="spacing > 0 mm"):
         ModelGrid(spacing_mm=(1.0, 0.0))
+
+
+# Through plane
+
+
+@law
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_the_slice_axis_is_resized_by_the_same_filter(depth, new, seed):
+    volume = noise(depth, 7, 5, seed=seed)
+    slices = resize_slices(volume, (5, 9))
+    weights = triangle_weights(depth, new)
+    expected = np.einsum("nd,dhw->nhw", weights, slices)
+    np.testing.assert_allclose(resize_volume(volume, (new, 5, 9)), expected, atol=FLOAT32)
+
+
+@pytest.mark.parametrize("mm_d", [0.9, 2.0, 3.7])
+def test_a_ball_keeps_its_place_and_volume_through_plane(mm_d):
+    grid = Grid(shape=(31, 27, 25), affine=AFFINES["oblique"])
+    where = world_mm(grid.affine, (14.2, 13.9, 11.7))
+    ball = Volume(array=sphere(grid.shape, grid.affine, radius_mm=6.5, centre=where).astype(np.uint8), grid=grid)
+    seen = ModelGrid(spacing_mm=(mm_d, 1.3, 1.1)).labels(ball, [1])
+    assert seen.grid.spacing_mm == pytest.approx((mm_d, 1.3, 1.1), rel=0.1)
+    coarsest = max(*grid.spacing_mm, *seen.grid.spacing_mm)
+    np.testing.assert_allclose(centroid_mm(seen), centroid_mm(ball), atol=0.1 * coarsest)
+
+
+def test_several_structures_through_plane_share_the_voxels_by_the_largest_part():
+    labels = np.repeat(np.arange(4), 6)[:, None, None].repeat(5, axis=1).repeat(4, axis=2)
+    out = resize_labels(labels, [1, 2, 3], (12, 5, 4))
+    np.testing.assert_array_equal(out[:, 2, 2], np.repeat(np.arange(4), 3))
+
+
+def test_a_spacing_of_one_number_or_four_is_told():
+    for spacing_mm in ((1.0,), (1.0, 1.0, 1.0, 1.0), (0.0, 1.0, 1.0)):
+        with pytest.raises(ValueError, match=r"\(h, w\) or \(d, h, w\)"):
+            ModelGrid(spacing_mm=spacing_mm)
+
+
+def test_a_spacing_that_leaves_one_slice_of_several_is_told():
+    grid = Grid(shape=(9, 8, 3), affine=np.diag([1.0, 1.0, 5.0, 1.0]))
+    with pytest.raises(UserError, match=r"found 3×8×9 voxels of 5×1×1 mm"):
+        ModelGrid(spacing_mm=(20.0, 1.0, 1.0)).of(grid)

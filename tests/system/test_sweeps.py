@@ -99,25 +99,27 @@ def test_a_search_goes_where_dice_is_and_repeats_no_trial(spheres, tmp_path, mon
 
 
 MANY_RUNS = {"gamma_schedule", "imbalance", "losses"}  # run in CI
+UNETS = ("unet", "imbalance_aorta")
 
 
 @pytest.mark.parametrize(
     "name", [n if n not in MANY_RUNS else pytest.param(n, marks=pytest.mark.slow) for n in EXPERIMENTS]
 )
 def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
-    small = [o for o in SMALL if name not in ("unet", "finetune_decoder") or not o.startswith("model.")]
+    small = [o for o in SMALL if name not in (*UNETS, "finetune_decoder") or not o.startswith("model.")]
     options = ["data=csv", f"data.root={spheres}", *small, f"cache={tmp_path}/prepared", "train.steps=2"]
     options += ["train.validate_every=0", "augment=none", f"hydra.run.dir={tmp_path / 'run'}"]
     options += [f"hydra.sweep.dir={tmp_path / 'run'}"]
     swept = {
         "alpha_gamma": ["sweep.alpha=[0.25]", "sweep.gamma=[2]"],
         "finetune_decoder": ["model.weights=null", "model.image_size=32"],
+        "imbalance_aorta": ["sweep.imbalance=[prior,hard_replay]", "model.widths=[8,16,16]"],
         "losses": ["sweep.loss=[dice,focal+dice]"],  # each loss trains in test_losses.py
         "search": ["sweep.trials=1"],
         "unet": ["model.widths=[8,16,16]"],
         "sam_med2d": ["model=sam_tiny", "task.multimask=single"],  # its own model has 271 million parameters
     }
-    seeds = ["sweep.seed=[0]"] if name in ("gamma_schedule", "losses", "imbalance") else []
+    seeds = ["sweep.seed=[0]"] if name in (*MANY_RUNS, "imbalance_aorta") else []
     assert segfocal(monkeypatch, "train", f"experiment={name}", *options, *swept.get(name, []), *seeds) == 0
     assert list((tmp_path / "run").glob("**/summary.json"))
 

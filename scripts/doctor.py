@@ -1,0 +1,7 @@
+"""python scripts/doctor.py: the same as `segfocal doctor`."""
+
+import sys
+
+from segfocal.cli.doctor import main
+
+sys.exit(main())

@@ -1,0 +1,5 @@
+"""Augmentation: ours, of whole batches on the device, and an adapter for transforms of other libraries."""
+
+from segfocal.augment.augment import Augment, Augmentation
+
+__all__ = ["Augment", "Augmentation"]

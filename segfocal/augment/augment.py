@@ -1,0 +1,212 @@
+"""Augmentation of whole batches where the batch lies (CPU or GPU), each sample by its own random numbers.
+
+One resampling does rotation, scaling, shift, flips and elastic deformation together; then enhancement of the target,
+the intensity window, contrast, brightness, gamma, bias field, blur, low resolution and noise on intensities in [0,1].
+Zero, the value of padding, is air. Volumes [b,c,d,h,w] are moved in plane, every slice alike, and mirrored along d.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from segfocal.augment.draws import BIAS_KNOTS, ELASTIC_KNOTS, GATED, Draws, draws_of
+from segfocal.augment.images import blurred, coarsened, decided, normals, read_at, with_depth
+from segfocal.batch import Batch
+
+_CHOICES = ("flip", "labels", "per_channel", "probability")  # settings that are no number
+_HOW = ("blur_sigma", "coarse_factor", "labels", "per_channel", "probability")  # settings that alone change nothing
+
+
+class Augmentation(Protocol):
+    """What a training run calls on each batch."""
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether an image may look different each time."""
+
+    def __call__(self, batch: Batch, *, size: tuple[int, ...]) -> Batch:
+        """Return the batch changed and cut to its central `size`, each sample a function of its key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """How far a sample may be moved and changed; every range is symmetric around "unchanged", zero switches it off.
+
+    rotate: radians. scale: share of the size; zoom: further share, enlarging only; anisotropy: further share, one axis
+    against the other. shift: share of the window. elastic: pixels, standard deviation of a smooth displacement. flip:
+    axes that may be mirrored, of "d", "h" and "w". window_jitter: share of the intensity window by which each of its
+    ends may move. contrast: share; gamma: of its logarithm; brightness: of the intensity range; bias: of the logarithm
+    of a smooth field. enhance: of the intensity range, how far the target itself may be brighter or darker, as with and
+    without contrast agent. blur: probability, of up to blur_sigma pixels. coarse: probability of a lower resolution, of
+    pixels up to coarse_factor times as large. noise: largest standard deviation. per_channel: intensities of each
+    channel change by draws of their own, as for sequences of MR, rather than alike, as for neighbouring slices. labels:
+    "linear" (see `read_masks_at`) or "nearest". probability: of a setting by its name, for those not always applied.
+    """
+
+    rotate: float = 0.0
+    scale: float = 0.0
+    anisotropy: float = 0.0
+    shift: float = 0.0
+    elastic: float = 0.0
+    flip: tuple[str, ...] | list[str] = ()
+    contrast: float = 0.0
+    gamma: float = 0.0
+    brightness: float = 0.0
+    bias: float = 0.0
+    enhance: float = 0.0
+    blur: float = 0.0
+    blur_sigma: float = 1.2
+    noise: float = 0.0
+    zoom: float = 0.0
+    window_jitter: float = 0.0
+    coarse: float = 0.0
+    coarse_factor: float = 2.0
+    per_channel: bool = False
+    labels: Literal["linear", "nearest"] = "linear"
+    probability: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.name not in _CHOICES and not (isinstance(value, int | float) and value >= 0):
+                raise ValueError(f"expected augment.{entry.name} to be a number ≥ 0; got {value!r}")
+        if not max(self.scale, self.anisotropy) < 1:
+            raise ValueError(f"expected augment.scale and anisotropy < 1; got {self.scale} and {self.anisotropy}")
+        if not self.window_jitter < 0.5:
+            raise ValueError(f"expected augment.window_jitter < 0.5; got {self.window_jitter}")
+        if not self.coarse_factor >= 1:
+            raise ValueError(f"expected augment.coarse_factor ≥ 1; got {self.coarse_factor}")
+        if not set(self.flip) <= {"d", "h", "w"}:
+            raise ValueError(f"expected augment.flip to name axes of d, h and w; got {list(self.flip)}")
+        if self.labels not in ("linear", "nearest"):
+            raise ValueError(f"expected augment.labels linear or nearest; got {self.labels!r}")
+        if not isinstance(self.per_channel, bool):
+            raise ValueError(f"expected augment.per_channel true or false; got {self.per_channel!r}")
+        self._check_probability()
+
+    def _check_probability(self) -> None:
+        given = self.probability
+        if given is None:
+            return
+        if not isinstance(given, Mapping) or not set(given) <= set(GATED):
+            raise ValueError(f"expected augment.probability to name settings of {', '.join(GATED)}; got {given}")
+        if not all(isinstance(value, int | float) and 0 <= value <= 1 for value in given.values()):
+            raise ValueError(f"expected each augment.probability in [0,1]; got {dict(given)}")
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether an image may look different each time."""
+        return any(bool(getattr(self, entry.name)) for entry in fields(self) if entry.name not in _HOW)
+
+    def __call__(self, batch: Batch, *, size: tuple[int, ...]) -> Batch:
+        """Return the batch changed and cut to its central `size`, (h, w) or of volumes (d, h, w).
+
+        Targets of 0/1 stay so, those of floating point are soft and are only moved. `batch.ignored` moves along, and no
+        target is where it is True.
+        """
+        if batch.image.ndim == 4:
+            return _flat(self(_deep(batch), size=(1, *size)))
+        draws, of_channels = draws_of(
+            batch.keys,
+            channels=batch.image.shape[1] if self.per_channel else 1,
+            probability=self.probability or {},
+            device=batch.image.device,
+        )
+        batch, values = self._moved(batch, draws, size)
+        image = batch.image
+        if self.enhance:
+            image = image + values.amax(1, keepdim=True) * (draws.symmetric("enhance") * self.enhance)[:, None]
+        rows = image.flatten(0, 1) if self.per_channel else image.flatten(1, 2)
+        changed = self._intensities(rows, of_channels).reshape(image.shape)
+        if self.noise:
+            strength = of_channels.strength("noise").reshape(len(image), -1, 1, 1, 1)
+            changed = changed + normals(batch.keys, changed) * (strength * self.noise)
+        return replace(batch, image=changed.clamp(0.0, 1.0))
+
+    def _moved(self, batch: Batch, draws: Draws, size: tuple[int, ...]) -> tuple[Batch, Tensor]:
+        """Return the batch read at its new places, and its target between 0 and 1 before it is decided."""
+        full = batch.image.shape[-2:]
+        places = self._sampling_grid(draws, (full[0], full[1]), (size[1], size[2]))
+        mirrored = draws.one("mirror_d")[:, 0, 0, 0] < 0.5 if "d" in self.flip else None
+        image, target = (with_depth(part, size[0], mirrored=mirrored) for part in (batch.image, batch.target))
+        values = read_at(target.float(), places, mode="nearest" if self.labels == "nearest" else "bilinear")
+        inside = None if batch.ignored is None else with_depth(batch.ignored.float(), size[0], mirrored=mirrored)
+        ignored = None if inside is None else read_at(inside, places, mode="nearest") > 0.5
+        moved = replace(batch, image=read_at(image, places), target=values)
+        if not target.is_floating_point():
+            nearest = self.labels == "nearest"
+            moved = replace(moved, target=values.to(torch.uint8) if nearest else decided(values, target, places))
+        if ignored is not None:
+            target, values = moved.target.masked_fill(ignored, 0), values.masked_fill(ignored, 0.0)
+            moved = replace(moved, target=target, ignored=ignored)
+        return moved, values
+
+    def _sampling_grid(self, draws: Draws, full: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        """Return where each output pixel [b,h,w] reads its input, in grid_sample's coordinates (x, y in [−1,1])."""
+        h, w = size
+        angle = draws.symmetric("rotate")[:, 0, 0, 0] * self.rotate
+        scale = 1 + draws.symmetric("scale") * self.scale
+        if self.zoom:
+            scale = scale * (1 + draws.strength("zoom") * self.zoom)
+        ratio = 1 + draws.symmetric("anisotropy") * self.anisotropy
+        shift_x = draws.symmetric("shift_w", of="shift") * self.shift * w + _half(full[1], w)
+        shift_y = draws.symmetric("shift_h", of="shift") * self.shift * h + _half(full[0], h)
+        mirror_w = torch.where((draws.one("mirror_w") < 0.5) & ("w" in self.flip), -1.0, 1.0)
+        mirror_h = torch.where((draws.one("mirror_h") < 0.5) & ("h" in self.flip), -1.0, 1.0)
+        device = angle.device
+        y, x = torch.meshgrid(
+            torch.arange(h, device=device) - (h - 1) / 2, torch.arange(w, device=device) - (w - 1) / 2, indexing="ij"
+        )
+        cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
+        x_in = (cos * x - sin * y) * (mirror_w * ratio / scale)[:, 0] + shift_x[:, 0]
+        y_in = (sin * x + cos * y) * (mirror_h / ratio / scale)[:, 0] + shift_y[:, 0]
+        if self.elastic:
+            wobble = draws.smooth_field("elastic", ELASTIC_KNOTS, size) * self.elastic
+            x_in, y_in = x_in + wobble[:, 0], y_in + wobble[:, 1]
+        return torch.stack([x_in * 2 / full[1], y_in * 2 / full[0]], dim=-1)
+
+    def _intensities(self, image: Tensor, draws: Draws) -> Tensor:
+        """Return rows [n,c,h,w] of pictures changed by the draws of each row."""
+        if self.window_jitter:
+            lower = draws.symmetric("window_lower", of="window_jitter") * self.window_jitter
+            upper = 1 + draws.symmetric("window_upper", of="window_jitter") * self.window_jitter
+            image = ((image - lower) / (upper - lower)).clamp(0.0, 1.0)
+        mean = image.mean(dim=(1, 2, 3), keepdim=True)
+        image = (image - mean) * (1 + draws.symmetric("contrast") * self.contrast) + mean
+        image = image + draws.symmetric("brightness") * self.brightness
+        image = image.clamp(0.0, 1.0)
+        if self.gamma:
+            image = image ** torch.exp(draws.symmetric("gamma") * self.gamma)
+        if self.bias:
+            h, w = image.shape[-2:]
+            image = image * torch.exp(draws.smooth_field("bias", BIAS_KNOTS, (h, w)) * self.bias)
+        if self.blur:
+            sigma = draws.one("blur_sigma") * self.blur_sigma
+            image = torch.where(draws.one("blur") < self.blur, blurred(image, sigma), image)
+        if self.coarse:
+            factors = 1 + draws.one("coarse_factor") * (self.coarse_factor - 1)
+            factors = torch.where(draws.one("coarse") < self.coarse, factors, 1.0)
+            image = coarsened(image, factors.flatten().tolist())
+        return image
+
+
+def _half(full: int, size: int) -> float:
+    """Return what keeps a window's pixels on those of an image larger by an odd number of them."""
+    return (full - size) % 2 / 2
+
+
+def _deep(batch: Batch) -> Batch:
+    """Return a batch of slices as one of volumes one slice deep."""
+    ignored = None if batch.ignored is None else batch.ignored.unsqueeze(2)
+    return replace(batch, image=batch.image.unsqueeze(2), target=batch.target.unsqueeze(2), ignored=ignored)
+
+
+def _flat(batch: Batch) -> Batch:
+    """Return a batch of volumes one slice deep as one of slices."""
+    ignored = None if batch.ignored is None else batch.ignored.squeeze(2)
+    return replace(batch, image=batch.image.squeeze(2), target=batch.target.squeeze(2), ignored=ignored)

@@ -1,0 +1,99 @@
+"""`segfocal doctor`: what is wrong with a data set, and copies of it without what can be mended."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from segfocal.cli.app import run
+from segfocal.errors import UserError
+
+if TYPE_CHECKING:
+    from segfocal.data.case import Case
+    from segfocal.data.examine import Examined
+    from segfocal.serve.doctor import Diagnosis, Examination
+
+_SWITCHES = ("fix", "same_shape", "strict")
+
+
+def main() -> int:
+    """Run the command; return its exit code: 1 where there are errors, with strict=true warnings too."""
+    if len(sys.argv) > 1 and "=" not in sys.argv[1] and not sys.argv[1].startswith("-"):
+        sys.argv[1] = f"data.root='{sys.argv[1]}'"  # doctor FOLDER
+    sick = False
+
+    def job(config: DictConfig) -> None:
+        nonlocal sick
+        sick = doctor(config) or sick
+
+    return run("doctor", job) or int(sick)
+
+
+def doctor(config: DictConfig) -> bool:
+    """Examine a data set by a config and print a table; return whether what was found counts as a failure."""
+    from segfocal.serve.doctor import diagnose
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    for name in _SWITCHES:
+        if not isinstance(plain[name], bool):
+            raise UserError(expected=f"{name}=true or {name}=false", found=f"{name}={plain[name]}", do="choose one")
+    examination = _examination(plain)
+    diagnosis = diagnose(examination, showing=_with_progress)
+    _print(diagnosis, examination)
+    return diagnosis.count("error") > 0 or (plain["strict"] and diagnosis.count("warning") > 0)
+
+
+def _examination(plain: dict[str, Any]) -> Examination:
+    from segfocal.serve.doctor import Examination
+
+    workers, pictures = plain["workers"], plain["pictures"]
+    if not (workers is None or (_whole(workers) and workers >= 1)) or not (_whole(pictures) and pictures >= 0):
+        raise UserError(
+            expected="workers ≥ 1 or null, and pictures ≥ 0",
+            found=f"workers={workers} pictures={pictures}",
+            do="give whole numbers",
+        )
+    root = Path(plain["data"]["root"])
+    beside = root.resolve().with_name(f"{root.resolve().name.removesuffix('.csv')}_doctor")
+    return Examination(
+        root=root,
+        label_names=plain["data"].get("label_names"),
+        output=Path(plain["output"]) if plain["output"] else beside,
+        **{name: plain[name] for name in ("modality", "fix", "same_shape", "workers", "pictures", "overwrite")},
+    )
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _with_progress(cases: Sequence[Case], done: Iterable[Examined]) -> Iterator[Examined]:
+    from segfocal.engine.progress import StepProgress
+
+    with StepProgress(total=len(cases), done=0) as progress:
+        for number, case in enumerate(done, start=1):
+            yield case
+            progress.step(number, "cases examined")
+
+
+def _print(diagnosis: Diagnosis, examination: Examination) -> None:
+    from segfocal.cli.evaluate import print_table
+    from segfocal.data.finding import SEVERITIES
+    from segfocal.serve.doctor import table_rows
+
+    if diagnosis.findings:
+        print_table(table_rows(diagnosis.findings))
+    counts = ", ".join(f"{diagnosis.count(severity)} {severity}s" for severity in SEVERITIES)
+    print(f"{diagnosis.cases} cases: {counts}")
+    output = examination.output
+    if examination.fix:
+        copies = len({change.to for change in diagnosis.changes})
+        print(f"{copies} mended copies, {len(diagnosis.left_out)} cases left out: {output / 'fixes.jsonl'}")
+        names = f" data.label_names={output / 'label_names.json'}" if (output / "label_names.json").is_file() else ""
+        print(f"to train on the rest: data=csv data.root={output / 'cases.csv'}{names}")
+    for name in ("doctor.json", "doctor.html"):
+        print(output / name)

@@ -1,0 +1,176 @@
+"""One case examined: its files read whatever they hold, every check of one case made, and what comparing needs kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segfocal.data.case import Case
+from segfocal.data.finding import Finding
+from segfocal.data.header_checks import Found, header_findings
+from segfocal.data.image_checks import Intensities, fingerprint, image_findings, intensities
+from segfocal.data.label_checks import (
+    counts_of,
+    grid_findings,
+    label_findings,
+    suspect_swap,
+    value_findings,
+    whole_labels,
+)
+from segfocal.errors import UserError
+from segfocal.grid import Grid, Volume
+from segfocal.intensity import Percentiles, Window
+from segfocal.io import nifti, volumes
+from segfocal.io.png import is_png
+
+UNREADABLE = {"missing_file", "empty_file", "no_nifti", "not_packed", "packed", "damaged", "unreadable", "voxel_type"}
+UNREADABLE |= {"not_3d", "several_volumes", "empty_volume", "no_place", "bytes_after"}
+_SHOWN = 192  # pixels of a side of the picture
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shown:
+    """The slice with most of the label, small: image [h,w] in [0,1], label [h,w], pixel height over width."""
+
+    image: NDArray[np.float32]
+    label: NDArray[np.int16] | None
+    aspect: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Examined:
+    """A case with what was found; grid and figures are None where its image cannot be read.
+
+    voxels: of each label value. Hashes are those of voxels, whatever type they are stored as.
+    """
+
+    case: Case
+    findings: list[Finding] = field(default_factory=list)
+    grid: Grid | None = None
+    scale: Intensities | None = None
+    image_hash: str = ""
+    label_hash: str = ""
+    voxels: dict[int, int] = field(default_factory=dict)
+    shown: Shown | None = None
+
+
+def examine(case: Case, *, names: Mapping[str, int]) -> Examined:
+    """Examine one case; it never raises because of what a file holds.
+
+    names: label values by structure name; empty where none are known.
+    """
+    try:
+        return _examine(case, names)
+    except Exception as error:  # one case must not stop the others
+        found = Finding(check="unreadable", found=f"{type(error).__name__}: {error}", case=case.name, file=case.image)
+        return Examined(case=case, findings=[found])
+
+
+def _examine(case: Case, names: Mapping[str, int]) -> Examined:
+    findings: list[Finding] = []
+
+    def note(found: Iterable[Found], path: Path) -> None:
+        findings.extend(Finding(check=check, found=what, case=case.name, file=path) for check, what in found)
+
+    image = _volume(case.image, case, findings)
+    label = _label(case, image, findings)
+    scale = None
+    if image is not None:
+        note(image_findings(image), case.image)
+        if image.array.dtype.kind != "f" or np.isfinite(image.array).any():
+            scale = intensities(image.array)
+    labels = None
+    if label is not None:
+        note(label_findings(label.array), case.label)
+        labels = whole_labels(label.array)
+    counts = {} if labels is None else counts_of(labels)
+    if labels is not None:
+        note(value_findings(labels, counts, names), case.label)
+    if image is not None and label is not None:
+        note(grid_findings(image.grid, label.grid), case.label)
+        note(_confused(image, scale, label), case.image)
+    return Examined(
+        case=case,
+        findings=findings,
+        grid=image.grid if image is not None else None,
+        scale=scale,
+        image_hash=fingerprint(image.array) if image is not None else "",
+        label_hash=fingerprint(labels) if labels is not None and set(counts) - {0} else "",
+        voxels=counts,
+        shown=_shown(image, labels),
+    )
+
+
+def _confused(image: Volume, scale: Intensities | None, label: Volume) -> Iterable[Found]:
+    if scale is None:
+        return
+    if image.array.shape == label.array.shape and np.array_equal(image.array, label.array):
+        yield "image_is_label", "every voxel is that of the label"
+    elif suspect_swap(scale, label.array):
+        yield "swapped", f"an image of {scale.distinct} whole values, and a label that is no label map"
+    elif 1 < scale.distinct <= 4 and scale.whole:
+        yield "image_is_label", f"only {scale.distinct} values"
+
+
+def _volume(path: Path, case: Case, findings: list[Finding]) -> Volume | None:
+    """Return a volume with whatever values it holds, or None when it cannot be read; either way say what is wrong."""
+    if not is_png(path):
+        _, found = header_findings(path, case.name)
+        findings += found
+        if any(one.check in UNREADABLE for one in found):
+            return None
+    check, what = "unreadable", ""
+    try:
+        return volumes.read_stored(path) if is_png(path) else nifti.read_as_is(path)
+    except UserError as error:
+        check, what = _reason(path, error)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+    findings.append(Finding(check=check, found=what, case=case.name, file=path))
+    return None
+
+
+def _reason(path: Path, error: UserError) -> Found:
+    if not path.is_file():
+        return "missing_file", "no such file"
+    if "Not a gzipped file" in error.found:
+        return "bytes_after", "other bytes after the packed ones"
+    return ("damaged" if "damaged" in error.found else "unreadable"), error.found
+
+
+def _label(case: Case, image: Volume | None, findings: list[Finding]) -> Volume | None:
+    if case.masks is None:
+        return _volume(case.label, case, findings)
+    if image is None:
+        return None
+    from segfocal.data.masks import label_map  # torch, seconds to load, and only pictures need it
+
+    try:
+        return label_map(case, image.grid)
+    except UserError as error:
+        place = Path(str(error.where)) if error.where else case.label
+        check = "missing_file" if not place.is_file() else "unreadable"
+        findings.append(Finding(check=check, found=error.found, case=case.name, file=place))
+        return None
+
+
+def _shown(image: Volume | None, labels: NDArray[np.int16] | None) -> Shown | None:
+    """Return the axial slice with most labelled pixels, or the middle one, in about `_SHOWN` pixels."""
+    if image is None:
+        return None
+    turn = image.grid.orientation_to("SPL")
+    array = turn.apply(image.array)
+    same = labels is not None and labels.shape == image.array.shape
+    masks = turn.apply(labels) if labels is not None and same else None
+    areas = np.zeros(len(array)) if masks is None else np.count_nonzero(masks, axis=(1, 2))
+    index = int(np.argmax(areas)) if areas.any() else len(array) // 2
+    step = max(1, -(-max(array.shape[1:]) // _SHOWN))
+    cut = np.s_[index, ::step, ::step]
+    picture = np.nan_to_num(np.asarray(array[cut], dtype=np.float32), posinf=0, neginf=0)
+    window = Window(lower=-160, upper=240) if picture.min() < -500 else Percentiles(low=1, high=99)
+    _, mm_h, mm_w = image.grid.oriented(turn).spacing_mm
+    return Shown(image=window(picture), label=None if masks is None else masks[cut], aspect=mm_h / mm_w)

@@ -1,0 +1,179 @@
+"""Mending one case: copies of its files without what can be put right safely. Originals are only read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from segfocal.data.case import Case
+from segfocal.data.examine import Examined, examine
+from segfocal.data.finding import CHECKS, Finding
+from segfocal.data.header_checks import corner_shift, in_mm
+from segfocal.data.label_checks import ALMOST
+from segfocal.errors import UserError
+from segfocal.grid import Grid, Volume
+from segfocal.io import nifti
+from segfocal.io.nifti_header import read_raw_header
+from segfocal.io.png import is_png
+from segfocal.io.salvage import salvaged
+
+_ROUNDS = 3  # what is mended may bring the next thing to light
+_SLIGHT = 0.5  # of the smallest spacing: a label moved no farther takes the image's header
+_CONTAINER = {"not_packed", "packed", "bytes_after"}
+
+
+class Change(NamedTuple):
+    """One thing done to a copy of a file."""
+
+    case: str
+    file: str
+    check: str
+    action: str
+    to: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mended:
+    """A case whose files are mended copies or its own, what was done, and how it was found afterwards."""
+
+    case: Case
+    changes: tuple[Change, ...]
+    after: Examined
+
+
+def mend(before: Examined, folder: Path, *, names: Mapping[str, int], same_shape: bool = False) -> Mended:
+    """Write mended copies of a case's files to folder/images and folder/labels, and examine them again.
+
+    same_shape: a label of its image's shape takes the image's header however far its own is from it.
+
+    Raises:
+        UserError: the copies cannot be written.
+    """
+    changes: list[Change] = []
+    case, after = before.case, before
+    for _ in range(_ROUNDS):
+        wanted = [one for one in after.findings if CHECKS[one.check].mended and one.severity != "note"]
+        if not wanted or case.masks is not None or is_png(case.image):
+            break
+        case, done = _mend_once(case, wanted, folder, same_shape=same_shape)
+        if not done:
+            break
+        changes += done
+        after = examine(case, names=names)
+    return Mended(case=case, changes=tuple(changes), after=after)
+
+
+def _mend_once(case: Case, wanted: Iterable[Finding], folder: Path, *, same_shape: bool) -> tuple[Case, list[Change]]:
+    checks = {path: [one.check for one in wanted if one.file == path] for path in (case.image, case.label)}
+    changes: list[Change] = []
+    image_path, label_path = case.image, case.label
+    target = f"{case.name}.nii.gz"
+    if checks[case.image]:
+        volume, done = _sound(case.image, checks[case.image], folder, label=False)
+        image_path = folder / "images" / target
+        nifti.write_new(image_path, volume, overwrite=True)
+        changes += _logged(case, case.image, done, image_path)
+    if checks[case.label]:
+        volume, done = _sound(case.label, checks[case.label], folder, label=True)
+        grid = _grid_of(image_path)
+        if grid is not None and any(check.startswith("grid_") for check in checks[case.label]):
+            volume, action = _onto_image(volume, grid, same_shape=same_shape)
+            done += [(check, action) for check in checks[case.label] if action and check.startswith("grid_")]
+        if done:
+            label_path = folder / "labels" / target
+            nifti.write_new(label_path, volume, overwrite=True)
+            changes += _logged(case, case.label, done, label_path)
+    return replace(case, image=image_path, label=label_path), changes
+
+
+def _logged(case: Case, file: Path, done: Iterable[tuple[str, str]], to: Path) -> list[Change]:
+    return [Change(case.name, str(file), check, action, str(to)) for check, action in done]
+
+
+def _grid_of(image: Path) -> Grid | None:
+    try:
+        return nifti.read_grid(image)
+    except UserError:
+        return None
+
+
+@contextmanager
+def _opened(path: Path, checks: Iterable[str], folder: Path) -> Iterator[Path]:
+    if _CONTAINER & set(checks):
+        with salvaged(path, beside=folder) as plain:
+            yield plain
+    else:
+        yield path
+
+
+def _sound(path: Path, checks: list[str], folder: Path, *, label: bool) -> tuple[Volume, list[tuple[str, str]]]:
+    """Return a volume whose header and values are mended, and what was done for which check."""
+    with _opened(path, checks, folder) as source:
+        volume, header = nifti.read_as_is(source), read_raw_header(source)
+        array, grid = np.array(volume.array), volume.grid  # of a mapped file a copy: the source may vanish
+    done = [(check, "content written anew") for check in checks if check in _CONTAINER]
+    done += [(check, "both forms hold the affine in force") for check in checks if check == "forms_disagree"]
+    done += [(check, "spacings written as those of the affine") for check in checks if check == "pixdim"]
+    factor = in_mm(header)
+    if "wrong_unit" in checks and factor != 1:
+        grid = Grid(shape=grid.shape, affine=np.diag([factor, factor, factor, 1.0]) @ grid.affine)
+        done.append(("wrong_unit", f"affine times {factor:g}: {header.units} to mm"))
+    if "not_finite" in checks:
+        array, action = _finite(array, label=label)
+        done.append(("not_finite", action))
+    if "almost_whole" in checks:
+        off = float(np.abs(array - np.rint(array)).max())
+        array = np.rint(array).astype(np.int64)
+        done.append(("almost_whole", f"rounded, by {off:.3g} at most (of {ALMOST:g})"))
+    if label:
+        array = _smallest(array)
+    return Volume(array=array, grid=grid), done
+
+
+def _smallest(array: np.ndarray) -> np.ndarray:
+    """Return a label map in the smallest integer type if its values are whole."""
+    if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
+        return array
+    return array.astype(nifti.smallest_integer_type(array))
+
+
+def _finite(array: np.ndarray, *, label: bool) -> tuple[np.ndarray, str]:
+    good = np.isfinite(array)
+    value = 0.0 if label or not good.any() else float(array[good].min())
+    what = "0" if label else "the smallest finite value"
+    return np.where(good, array, array.dtype.type(value)), f"{int((~good).sum())} voxels set to {what}, {value:g}"
+
+
+def _onto_image(label: Volume, grid: Grid, *, same_shape: bool) -> tuple[Volume, str]:
+    """Return a label on its image's grid and what was done; the label as it is and "" where nothing helps.
+
+    Of the same shape and with no corner voxel farther from its place than half the smallest spacing, the array stays
+    and takes the image's grid; otherwise each voxel of the image takes the value of the nearest voxel of the label.
+    """
+    if grid.difference(label.grid) is None:
+        return label, ""
+    if grid.shape == label.grid.shape:
+        moved = corner_shift(grid, label.grid)
+        if moved <= _SLIGHT * min(grid.spacing_mm) or same_shape:
+            return Volume(array=label.array, grid=grid), f"header of the image copied: voxels move by {moved:.3g} mm"
+    array = label.array
+    move = np.linalg.inv(label.grid.affine) @ grid.affine
+    resampled = ndimage.affine_transform(
+        array, move[:3, :3], move[:3, 3], output_shape=grid.shape, order=0, mode="grid-constant"
+    )
+    if array.any() and not resampled.any():
+        return label, ""
+    before, after = (float((a != 0).sum()) * _ml(g) for a, g in ((array, label.grid), (resampled, grid)))
+    return Volume(
+        array=resampled, grid=grid
+    ), f"resampled, nearest neighbour: {before:.4g} ml before, {after:.4g} after"
+
+
+def _ml(grid: Grid) -> float:
+    return abs(float(np.linalg.det(grid.affine[:3, :3]))) / 1000

@@ -1,0 +1,206 @@
+"""A data set examined: findings, a table, a page; and, if asked, mended copies with a list of cases to train on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from segfocal import __version__
+from segfocal.data.case import Case
+from segfocal.data.examine import Examined
+from segfocal.data.finding import CHECKS, SEVERITIES, Finding, worst_first
+from segfocal.data.listing import Listing, list_cases
+from segfocal.data.mending import Change, Mended, mend
+from segfocal.data.set_checks import set_findings
+from segfocal.errors import UserError
+from segfocal.io.files import check_new, make_folder, write_json, write_text
+from segfocal.serve.doctor_page import write_page
+from segfocal.serve.examining import examined
+
+_REPORTS = ("doctor.json", "doctor.html")
+_MENDED = ("cases.csv", "fixes.jsonl")
+MODALITIES = ("auto", "ct", "other")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """A data set to examine. root, label_names: as of `read_cases`. output: a folder for the reports.
+
+    modality: ct, other, or auto by dataset.json and the images. fix: write mended copies and `cases.csv` into output.
+    same_shape: as of `mend`. workers: processes. pictures: of cases on the page, worst first.
+    """
+
+    root: Path
+    output: Path
+    label_names: str | Mapping[str, Any] | None = None
+    modality: str = "auto"
+    fix: bool = False
+    same_shape: bool = False
+    workers: int | None = None
+    pictures: int = 200
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.modality not in MODALITIES:
+            raise UserError(
+                expected=f"modality of {', '.join(MODALITIES)}", found=f"modality={self.modality}", do="choose one"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What was found, worst first, and what was mended. left_out: cases that cases.csv lacks, with the reason."""
+
+    findings: list[Finding]
+    cases: int
+    changes: list[Change] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def count(self, severity: str) -> int:
+        """Return the number of findings of a severity."""
+        return sum(one.severity == severity for one in self.findings)
+
+
+def diagnose(
+    examination: Examination,
+    *,
+    showing: Callable[[Sequence[Case], Iterable[Examined]], Iterable[Examined]] | None = None,
+) -> Diagnosis:
+    """Examine a data set, write `doctor.json` and `doctor.html`, and with fix the mended copies too.
+
+    showing: wraps the cases as they are done, for a progress bar.
+
+    Raises:
+        UserError: nothing there to examine, an output that exists, or mended copies that would replace originals.
+    """
+    output = examination.output
+    for name in (*_REPORTS, *(_MENDED if examination.fix else ())):
+        check_new(output / name, overwrite=examination.overwrite)
+    listing = list_cases(examination.root, label_names=examination.label_names)
+    if examination.fix:
+        _check_apart(listing.cases, output)
+    make_folder(output)
+    done = examined(listing.cases, names=listing.label_values, workers=examination.workers)
+    cases = list(showing(listing.cases, done) if showing else done)
+    of_cases = [one for case in cases for one in case.findings]
+    findings = worst_first([*listing.findings, *of_cases, *_of_set(cases, listing, examination)])
+    diagnosis = Diagnosis(findings=findings, cases=len(cases))
+    if examination.fix:
+        diagnosis = _mend(cases, listing, examination, findings)
+    write_json(output / "doctor.json", _report(diagnosis, cases, examination))
+    write_page(output / "doctor.html", diagnosis, cases, title=str(examination.root), pictures=examination.pictures)
+    return diagnosis
+
+
+def _of_set(cases: Sequence[Examined], listing: Listing, examination: Examination) -> list[Finding]:
+    modality = listing.modality if examination.modality == "auto" else examination.modality
+    return set_findings(cases, names=listing.label_values, modality=modality)
+
+
+def _check_apart(cases: Sequence[Case], output: Path) -> None:
+    """Raise UserError when a mended copy could take the place of an original."""
+    taken = {(output / name).resolve() for name in ("images", "labels")}
+    if any(path.resolve().parent in taken for case in cases for path in (case.image, case.label)):
+        raise UserError(
+            expected="an output folder apart from the data",
+            found="originals in its images/ or labels/",
+            where=output,
+            do="choose another output",
+        )
+    if any(case.masks is not None for case in cases):
+        raise UserError(
+            expected="label maps to mend",
+            found="masks of one object a file",
+            where=output,
+            do="leave fix=true out: such data can be examined only",
+        )
+
+
+def _mend(cases: Sequence[Examined], listing: Listing, examination: Examination, findings: list[Finding]) -> Diagnosis:
+    """Mend what can be mended case by case; write the list of cases and the log."""
+    output, changes, left_out = examination.output, list[Change](), dict[str, str]()
+    kept: list[Case] = []
+    double = {name for name, count in Counter(case.case.name for case in cases).items() if count > 1}
+    for case in cases:
+        mended = _unmended(case)
+        if case.case.name not in double:
+            mended = mend(case, output, names=listing.label_values, same_shape=examination.same_shape)
+        changes += mended.changes
+        errors = [one for one in mended.after.findings if one.severity == "error"]
+        if errors:
+            left_out[case.case.name] = f"{errors[0].check}: {errors[0].found}"
+        else:
+            kept.append(mended.case)
+    write_text(output / "cases.csv", _csv(kept, output))
+    if listing.label_values:
+        named = {str(value): name for name, value in listing.label_values.items()}
+        write_json(output / "label_names.json", named)
+    lines = [json.dumps(change._asdict(), ensure_ascii=False) for change in changes]
+    lines += [json.dumps({"case": name, "action": "left out", "why": why}) for name, why in left_out.items()]
+    write_text(output / "fixes.jsonl", "".join(line + "\n" for line in lines))
+    return Diagnosis(findings=findings, cases=len(cases), changes=changes, left_out=left_out)
+
+
+def _unmended(case: Examined) -> Mended:
+    return Mended(case=case.case, changes=(), after=case)
+
+
+def _csv(cases: Sequence[Case], folder: Path) -> str:
+    """Return the list of cases to train on: copies by their place in the folder, originals by their full path."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("name", "image", "label", "split"))
+    for case in cases:
+        writer.writerow((case.name, _place(case.image, folder), _place(case.label, folder), case.split))
+    return text.getvalue()
+
+
+def _place(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else os.path.abspath(path)
+
+
+def _report(diagnosis: Diagnosis, cases: Sequence[Examined], examination: Examination) -> dict[str, Any]:
+    return {
+        "segfocal": __version__,
+        "data": str(examination.root),
+        "cases": diagnosis.cases,
+        "counts": {severity: diagnosis.count(severity) for severity in SEVERITIES},
+        "findings": [one.row() for one in diagnosis.findings],
+        "mended": [change._asdict() for change in diagnosis.changes],
+        "left_out": diagnosis.left_out,
+        "images": [_facts(case) for case in cases],
+    }
+
+
+def _facts(case: Examined) -> dict[str, Any]:
+    facts: dict[str, Any] = {"case": case.case.name, "split": case.case.split, "image": str(case.case.image)}
+    if case.grid is not None:
+        facts |= {"shape": case.grid.shape, "frame": case.grid.frame}
+        facts["spacing_mm"] = [round(value, 4) for value in case.grid.spacing_mm]
+    if case.scale is not None:
+        facts |= {"lowest": case.scale.low, "highest": case.scale.high}
+    return facts | {"label_voxels": case.voxels}
+
+
+def table_rows(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    """Return a row for each check that found something, worst first: how often, an example, what to do."""
+    groups: dict[str, list[Finding]] = {}
+    for one in findings:
+        groups.setdefault(one.check, []).append(one)
+    return [
+        {
+            "severity": group[0].severity,
+            "check": check,
+            "times": str(len(group)),
+            "for example": f"{group[0].case or 'data set'}: {group[0].found}",
+            "what to do": CHECKS[check].do + (" (fix=true does)" if CHECKS[check].mended else ""),
+        }
+        for check, group in groups.items()
+    ]

@@ -1,0 +1,56 @@
+"""The page of the doctor: what was found, worst first, what was mended, and a picture of each case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, select_autoescape
+
+from segfocal.data.examine import Examined
+from segfocal.data.finding import CHECKS, SEVERITIES, Finding
+from segfocal.io.files import write_text
+from segfocal.io.thumbnail import thumbnail
+
+if TYPE_CHECKING:
+    from segfocal.serve.doctor import Diagnosis
+
+_MOST_ROWS = 50  # of one check
+
+
+def write_page(path: Path, diagnosis: Diagnosis, cases: Sequence[Examined], *, title: str, pictures: int) -> None:
+    """Write the page; the pictures are inside it, so the one file can be mailed."""
+    groups: dict[str, list[Finding]] = {}
+    for one in diagnosis.findings:
+        groups.setdefault(one.check, []).append(one)
+    by_case: dict[str, list[Finding]] = {}
+    for one in diagnosis.findings:
+        by_case.setdefault(one.case, []).append(one)
+    ordered = sorted(cases, key=lambda case: _badness(by_case.get(case.case.name, [])))
+    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
+    environment.globals |= {"picture": _picture}
+    source = package_files("segfocal.serve").joinpath("doctor_page.html.j2").read_text("utf-8")
+    text = environment.from_string(source).render(
+        title=title,
+        diagnosis=diagnosis,
+        groups=groups,
+        checks=CHECKS,
+        by_case=by_case,
+        shown=ordered[:pictures],
+        left_out=max(0, len(ordered) - pictures),
+        most=_MOST_ROWS,
+    )
+    write_text(path, text)
+
+
+def _badness(findings: Sequence[Finding]) -> int:
+    """Return a number that is the smaller the worse a case is."""
+    return min((SEVERITIES.index(one.severity) for one in findings), default=len(SEVERITIES))
+
+
+def _picture(case: Examined) -> str:
+    if case.shown is None:
+        return ""
+    return thumbnail(case.shown.image, case.shown.label, aspect=case.shown.aspect)

@@ -1,0 +1,76 @@
+"""Every case of a data set examined, several processes at a time; a process that dies takes one case with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from segfocal.data.case import Case
+from segfocal.data.examine import Examined, examine
+from segfocal.data.finding import Finding
+from segfocal.errors import UserError
+from segfocal.io.nifti_header import read_raw_header
+
+_SMALL_BYTES = 32 << 20  # of voxels in all: starting processes would take longer
+_TIMES = 8  # what examining takes of memory, at most, for each byte of voxels
+_KILLED = "the process that read it was killed, perhaps for want of memory"
+
+
+def examined(cases: Sequence[Case], *, names: Mapping[str, int], workers: int | None) -> Iterator[Examined]:
+    """Yield the cases examined, in order. workers: processes; None for as many as there are cores and memory for."""
+    work = partial(examine, names=names)
+    sizes = [_bytes(case) for case in cases]
+    if workers is None and sum(sizes) < _SMALL_BYTES:
+        yield from map(work, cases)
+        return
+    count = max(1, min(workers or _affordable(max(sizes, default=0)), len(cases)))
+    done = 0
+    try:
+        with _pool(count) as pool:
+            for one in pool.map(work, cases):
+                yield one
+                done += 1
+    except BrokenProcessPool:
+        for case in cases[done:]:
+            yield _alone(case, names)
+
+
+def _pool(count: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+
+
+def _alone(case: Case, names: Mapping[str, int]) -> Examined:
+    """Examine a case in a process of its own."""
+    try:
+        with _pool(1) as pool:
+            return pool.submit(examine, case, names=names).result()
+    except BrokenProcessPool:
+        killed = Finding(check="unreadable", found=_KILLED, case=case.name, file=case.image)
+        return Examined(case=case, findings=[killed])
+
+
+def _bytes(case: Case) -> int:
+    """Return the bytes that the voxels of a case take by their headers; 0 where that cannot be told."""
+    total = 0
+    for path in (case.image, *case.label_files):
+        try:
+            header = read_raw_header(path)
+            total += max(0, min(header.promised, header.size * 1032))
+        except (UserError, OSError, ValueError, OverflowError):  # told when its turn comes
+            continue
+    return total
+
+
+def _affordable(largest: int) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        free = 4 << 30
+    return min(cores, free // max(1, largest * _TIMES))

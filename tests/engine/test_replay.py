@@ -1,0 +1,60 @@
+"""Training with hard-example replay: what is drawn stays a function of the seed and the step."""
+
+import csv
+import shutil
+
+import pytest
+import torch
+
+from segfocal.losses import SoftmaxCrossEntropyLoss, WeightedSum
+from segfocal.losses.cross_entropy import CrossEntropyLoss
+from tests.system.commands import segfocal, small_training
+
+UNET = ["model=unet", "task=semantic", "model.widths=[8,16,16]", "imbalance=hard_replay", "data.replay_every=3"]
+TRAIN = ["train.steps=8", "train.validate_every=5", "augment=none", "train.device=cpu"]
+
+
+def trained(monkeypatch, spheres, folder, *options):
+    """Train, and return the loss of every step."""
+    sam = ("model.width=", "model.depth=", "model.decoder_width=")
+    asked = [o for o in small_training(spheres, folder, *UNET, *TRAIN, *options) if not o.startswith(sam)]
+    assert segfocal(monkeypatch, "train", *asked) == 0
+    return [row["loss"] for row in csv.DictReader((folder / "metrics.csv").open())]
+
+
+def test_a_resumed_run_and_one_with_loading_processes_draw_the_same(spheres, tmp_path, monkeypatch):
+    whole = trained(monkeypatch, spheres, tmp_path / "whole")
+    assert len(whole) == 8
+    shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
+    shutil.rmtree(tmp_path / "resumed" / "checkpoints" / "step_000008")
+    (tmp_path / "resumed" / "summary.json").unlink()
+    assert trained(monkeypatch, spheres, tmp_path / "resumed", "resume=auto") == whole
+    assert trained(monkeypatch, spheres, tmp_path / "workers", "train.workers=1") == whole
+    uniform = trained(monkeypatch, spheres, tmp_path / "uniform", "data.replay=0")
+    assert uniform != whole
+
+
+def test_a_sample_is_as_hard_as_its_cross_entropy():
+    logits, target = torch.randn(3, 2, 5, 4), torch.randint(0, 2, (3, 2, 5, 4), dtype=torch.uint8)
+    criterion = WeightedSum({"ce": CrossEntropyLoss()}, {"ce": 2.0})
+    assert criterion(logits, target).samples is None
+    criterion.reports_samples = True
+    report = criterion(logits, target)
+    torch.testing.assert_close(report.samples.mean(), report.terms["ce"])
+    one = criterion(logits[1:2], target[1:2]).terms["ce"]
+    torch.testing.assert_close(report.samples[1], one)
+
+
+def test_under_softmax_a_sample_is_as_hard_as_its_cross_entropy_of_classes():
+    logits, target = torch.randn(3, 2, 5, 4), torch.zeros(3, 2, 5, 4, dtype=torch.uint8)
+    target[:, 1, :3] = 1
+    criterion = WeightedSum({"ce": SoftmaxCrossEntropyLoss()}, {"ce": 1.0})
+    criterion.reports_samples = True
+    report = criterion(logits, target)
+    torch.testing.assert_close(report.samples.mean(), report.terms["ce"])
+
+
+@pytest.mark.slow
+def test_promptable_models_can_replay_too(spheres, tmp_path, monkeypatch):
+    options = ["data.replay=0.5", "data.replay_every=2", "train.steps=4", "train.validate_every=0", "task.rounds=2"]
+    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *options)) == 0
