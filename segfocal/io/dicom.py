@@ -34,9 +34,11 @@ def read_stored(path: str | Path) -> Volume:
     """
     series = read_series(path)
     whole = all(one.slope == 1 and one.intercept.is_integer() for one in series.slices)
-    array: NDArray = np.zeros(series.grid.shape, dtype=np.int16 if whole else np.float32, order="F")
+    array: NDArray = np.zeros(0, dtype=np.int16 if whole else np.float32)
     with ThreadPoolExecutor(_THREADS) as pool:
         for places, values in pool.map(lambda file: _decoded(file, series, whole=whole), series.files):
+            if not array.size:  # not before a slice proved to be of the size that headers promise
+                array = np.zeros(series.grid.shape, dtype=array.dtype, order="F")
             if array.dtype == np.int16 and not (values.min() >= -_INT16 - 1 and values.max() <= _INT16):
                 array = array.astype(np.int32)
             array[:, :, places] = values

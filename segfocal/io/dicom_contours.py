@@ -45,7 +45,7 @@ def pieces(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Piec
     Raises:
         UserError: damage, contours that do not lie in slices of `grid`, or outside of it.
     """
-    elements = header(path)
+    elements = header(path, tags=["ROIContourSequence"])
     inverse = np.linalg.inv(grid.affine) @ TO_RAS
     for roi in elements.get("ROIContourSequence") or []:
         with readable(path):

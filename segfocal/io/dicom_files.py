@@ -149,7 +149,10 @@ def extra(module: str) -> Any:
 def header(path: Path, *, tags: list[str] | None = None) -> Any:
     """Read the elements of a DICOM file before its pixels, or only those named; UserError where that fails."""
     with readable(path):
-        return extra("pydicom").dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        elements = extra("pydicom").dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        for name in tags or ():
+            elements.get(name)  # pydicom parses a value when it is first asked for
+        return elements
 
 
 @contextmanager

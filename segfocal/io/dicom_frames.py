@@ -30,9 +30,9 @@ def pieces(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Piec
     with readable(path):
         elements = extra("pydicom").dcmread(path)
         groups = list(elements.get("PerFrameFunctionalGroupsSequence") or [])
+        kind = str(elements.get("SegmentationType") or "")
+        share = _HALF * int(elements.get("MaximumFractionalValue") or 1) if kind == "FRACTIONAL" else None
     slices = slices_of(elements, path)
-    kind = str(elements.get("SegmentationType") or "")
-    share = _HALF * int(elements.get("MaximumFractionalValue") or 1) if kind == "FRACTIONAL" else None
     for index, frame in enumerate(_frames(elements, path)):
         if kind == "LABELMAP":
             found = [(int(value), frame == value) for value in np.unique(frame) if int(value) in wanted]

@@ -34,7 +34,7 @@ def check_source(like: str | Path) -> Series:
     """
     extra("highdicom")
     series = read_series(like)
-    first = header(series.files[0])
+    first = header(series.files[0], tags=list(_NEEDED))
     for name in _NEEDED:
         if not text_of(first, name):
             raise UserError(

@@ -46,9 +46,9 @@ class Slice:
 
 def slices_of(elements: Any, path: Path) -> list[Slice]:
     """Return the slices of one file, one or many frames, by its header; UserError where that does not place them."""
-    frames = elements.get("PerFrameFunctionalGroupsSequence")
-    shared = elements.get("SharedFunctionalGroupsSequence")
     with readable(path):
+        frames = elements.get("PerFrameFunctionalGroupsSequence")
+        shared = elements.get("SharedFunctionalGroupsSequence")
         if frames:
             return [_slice([*_groups(shared), group, elements], path, frame=i) for i, group in enumerate(frames)]
         if int(elements.get("NumberOfFrames") or 1) > 1:

@@ -248,3 +248,22 @@ def test_jpeg_ls_slices_are_the_uncompressed_ones(tmp_path):
     stored = stored_values((24, 16, 2))
     coded = make_series(tmp_path / "s", stored, change=lambda index, dataset: dataset.compress(JPEGLSLossless))
     np.testing.assert_array_equal(dicom.read_stored(coded).array, stored - 1024)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damage_at_random_is_read_or_told(tmp_path, caplog):
+    caplog.set_level("CRITICAL")
+    folder = make_series(tmp_path / "s", stored_values((5, 4, 2)))
+    file, rng = min(folder.iterdir()), np.random.default_rng(1)
+    whole, told = file.read_bytes(), []
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for place in rng.integers(128, len(whole), rng.integers(1, 4)):
+            damaged[place] = rng.integers(256)
+        file.write_bytes(damaged)
+        try:
+            volumes.read(folder)
+        except UserError as error:
+            told.append(str(error))
+    assert told
+    assert not any("\n" in message for message in told)
