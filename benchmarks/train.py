@@ -1,9 +1,10 @@
 """Where a training step's time goes: images a second and the parts of a step, on the demo scans.
 
-    python benchmarks/train.py [--models sam_tiny unet sam_med2d] [--precision fp32] [--workers 2] [--steps 20]
+    python benchmarks/train.py [--models sam_tiny unet sam_med2d] [--precision fp32] [--workers 0 2] [--steps 20]
 
-Data is what the loop waits for with that many loading processes, the rest is timed one part after the other, with the
-device waited for. Prints a table and writes JSON under benchmarks/results.
+Data is what the loop waits for, with so many loading processes each, which work beside the other parts (0: the loop
+reads for itself). The rest is timed one part after the other, with the device waited for. Prints a table and writes
+JSON under benchmarks/results.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from segfocal.cli.train import build_plan
 from segfocal.data.loader import SliceDataset, Steps, load
 from segfocal.data.prepared import pixel_rates
 from segfocal.data.preparing import prepare
+from segfocal.engine.prefetch import on_device
 from segfocal.engine.run import connect, start
 
 PARTS = ("data", "augment", "forward", "loss", "backward", "optimiser")
@@ -63,10 +65,10 @@ class Clock:
         return statistics.median(self.rows[part][WARM_UP:])
 
 
-def measured(model, asked):
+def measured(model, workers, asked):
     """Return seconds by part, and images a second, of `asked.steps` steps of a model."""
     options = [f"train.precision={asked.precision}", f"train.steps={asked.steps + WARM_UP}"]
-    plan = plan_of(model, [*options, f"train.workers={asked.workers}", f"train.batch_size={asked.batch_size}"])
+    plan = plan_of(model, [*options, f"train.workers={workers}", f"train.batch_size={asked.batch_size}"])
     with tempfile.TemporaryDirectory() as folder:
         accelerator = connect(plan.settings, Path(folder))
         prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache)
@@ -79,7 +81,7 @@ def measured(model, asked):
         dataset = SliceDataset(prepared, len(plan.preparation.structures), plan.sampling)
         pin = clock.device.type == "cuda"
         begun = clock.now()
-        for step, batch in enumerate(load(dataset, steps, workers=asked.workers, pin=pin)):
+        for step, batch in enumerate(on_device(load(dataset, steps, workers=workers, pin=pin), clock.device)):
             clock.rows["data"].append(clock.now() - begun)
             one_step(run, batch, clock)
             if step + 1 == WARM_UP:
@@ -97,7 +99,7 @@ def measured(model, asked):
 def one_step(run, batch, clock):
     plan, accelerator = run.plan, run.accelerator
     run.task.train()
-    batch = clock.time("augment", lambda: plan.augment(batch.to(accelerator.device), size=plan.window))
+    batch = clock.time("augment", lambda: plan.augment(batch, size=plan.window))
     report = clock.time("forward", run.task, batch)
     clock.time("backward", accelerator.backward, report.total)
 
@@ -114,19 +116,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=CHOICES, default=list(CHOICES))
     parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--steps", type=int, default=20)
     asked = parser.parse_args()
-    rows = {model: measured(model, asked) for model in asked.models}
+    rows = {
+        f"{model}, {workers} workers": measured(model, workers, asked)
+        for model in asked.models
+        for workers in asked.workers
+    }
     cuda = torch.cuda.is_available()
     where = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads"
-    print(f"batches of {asked.batch_size}, {asked.precision}, {asked.workers} workers, {where}")
-    print(f"{'':10}{'images/s':>9}" + "".join(f"{part:>18}" for part in PARTS))
-    for model, row in rows.items():
+    print(f"batches of {asked.batch_size}, {asked.precision}, {where}")
+    print(f"{'':21}{'images/s':>9}" + "".join(f"{part:>18}" for part in PARTS))
+    for name, row in rows.items():
         total = sum(row["parts"].values())
         shares = "".join(f"{1e3 * row['parts'][p]:9.1f} ms {row['parts'][p] / total:5.1%}" for p in PARTS)
-        print(f"{model:10}{row['images_per_second']:9.1f}{shares}")
+        print(f"{name:21}{row['images_per_second']:9.1f}{shares}")
     made = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     facts = {
         "date": str(date.today()),

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+AIR = 0.02  # of the intensity range: below it is outside the body
+
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
@@ -122,3 +124,29 @@ def _scaled(array: NDArray, lower: float, upper: float) -> NDArray[np.float32]:
     out -= lower
     out /= upper - lower
     return np.clip(out, 0.0, 1.0, out=out)
+
+
+def body_box(image: NDArray, *, margin: tuple[int, int, int] = (0, 0, 0)) -> tuple[slice, slice, slice]:
+    """Return the box of slices, rows and columns in which an image [d,h,w] in [0,1] is brighter than air.
+
+    All of it if nowhere. margin: slices, rows and columns more on each side, as far as there are any.
+    """
+    return box_around(bright_lines(image), margin=margin)
+
+
+def bright_lines(image: NDArray) -> list[NDArray[np.bool_]]:
+    """Return for each slice, each row and each column of [d,h,w] whether anything in it is brighter than air."""
+    bright = image > AIR
+    rows = np.logical_or.reduce(bright, axis=2)
+    return [np.logical_or.reduce(part, axis) for part, axis in ((rows, 1), (rows, 0), (bright, (0, 1)))]
+
+
+def box_around(
+    lines: Sequence[NDArray[np.bool_]], *, margin: tuple[int, int, int] = (0, 0, 0)
+) -> tuple[slice, slice, slice]:
+    """Return the box that holds every slice, row and column marked in `lines`; all of them if none is."""
+    sides = []
+    for marked, more in zip(lines, margin, strict=True):
+        found = np.flatnonzero(marked) if marked.any() else np.arange(len(marked))
+        sides.append(slice(max(int(found[0]) - more, 0), min(int(found[-1]) + 1 + more, len(marked))))
+    return sides[0], sides[1], sides[2]

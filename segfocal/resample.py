@@ -15,7 +15,7 @@ from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume, check_frame
 
 _LARGEST_SIDE = 8192  # pixels; beyond it a spacing is wrong, not a scan large
-_CHUNK = 32  # slices resized at a time: bounds the float copies
+_CHUNK = 8  # slices resized at a time: bounds the float copies, and reuses their memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,24 +81,32 @@ def _described(grid: Grid, axes: int) -> str:
 
 def resize_slices(slices: NDArray, size: tuple[int, ...]) -> NDArray[np.float32]:
     """Return slices [d,h,w] resized to [d,*size] float32, bilinear, with antialiasing where they shrink."""
+    shrinks = any(new < now for new, now in zip(size, slices.shape[1:], strict=True))
+    return _resize_slices(slices, size, antialias=shrinks)  # enlarged the two are equal, and one is twice as fast
+
+
+def _resize_slices(slices: NDArray, size: tuple[int, ...], *, antialias: bool = True) -> NDArray[np.float32]:
     if slices.shape[1:] == tuple(size):
         return np.ascontiguousarray(slices, dtype=np.float32)
     out = np.empty((slices.shape[0], *size), dtype=np.float32)
     for start in range(0, len(slices), _CHUNK):
-        part = np.ascontiguousarray(slices[start : start + _CHUNK], dtype=np.float32)
-        out[start : start + _CHUNK] = resized(torch.from_numpy(part)[:, None], size)[:, 0].numpy()
+        part = torch.from_numpy(np.ascontiguousarray(slices[start : start + _CHUNK], dtype=np.float32))[:, None]
+        out[start : start + _CHUNK] = _interpolated(part, size, antialias=antialias)[:, 0].numpy()
     return out
 
 
 def resize_volume(array: NDArray, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Return an array [d,h,w] resized to `shape` float32: its slices as `resize_slices`, then the slice axis alike."""
-    slices = resize_slices(array, shape[1:])
-    if shape[0] == len(slices):
+    return _resize_depth(resize_slices(array, shape[1:]), shape[0])
+
+
+def _resize_depth(slices: NDArray[np.float32], depth: int) -> NDArray[np.float32]:
+    if depth == len(slices):
         return slices
-    out = np.empty(shape, dtype=np.float32)
-    for row in range(shape[1]):  # one image [d,w] at a time, resized in its first axis only
-        part = torch.from_numpy(np.ascontiguousarray(slices[:, row]))[None, None]
-        out[:, row] = resized(part, (shape[0], shape[2]))[0, 0].numpy()
+    _, height, width = slices.shape
+    out = np.empty((depth, height, width), dtype=np.float32)
+    for row in range(height):  # one image [d,w] at a time, resized in its first axis only
+        out[:, row] = _resize_slices(slices[None, :, row], (depth, width))[0]
     return out
 
 
@@ -125,16 +133,43 @@ def _largest_share(labels: NDArray, values: Sequence[int], shape: tuple[int, ...
             continue
         if best is None:
             several = len(values) > 1
-            best = resize_volume(~np.isin(labels, values), shape) if several else np.full(shape, 0.5, dtype=np.float32)
-        share = resize_volume(inside, shape)
+            best = _shares(~np.isin(labels, values), shape) if several else np.full(shape, 0.5, dtype=np.float32)
+        share = _shares(inside, shape) if len(inside) != 1 else _resize_inside(inside[0], shape[1:])[None]
         wins = (share >= best) & (share > 0)
         out[wins] = index
         best[wins] = share[wins]
     return out
 
 
+def _shares(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return _resize_depth(_resize_slices(mask, shape[1:]), shape[0])
+
+
+def _resize_inside(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return what `_resize_slices` makes of a mask [h,w], to the last bit, from the rows and columns it reaches."""
+    held = np.flatnonzero(mask.any(1))
+    rows = slice(held[0], held[-1] + 1)
+    wide = _resize_slices(mask[None, rows], (rows.stop - rows.start, size[1]))[0]
+    held = np.flatnonzero(wide.any(0))
+    columns = slice(max(held[0] - 1, 0), held[-1] + 2)  # two at least: PyTorch 2.13 errs where one is asked for
+    tall = np.zeros((1, len(mask), wide[:, columns].shape[1]), dtype=np.float32)
+    tall[0, rows] = wide[:, columns]
+    out = np.zeros(size, dtype=np.float32)
+    out[:, columns] = _resize_slices(tall, (size[0], tall.shape[2]))[0]
+    return out
+
+
+def through_plane(now: int, wanted: int) -> Tensor:
+    """Return the weights [wanted,now] by which `resize_volume` makes `wanted` slices of `now`."""
+    return resized(torch.eye(now)[None, None], (wanted, now))[0, 0]
+
+
 def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
     """Return images or logits [b,c,h,w] at `size`, bilinear over the same space, antialiased where they shrink."""
     if tuple(images.shape[-2:]) == tuple(size):
         return images
-    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return _interpolated(images, size, antialias=True)
+
+
+def _interpolated(images: Tensor, size: tuple[int, ...], *, antialias: bool) -> Tensor:
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=antialias)

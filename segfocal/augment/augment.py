@@ -120,13 +120,13 @@ class Augment:
         batch, values = self._moved(batch, draws, size)
         image = batch.image
         if self.enhance:
-            image = image + values.amax(1, keepdim=True) * (draws.symmetric("enhance") * self.enhance)[:, None]
+            image.add_(values.amax(1, keepdim=True) * (draws.symmetric("enhance") * self.enhance)[:, None])
         rows = image.flatten(0, 1) if self.per_channel else image.flatten(1, 2)
         changed = self._intensities(rows, of_channels).reshape(image.shape)
         if self.noise:
             strength = of_channels.strength("noise").reshape(len(image), -1, 1, 1, 1)
-            changed = changed + normals(batch.keys, changed) * (strength * self.noise)
-        return replace(batch, image=changed.clamp(0.0, 1.0))
+            changed.add_(normals(batch.keys, changed).mul_(strength * self.noise))
+        return replace(batch, image=changed.clamp_(0.0, 1.0))
 
     def _moved(self, batch: Batch, draws: Draws, size: tuple[int, ...]) -> tuple[Batch, Tensor]:
         """Return the batch read at its new places, and its target between 0 and 1 before it is decided."""
@@ -158,17 +158,19 @@ class Augment:
         shift_y = draws.symmetric("shift_h", of="shift") * self.shift * h + _half(full[0], h)
         mirror_w = torch.where((draws.one("mirror_w") < 0.5) & ("w" in self.flip), -1.0, 1.0)
         mirror_h = torch.where((draws.one("mirror_h") < 0.5) & ("h" in self.flip), -1.0, 1.0)
-        device = angle.device
-        y, x = torch.meshgrid(
-            torch.arange(h, device=device) - (h - 1) / 2, torch.arange(w, device=device) - (w - 1) / 2, indexing="ij"
-        )
+        x = torch.arange(w, device=angle.device) - (w - 1) / 2
+        y = torch.arange(h, device=angle.device)[:, None] - (h - 1) / 2
         cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
-        x_in = (cos * x - sin * y) * (mirror_w * ratio / scale)[:, 0] + shift_x[:, 0]
-        y_in = (sin * x + cos * y) * (mirror_h / ratio / scale)[:, 0] + shift_y[:, 0]
+        # In place from here on: on a CPU new memory costs more than the arithmetic.
+        x_in = (cos * x - sin * y).mul_((mirror_w * ratio / scale)[:, 0]).add_(shift_x[:, 0])
+        y_in = (sin * x + cos * y).mul_((mirror_h / ratio / scale)[:, 0]).add_(shift_y[:, 0])
         if self.elastic:
-            wobble = draws.smooth_field("elastic", ELASTIC_KNOTS, size) * self.elastic
-            x_in, y_in = x_in + wobble[:, 0], y_in + wobble[:, 1]
-        return torch.stack([x_in * 2 / full[1], y_in * 2 / full[0]], dim=-1)
+            wobble = draws.smooth_field("elastic", ELASTIC_KNOTS, size).mul_(self.elastic)
+            x_in, y_in = x_in.add_(wobble[:, 0]), y_in.add_(wobble[:, 1])
+        places = x_in.new_empty(*x_in.shape, 2)
+        torch.div(x_in.mul_(2), full[1], out=places[..., 0])
+        torch.div(y_in.mul_(2), full[0], out=places[..., 1])
+        return places
 
     def _intensities(self, image: Tensor, draws: Draws) -> Tensor:
         """Return rows [n,c,h,w] of pictures changed by the draws of each row."""
@@ -177,14 +179,13 @@ class Augment:
             upper = 1 + draws.symmetric("window_upper", of="window_jitter") * self.window_jitter
             image = ((image - lower) / (upper - lower)).clamp(0.0, 1.0)
         mean = image.mean(dim=(1, 2, 3), keepdim=True)
-        image = (image - mean) * (1 + draws.symmetric("contrast") * self.contrast) + mean
-        image = image + draws.symmetric("brightness") * self.brightness
-        image = image.clamp(0.0, 1.0)
+        image = (image - mean).mul_(1 + draws.symmetric("contrast") * self.contrast).add_(mean)
+        image.add_(draws.symmetric("brightness") * self.brightness).clamp_(0.0, 1.0)
         if self.gamma:
-            image = image ** torch.exp(draws.symmetric("gamma") * self.gamma)
+            image.pow_(torch.exp(draws.symmetric("gamma") * self.gamma))
         if self.bias:
             h, w = image.shape[-2:]
-            image = image * torch.exp(draws.smooth_field("bias", BIAS_KNOTS, (h, w)) * self.bias)
+            image.mul_(draws.smooth_field("bias", BIAS_KNOTS, (h, w)).mul_(self.bias).exp_())
         if self.blur:
             sigma = draws.one("blur_sigma") * self.blur_sigma
             image = torch.where(draws.one("blur") < self.blur, blurred(image, sigma), image)

@@ -23,7 +23,8 @@ _SWITCHES = ("fix", "same_shape", "strict")
 def main() -> int:
     """Run the command; return its exit code: 1 where there are errors, with strict=true warnings too."""
     if len(sys.argv) > 1 and "=" not in sys.argv[1] and not sys.argv[1].startswith("-"):
-        sys.argv[1] = f"data.root='{sys.argv[1]}'"  # doctor FOLDER
+        quoted = sys.argv[1].replace("'", "\\'")
+        sys.argv[1] = f"data.root='{quoted}'"  # doctor FOLDER
     sick = False
 
     def job(config: DictConfig) -> None:

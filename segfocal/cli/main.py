@@ -8,14 +8,17 @@ from importlib import import_module
 from segfocal import __version__
 
 COMMANDS = {
+    "prepare": "read, resample and store the training scans ahead of training",
     "train": "train a model on labelled scans",
     "predict": "segment a scan with a trained bundle",
     "evaluate": "compare masks with their references, and predictions with each other",
     "evaluate-prompts": "ask a promptable model with boxes and clicks and score its answers",
     "export": "write a bundle for other programs: ONNX, OpenVINO, MONAI",
+    "show-augment": "draw a batch of training samples, as read and as augmented",
     "compare": "compare runs: a table, pictures, and one HTML page",
     "weights": "get, convert or show weight files of promptable models, or make a bundle of one",
     "doctor": "say what is wrong with a data set, and mend copies of it",
+    "fingerprint": "say how imbalanced a data set is, and suggest a sweep for it",
     "demo": "train, predict and evaluate on the demo scans, and write one HTML page",
 }
 

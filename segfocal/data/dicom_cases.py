@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from segfocal.data.case import Case
+from segfocal.data.case import Case, CaseList
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io import dicom_labels, nifti, volumes
@@ -20,10 +20,10 @@ from segfocal.io.dicom_series import read_series, series_uids
 
 def is_folder(root: Path) -> bool:
     """Return whether a folder holds folders of DICOM slices somewhere below."""
-    return any(is_dicom(folder) for patient in _folders(root) for folder in _with_below(patient))
+    return root.is_dir() and any(is_dicom(folder) for patient in _folders(root) for folder in _with_below(patient))
 
 
-def read_folder(root: Path) -> list[Case]:
+def read_folder(root: Path) -> CaseList:
     """Return a case for each folder of `root`, a patient's, by its name.
 
     In it and below lie one series and one label. Of several series the one counts that a DICOM label refers to.
@@ -31,7 +31,7 @@ def read_folder(root: Path) -> list[Case]:
     Raises:
         UserError: a patient without a series or a label, or with several.
     """
-    return [_case(patient) for patient in _folders(root)]
+    return CaseList(cases=tuple(_case(patient) for patient in _folders(root)), label_values={})
 
 
 def _case(patient: Path) -> Case:
@@ -84,17 +84,18 @@ def _with_below(folder: Path) -> list[Path]:
     return [folder, *sorted(one for one in below if not any(p.startswith(".") for p in one.relative_to(folder).parts))]
 
 
-def name_labels(cases: list[Case], values: dict[str, int], root: Path) -> tuple[list[Case], dict[str, int]]:
-    """Return the cases, those with DICOM labels told which value each name is read as, and the values by name.
+def name_labels(found: CaseList, root: Path) -> CaseList:
+    """Return the cases, those with DICOM labels told which value each name is read as, with the values by name.
 
-    values: the known ones; where there are none the names of all labels are numbered from 1 in alphabetical order.
+    Where no values are known, the names of all labels are numbered from 1 in alphabetical order.
 
     Raises:
         UserError: label maps among the labels and no known values, a damaged label.
     """
+    cases, values = found.cases, found.label_values
     drawn = [case for case in cases if case.masks is None and _is_drawn(case.label)]
     if not drawn:
-        return cases, values
+        return found
     if not values:
         if len(drawn) < len(cases):
             raise UserError(
@@ -106,7 +107,8 @@ def name_labels(cases: list[Case], values: dict[str, int], root: Path) -> tuple[
         names = sorted({name for case in drawn for name in dicom_labels.names(case.label)})
         values = {name: value for value, name in enumerate(names, start=1)}
     named, of_dicom = tuple(values.items()), {case.name for case in drawn}
-    return [replace(case, named=named) if case.name in of_dicom else case for case in cases], values
+    told = tuple(replace(case, named=named) if case.name in of_dicom else case for case in cases)
+    return replace(found, cases=told, label_values=values)
 
 
 def _is_drawn(label: Path) -> bool:

@@ -26,26 +26,20 @@ from segfocal.grid import Grid, Volume
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import nifti, volumes
 from segfocal.io.png import is_png
+from segfocal.io.thumbnail import thumbnail
 
 UNREADABLE = {"missing_file", "empty_file", "no_nifti", "not_packed", "packed", "damaged", "unreadable", "voxel_type"}
 UNREADABLE |= {"not_3d", "several_volumes", "empty_volume", "no_place", "bytes_after"}
+_EXPLAINED = {"constant_slices", "padding", "not_whole", "not_a_label_map", "tiny_components", "unknown_value"}
 _SHOWN = 192  # pixels of a side of the picture
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shown:
-    """The slice with most of the label, small: image [h,w] in [0,1], label [h,w], pixel height over width."""
-
-    image: NDArray[np.float32]
-    label: NDArray[np.int16] | None
-    aspect: float
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Examined:
-    """A case with what was found; grid and figures are None where its image cannot be read.
+    """A case with what was found; grid and figures are those of its first channel, None where it cannot be read.
 
-    voxels: of each label value. Hashes are those of voxels, whatever type they are stored as.
+    voxels: of each label value. picture: a data URL of the slice with most of the label, "" of no image. Hashes are
+    those of voxels, whatever type they are stored as.
     """
 
     case: Case
@@ -55,7 +49,7 @@ class Examined:
     image_hash: str = ""
     label_hash: str = ""
     voxels: dict[int, int] = field(default_factory=dict)
-    shown: Shown | None = None
+    picture: str = ""
 
 
 def examine(case: Case, *, names: Mapping[str, int]) -> Examined:
@@ -83,6 +77,10 @@ def _examine(case: Case, names: Mapping[str, int]) -> Examined:
         note(image_findings(image), case.image)
         if image.array.dtype.kind != "f" or np.isfinite(image.array).any():
             scale = intensities(image.array)
+    for path in case.more:
+        channel = _volume(path, case, findings)
+        if channel is not None:
+            note(_channel(image, channel), path)
     labels = None
     if label is not None:
         note(label_findings(label.array), case.label)
@@ -92,7 +90,10 @@ def _examine(case: Case, names: Mapping[str, int]) -> Examined:
         note(value_findings(labels, counts, names), case.label)
     if image is not None and label is not None:
         note(grid_findings(image.grid, label.grid), case.label)
-        note(_confused(image, scale, label), case.image)
+        if confused := list(_confused(image, scale, label)):  # which explains whatever else is odd about the values
+            findings = [one for one in findings if one.check not in _EXPLAINED]
+            note(confused, case.image)
+            scale = None
     return Examined(
         case=case,
         findings=findings,
@@ -101,8 +102,16 @@ def _examine(case: Case, names: Mapping[str, int]) -> Examined:
         image_hash=fingerprint(image.array) if image is not None else "",
         label_hash=fingerprint(labels) if labels is not None and set(counts) - {0} else "",
         voxels=counts,
-        shown=_shown(image, labels),
+        picture="" if image is None else _picture(image, labels),
     )
+
+
+def _channel(first: Volume | None, channel: Volume) -> Iterable[Found]:
+    """Yield what is wrong with another channel of a case."""
+    yield from image_findings(channel)
+    difference = first.grid.difference(channel.grid) if first is not None else None
+    if difference:
+        yield "channel_grid", difference
 
 
 def _confused(image: Volume, scale: Intensities | None, label: Volume) -> Iterable[Found]:
@@ -158,10 +167,8 @@ def _label(case: Case, image: Volume | None, findings: list[Finding]) -> Volume 
         return None
 
 
-def _shown(image: Volume | None, labels: NDArray[np.int16] | None) -> Shown | None:
-    """Return the axial slice with most labelled pixels, or the middle one, in about `_SHOWN` pixels."""
-    if image is None:
-        return None
+def _picture(image: Volume, labels: NDArray[np.int16] | None) -> str:
+    """Return the axial slice with most labelled pixels, or the middle one, with outlines."""
     turn = image.grid.orientation_to("SPL")
     array = turn.apply(image.array)
     same = labels is not None and labels.shape == image.array.shape
@@ -173,4 +180,4 @@ def _shown(image: Volume | None, labels: NDArray[np.int16] | None) -> Shown | No
     picture = np.nan_to_num(np.asarray(array[cut], dtype=np.float32), posinf=0, neginf=0)
     window = Window(lower=-160, upper=240) if picture.min() < -500 else Percentiles(low=1, high=99)
     _, mm_h, mm_w = image.grid.oriented(turn).spacing_mm
-    return Shown(image=window(picture), label=None if masks is None else masks[cut], aspect=mm_h / mm_w)
+    return thumbnail(window(picture), None if masks is None else masks[cut], aspect=mm_h / mm_w)

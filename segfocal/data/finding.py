@@ -71,7 +71,8 @@ CHECKS: dict[str, Check] = {
         "in an image the smallest finite value, in a label 0 takes their place",
     ),
     "constant_volume": Check("error", "an image of one value", _AGAIN),
-    "constant_slices": Check("warning", "slices of one value", "crop them, or convert the scan again"),
+    "constant_slices": Check("warning", "slices of one value between others", "convert the scan again"),
+    "padding": Check("note", "slices of one value at the ends", "nothing, or crop them"),
     "no_hounsfield": Check(
         "warning", "a CT without the scale of Hounsfield units: no air, or air at 0",
         "apply rescale slope and intercept; if it is none, or cropped, modality=other",
@@ -100,12 +101,13 @@ CHECKS: dict[str, Check] = {
     "grid_spacing": Check("error", "image and label of different spacings", _GRID, _RESAMPLED),
     "grid_direction": Check("error", "image and label turned against each other", _GRID, _RESAMPLED),
     "grid_origin": Check("error", "image and label moved against each other", _GRID, _RESAMPLED),
+    "channel_grid": Check("error", "channels of a case on different grids", "resample them onto the first"),
     "apart": Check("error", "a label that shares no space with its image", "pair the right files"),
     # The data set
     "leak": Check("error", "the same voxels in two splits", "keep one of them"),
     "duplicate": Check("warning", "the same voxels in two cases of one split", "keep one of them"),
     "same_label": Check("warning", "the same label, not empty, of two different images", "pair the right files"),
-    "never_found": Check("warning", "a named label value that no case holds", "check the names"),
+    "never_found": Check("note", "a named label value that no case holds", "check the names"),
     "mixed_orientations": Check(
         "note", "array axes that run another way than in most cases", "nothing: training turns them"
     ),

@@ -51,8 +51,14 @@ def image_findings(image: Volume) -> Iterator[Found]:
         return
     if _constant(array):
         yield "constant_volume", f"every voxel is {float(array.flat[0]):.4g}"
-    elif count := _constant_slices(image):
-        yield "constant_slices", f"{count} of {max_spacing_size(image)} slices"
+    else:
+        constant = _constant_slices(image)
+        lasting = np.flatnonzero(~constant)
+        inside = int(constant[lasting[0] : lasting[-1]].sum()) if len(lasting) else 0
+        if inside:
+            yield "constant_slices", f"{inside} of {len(constant)} slices"
+        if constant.sum() > inside:
+            yield "padding", f"{int(constant.sum()) - inside} of {len(constant)} slices"
 
 
 def _not_finite(array: NDArray) -> int:
@@ -68,14 +74,12 @@ def _slice_axis(image: Volume) -> int:
     return int(np.argmax(np.round(image.grid.spacing_mm, 3)))
 
 
-def max_spacing_size(image: Volume) -> int:
-    """Return the number of slices across that axis."""
-    return int(image.array.shape[_slice_axis(image)])
-
-
-def _constant_slices(image: Volume) -> int:
+def _constant_slices(image: Volume) -> NDArray[np.bool_]:
+    """Return for each slice whether it has one value only; for none of slices of one voxel."""
     slices = np.moveaxis(image.array, _slice_axis(image), 0)
-    return sum(_constant(one) for one in slices) if slices[0].size > 1 else 0
+    if slices[0].size == 1:
+        return np.zeros(len(slices), dtype=bool)
+    return np.array([_constant(one) for one in slices])
 
 
 def intensities(array: NDArray) -> Intensities:

@@ -48,7 +48,7 @@ def list_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None 
             raise
         values = _names(root, label_names)
         findings = _twice(cases)
-        absent = any(not path.exists() for case in cases for path in (case.image, case.label))
+        absent = any(not path.exists() for case in cases for path in (*case.images, case.label))
         if not findings and not absent:
             findings = [Finding(check="case_list", found=f"{error.found}; {error.do}", file=root)]
     findings += _left_over(root, cases)

@@ -58,7 +58,7 @@ def mend(before: Examined, folder: Path, *, names: Mapping[str, int], same_shape
     changes: list[Change] = []
     case, after = before.case, before
     for _ in range(_ROUNDS):
-        wanted = [one for one in after.findings if CHECKS[one.check].mended and one.severity != "note"]
+        wanted = [one for one in after.findings if CHECKS[one.check].mended or (same_shape and one.check == "apart")]
         if not wanted or case.masks is not None or is_png(case.image):
             break
         case, done = _mend_once(case, wanted, folder, same_shape=same_shape)
@@ -70,26 +70,28 @@ def mend(before: Examined, folder: Path, *, names: Mapping[str, int], same_shape
 
 
 def _mend_once(case: Case, wanted: Iterable[Finding], folder: Path, *, same_shape: bool) -> tuple[Case, list[Change]]:
-    checks = {path: [one.check for one in wanted if one.file == path] for path in (case.image, case.label)}
+    checks = {path: [one.check for one in wanted if one.file == path] for path in (*case.images, case.label)}
     changes: list[Change] = []
-    image_path, label_path = case.image, case.label
-    target = f"{case.name}.nii.gz"
-    if checks[case.image]:
-        volume, done = _sound(case.image, checks[case.image], folder, label=False)
-        image_path = folder / "images" / target
-        nifti.write_new(image_path, volume, overwrite=True)
-        changes += _logged(case, case.image, done, image_path)
+    images, label_path = list(case.images), case.label
+    for index, path in enumerate(case.images):
+        if checks[path]:
+            volume, done = _sound(path, checks[path], folder, label=False)
+            ending = f"_{index:04d}" if case.more else ""
+            images[index] = folder / "images" / f"{case.name}{ending}.nii.gz"
+            nifti.write_new(images[index], volume, overwrite=True)
+            changes += _logged(case, path, done, images[index])
     if checks[case.label]:
         volume, done = _sound(case.label, checks[case.label], folder, label=True)
-        grid = _grid_of(image_path)
-        if grid is not None and any(check.startswith("grid_") for check in checks[case.label]):
+        grid = _grid_of(images[0])
+        elsewhere = [check for check in checks[case.label] if check.startswith("grid_") or check == "apart"]
+        if grid is not None and elsewhere:
             volume, action = _onto_image(volume, grid, same_shape=same_shape)
-            done += [(check, action) for check in checks[case.label] if action and check.startswith("grid_")]
+            done += [(check, action) for check in elsewhere if action]
         if done:
-            label_path = folder / "labels" / target
+            label_path = folder / "labels" / f"{case.name}.nii.gz"
             nifti.write_new(label_path, volume, overwrite=True)
             changes += _logged(case, case.label, done, label_path)
-    return replace(case, image=image_path, label=label_path), changes
+    return replace(case, image=images[0], more=tuple(images[1:]), label=label_path), changes
 
 
 def _logged(case: Case, file: Path, done: Iterable[tuple[str, str]], to: Path) -> list[Change]:

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.batch import Structure
+from segfocal.data.targets import Coding
 from segfocal.errors import UserError
 from segfocal.intensity import Intensity
 from segfocal.io.files import read_json
 from segfocal.resample import ModelGrid
+
+LOCATIONS = "locations.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +27,18 @@ class Preparation:
     """Everything that shapes a prepared slice; inference uses the same record, so both see a scan the same way.
 
     apart: keep each mask of a picture by itself, overlaps and all, rather than the label map they add up to.
+    crop: none, or body: store only the box that holds every pixel brighter than air, and every labelled one.
     """
 
     grid: ModelGrid
     intensity: Intensity
     structures: tuple[Structure, ...]
     apart: bool = False
+    crop: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.crop not in ("none", "body"):
+            raise ValueError(f"expected data.crop to be none or body; got {self.crop!r}")
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,11 @@ class PreparedCase:
         d, h, w = self._meta["shape"]
         return d, h, w
 
+    @cached_property
+    def coding(self) -> Coding:
+        """What the numbers of the target mean."""
+        return Coding(**self._meta.get("coding", {"structures": len(self.pixels)}))
+
     @property
     def channels(self) -> int:
         """Channels of the scan, neighbours not counted."""
@@ -83,6 +97,24 @@ class PreparedCase:
         """
         return np.array(self._meta["pixels"], dtype=np.int64)
 
+    @property
+    def offset(self) -> tuple[int, int, int]:
+        """Slice, row and column of the model's grid at which the stored box begins: zeros unless cropped."""
+        d, h, w = self._meta["offset"]
+        return d, h, w
+
+    @cached_property
+    def locations(self) -> list[NDArray[np.int32]]:
+        """Places [n,3] (slice, row, column) inside each structure, up to 1000 drawn alike: for patches around them.
+
+        Of masks kept apart none.
+        """
+        path = self.folder / LOCATIONS
+        if not path.is_file():
+            return []
+        with np.load(path) as stored:
+            return [stored[name] for name in stored.files]
+
     def slice(self, index: int, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return image [c,h,w] and target indices [h,w] of one slice.
 
@@ -90,6 +122,12 @@ class PreparedCase:
         the last slice these are repeated.
         """
         return self._image(index, neighbours), np.asarray(self._array("target")[index])
+
+    def block(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return image [c,n,h,w] and target indices [n,h,w] of the slices start to stop."""
+        image = np.asarray(self._array("image")[start:stop], dtype=np.float32)
+        image = image.reshape(len(image), -1, *self.shape[1:]).swapaxes(0, 1)
+        return image, np.asarray(self._array("target")[start:stop])
 
     def masks(self, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return image [c,h,w] and masks [n,h,w] of a picture whose masks are kept apart."""
@@ -122,20 +160,24 @@ def check_foreground(prepared: Iterable[PreparedCase], structures: Sequence[Stru
     for structure, count in zip(structures, pixels, strict=True):
         if count:
             continue
-        if structure.value in found:
+        if any(value & structure.value if structure.overlaps else value == structure.value for value in found):
             problem = "voxels too few to fill half a pixel at this spacing"
         else:
             problem = f"label values {found[:20]} only"
         raise UserError(
-            expected=f"{structure.name} (label value {structure.value}) in the training set",
+            expected=f"{structure.name} (label value {_listed(structure)}) in the training set",
             found=problem,
             where=where,
             do="choose another target, or check the labels and data.label_names",
         )
 
 
+def _listed(structure: Structure) -> str:
+    return " or ".join(map(str, structure.label_values))
+
+
 def pixel_rates(prepared: Sequence[PreparedCase]) -> list[float]:
     """Return the share of all pixels that is background, then of each structure; the shares sum to one."""
     pixels = sum(case.pixels.sum(1) for case in prepared)
     rates = [float(count) / sum(math.prod(case.shape) for case in prepared) for count in np.atleast_1d(pixels)]
-    return [1 - sum(rates), *rates]
+    return [max(1 - sum(rates), 0.0), *rates]  # overlapping structures count several times

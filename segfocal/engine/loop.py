@@ -20,10 +20,11 @@ from segfocal.data.loader import SliceDataset
 from segfocal.data.objects import dataset_of
 from segfocal.data.prepared import check_foreground, pixel_rates
 from segfocal.data.preparing import check_pairs, prepare
+from segfocal.data.workers import naming_lost_workers
 from segfocal.engine import checkpoint
 from segfocal.engine.plan import Plan
 from segfocal.engine.postprocess import choose_rules
-from segfocal.engine.progress import StepProgress
+from segfocal.engine.progress import CaseProgress, StepProgress
 from segfocal.engine.record import Record, environment, note_parameters
 from segfocal.engine.rehearsal import rehearse
 from segfocal.engine.run import Run, connect, start
@@ -53,8 +54,9 @@ def train(plan: Plan, folder: Path, *, config: str = "", begun: Callable[[], Non
         folder = _shared(folder)
         make_folder(folder)
         check_pairs(plan.cases.of("val"))  # before any work, not at the first validation
-        with accelerator.main_process_first():
-            prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache)
+        with accelerator.main_process_first(), CaseProgress(silent=not accelerator.is_main_process) as shown:
+            workers = max(1, plan.settings.workers)
+            prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache, workers=workers, shown=shown)
         check_foreground(prepared, plan.preparation.structures, where=plan.where)
         rates = pixel_rates(prepared)
         names = [structure.name for structure in plan.preparation.structures]
@@ -116,6 +118,7 @@ def _loop(run: Run, dataset: SliceDataset, record: Record | None) -> bool:
         return True  # it had stopped, and was killed before its end
     with (
         StepProgress(total=settings.steps, done=first, silent=silent) as shown,
+        naming_lost_workers(settings.workers, timeout=settings.worker_timeout),
         StopRequest() as stop,
         profiler(run.folder / "trace.json", wanted=settings.profile and not silent) as profiled,
     ):

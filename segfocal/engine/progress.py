@@ -12,14 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class StepProgress:
     """Shows the steps of a run; `note` prints a line that stays."""
 
-    def __init__(self, *, total: int, done: int, silent: bool = False) -> None:
+    def __init__(self, *, total: int, done: int, silent: bool = False, noun: str = "step") -> None:
         self.console = Console(file=sys.stdout, quiet=silent, highlight=False)
         self.bar: Progress | None = None
         if self.console.is_terminal and not silent:
             columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
             self.bar = Progress(*columns, console=self.console)
             self.task = self.bar.add_task("", total=total, completed=done)
-        self.total, self.every = total, max(1, total // 10)
+        self.total, self.every, self.noun = total, max(1, total // 10), noun
 
     def __enter__(self) -> StepProgress:
         if self.bar:
@@ -37,8 +37,33 @@ class StepProgress:
         if self.bar:
             self.bar.update(self.task, completed=done, description=text)
         elif done % self.every == 0 or done == self.total:
-            self.console.print(f"step {done}/{self.total}  {text}")
+            self.console.print(f"{self.noun} {done}/{self.total}  {text}")
 
     def note(self, text: str) -> None:
         """Print a line that stays above the bar."""
         self.console.print(text)
+
+
+class CaseProgress:
+    """Shows cases being prepared, from the first that is: nothing where all were before."""
+
+    def __init__(self, *, silent: bool = False) -> None:
+        self.silent = silent
+        self.shown: StepProgress | None = None
+
+    def __enter__(self) -> CaseProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.shown:
+            self.shown.__exit__(kind, error, trace)
+
+    def __call__(self, done: int, total: int, text: str) -> None:
+        """Show that `done` cases of `total` are prepared; the first call says what they will take."""
+        if self.shown is None:
+            self.shown = StepProgress(total=total, done=done, silent=self.silent, noun="case").__enter__()
+            self.shown.note(f"preparing {total} case{'s' * (total > 1)}: {text}")
+        else:
+            self.shown.step(done, text)

@@ -23,7 +23,8 @@ class Settings:
     validations on whole volumes, 0 for only the last. save_minutes: between checkpoints apart from those at every
     validation, None for no others. keep_checkpoints: how many of the last to keep. patience: validations without a
     better Dice before stopping, None for never. keep: whether the bundle holds the last weights or those that validated
-    best. postprocess: "auto" puts into the bundle what raised Dice on the validation scans. workers: loading processes.
+    best. postprocess: "auto" puts into the bundle what raised Dice on the validation scans. workers: loading processes;
+    worker_timeout: seconds without a batch after which they count as hung, None for never.
     tf32, channels_last, compile (the network through torch.compile): for speed on a GPU. deterministic: refuse GPU
     operations that are not repeatable. overfit: train on the first so many batches over and over, None for all.
     dry_run: two steps and a validation, then an estimate of time and memory. profile: keep a trace of some steps.
@@ -49,6 +50,7 @@ class Settings:
     keep: Literal["last", "best"] = "last"
     postprocess: Literal["none", "auto"] = "none"
     workers: int = 0
+    worker_timeout: float | None = 600.0
     precision: Precision = "fp32"
     tf32: bool = True
     channels_last: bool = False
@@ -84,6 +86,7 @@ class Settings:
             "train.keep last or best": self.keep in ("last", "best"),
             "train.postprocess none or auto": self.postprocess in ("none", "auto"),
             "train.workers ≥ 0": self.workers >= 0,
+            "train.worker_timeout > 0 or null": self.worker_timeout is None or self.worker_timeout > 0,
             "train.overfit ≥ 1 or null": self.overfit is None or self.overfit >= 1,
             "train.device auto or cpu": self.device in ("auto", "cpu"),
             "train.tracker none, tensorboard, mlflow or wandb": self.tracker

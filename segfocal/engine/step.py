@@ -12,6 +12,7 @@ from torch import Tensor
 from segfocal.batch import Batch
 from segfocal.data.loader import SliceDataset, Steps, load
 from segfocal.data.replay import LastLosses, blocks
+from segfocal.engine.prefetch import on_device
 from segfocal.engine.run import Run
 from segfocal.engine.watch import Watch
 from segfocal.errors import UserError
@@ -44,9 +45,15 @@ def _batches(run: Run, dataset: SliceDataset, watch: Watch, *, first: int, last:
         world=accelerator.num_processes,
     )
     gathered: list[Batch] = []
-    loaded = load(dataset, steps, workers=plan.settings.workers, pin=accelerator.device.type == "cuda")
-    for batch in watch.waiting_for(loaded):
-        batch = plan.augment(batch.to(accelerator.device), size=plan.window)
+    loaded = load(
+        dataset,
+        steps,
+        workers=plan.settings.workers,
+        pin=accelerator.device.type == "cuda",
+        timeout=plan.settings.worker_timeout,
+    )
+    for batch in watch.waiting_for(on_device(loaded, accelerator.device)):
+        batch = plan.augment(batch, size=plan.window)
         gathered.append(batch.channels_last() if plan.settings.channels_last else batch)
         if len(gathered) == many:
             yield gathered

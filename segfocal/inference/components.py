@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import cc3d
@@ -17,20 +18,24 @@ _NEIGHBOURS: Final = 26  # faces, edges and corners, as in postprocess
 _SLICES = 16
 
 
-def count_components(labels: NDArray, *, slices: int = _SLICES) -> dict[int, int]:
+def count_components(
+    labels: NDArray, *, inside: Callable[[NDArray], NDArray] | None = None, slices: int = _SLICES
+) -> dict[int, int]:
     """Return the number of components by label value [x,y,z]; the background 0 and values without a voxel are left out.
 
     Slabs of `slices` overlap by a slice, in which a voxel names a component of both: those are one. Memory grows with a
-    slab, not with the map.
+    slab, not with the map. inside: makes of labels the map to count, such as of one structure that overlaps others.
     """
-    values: list[NDArray] = [np.zeros(1, dtype=labels.dtype)]  # of each numbered component; 0 is the background
+    kind = labels.dtype if inside is None else np.dtype(np.uint8)
+    values: list[NDArray] = [np.zeros(1, dtype=kind)]  # of each numbered component; 0 is the background
     pairs: list[NDArray] = []
     before: NDArray | None = None
     count = 0
     for start in range(0, max(labels.shape[2] - 1, 1), slices):
-        slab = np.asfortranarray(labels[:, :, start : start + slices + 1])
+        part = labels[:, :, start : start + slices + 1]
+        slab = np.asfortranarray(part if inside is None else inside(part).view(np.uint8))
         numbers = cc3d.connected_components(slab, connectivity=_NEIGHBOURS)
-        found = np.zeros(int(numbers.max()) + 1, dtype=labels.dtype)
+        found = np.zeros(int(numbers.max()) + 1, dtype=kind)
         found[numbers.ravel(order="F")] = slab.ravel(order="F")  # as they lie in memory: no copies
         values.append(found[1:])
         if before is not None:

@@ -12,10 +12,9 @@ from torch.nn import functional as F
 
 from segfocal.grid import Grid, Volume
 from segfocal.inference.blend import Slices
-from segfocal.intensity import Intensity, of_channels
-from segfocal.resample import ModelGrid, resize_slices
+from segfocal.intensity import Intensity, box_around, bright_lines, of_channels
+from segfocal.resample import ModelGrid, resize_slices, through_plane
 
-_AIR = 0.02  # of the intensity range: below it is outside the body
 _CHUNK = 32
 
 
@@ -30,6 +29,8 @@ class View:
     def __init__(self, scan: Volume, grid: ModelGrid, intensity: Intensity, *, neighbours: int = 0) -> None:
         self._channels = [one.oriented(grid.frame).array for one in scan.channels()]
         self.grid: Grid = grid.of(scan.grid)
+        own, wanted = self._channels[0].shape[0], self.grid.shape[0]
+        self._through = None if own == wanted else through_plane(own, wanted)
         self._reach = neighbours
         self.shape = ((2 * neighbours + 1) * len(self._channels), *self.grid.shape)
         self._windows = [
@@ -58,15 +59,11 @@ class View:
         d, h, w = self.grid.shape
         seen = [np.zeros(n, dtype=bool) for n in (d, h, w)]
         for start in range(0, d, _CHUNK):
-            part = (self._made(start, min(start + _CHUNK, d)) > _AIR).any(0).numpy()
-            seen[0][start : start + len(part)] = part.any((1, 2))
-            seen[1] |= part.any((0, 2))
-            seen[2] |= part.any((0, 1))
-        if not seen[0].any():
-            return slice(0, d), slice(0, h), slice(0, w)
-        ends = [np.flatnonzero(axis)[[0, -1]] for axis in seen]
-        box = [slice(int(low), int(high) + 1) for low, high in ends]
-        return box[0], box[1], box[2]
+            part = bright_lines(self._made(start, min(start + _CHUNK, d)).amax(0).numpy())
+            seen[0][start : start + len(part[0])] = part[0]
+            seen[1] |= part[1]
+            seen[2] |= part[2]
+        return box_around(seen)
 
     def _near(self, low: int, high: int) -> Tensor:
         """Return slices [c, high − low, h, w] without neighbours; those of the call before are not made again."""
@@ -83,7 +80,13 @@ class View:
         return made[0][None] if len(made) == 1 else torch.stack(made)
 
     def _resized(self, channel: NDArray, start: int, stop: int) -> NDArray[np.float32]:
-        return resize_slices(channel[start:stop], self.grid.shape[1:])
+        if self._through is None:
+            return resize_slices(channel[start:stop], self.grid.shape[1:])
+        weights = self._through[start:stop]
+        near = weights.any(0).nonzero().flatten().tolist() or [0]
+        part = slice(near[0], near[-1] + 1)
+        slices = torch.from_numpy(resize_slices(channel[part], self.grid.shape[1:]))
+        return torch.tensordot(weights[:, part], slices, dims=1).numpy()
 
 
 class Cropped:

@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 from isal import isal_zlib
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
@@ -36,7 +37,7 @@ _GZIP = b"\x1f\x8b"
 _SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MAGIC = {348: b"n+1", 540: b"n+2"}
 _EXTENDED = 4  # bytes after the header that say whether an extension follows
-_READ = 1 << 16  # bytes of a file that hold any header, packed or not
+_READ, _HEADER = 1 << 16, 1024  # bytes of a file that hold any header, packed or not; bytes that hold one
 _MOST_PACKED = 1032  # gzip makes no more than so many bytes of one
 UNITS = {0: "unknown", 1: "m", 2: "mm", 3: "micron"}
 
@@ -140,7 +141,7 @@ def read_raw_header(path: str | Path) -> RawHeader:
         with path.open("rb") as file:
             start = file.read(_READ)
         packed = start.startswith(_GZIP)
-        content = zlib.decompressobj(wbits=31).decompress(start, _READ) if packed else start
+        content = zlib.decompressobj(wbits=31).decompress(start, _HEADER) if packed else start
         return RawHeader(path=path, fields=_fields(content), packed=packed, size=path.stat().st_size)
 
 
@@ -168,7 +169,7 @@ def read_header(path: str | Path) -> RawHeader:
     if path.is_file():
         check_suffix(path)
     header = read_raw_header(path)
-    with readable(path):
+    with readable(path), LoggingOutputSuppressor():  # what nibabel sets right in passing
         checked = type(header.fields)(header.fields.binaryblock, header.byte_order, check=True)
         problem = _problem(header)
         if problem:

@@ -30,7 +30,7 @@ def thumbnail(image: NDArray, label: NDArray | None, *, aspect: float) -> str:
         for value in np.unique(large[edge]):
             pixels[edge & (large == value)] = colour_of(int(value))
     buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=4)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -107,7 +107,7 @@ def _of_set(cases: Sequence[Examined], listing: Listing, examination: Examinatio
 def _check_apart(cases: Sequence[Case], output: Path) -> None:
     """Raise UserError when a mended copy could take the place of an original."""
     taken = {(output / name).resolve() for name in ("images", "labels")}
-    if any(path.resolve().parent in taken for case in cases for path in (case.image, case.label)):
+    if any(path.resolve().parent in taken for case in cases for path in (*case.images, case.label)):
         raise UserError(
             expected="an output folder apart from the data",
             found="originals in its images/ or labels/",
@@ -158,7 +158,8 @@ def _csv(cases: Sequence[Case], folder: Path) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("name", "image", "label", "split"))
     for case in cases:
-        writer.writerow((case.name, _place(case.image, folder), _place(case.label, folder), case.split))
+        images = ";".join(_place(path, folder) for path in case.images)
+        writer.writerow((case.name, images, _place(case.label, folder), case.split))
     return text.getvalue()
 
 

@@ -12,7 +12,6 @@ from jinja2 import Environment, select_autoescape
 from segfocal.data.examine import Examined
 from segfocal.data.finding import CHECKS, SEVERITIES, Finding
 from segfocal.io.files import write_text
-from segfocal.io.thumbnail import thumbnail
 
 if TYPE_CHECKING:
     from segfocal.serve.doctor import Diagnosis
@@ -30,7 +29,6 @@ def write_page(path: Path, diagnosis: Diagnosis, cases: Sequence[Examined], *, t
         by_case.setdefault(one.case, []).append(one)
     ordered = sorted(cases, key=lambda case: _badness(by_case.get(case.case.name, [])))
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"picture": _picture}
     source = package_files("segfocal.serve").joinpath("doctor_page.html.j2").read_text("utf-8")
     text = environment.from_string(source).render(
         title=title,
@@ -48,9 +46,3 @@ def write_page(path: Path, diagnosis: Diagnosis, cases: Sequence[Examined], *, t
 def _badness(findings: Sequence[Finding]) -> int:
     """Return a number that is the smaller the worse a case is."""
     return min((SEVERITIES.index(one.severity) for one in findings), default=len(SEVERITIES))
-
-
-def _picture(case: Examined) -> str:
-    if case.shown is None:
-        return ""
-    return thumbnail(case.shown.image, case.shown.label, aspect=case.shown.aspect)

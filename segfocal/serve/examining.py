@@ -57,7 +57,7 @@ def _alone(case: Case, names: Mapping[str, int]) -> Examined:
 def _bytes(case: Case) -> int:
     """Return the bytes that the voxels of a case take by their headers; 0 where that cannot be told."""
     total = 0
-    for path in (case.image, *case.label_files):
+    for path in (*case.images, *case.label_files):
         try:
             header = read_raw_header(path)
             total += max(0, min(header.promised, header.size * 1032))

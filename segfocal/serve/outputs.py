@@ -73,7 +73,7 @@ class Sizes:
             part = (..., slice(start, start + _SLICES))
             labels, values = mask.array[part], scan.array[part]
             for structure in structures:
-                inside = values[labels == structure.value].astype(np.float64)
+                inside = values[structure.inside(labels)].astype(np.float64)
                 sums[structure.name] += inside.size, inside.sum(), (inside**2).sum()
             release(mask.array)
         voxel_ml = abs(float(np.linalg.det(mask.grid.affine[:3, :3]))) / 1000
@@ -82,9 +82,8 @@ class Sizes:
             name: float(np.sqrt(max(s[2] / s[0] - (s[1] / s[0]) ** 2, 0.0))) if s[0] else None
             for name, s in sums.items()
         }
-        counts = count_components(mask.array)
-        components = {structure.name: counts.get(structure.value, 0) for structure in structures}
-        return cls({name: int(s[0]) for name, s in sums.items()}, voxel_ml, components, mean, deviation)
+        voxels = {name: int(s[0]) for name, s in sums.items()}
+        return cls(voxels, voxel_ml, _components(mask.array, structures), mean, deviation)
 
     def facts(self, *, picture: bool) -> dict[str, Any]:
         """Return them for a report: in millilitres, of a picture in pixels."""
@@ -102,3 +101,11 @@ class Sizes:
                 for key, facts in kept.items()
             }
         )
+
+
+def _components(labels: NDArray, structures: Sequence[Structure]) -> dict[str, int]:
+    """Return the number of components by name: of all structures at once, unless they overlap."""
+    if any(structure.overlaps for structure in structures):
+        return {one.name: count_components(labels, inside=one.inside).get(1, 0) for one in structures}
+    counts = count_components(labels)
+    return {structure.name: counts.get(structure.value, 0) for structure in structures}

@@ -32,6 +32,14 @@ def test_a_loop_through_many_slabs_is_one_component():
     assert count_components(np.zeros((3, 3, 3), dtype=np.uint8)) == {}
 
 
+def test_of_overlapping_structures_each_is_counted_by_itself():
+    labels = np.zeros((9, 9, 40), dtype=np.uint16)
+    labels[1:3, 1:3, 2:30] |= 1
+    labels[2:8, 2, ::9] |= 2
+    assert count_components(labels, inside=lambda part: (part & 1) != 0) == {1: 1}
+    assert count_components(labels, inside=lambda part: (part & 2) != 0) == {1: 5}
+
+
 def test_a_map_on_disk_is_counted(tmp_path):
     with spooled(tmp_path, (9, 8, 50), np.uint8) as labels:
         labels[2:4, 2:4, 5:45], labels[7, 7, ::10] = 1, 2

@@ -247,3 +247,29 @@ def test_a_spacing_that_leaves_one_slice_of_several_is_told():
     grid = Grid(shape=(9, 8, 3), affine=np.diag([1.0, 1.0, 5.0, 1.0]))
     with pytest.raises(UserError, match=r"found 3×8×9 voxels of 5×1×1 mm"):
         ModelGrid(spacing_mm=(20.0, 1.0, 1.0)).of(grid)
+
+
+def shares_compared(labels, values, size):
+    """Return the class of the largest share, each share resized as a whole picture of its own."""
+
+    def share_of(mask):
+        return resized(torch.from_numpy(mask.astype(np.float32))[:, None], size)[:, 0].numpy()
+
+    best = share_of(~np.isin(labels, values)) if len(values) > 1 else np.full((len(labels), *size), 0.5, np.float32)
+    out = np.zeros((len(labels), *size), dtype=np.uint8)
+    for index, value in enumerate(values, start=1):
+        share = share_of(labels == value)
+        wins = (share >= best) & (share > 0)
+        out[wins], best[wins] = index, share[wins]
+    return out
+
+
+@law
+@given(sizes, sizes, st.lists(st.integers(1, 5), min_size=1, max_size=4, unique=True), st.integers(0, 2**32 - 1))
+def test_labels_resized_where_they_are_equal_whole_pictures_to_the_last_bit(size, new, values, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 6, (3, *size)).astype(np.uint8)
+    for one in labels:  # each slice labelled in a box of its own, perhaps an empty one
+        top, left = rng.integers(0, size[0] + 1), rng.integers(0, size[1] + 1)
+        one[:top], one[:, left:] = 0, 0
+    np.testing.assert_array_equal(resize_labels(labels, values, new), shares_compared(labels, values, new))

@@ -1,0 +1,103 @@
+"""`segfocal prepare`: the training scans made ready ahead of training."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from segfocal.cli.app import run
+from segfocal.cli.source import cases_of, grid_of
+from segfocal.errors import UserError
+
+if TYPE_CHECKING:
+    from segfocal.data.case import Case
+    from segfocal.data.prepared import Preparation
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    return run("prepare", prepare)
+
+
+def prepare(config: DictConfig) -> None:
+    """Prepare the training cases of a config, as training would, and print what that took and takes."""
+    from segfocal.data import cache as caches
+    from segfocal.data.preparing import prepare as prepare_cases
+    from segfocal.engine.progress import CaseProgress
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    cache, workers = Path(plain["cache"]), plain["workers"]
+    _check(plain)
+    try:
+        cases, preparation = asked_for(plain)
+    except (ValueError, TypeError) as error:
+        raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
+    before = sum(caches.folder_of(cache, case, preparation).is_dir() for case in cases)
+    started = time.perf_counter()
+    with CaseProgress() as shown:
+        prepared = prepare_cases(cases, preparation, cache, workers=workers, shown=shown)
+    seconds, size = time.perf_counter() - started, caches.bytes_of(ready.folder for ready in prepared)
+    print(
+        f"{_counted(len(cases))}: {len(cases) - before} prepared in {seconds:.1f} s, {before} ready before; "
+        f"{size / 2**20:.1f} MiB in {cache}"
+    )
+    print(f"a random slice: {1000 * caches.seconds_a_read(prepared):.2f} ms (median)")
+    _prune(cache, wanted=plain["prune"])
+
+
+def asked_for(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
+    """Return the training cases of a config and how training prepares them.
+
+    Raises:
+        UserError, ValueError: no training case, or options that do not fit together.
+    """
+    from segfocal import intensity
+    from segfocal.data.masks import OBJECTS, choose_masks
+    from segfocal.data.prepared import Preparation
+
+    data = plain["data"]
+    cases, structures = cases_of(plain)
+    apart = structures[0].name == OBJECTS
+    cases, structures = choose_masks(cases, structures, apart=apart)
+    chosen = cases.of("train")
+    if not chosen:
+        raise UserError(
+            expected="at least one case to train on", found="none", where=data["root"], do="give some the split train"
+        )
+    preparation = Preparation(
+        grid=grid_of(data, cases),
+        intensity=intensity.build(plain["intensity"]),
+        structures=structures,
+        apart=apart,
+        crop=data["crop"],
+    )
+    return chosen, preparation
+
+
+def _check(plain: dict[str, Any]) -> None:
+    if type(plain["workers"]) is not int or plain["workers"] < 1:
+        raise UserError(expected="workers ≥ 1", found=f"workers={plain['workers']}", do="change it")
+    if not isinstance(plain["prune"], bool):
+        raise UserError(expected="prune=true or prune=false", found=f"prune={plain['prune']}", do="choose one")
+
+
+def _prune(cache: Path, *, wanted: bool) -> None:
+    from segfocal.data import cache as caches
+
+    folders = caches.stale(cache)
+    if not folders:
+        return
+    size = caches.bytes_of(folders) / 2**20
+    what = f"{_counted(len(folders), 'stale ')} in {cache}, {size:.1f} MiB, of files that are gone or have changed"
+    if wanted:
+        caches.remove(folders)
+        print(f"removed: {what}")
+    else:
+        print(f"{what}: prune=true removes them")
+
+
+def _counted(number: int, kind: str = "") -> str:
+    return f"{number} {kind}case{'s' * (number != 1)}"

@@ -1,0 +1,116 @@
+"""`segfocal show-augment`: a picture of the samples of a training step, as read and as augmented."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from segfocal.cli.app import run, shown_path
+from segfocal.cli.source import cases_of, grid_of, intensity_of, neighbours_of, pair
+from segfocal.errors import UserError
+
+if TYPE_CHECKING:
+    from segfocal.batch import Batch
+    from segfocal.io.sample_figure import Shown
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    return run("show_augment", show_augment)
+
+
+def show_augment(config: DictConfig) -> None:
+    """Prepare the training cases of a config, draw the samples of a step, and print where."""
+    from hydra.errors import InstantiationException
+
+    from segfocal.io.files import check_new
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    _check(plain)
+    output = Path(plain["output"])
+    check_new(output, overwrite=plain["overwrite"])
+    try:
+        _draw(plain, output)
+    except (ValueError, TypeError, InstantiationException) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if not isinstance(cause, ValueError | TypeError):
+            raise
+        raise UserError(expected="a config that fits together", found=str(cause), do="change that option") from error
+    print(f"picture: {shown_path(output)}")
+
+
+def _check(plain: dict[str, Any]) -> None:
+    """Raise UserError unless counts are counts and the picture a PNG."""
+    for key, least in (("samples", 1), ("columns", 1), ("seed", 0), ("step", 0)):
+        if type(plain[key]) is not int or plain[key] < least:
+            raise UserError(expected=f"{key} to be a whole number ≥ {least}", found=repr(plain[key]), do="change it")
+    if Path(plain["output"]).suffix.lower() != ".png":
+        raise UserError(expected="output to be a .png file", found=str(plain["output"]), do="change its name")
+
+
+def _draw(plain: dict[str, Any], output: Path) -> None:
+    from hydra.utils import instantiate
+
+    from segfocal.augment import Augment
+    from segfocal.data.loader import Sampling, SliceDataset, Steps, load
+    from segfocal.data.masks import choose_masks
+    from segfocal.data.prepared import Preparation, check_foreground
+    from segfocal.data.preparing import prepare
+    from segfocal.io.sample_figure import draw_samples
+
+    data = plain["data"]
+    window = pair(data["window"], "data.window", int)
+    augment = instantiate(plain["augment"], _convert_="all")
+    crop = (round(window[0] * data["margin"]), round(window[1] * data["margin"]))
+    sampling = Sampling(foreground=data["foreground"], crop=crop, neighbours=neighbours_of(data))
+    cases, structures = choose_masks(*cases_of(plain), apart=False)
+    preparation = Preparation(
+        grid=grid_of(data, cases), intensity=intensity_of(plain["intensity"], cases), structures=structures
+    )
+    prepared = prepare(cases.of("train"), preparation, Path(plain["cache"]))
+    check_foreground(prepared, structures, where=Path(data["root"]))
+    steps = Steps(seed=plain["seed"], first=plain["step"], last=plain["step"] + 1, batch_size=plain["samples"])
+    dataset = SliceDataset(prepared, len(structures), sampling)
+    (batch,) = load(dataset, steps, workers=0, pin=False)
+    spacing = preparation.grid.spacing_mm
+    draw_samples(
+        output,
+        _shown(Augment()(batch, size=window), augment(batch, size=window)),
+        names=[structure.name for structure in structures],
+        columns=plain["columns"],
+        aspect=spacing[-2] / spacing[-1] if spacing else 1.0,
+        heading=f"{_settings(plain['augment'])}\nstep {plain['step']} of seed {plain['seed']}",
+    )
+
+
+def _shown(read: Batch, augmented: Batch) -> list[Shown]:
+    """Return each sample twice: its middle channel, of a volume its middle slice."""
+    from segfocal.io.sample_figure import Shown
+
+    parts = [read.image, read.target, augmented.image, augmented.target]
+    if read.image.ndim == 5:
+        parts = [part[:, :, part.shape[2] // 2] for part in parts]
+    image, target, augmented_image, augmented_target = (part.cpu().numpy() for part in parts)
+    middle = image.shape[1] // 2
+    return [
+        Shown(
+            image=image[i, middle],
+            target=target[i],
+            augmented_image=augmented_image[i, middle],
+            augmented_target=augmented_target[i],
+            title=source,
+        )
+        for i, source in enumerate(read.sources)
+    ]
+
+
+def _settings(augment: dict[str, Any]) -> str:
+    """Return the settings that are on, as a line."""
+    named = {
+        key: value for key, value in augment.items() if isinstance(value, int | float) and value and key != "_target_"
+    }
+    on = [f"{key} {value:g}" for key, value in named.items() if not key.endswith(("_sigma", "_factor"))]
+    on += [f"flip {','.join(augment['flip'])}"] if augment.get("flip") else []
+    return ", ".join(on) or str(augment["_target_"])
