@@ -21,10 +21,14 @@ _FOLDERS = (("images", "labels", ""), ("imagesTr", "labelsTr", "_0000"))
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """Cases, label values by structure name, what is wrong with the list, and what dataset.json says of the scanner."""
+    """Cases, label values by structure name, what is wrong with the list, and what dataset.json says of the scanner.
+
+    allowed: those names and whatever else a label may hold: parts of regions, and the value to ignore.
+    """
 
     cases: tuple[Case, ...]
     label_values: dict[str, int]
+    allowed: dict[str, int]
     findings: list[Finding]
     modality: str
 
@@ -52,7 +56,8 @@ def list_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None 
         if not findings and not absent:
             findings = [Finding(check="case_list", found=f"{error.found}; {error.do}", file=root)]
     findings += _left_over(root, cases)
-    return Listing(cases=cases, label_values=values, findings=findings, modality=_modality(root))
+    allowed = values | _regions(root, values) if values and label_names is None else values
+    return Listing(cases=cases, label_values=values, allowed=allowed, findings=findings, modality=_modality(root))
 
 
 def _listed(path: Path) -> list[Case]:
@@ -150,6 +155,18 @@ def _names(root: Path, label_names: str | Mapping[str, Any] | None) -> dict[str,
     pairs = named.items() if isinstance(named, Mapping) else []
     turned = [(name, value) if isinstance(value, int) else (value, name) for name, value in pairs]
     return {str(name): int(value) for name, value in turned if str(value).isdecimal() and int(value) != 0}
+
+
+def _regions(root: Path, values: Mapping[str, int]) -> dict[str, int]:
+    """Return the values of dataset.json that have no name of their own: those of regions, and the one to ignore."""
+    labels = _dataset_json(root).get("labels")
+    more: dict[str, int] = {}
+    for name, value in labels.items() if isinstance(labels, dict) else ():
+        if isinstance(value, list) or name == "ignore":
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, int) and one not in (0, *values.values()):
+                    more[f"{name}, {one}"] = one
+    return more
 
 
 def _modality(root: Path) -> str:

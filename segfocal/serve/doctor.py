@@ -87,7 +87,7 @@ def diagnose(
     if examination.fix:
         _check_apart(listing.cases, output)
     make_folder(output)
-    done = examined(listing.cases, names=listing.label_values, workers=examination.workers)
+    done = examined(listing.cases, names=listing.allowed, workers=examination.workers)
     cases = list(showing(listing.cases, done) if showing else done)
     of_cases = [one for case in cases for one in case.findings]
     findings = worst_first([*listing.findings, *of_cases, *_of_set(cases, listing, examination)])
@@ -131,7 +131,7 @@ def _mend(cases: Sequence[Examined], listing: Listing, examination: Examination,
     for case in cases:
         mended = _unmended(case)
         if case.case.name not in double:
-            mended = mend(case, output, names=listing.label_values, same_shape=examination.same_shape)
+            mended = mend(case, output, names=listing.allowed, same_shape=examination.same_shape)
         changes += mended.changes
         errors = [one for one in mended.after.findings if one.severity == "error"]
         if errors:
@@ -156,10 +156,11 @@ def _csv(cases: Sequence[Case], folder: Path) -> str:
     """Return the list of cases to train on: copies by their place in the folder, originals by their full path."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("name", "image", "label", "split"))
+    writer.writerow(("name", "image", "label", "split", "group"))
     for case in cases:
         images = ";".join(_place(path, folder) for path in case.images)
-        writer.writerow((case.name, images, _place(case.label, folder), case.split))
+        group = getattr(case, "group", "")
+        writer.writerow((case.name, images, _place(case.label, folder), case.split, group))
     return text.getvalue()
 
 
