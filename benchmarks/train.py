@@ -2,8 +2,9 @@
 
     python benchmarks/train.py [--models sam_tiny unet sam_med2d] [--precision fp32] [--workers 0 2] [--steps 20]
 
-Data is what the loop waits for, on the device, with so many loading processes each (0: it reads them itself), while they
-work beside the other parts; those are timed one after the other, with the device waited for. Prints a table and writes JSON under benchmarks/results.
+Data is what the loop waits for, with so many loading processes each, which work beside the other parts (0: the loop
+reads for itself). The rest is timed one part after the other, with the device waited for. Prints a table and writes
+JSON under benchmarks/results.
 """
 
 import argparse

@@ -159,6 +159,11 @@ def _resize_inside(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np
     return out
 
 
+def through_plane(now: int, wanted: int) -> Tensor:
+    """Return the weights [wanted,now] by which `resize_volume` makes `wanted` slices of `now`."""
+    return resized(torch.eye(now)[None, None], (wanted, now))[0, 0]
+
+
 def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
     """Return images or logits [b,c,h,w] at `size`, bilinear over the same space, antialiased where they shrink."""
     if tuple(images.shape[-2:]) == tuple(size):

@@ -11,7 +11,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.evaluate import print_table
-from segfocal.cli.source import cases_of, channels_of, grid_of, intensity_of, neighbours_of, pair, split_cases
+from segfocal.cli.source import (
+    cases_of,
+    channels_of,
+    grid_of,
+    intensity_of,
+    listed_cases,
+    neighbours_of,
+    pair,
+    split_cases,
+)
 from segfocal.cli.train import build_model
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
@@ -99,11 +108,16 @@ def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, A
             )
     bundle = bundles.load(plain["bundle"])
     own = [structure.name for structure in bundle.structures]
-    cases = split_cases(plain["data"])
+    cases = listed_cases(plain["data"])
     check_channels(bundle, channels_of(cases), f" in {plain['data']['root']}", do="choose another data set or bundle")
     structures = bundle.structures
-    if plain["target"] is not None or cases.label_values:
-        structures = choose_structures(own if plain["target"] is None else plain["target"], cases.label_values)
+    if plain["target"] is not None:
+        structures = choose_structures(plain["target"], cases.label_values, overlap=bool(plain["data"].get("overlap")))
+    elif cases.label_values:
+        known = cases.label_values
+        target = [s.name if s.name in known or not s.of else {s.name: list(s.of)} for s in structures]
+        structures = choose_structures(target, known, overlap=structures[0].overlaps)
+    cases = split_cases(plain, cases, structures)
     return {
         "model": bundle.model,
         **_asked(plain, cases, structures, grid=bundle.grid, intensity=bundle.intensity),

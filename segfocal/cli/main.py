@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": "compare runs: a table, pictures, and one HTML page",
     "weights": "get, convert or show weight files of promptable models, or make a bundle of one",
     "doctor": "say what is wrong with a data set, and mend copies of it",
+    "fingerprint": "say how imbalanced a data set is, and suggest a sweep for it",
     "demo": "train, predict and evaluate on the demo scans, and write one HTML page",
 }
 

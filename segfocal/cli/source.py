@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from omegaconf import OmegaConf
@@ -12,6 +14,7 @@ from segfocal.cli.app import conf_folder
 if TYPE_CHECKING:
     from segfocal.batch import Structure
     from segfocal.data.case import CaseList
+    from segfocal.data.splits import Splitting
     from segfocal.intensity import Intensity
     from segfocal.resample import ModelGrid
 
@@ -22,16 +25,51 @@ def cases_of(plain: dict[str, Any]) -> tuple[CaseList, tuple[Structure, ...]]:
     """Read the cases, each with its part, and choose the structures to segment."""
     from segfocal.data.structures import choose_structures
 
-    cases = split_cases(plain["data"])
-    return cases, choose_structures(plain["target"], cases.label_values)
+    cases = listed_cases(plain["data"])
+    chosen = choose_structures(plain["target"], cases.label_values, overlap=bool(plain["data"].get("overlap")))
+    return split_cases(plain, cases, chosen), chosen
 
 
-def split_cases(data: dict[str, Any]) -> CaseList:
-    """Read the cases, each with its part."""
-    from segfocal.data.cases import hold_out, read_cases
+def listed_cases(data: dict[str, Any]) -> CaseList:
+    """Read the cases, each in its group."""
+    from segfocal.data.cases import read_cases
+    from segfocal.data.splits import grouped
 
-    listed = read_cases(data["root"], label_names=data.get("label_names"))
-    return hold_out(listed, share=data["hold_out"], seed=data["split_seed"])
+    listed = read_cases(data["root"], label_names=data.get("label_names"), ignore=data.get("ignore"))
+    return grouped(listed, data.get("group"))
+
+
+def split_cases(plain: dict[str, Any], cases: CaseList, structures: Sequence[Structure]) -> CaseList:
+    """Give each case its part: as a file says, or drawn and, of folds, written to a file in the cache."""
+    from segfocal.data.foreground import foreground_shares
+    from segfocal.data.splits import Splitting, split
+
+    data, cache = plain["data"], Path(plain["cache"])
+    splitting = Splitting(
+        folds=data.get("folds"),
+        hold_out=data["hold_out"],
+        seed=data["split_seed"],
+        stratify=bool(data.get("stratify")),
+    )
+    file = None if data.get("splits") is None else Path(data["splits"])
+    if file is None and splitting.folds is not None:
+        file = _splits_file(data, splitting, structures, cache)
+    return split(
+        cases,
+        splitting,
+        fold=data.get("fold", 0),
+        file=file,
+        shares=lambda chosen: foreground_shares(chosen, structures, cache),
+    )
+
+
+def _splits_file(data: dict[str, Any], splitting: Splitting, structures: Sequence[Structure], cache: Path) -> Path:
+    """Return where the folds of a data set are kept, drawn as they are."""
+    root = Path(data["root"]).resolve()
+    named = [structure.name for structure in structures] if splitting.stratify else None
+    drawn = f"{root} {splitting} {data.get('group')} {named}"
+    signature = hashlib.sha256(drawn.encode()).hexdigest()[:8]
+    return cache / "splits" / f"{root.name}_{splitting.folds}_folds_{signature}.json"
 
 
 def grid_of(data: dict[str, Any], cases: CaseList) -> ModelGrid:
@@ -39,7 +77,7 @@ def grid_of(data: dict[str, Any], cases: CaseList) -> ModelGrid:
     from segfocal.io.png import is_png
     from segfocal.resample import ModelGrid
 
-    spacing = None if data["spacing_mm"] is None else pair(data["spacing_mm"], "data.spacing_mm", float)
+    spacing: Any = None if data["spacing_mm"] is None else sides(data["spacing_mm"], "data.spacing_mm", float)
     size = None if data.get("size") is None else pair(data["size"], "data.size", int)
     if spacing is not None and any(is_png(case.image) for case in cases.cases):
         raise ValueError(
@@ -92,9 +130,23 @@ def channels_of(cases: CaseList) -> int:
     return len(cases.cases[0].images)
 
 
+def sides(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, ...]:
+    """Return a setting for (h, w) or, three numbers, for (d, h, w); one number counts for h and w."""
+    if isinstance(value, list) and len(value) == 3:
+        _check_numbers(value, 3, name)
+        return tuple(kind(side) for side in value)
+    return pair(value, name, kind)
+
+
 def pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, Number]:
     """Return a setting for (h, w); one number counts for both."""
     values = value if isinstance(value, list) else [value, value]
-    if len(values) != 2 or not all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values):
-        raise ValueError(f"expected {name} to be two numbers > 0, [h, w]; got {value}")
+    _check_numbers(values, 2, name)
     return kind(values[0]), kind(values[1])
+
+
+def _check_numbers(values: list[Any], count: int, name: str) -> None:
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values)
+    if len(values) != count or not numbers:
+        words = "two numbers > 0, [h, w]" if count == 2 else "three numbers > 0, [d, h, w]"
+        raise ValueError(f"expected {name} to be {words}; got {values}")

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
+from segfocal.cli.fitting import check_together, check_volumes, takes_objects_apart
 from segfocal.cli.resume import check_place, has_finished
-from segfocal.cli.source import cases_of, channels_of, grid_of, intensity_of, neighbours_of, pair
+from segfocal.cli.source import cases_of, channels_of, grid_of, intensity_of, neighbours_of, sides
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.augment import Augmentation
-    from segfocal.batch import Structure
+    from segfocal.data.loader import Sampling
     from segfocal.engine.plan import Plan
-    from segfocal.tasks.protocol import Task
 
 _MOST_LINES = 60
 
@@ -176,7 +175,6 @@ def asked(prompt: str) -> str:
 def _plan(config: DictConfig) -> Plan:
     from hydra.utils import instantiate
 
-    from segfocal.data.loader import Sampling
     from segfocal.data.masks import choose_masks
     from segfocal.data.prepared import Preparation
     from segfocal.engine.plan import Plan
@@ -187,16 +185,16 @@ def _plan(config: DictConfig) -> Plan:
     if not isinstance(plain["seed"], int) or plain["seed"] < 0:
         raise ValueError(f"expected seed to be a whole number ≥ 0; got {plain['seed']!r}")
     cases, structures = cases_of(plain)
-    window = pair(data["window"], "data.window", int)
+    window = sides(data["window"], "data.window", int)
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
-    neighbours = neighbours_of(data)
-    channels = channels_of(cases) * (2 * neighbours + 1)
+    channels = channels_of(cases) * (2 * neighbours_of(data) + 1)
     model, model_config = build_model(plain, classes=len(structures), channels=channels, window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
     augment = instantiate(plain["augment"], _convert_="all")  # plain lists, for transforms of other libraries
-    apart = _takes_objects_apart(task, structures)
-    _check_together(task, augment, count=len(structures), apart=apart)
+    grid, apart = grid_of(data, cases), takes_objects_apart(task, structures)
+    check_together(task, augment, structures, apart=apart)
+    check_volumes(task, window, grid)
     weights = first_weights(plain, model)
     cases, structures = choose_masks(cases, structures, apart=apart)
     return Plan(
@@ -207,19 +205,13 @@ def _plan(config: DictConfig) -> Plan:
         where=Path(data["root"]),
         cache=Path(plain["cache"]),
         preparation=Preparation(
-            grid=grid_of(data, cases),
+            grid=grid,
             intensity=intensity_of(plain["intensity"], cases),
             structures=structures,
             apart=apart,
             crop=data.get("crop", "none"),
         ),
-        sampling=Sampling(
-            foreground=data["foreground"],
-            crop=(round(window[0] * data["margin"]), round(window[1] * data["margin"])),
-            objects=data.get("objects", 1) if apart else None,
-            neighbours=neighbours,
-            **{key: data[key] for key in ("rare", "replay", "replay_every") if key in data},
-        ),
+        sampling=_sampling(data, window, apart=apart),
         augment=augment,
         window=window,
         settings=settings,
@@ -228,37 +220,37 @@ def _plan(config: DictConfig) -> Plan:
     )
 
 
-def _takes_objects_apart(task: Task, structures: Sequence[Structure]) -> bool:
-    from segfocal.data.masks import OBJECTS
-    from segfocal.tasks import Promptable
+def _sampling(data: Mapping[str, Any], window: tuple[int, ...], *, apart: bool) -> Sampling:
+    from segfocal.data.loader import Sampling
 
-    return structures[0].name == OBJECTS and isinstance(task, Promptable)
-
-
-def _check_together(task: Task, augment: Augmentation, *, count: int, apart: bool) -> None:
-    """Raise ValueError for a task that cannot be trained on so many structures, on objects, or so augmented."""
-    task.check_structures(count)
-    if apart and not task.needs_prompts:
-        raise ValueError("expected task.first.none=0 for target=objects: only a prompt can tell which of them is meant")
-    if getattr(task, "embeddings", None) and augment.changes_images:
-        raise ValueError("expected augment=none with task.embeddings: an augmented slice is a new image to the encoder")
+    return Sampling(
+        foreground=data["foreground"],
+        crop=(*window[:-2], *(round(side * data["margin"]) for side in window[-2:])),
+        objects=data.get("objects", 1) if apart else None,
+        neighbours=data.get("neighbours", 0),
+        **{key: data[key] for key in ("rare", "replay", "replay_every") if key in data},
+    )
 
 
 def build_model(
-    plain: dict[str, Any], *, classes: int, channels: int, window: tuple[int, int]
+    plain: dict[str, Any], *, classes: int, channels: int, window: tuple[int, ...]
 ) -> tuple[Any, dict[str, Any]]:
     """Build the model, its first weights a function of the seed, and the config that rebuilds it.
 
-    A config with `classes` gets as many as there are targets, one with `channels` as many as images have. Others take
-    grey images, and RGB ones if their config has a `channel_order`.
+    A config with `classes` gets as many as there are targets, one with `channels` as many as images have, one with
+    `dims` as many as the window has. Others are of slices, of grey images, and RGB ones if they have a `channel_order`.
     """
     import torch
 
     from segfocal import models
 
     config = {key: value for key, value in plain["model"].items() if key != "weights"}
-    known = {"classes": classes, "channels": channels}
+    known = {"classes": classes, "channels": channels, "dims": len(window)}
     config |= {key: value for key, value in known.items() if key in config}
+    if len(window) == 3 and "dims" not in config:
+        raise ValueError(
+            f"expected data.window of two numbers for this model; got {list(window)}: use model=unet task=semantic"
+        )
     possible = (1, 3) if "channel_order" in config else (1,)
     if "channels" not in config and channels not in possible:
         raise ValueError(

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from segfocal.data.case import Case
+from segfocal.data.case import Case, Meaning
 from segfocal.data.prepared import Preparation, PreparedCase
 from segfocal.errors import UserError
 from segfocal.intensity import describe
@@ -59,6 +59,8 @@ def _signature(case: Case, preparation: Preparation) -> str:
         "values": [structure.value for structure in preparation.structures],
         "crop": preparation.crop,
     }
+    if case.meaning != Meaning():
+        settings["meaning"] = asdict(case.meaning)
     if case.masks is not None:
         settings["masks"] = ["apart"] if preparation.apart else [mask.value for mask in case.masks]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

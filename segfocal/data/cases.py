@@ -1,35 +1,34 @@
-"""The list of cases: every way a labelled folder can be laid out, read into one kind of record.
+"""The list of cases: whatever lies at a path, read by the source that knows its layout, and checked.
 
-To add a layout, write a function `folder -> list[Case]` here and name it in `read_cases`.
+The layouts are in `segfocal.data.sources`.
 """
 
 from __future__ import annotations
 
-import csv
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from segfocal.data import sam_med2d
 from segfocal.data.case import SPLITS, Case, CaseList
+from segfocal.data.sources import SOURCES
+from segfocal.data.sources.source import stem
+from segfocal.data.splits import hold_out
 from segfocal.errors import UserError
 from segfocal.io.files import read_json
-from segfocal.io.png import is_png
-from segfocal.io.volumes import SUFFIXES
 
 __all__ = ["SPLITS", "Case", "CaseList", "hold_out", "read_cases", "stem"]
 
 
-def read_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None = None) -> CaseList:
-    """Read a case list from a CSV file, an MSD, nnU-Net or SAM-Med2D folder, or a folder of images/ and labels/.
+def read_cases(
+    root: str | Path, *, label_names: str | Mapping[str, Any] | None = None, ignore: str | int | None = None
+) -> CaseList:
+    """Read the cases that lie at a path, in any layout that a source knows.
 
     label_names: structure names by label value, as a mapping or a JSON file ("names.json" or "names.json#key" for
-    one object inside it); in place of those of dataset.json.
+    one object inside it); in place of those of dataset.json. ignore: the label value, or its name, of voxels that count
+    for nothing; by default that which dataset.json calls "ignore".
 
     Raises:
         UserError: nothing there, a layout not recognised, a listed file missing, two cases of one name.
@@ -37,150 +36,33 @@ def read_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None 
     root = Path(root)
     if not root.exists():
         raise UserError(expected="a data folder or CSV", found="nothing there", where=root, do="set data.root")
-    values: dict[str, int] = {}
-    if root.is_file():
-        cases = _from_csv(root)
-    elif (root / "dataset.json").is_file():
-        cases, values = _from_dataset_json(root)
-    elif sam_med2d.is_folder(root):
-        cases, values = sam_med2d.read_folder(root)
-    elif (root / "images").is_dir() and (root / "labels").is_dir():
-        cases = _from_folders(root / "images", root / "labels", suffix="")
-    else:
+    source = next((source for source in SOURCES if source.knows(root)), None)
+    if source is None:
         raise UserError(
-            expected="a CSV (image,label,split), a folder with dataset.json, one with images/ and labels/, or "
-            "SAM-Med2D's with image2label_train.json",
+            expected=", ".join(source.layout for source in SOURCES[:-1]) + f", or {SOURCES[-1].layout}",
             found="none of these",
             where=root,
             do="set data.root to such a file or folder",
         )
-    _check(cases, root)
+    cases = source.read(root)
+    _check(list(cases.cases), root)
     if label_names is not None:
-        values = _read_label_names(label_names)
-    return CaseList(cases=tuple(cases), label_values=values)
-
-
-def hold_out(cases: CaseList, *, share: float, seed: int) -> CaseList:
-    """Return the list with every case in a split: given ones stay, the others train, or validate if drawn.
-
-    `share` of the others is drawn for val unless some case is given as val; one always remains to train on. The draw
-    depends on the case names and `seed` only.
-
-    Raises:
-        ValueError: share outside [0,1).
-    """
-    if not 0 <= share < 1:
-        raise ValueError(f"expected data.hold_out in [0,1); got {share}")
-    names = sorted(case.name for case in cases.cases if not case.split)
-    drawing = share > 0 and len(names) > 1 and not cases.of("val")
-    count = min(len(names) - 1, max(1, round(share * len(names)))) if drawing else 0
-    held = set(np.random.default_rng(seed).permutation(names)[:count].tolist())
-    split = tuple(replace(c, split=c.split or ("val" if c.name in held else "train")) for c in cases.cases)
-    return CaseList(cases=split, label_values=cases.label_values)
-
-
-def _from_csv(path: Path) -> list[Case]:
-    """Read columns image,label and perhaps split and name; paths are relative to the CSV."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), reader.fieldnames
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            expected="a CSV in UTF-8", found=f"other bytes ({error.__class__.__name__})", where=path, do="set data.root"
-        ) from error
-    if not {"image", "label"} <= set(columns or []):
-        raise UserError(
-            expected="a CSV with the columns image,label (and split)",
-            found=f"columns {columns}",
-            where=path,
-            do="name the columns in its first line, separated by commas",
-        )
-    for row in rows:
-        if (row.get("split") or "") not in ("", *SPLITS):
-            raise UserError(
-                expected=f"a split of {', '.join(SPLITS)}", found=repr(row["split"]), where=path, do="mend the row"
-            )
-    return [
-        Case(
-            name=row.get("name") or stem(Path(row["image"] or "")),
-            image=path.parent / (row["image"] or ""),  # None where a row is too short
-            label=path.parent / (row["label"] or ""),
-            split=row.get("split") or "",
-        )
-        for row in rows
-    ]
-
-
-def _from_dataset_json(root: Path) -> tuple[list[Case], dict[str, int]]:
-    """Read an MSD folder (imagesTr, labelsTr and a "training" list) or an nnU-Net one (channels as _0000)."""
-    described = read_json(root / "dataset.json")
-    try:
-        values, listed = _described_labels(described.get("labels", {})), described.get("training")
-        if isinstance(listed, list):
-            return [_listed_case(root, row) for row in listed], values
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            expected='"labels" as names and values and "training" as a list of {"image", "label"}',
-            found=f"{type(error).__name__}: {error}",
-            where=root / "dataset.json",
-            do="mend the file",
-        ) from error
-    cases = _from_folders(root / "imagesTr", root / "labelsTr", suffix="_0000")
-    return cases, values
-
-
-def _listed_case(root: Path, row: Mapping[str, str]) -> Case:
-    image = _first_channel(root / row["image"])
-    return Case(name=stem(Path(row["image"])), image=image, label=root / row["label"], more=_further_channels(image))
-
-
-def _first_channel(image: Path) -> Path:
-    """Return the file of a listed image, which nnU-Net v1 lists without the _0000 that the file carries."""
-    with_channel = image.with_name(stem(image) + "_0000" + image.name.removeprefix(stem(image)))
-    return with_channel if with_channel.is_file() and not image.is_file() else image
-
-
-def _further_channels(image: Path) -> tuple[Path, ...]:
-    """Return the files of _0001, _0002 and so on beside one of _0000."""
-    if not stem(image).endswith("_0000"):
-        return ()
-    name, ending = stem(image).removesuffix("_0000"), image.name.removeprefix(stem(image))
-    found: list[Path] = []
-    while (channel := image.with_name(f"{name}_{len(found) + 1:04d}{ending}")).is_file():
-        found.append(channel)
-    return tuple(found)
-
-
-def _is_further_channel(image: Path) -> bool:
-    """Return whether an image is named _0001 or more and one of its case is named _0000."""
-    found = re.fullmatch(r"(.+)_(\d{4})", stem(image))
-    if not found or found[2] == "0000":
-        return False
-    return image.with_name(f"{found[1]}_0000{image.name.removeprefix(stem(image))}").is_file()
-
-
-def _described_labels(labels: Mapping[str, Any]) -> dict[str, int]:
-    """Return label values by name; MSD writes {"1": "liver"}, nnU-Net v2 {"liver": 1}."""
-    values = {str(name): value for name, value in labels.items() if isinstance(value, int)}
-    if not values:
-        values = {str(name): int(value) for value, name in labels.items()}
-    return {name: value for name, value in values.items() if value != 0}
-
-
-def _from_folders(images: Path, labels: Path, *, suffix: str) -> list[Case]:
-    """Pair files of one name in two folders; `suffix` is what image names carry more."""
-    files = sorted(path for path in images.glob("[!.]*") if path.name.endswith(SUFFIXES))
-    if suffix:
-        files = [path for path in files if not _is_further_channel(path)]
-    scans = [path for path in files if not is_png(path)]  # beside them pictures are previews
-    cases = []
-    for image in scans or files:
-        name = stem(image).removesuffix(suffix)
-        label = next((labels / (name + end) for end in SUFFIXES if (labels / (name + end)).is_file()), None)
-        more = _further_channels(image) if suffix else ()
-        cases.append(Case(name=name, image=image, label=label or labels / (name + SUFFIXES[0]), more=more))
+        cases = replace(cases, label_values=_read_label_names(label_names))
+    if ignore is not None:
+        cases = replace(cases, ignored=_value_to_ignore(ignore, cases.label_values))
     return cases
+
+
+def _value_to_ignore(ignore: str | int, label_values: Mapping[str, int]) -> int:
+    if str(ignore) in label_values:
+        return label_values[str(ignore)]
+    if not str(ignore).isdecimal() or int(ignore) < 1:
+        raise UserError(
+            expected="data.ignore to be a label value from 1 or the name of a structure",
+            found=str(ignore),
+            do=f"choose one of {', '.join(list(label_values)[:12])}" if label_values else "give the value",
+        )
+    return int(ignore)
 
 
 def _check(cases: list[Case], root: Path) -> None:
@@ -191,10 +73,10 @@ def _check(cases: list[Case], root: Path) -> None:
             raise UserError(
                 expected="case names fit for a file name", found=case.name, where=root, do="leave out the slashes"
             )
-        for path in (*case.images, case.label):
+        for path in (*case.images, *((case.label,) if case.masks is None else case.label_files)):
             if not path.is_file():
                 raise UserError(
-                    expected=f"the {'image' if path != case.label else 'label'} of case {case.name}",
+                    expected=f"the {'image' if path in case.images else 'label'} of case {case.name}",
                     found="no such file",
                     where=path,
                     do="add it or take the case off the list",
@@ -233,11 +115,3 @@ def _read_label_names(source: str | Mapping[str, Any]) -> dict[str, int]:
             where=path or "data.label_names",
             do="mend data.label_names",
         ) from error
-
-
-def stem(path: Path) -> str:
-    """Return a file's name without .nii, .nii.gz or .png."""
-    for suffix in SUFFIXES:
-        if path.name.endswith(suffix):
-            return path.name.removesuffix(suffix)
-    return path.stem

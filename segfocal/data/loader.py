@@ -1,4 +1,4 @@
-"""Training batches: which slice each sample is, read and cut from the prepared cases.
+"""Training batches: which slice or patch each sample is, read and cut from the prepared cases.
 
 Sample `index` of step `step` is a function of (seed, step, index) alone, and with data.replay of the odds that this
 step draws slices by: the number of loading processes, the number of training processes and a resume in the middle
@@ -20,6 +20,7 @@ from segfocal.batch import CHOOSING, Batch, SampleKey
 from segfocal.data.choosing import Chooser
 from segfocal.data.prepared import PreparedCase
 from segfocal.data.replay import LastLosses
+from segfocal.data.targets import IGNORED
 from segfocal.data.workers import keep_serving, naming_lost_workers
 
 Sample = tuple[Tensor, Tensor, SampleKey, str]
@@ -30,7 +31,8 @@ class Sampling:
     """How training samples are chosen.
 
     foreground: share of samples drawn from slices that hold a target, cut around one of its pixels; the rest is
-    uniform over all slices. crop: pixels (h, w) of each sample. objects: masks a sample, of pictures whose masks are
+    uniform over all slices. crop: pixels (h, w) of each sample, or voxels (d, h, w): a patch that the chosen slice lies
+    anywhere in. objects: masks a sample, of pictures whose masks are
     kept apart; None for a channel a structure. neighbours: slices on each side of a sample's that are further channels.
     rare: of foreground samples, power by which rare structures are preferred, 0 for all alike. replay: share of samples
     drawn by the last loss of their slice, before the others are shared out. replay_every: steps between renewals of
@@ -38,7 +40,7 @@ class Sampling:
     """
 
     foreground: float
-    crop: tuple[int, int]
+    crop: tuple[int, ...]
     objects: int | None = None
     neighbours: int = 0
     rare: float = 0.0
@@ -51,6 +53,8 @@ class Sampling:
         if self.objects is not None and not (isinstance(self.objects, int) and self.objects >= 1):
             raise ValueError(f"expected data.objects to be a whole number ≥ 1; got {self.objects}")
         check_neighbours(self.neighbours)
+        if self.neighbours and len(self.crop) == 3:
+            raise ValueError(f"expected data.neighbours=0 for a data.window of three numbers; got {self.neighbours}")
         _check_remedies(self)
 
 
@@ -84,19 +88,32 @@ class SliceDataset(Dataset[Sample]):
     def __getitem__(self, key: SampleKey) -> Sample:
         rng = key.rng(CHOOSING)
         case, index, wanted = self.choose(rng)
-        image, indices = case.slice(index, neighbours=self.sampling.neighbours)
-        inside = np.argwhere(indices == wanted + 1) if wanted is not None else np.empty((0, 2))
-        centre = rng.choice(inside) if len(inside) else rng.random(2) * indices.shape
-        image, indices = (cut(array, centre, self.sampling.crop) for array in (image, indices))
-        target = indices[None] == np.arange(1, self.classes + 1, dtype=np.uint8)[:, None, None]
+        image, codes, here = self._read(case, index, rng)
+        chosen = codes if here is None else codes[here]
+        inside = np.argwhere(case.coding.inside(chosen, wanted)) if wanted is not None else np.empty((0, 2))
+        centre = rng.choice(inside) if len(inside) else rng.random(2) * chosen.shape
+        middle = centre if here is None else [len(codes) / 2, *centre]
+        image, codes = (cut(array, middle, self.sampling.crop) for array in (image, codes))
+        target = case.coding.target(codes)
         source = f"{case.name}, slice {index}"
-        return torch.from_numpy(image), torch.from_numpy(target.astype(np.uint8)), key, source
+        return torch.from_numpy(image), torch.from_numpy(target), key, source
+
+    def _read(
+        self, case: PreparedCase, index: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], int | None]:
+        """Return a slice, or of a patch the slices and where the chosen one is among them."""
+        if len(self.sampling.crop) == 2:
+            return *case.slice(index, neighbours=self.sampling.neighbours), None
+        depth, full = self.sampling.crop[0], case.shape[0]
+        start = min(max(index - int(rng.integers(depth)), 0), max(full - depth, 0))
+        return *case.block(start, min(start + depth, full)), index - start
 
 
-def cut(array: NDArray, centre: Sequence[float] | NDArray, size: tuple[int, int]) -> NDArray:
-    """Return the piece [...,h,w] of `size` around `centre`, moved to lie inside; a smaller array gets 0 all around."""
-    place, padding = [slice(None)] * (array.ndim - 2), [(0, 0)] * (array.ndim - 2)
-    for middle, length, full in zip(centre, size, array.shape[-2:], strict=True):
+def cut(array: NDArray, centre: Sequence[float] | NDArray, size: tuple[int, ...]) -> NDArray:
+    """Return the piece [...,*size] around `centre`, moved to lie inside; a smaller array gets 0 all around."""
+    others = array.ndim - len(size)
+    place, padding = [slice(None)] * others, [(0, 0)] * others
+    for middle, length, full in zip(centre, size, array.shape[others:], strict=True):
         start = int(np.clip(round(float(middle) - length / 2), 0, max(full - length, 0)))
         place.append(slice(start, start + length))
         missing = max(length - full, 0)
@@ -143,9 +160,12 @@ class Steps:
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples into a batch."""
+    """Stack samples into a batch; pixels where a target says IGNORED count for nothing."""
     images, targets, keys, sources = zip(*samples, strict=True)
-    return Batch(image=torch.stack(images), target=torch.stack(targets), keys=keys, sources=sources)
+    target = torch.stack(targets)
+    ignored = (target[:, :1] == IGNORED) if (target == IGNORED).any() else None
+    target = target if ignored is None else target.masked_fill(ignored, 0)
+    return Batch(image=torch.stack(images), target=target, keys=keys, sources=sources, ignored=ignored)
 
 
 def load(

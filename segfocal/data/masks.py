@@ -1,4 +1,4 @@
-"""Labels made of mask files, one an object: which of them a target means, and the label map they add up to."""
+"""What a target means in a case's label, and labels made of mask files: the label map they add up to."""
 
 from __future__ import annotations
 
@@ -8,48 +8,103 @@ from dataclasses import replace
 import numpy as np
 
 from segfocal.batch import Structure
-from segfocal.data.case import Case, CaseList
+from segfocal.data.case import Case, CaseList, Mask, Meaning
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io import volumes
+from segfocal.io.png import is_png
 
 OBJECTS = "objects"  # the target that means every mask, whatever its structure
-INSIDE = 255  # the value of the only structure of a label made of masks: that of the masks themselves
+INSIDE = 255  # the value of the only structure of a label made of PNG masks: that of the masks themselves
 
 
 def choose_masks(
     cases: CaseList, structures: tuple[Structure, ...], *, apart: bool
 ) -> tuple[CaseList, tuple[Structure, ...]]:
-    """Return the cases with only the masks of `structures`, and the structures with the values they then have.
+    """Return the cases with labels that mean `structures`, and the structures with the values they then have.
 
-    A single structure, named or `objects`, has the value 255 of mask files; several keep theirs. Cases with a label
-    map stay as they are. apart: of the target `objects`, each mask is a target of its own that a prompt asks for: a
-    held-out case becomes one for each of its masks, and a training case needs at least one.
+    Of mask files a single structure, named or `objects`, has the value of those inside: 255 of PNG, 1 of NIfTI; several
+    keep theirs. Where structures are unions or may overlap, label maps are read with the structures' values. apart: of
+    the target `objects`, each mask is a target of its own that a prompt asks for: a held-out case becomes one for each
+    of its masks, and a training case needs at least one.
 
     Raises:
-        UserError: `objects` among other structures.
+        UserError: `objects` among other structures, a structure that is ignored too.
     """
-    if all(case.masks is None for case in cases.cases):
-        return cases, structures
+    _check_ignored(cases, structures, apart=apart)
+    if any(case.masks is not None for case in cases.cases):
+        cases, structures = _with_masks(cases, structures, apart=apart)
+    meaning = _meaning(structures, cases.ignored)
+    if meaning != Meaning():
+        cases = replace(cases, cases=tuple(replace(case, meaning=meaning) for case in cases.cases))
+    return cases, structures
+
+
+def _check_ignored(cases: CaseList, structures: Sequence[Structure], *, apart: bool) -> None:
+    if cases.ignored is None:
+        return
+    if apart:
+        raise UserError(
+            expected=f"data.ignore=null for target={OBJECTS}", found=str(cases.ignored), do="leave one of them out"
+        )
+    both = [structure.name for structure in structures if cases.ignored in structure.label_values]
+    if both:
+        raise UserError(
+            expected="a structure to segment or to ignore",
+            found=f"both of {both[0]}",
+            do="change target or data.ignore",
+        )
+
+
+def _with_masks(
+    cases: CaseList, structures: tuple[Structure, ...], *, apart: bool
+) -> tuple[CaseList, tuple[Structure, ...]]:
     names = [structure.name for structure in structures]
     if OBJECTS in names and len(names) > 1:
         raise UserError(
             expected=f"target={OBJECTS} alone", found=f"target={names}", do="name structures, or take every object"
         )
     every = names == [OBJECTS]
-    kept = {structure.value: INSIDE if len(names) == 1 else structure.value for structure in structures}
-    chosen = tuple(_with_values(case, kept, every=every) for case in cases.cases)
+    kept = {value: value for structure in structures for value in structure.label_values}
+    if cases.ignored is not None:
+        kept[cases.ignored] = cases.ignored
+    if len(names) == 1:
+        files = [mask.path for case in cases.cases for mask in case.masks or ()]
+        inside = INSIDE if not files or is_png(files[0]) else 1
+        kept |= dict.fromkeys(structures[0].label_values, inside)
+        structures = (replace(structures[0], value=inside, of=()),)
+        if cases.ignored is not None:
+            kept[cases.ignored] = inside - 1 or 2
+            cases = replace(cases, ignored=kept[cases.ignored])
+    chosen = tuple(_with_values(case, kept, every=structures[0].value if every else None) for case in cases.cases)
     if every and apart:
         chosen = tuple(part for case in chosen for part in _apart(case))
-    structures = tuple(replace(structure, value=kept[structure.value]) for structure in structures)
     return replace(cases, cases=chosen), structures
 
 
-def _with_values(case: Case, kept: dict[int, int], *, every: bool) -> Case:
+def _meaning(structures: Sequence[Structure], ignored: int | None) -> Meaning:
+    """Return what label values stand for: themselves, unless structures are unions or overlap."""
+    if not any(structure.of for structure in structures):
+        return Meaning(ignored=ignored)
+    overlapping = any(structure.overlaps for structure in structures)
+    changed: dict[int, int] = {}
+    for structure in structures:
+        for value in structure.label_values:
+            changed[value] = changed.get(value, 0) | structure.value
+    if ignored is not None:
+        changed[ignored] = 1 << len(structures) if overlapping else len(structures) + 1
+    return Meaning(
+        changed=tuple(changed.items()),
+        ignored=None if ignored is None else changed[ignored],
+        overlapping=overlapping,
+    )
+
+
+def _with_values(case: Case, kept: dict[int, int], *, every: int | None) -> Case:
     if case.masks is None:
         return case
-    if every:
-        return replace(case, masks=tuple(replace(mask, value=INSIDE) for mask in case.masks))
+    if every is not None:
+        return replace(case, masks=tuple(replace(mask, value=every) for mask in case.masks))
     masks = tuple(replace(mask, value=kept[mask.value]) for mask in case.masks if mask.value in kept)
     return replace(case, masks=masks)
 
@@ -70,7 +125,7 @@ def read_masks(case: Case, image: Grid) -> list[Volume]:
     """
     masks = []
     for mask in case.masks or ():
-        volume = volumes.read_labels(mask.path)
+        volume = volumes.read_mask(mask.path)
         check_size(case, image, volume.grid, mask.path)
         values = volume.array[volume.array != 0]
         if (values != values[:1]).any():
@@ -97,16 +152,33 @@ def check_size(case: Case, image: Grid, label: Grid, path: object) -> None:
 
 
 def label_map(case: Case, image: Grid) -> Volume:
-    """Return the label map that a case's masks add up to; where they overlap, the smaller object lies on top.
+    """Return the label map that a case's masks add up to, with the values it is read with.
+
+    Where masks overlap, both count if structures may; otherwise the smaller object lies on top, and what is ignored
+    above all.
 
     Raises:
         UserError: as `read_masks`.
     """
     masks, values = read_masks(case, image), [mask.value for mask in case.masks or ()]
+    if case.meaning.overlapping:
+        bits = dict(case.meaning.changed or ())
+        labels = np.zeros(image.shape, dtype=np.uint16)
+        for mask, value in zip(masks, values, strict=True):
+            labels[mask.array] |= np.uint16(bits.get(value, 0))
+        return Volume(array=labels, grid=image)
     labels = np.zeros(image.shape, dtype=np.uint8 if max(values, default=0) < 256 else np.uint16)
     for index in _largest_first(masks):
         labels[masks[index].array] = values[index]
+    labels = case.meaning.read(labels)
+    for mask, own in zip(masks, case.masks or (), strict=True):
+        if case.meaning.ignored is not None and _stands_for(own, case.meaning) == case.meaning.ignored:
+            labels[mask.array] = case.meaning.ignored
     return Volume(array=labels, grid=image)
+
+
+def _stands_for(mask: Mask, meaning: Meaning) -> int:
+    return mask.value if meaning.changed is None else dict(meaning.changed).get(mask.value, 0)
 
 
 def _largest_first(masks: Sequence[Volume]) -> list[int]:

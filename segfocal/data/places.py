@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from segfocal.data.targets import Coding
 from segfocal.intensity import body_box
 
 _MOST_DRAWN = 1000  # places kept of a structure
@@ -12,8 +13,8 @@ _MARGIN = (1, 8, 8)  # slices, rows, columns around the body
 
 
 def cropped(
-    image: NDArray[np.float32], target: NDArray[np.uint8]
-) -> tuple[NDArray[np.float32], NDArray[np.uint8], tuple[int, int, int]]:
+    image: NDArray[np.float32], target: NDArray[np.unsignedinteger]
+) -> tuple[NDArray[np.float32], NDArray[np.unsignedinteger], tuple[int, int, int]]:
     """Return image [d,h,w] or [d,c,h,w] and target [d,h,w] inside the box of the body, and where that begins.
 
     No labelled pixel is cut off. The target of masks kept apart [n,h,w] has other slices, and none is dropped.
@@ -26,14 +27,16 @@ def cropped(
     return image[box[0], ..., box[1], box[2]], inside, (box[0].start, box[1].start, box[2].start)
 
 
-def index(target: NDArray[np.uint8], count: int) -> tuple[NDArray[np.int64], list[NDArray[np.int32]]]:
-    """Return pixels [k,d] of each of `count` structures in each slice, and places [n,3] drawn from each."""
-    counts = [np.bincount(part.ravel(), minlength=count + 1)[1 : count + 1] for part in target]
+def index(target: NDArray[np.unsignedinteger], coding: Coding) -> tuple[NDArray[np.int64], list[NDArray[np.int32]]]:
+    """Return pixels [k,d] of each structure in each slice, and places [n,3] drawn from each."""
+    counts = [coding.counts(part) for part in target]
     pixels = np.stack(counts, axis=1).astype(np.int64)
-    return pixels, [_drawn(target, structure + 1, pixels[structure]) for structure in range(count)]
+    return pixels, [_drawn(target, coding, k, pixels[k]) for k in range(coding.structures)]
 
 
-def _drawn(target: NDArray[np.uint8], index: int, pixels: NDArray[np.int64]) -> NDArray[np.int32]:
+def _drawn(
+    target: NDArray[np.unsignedinteger], coding: Coding, structure: int, pixels: NDArray[np.int64]
+) -> NDArray[np.int32]:
     """Return up to 1000 places (z, y, x) of a structure, sorted, each drawn alike; the same for the same target."""
     total, ends = int(pixels.sum()), np.cumsum(pixels)
     ranks = np.arange(total)
@@ -43,6 +46,6 @@ def _drawn(target: NDArray[np.uint8], index: int, pixels: NDArray[np.int64]) -> 
     places = np.empty((len(ranks), 3), dtype=np.int32)
     for z in np.unique(slices):
         chosen = slices == z
-        flat = np.flatnonzero(target[z] == index)[ranks[chosen] - (ends[z] - pixels[z])]
+        flat = np.flatnonzero(coding.inside(target[z], structure))[ranks[chosen] - (ends[z] - pixels[z])]
         places[chosen] = np.column_stack([np.full(len(flat), z), *np.unravel_index(flat, target.shape[1:])])
     return places

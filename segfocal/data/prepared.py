@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.batch import Structure
+from segfocal.data.targets import Coding
 from segfocal.errors import UserError
 from segfocal.intensity import Intensity
 from segfocal.io.files import read_json
@@ -73,6 +74,11 @@ class PreparedCase:
         d, h, w = self._meta["shape"]
         return d, h, w
 
+    @cached_property
+    def coding(self) -> Coding:
+        """What the numbers of the target mean."""
+        return Coding(**self._meta.get("coding", {"structures": len(self.pixels)}))
+
     @property
     def channels(self) -> int:
         """Channels of the scan, neighbours not counted."""
@@ -117,6 +123,12 @@ class PreparedCase:
         """
         return self._image(index, neighbours), np.asarray(self._array("target")[index])
 
+    def block(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return image [c,n,h,w] and target indices [n,h,w] of the slices start to stop."""
+        image = np.asarray(self._array("image")[start:stop], dtype=np.float32)
+        image = image.reshape(len(image), -1, *self.shape[1:]).swapaxes(0, 1)
+        return image, np.asarray(self._array("target")[start:stop])
+
     def masks(self, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return image [c,h,w] and masks [n,h,w] of a picture whose masks are kept apart."""
         return self._image(0, neighbours), np.asarray(self._array("target")[:])
@@ -148,20 +160,24 @@ def check_foreground(prepared: Iterable[PreparedCase], structures: Sequence[Stru
     for structure, count in zip(structures, pixels, strict=True):
         if count:
             continue
-        if structure.value in found:
+        if any(value & structure.value if structure.overlaps else value == structure.value for value in found):
             problem = "voxels too few to fill half a pixel at this spacing"
         else:
             problem = f"label values {found[:20]} only"
         raise UserError(
-            expected=f"{structure.name} (label value {structure.value}) in the training set",
+            expected=f"{structure.name} (label value {_listed(structure)}) in the training set",
             found=problem,
             where=where,
             do="choose another target, or check the labels and data.label_names",
         )
 
 
+def _listed(structure: Structure) -> str:
+    return " or ".join(map(str, structure.label_values))
+
+
 def pixel_rates(prepared: Sequence[PreparedCase]) -> list[float]:
     """Return the share of all pixels that is background, then of each structure; the shares sum to one."""
     pixels = sum(case.pixels.sum(1) for case in prepared)
     rates = [float(count) / sum(math.prod(case.shape) for case in prepared) for count in np.atleast_1d(pixels)]
-    return [1 - sum(rates), *rates]
+    return [max(1 - sum(rates), 0.0), *rates]  # overlapping structures count several times

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import blosc2
@@ -23,6 +24,7 @@ from segfocal.data.case import Case
 from segfocal.data.masks import check_size, label_map, read_masks
 from segfocal.data.places import cropped, index
 from segfocal.data.prepared import LOCATIONS, Preparation, PreparedCase
+from segfocal.data.targets import coded, coding_of
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.intensity import of_channels
@@ -169,14 +171,14 @@ def read_pair(case: Case) -> tuple[Volume, Volume]:
     labels = volumes.read_labels(case.label)
     nifti.check_label_map(labels, case.label)
     check_size(case, image.grid, labels.grid, case.label)
-    return image, labels
+    return image, replace(labels, array=case.meaning.read(labels.array))
 
 
 def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: Path) -> None:
     image, target, values = (_masks if preparation.apart else _indices)(case, preparation)
     image, target, offset = cropped(image, target) if preparation.crop == "body" else (image, target, (0, 0, 0))
-    names = [] if preparation.apart else preparation.structures
-    pixels, locations = index(target, len(names))
+    coding = coding_of(() if preparation.apart else preparation.structures, case.meaning)
+    pixels, locations = index(target, coding)
     if preparation.apart:  # [1,1]: those of a mask on average
         pixels = np.array([[math.ceil(np.count_nonzero(target) / len(target))]])
     meta = {
@@ -188,6 +190,7 @@ def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: 
         "offset": list(offset),
         "label_values": values,
         "pixels": pixels.tolist(),
+        "coding": coding.facts(),
     }
     with _room_for(folder):
         temporary.mkdir()
@@ -221,12 +224,12 @@ def _image(scan: Volume, preparation: Preparation) -> NDArray[np.float32]:
     return seen[0] if len(seen) == 1 else np.stack(seen, axis=1)
 
 
-_Parts = tuple[NDArray[np.float32], NDArray[np.uint8], list[int]]  # image, target, label values
+_Parts = tuple[NDArray[np.float32], NDArray[np.unsignedinteger], list[int]]  # image, target, label values
 
 
 def _indices(case: Case, preparation: Preparation) -> _Parts:
     scan, labels = read_pair(case)
-    target = preparation.grid.labels(labels, [structure.value for structure in preparation.structures]).array
+    target, _ = coded(labels, preparation.grid, preparation.structures, case.meaning)
     return _image(scan, preparation), target, _values(labels.array)
 
 
@@ -237,13 +240,13 @@ def _masks(case: Case, preparation: Preparation) -> _Parts:
 
 
 def _values(labels: NDArray) -> list[int]:
-    """Return the sorted values of a label map; small ones are counted, which is quicker than sorting."""
-    if labels.dtype.kind != "u" or labels.dtype.itemsize > 2:
-        return [int(value) for value in np.unique(labels)]
-    counts = np.zeros(np.iinfo(labels.dtype).max + 1, dtype=np.int64)
-    for z in range(labels.shape[2]):
-        counts += np.bincount(labels[:, :, z].ravel(order="K"), minlength=len(counts))
-    return [int(value) for value in np.flatnonzero(counts)]
+    """Return the sorted values of a label map: those at which one run of equal voxels ends and another begins.
+
+    Sorting all voxels would take as long as reading them.
+    """
+    flat = labels.ravel(order="K")
+    begins = flat[1:][flat[1:] != flat[:-1]]
+    return [int(value) for value in np.unique(np.append(begins, flat[:1]))]
 
 
 def _store(array: NDArray, path: Path) -> None:

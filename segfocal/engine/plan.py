@@ -21,8 +21,8 @@ class Plan:
     """A training run, ready to start.
 
     task: an nn.Module by the protocol of `segfocal.tasks.protocol`. model_config: what rebuilds its model, for the
-    bundle. window: pixels (h, w) the model sees. where: the data source, for messages. resume: a run directory or
-    checkpoint to go on from. weights: what the model begins with, None for random numbers.
+    bundle. window: pixels (h, w), or voxels (d, h, w), the model sees. where: the data source, for messages. resume: a
+    run directory or checkpoint to go on from. weights: what the model begins with, None for random numbers.
     """
 
     task: Task
@@ -33,7 +33,7 @@ class Plan:
     preparation: Preparation
     sampling: Sampling
     augment: Augmentation
-    window: tuple[int, int]
+    window: tuple[int, ...]
     settings: Settings
     seed: int
     resume: Path | None = None

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segfocal.batch import Structure
 from segfocal.data.cases import Case
 from segfocal.data.preparing import read_pair
+from segfocal.engine.ignoring import without_ignored
 from segfocal.grid import Volume
 from segfocal.inference.boxes import boxes_from_labels
 from segfocal.inference.bundle import Bundle
@@ -40,9 +42,12 @@ def choose_rules(
     for case in cases:
         scan, labels = read_pair(case)
         boxes = boxes_from_labels(labels, bundle.structures, bundle.grid) if bundle.needs_prompts else None
-        mask = segment(scan, plain, boxes=boxes, device=device)
+        mask, labels = without_ignored(segment(scan, plain, boxes=boxes, device=device), labels, case)
         for structure in bundle.structures:
-            dice[structure.name].append(dice_of_each(mask, labels, structure.value))
+            pair, value = (mask, labels), structure.value
+            if structure.overlaps:
+                pair, value = (_alone(mask, structure), _alone(labels, structure)), 1
+            dice[structure.name].append(dice_of_each(*pair, value))
     rules: dict[str, Rules] = {}
     report = []
     for name, rows in dice.items():
@@ -53,6 +58,10 @@ def choose_rules(
         tried = [asdict(r) | {"dice": m} for r, m in zip((*_REMOVALS, *_FILLINGS), means[1:], strict=True)]
         report.append({"structure": name, "dice": means[0], "chosen": asdict(chosen), "tried": tried})
     return rules, report
+
+
+def _alone(labels: Volume, structure: Structure) -> Volume:
+    return Volume(array=structure.inside(labels.array).astype(np.uint8), grid=labels.grid)
 
 
 def dice_of_each(mask: Volume, labels: Volume, value: int) -> list[float]:

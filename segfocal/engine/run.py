@@ -134,7 +134,8 @@ def start(
     progress = Progress()
     schedule = make_schedule(optimizer, settings, lambda: progress.plateaus)
     if settings.channels_last:
-        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        order = torch.channels_last if len(plan.window) == 2 else torch.channels_last_3d
+        module = module.to(memory_format=order)  # type: ignore[call-overload]
     task, optimizer = accelerator.prepare(module, optimizer)
     average = make_average(accelerator.unwrap_model(task).model, settings.ema) if settings.ema else None
     if settings.compile:

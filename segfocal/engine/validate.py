@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segfocal.batch import Structure
 from segfocal.data.cases import Case
 from segfocal.data.preparing import read_pair
+from segfocal.engine.ignoring import ignored_in, without_ignored
 from segfocal.grid import Volume
 from segfocal.inference import picture
 from segfocal.inference.boxes import boxes_from_labels
@@ -55,42 +57,45 @@ def validate(
         if bundle.needs_prompts or (fully and isinstance(bundle.model, PromptableModel)):
             prompts["box"] = boxes_from_labels(labels, bundle.structures, bundle.grid)
         for prompt, boxes in prompts.items():
-            ranks = _Ranks(bundle, labels) if fully else None
+            ranks = _Ranks(bundle, labels, case) if fully else None
             mask = segment(scan, bundle, boxes=boxes, device=device, watch=ranks)
+            mask, truth = without_ignored(mask, labels, case)
             for k, structure in enumerate(bundle.structures):
                 score = Score(
                     case=case.name,
                     structure=structure.name,
                     prompt=prompt,
-                    counts=count(mask.array, labels.array, structure.value),
+                    counts=count(structure.inside(mask.array), structure.inside(truth.array), True),
                     auc=ranks.histograms[k].auc if ranks else None,
-                    hd95_mm=_hd95(mask, labels, structure.value) if fully else None,
+                    hd95_mm=_hd95(mask, truth, structure) if fully else None,
                 )
                 scores.append(score)
             if pictures and number < _PICTURES and prompt == next(iter(prompts)):
-                _draw(pictures / f"{case.name}.png", bundle, scan, labels, mask)
+                _draw(pictures / f"{case.name}.png", bundle, scan, truth, mask)
     return scores
 
 
 class _Ranks:
     """Watches the logits of a scan and compares them with its labels, structure by structure."""
 
-    def __init__(self, bundle: Bundle, labels: Volume) -> None:
-        self.values = [structure.value for structure in bundle.structures]
-        self.link = bundle.link
+    def __init__(self, bundle: Bundle, labels: Volume, case: Case) -> None:
+        self.structures, self.link, self.case = bundle.structures, bundle.link, case
         self.labels = labels.grid.orientation_to(bundle.grid.frame).apply(labels.array)
-        self.histograms = [RankHistogram() for _ in self.values]
+        self.histograms = [RankHistogram() for _ in self.structures]
 
     def __call__(self, start: int, logits: Tensor) -> None:
-        truth = torch.from_numpy(self.labels[start : start + len(logits)].astype(np.int64)).to(logits.device)
+        truth = np.ascontiguousarray(self.labels[start : start + len(logits)])
         if self.link == "softmax":
             logits = margins(logits)
-        for k, value in enumerate(self.values):
-            self.histograms[k].add(logits[:, k], truth == value)
+        ignored = ignored_in(truth, self.case)
+        counted = None if ignored is None else torch.from_numpy(~ignored).to(logits.device)
+        for k, structure in enumerate(self.structures):
+            inside, own = torch.from_numpy(structure.inside(truth)).to(logits.device), logits[:, k]
+            self.histograms[k].add(*((own, inside) if counted is None else (own[counted], inside[counted])))
 
 
-def _hd95(mask: Volume, labels: Volume, value: int) -> float:
-    return hausdorff95(mask.array == value, labels.array == value, labels.grid.spacing_mm)
+def _hd95(mask: Volume, labels: Volume, structure: Structure) -> float:
+    return hausdorff95(structure.inside(mask.array), structure.inside(labels.array), labels.grid.spacing_mm)
 
 
 def mean_dice(scores: Iterable[Score], *, prompt: str | None = None, structure: str | None = None) -> float:
@@ -104,13 +109,14 @@ def mean_dice(scores: Iterable[Score], *, prompt: str | None = None, structure: 
 
 def _draw(path: Path, bundle: Bundle, scan: Volume, reference: Volume, prediction: Volume) -> None:
     first = bundle.structures[0]
-    dice = count(prediction.array, reference.array, first.value).dice
+    true, found = (Volume(array=first.inside(each.array), grid=each.grid) for each in (reference, prediction))
+    dice = count(found.array, true.array, True).dice
     picture.draw(
         path,
         scan=scan,
-        reference=reference,
-        prediction=prediction,
-        value=first.value,
+        reference=true,
+        prediction=found,
+        value=1,
         intensity=bundle.intensity,
         frame=bundle.grid.frame,
         heading=f"{path.stem}: {first.name}, Dice {dice:.3f}",

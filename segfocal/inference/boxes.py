@@ -29,11 +29,11 @@ from segfocal.resample import ModelGrid
 
 def boxes_from_labels(labels: Volume, structures: Sequence[Structure], grid: ModelGrid) -> Tensor:
     """Return each structure's bounding box in each slice of a label map, measured on the scan's own pixels."""
-    return torch.stack([_boxes_of_value(labels, structure.value, grid) for structure in structures])
+    return torch.stack([_boxes_of(labels, structure, grid) for structure in structures])
 
 
-def _boxes_of_value(labels: Volume, value: int, grid: ModelGrid) -> Tensor:
-    inside = labels.oriented(grid.frame).array == value
+def _boxes_of(labels: Volume, structure: Structure, grid: ModelGrid) -> Tensor:
+    inside = structure.inside(labels.oriented(grid.frame).array)
     boxes = boxes_of(torch.from_numpy(np.ascontiguousarray(inside))[:, None])
     _, h, w = grid.of(labels.grid).shape
     return boxes * torch.tensor([w / inside.shape[2], h / inside.shape[1]] * 2)

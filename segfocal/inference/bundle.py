@@ -7,10 +7,12 @@ plain tensors and only models and intensities on the allow-lists are built.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
@@ -34,7 +36,8 @@ _WEIGHTS, _FACTS = "model.safetensors", "bundle.json"
 class Bundle:
     """A model with the facts that inference needs.
 
-    model_config: `_target_` and arguments. window: pixels (h, w). structures: one a channel. training: free facts.
+    model_config: `_target_` and arguments. window: pixels (h, w), or voxels (d, h, w) of
+    a 3-D model. structures: one a channel. training: free facts.
     link: what makes probabilities of logits, "sigmoid", or "softmax" with a background logit of 0; labels need neither.
     needs_prompts: the model was only ever asked with prompts; of several structures they say which is meant.
     postprocess: by structure name, what is done to its mask (see `rules`).
@@ -44,7 +47,7 @@ class Bundle:
     model: nn.Module
     model_config: dict[str, Any]
     grid: ModelGrid
-    window: tuple[int, int]
+    window: tuple[int, ...]
     intensity: Intensity
     structures: tuple[Structure, ...]
     training: dict[str, Any]
@@ -74,7 +77,7 @@ def save(bundle: Bundle, folder: Path) -> None:
     """Write a bundle into `folder`, replacing one that is there."""
     make_folder(folder)
     with written_beside(folder / _WEIGHTS) as temporary:
-        save_model(bundle.model, str(temporary))  # also of networks that register a layer twice, as MONAI's DynUNet
+        save_model(_in_order(bundle.model), str(temporary))  # also of networks that register a layer twice, as DynUNet
     facts = {
         "format": _FORMAT,
         "segfocal": segfocal.__version__,
@@ -86,13 +89,26 @@ def save(bundle: Bundle, folder: Path) -> None:
         "channels": bundle.channels,
         "neighbours": bundle.neighbours,
         "intensity": intensity.describe(bundle.intensity),
-        "structures": [asdict(structure) for structure in bundle.structures],
+        "structures": [_facts_of(structure) for structure in bundle.structures],
         "link": bundle.link,
         "needs_prompts": bundle.needs_prompts,
         "postprocess": postprocess.describe(bundle.postprocess),
         "training": bundle.training,
     }
     write_json(folder / _FACTS, facts)
+
+
+def _in_order(model: nn.Module) -> nn.Module:
+    """Return a model whose weights lie in memory as safetensors takes them: a copy where they do not."""
+    if all(parameter.is_contiguous() for parameter in model.parameters()):
+        return model
+    plain: Any = deepcopy(model)
+    return plain.to(memory_format=torch.contiguous_format)
+
+
+def _facts_of(structure: Structure) -> dict[str, Any]:
+    """Return the fields of a structure; what it need not say is left out."""
+    return {name: value for name, value in asdict(structure).items() if value or name == "value"}
 
 
 def load(folder: str | Path) -> Bundle:
@@ -162,7 +178,7 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
     spacing, size = facts["spacing_mm"], facts.get("size")
     grid = ModelGrid(
         frame=facts["frame"],
-        spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
+        spacing_mm=None if spacing is None else tuple(spacing),
         size=None if size is None else (size[0], size[1]),
     )
     structures = tuple(Structure(**structure) for structure in facts["structures"])
@@ -170,7 +186,7 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         model=model.eval(),
         model_config=facts["model"],
         grid=grid,
-        window=(facts["window"][0], facts["window"][1]),
+        window=tuple(facts["window"]),
         intensity=intensity.build(facts["intensity"]),
         structures=structures,
         training=facts["training"],

@@ -21,7 +21,7 @@ from segfocal.inference.windows import Weighting
 Precision = Literal["fp32", "bf16", "fp16"]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_AXES = {"h": -2, "w": -1}
+_AXES = {"d": -3, "h": -2, "w": -1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +30,9 @@ class Sweeping:
 
     overlap: of neighbouring windows, [0,1). weighting: of a window's pixels. batch_size: windows at a time, halved
     where memory runs out. precision: of the network (`fp16` on a GPU only). accumulate: of the blended logits, fp32 or
-    fp16. flips: axes ("h", "w") along which the scan is mirrored too, every combination; the mean of the logits counts.
-    crop: "body" leaves out what holds only air, "none" nothing. compile: the network through torch.compile, which takes
-    a minute first and may then take half the time a window.
+    fp16. flips: axes ("h", "w", of 3-D windows "d") along which the scan is mirrored too, every combination; the mean
+    of the logits counts. crop: "body" leaves out what holds only air, "none" nothing. compile: the network through
+    torch.compile, which takes a minute first and may then take half the time a window.
 
     Raises:
         ValueError: values outside these.
@@ -43,7 +43,7 @@ class Sweeping:
     batch_size: int = 8
     precision: Precision = "fp32"
     accumulate: Literal["fp32", "fp16"] = "fp32"
-    flips: Sequence[Literal["h", "w"]] = ()
+    flips: Sequence[Literal["d", "h", "w"]] = ()
     crop: Literal["none", "body"] = "none"
     compile: bool = False
 
@@ -55,7 +55,7 @@ class Sweeping:
             "batch_size ≥ 1": self.batch_size >= 1,
             "precision fp32, bf16 or fp16": self.precision in _DTYPES,
             "accumulate fp32 or fp16": self.accumulate in ("fp32", "fp16"),
-            "flips of h and w": set(self.flips) <= set(_AXES) and len(set(self.flips)) == len(self.flips),
+            "flips of d, h and w": set(self.flips) <= set(_AXES) and len(set(self.flips)) == len(self.flips),
             "crop none or body": self.crop in ("none", "body"),
             "compile true or false": isinstance(self.compile, bool),
         }
@@ -73,7 +73,8 @@ class Predictor:
     """Bundles on a device, ready for any number of scans. Of several bundles (folds) the mean of the logits counts.
 
     Raises:
-        UserError: bundles that see scans differently or segment different structures, fp16 without a GPU.
+        UserError: bundles that see scans differently or segment different structures, fp16 without a GPU, flips along
+            an axis that windows have not.
     """
 
     def __init__(self, bundles: Sequence[Bundle], *, settings: Sweeping, device: torch.device | str = "cpu") -> None:
@@ -83,6 +84,8 @@ class Predictor:
             raise UserError(
                 expected="precision=fp32 or bf16 on a CPU", found="precision=fp16", do="change it, or use device=cuda"
             )
+        if "d" in settings.flips and len(self.bundle.window) == 2:
+            raise UserError(expected="flips of h and w for 2-D windows", found="d", do="leave it out")
         for bundle in bundles:
             bundle.model.to(self.device).eval()
         self.models = [_compiled(bundle.model) if settings.compile else bundle.model for bundle in bundles]
@@ -108,7 +111,7 @@ class Predictor:
         return sweep(
             image,
             self.network,
-            window=(1, *self.bundle.window),
+            window=(1, *self.bundle.window)[-3:],
             overlap=settings.overlap,
             weighting=settings.weighting,
             batch_size=self.batching,
@@ -117,10 +120,10 @@ class Predictor:
         )
 
     def network(self, batch: Tensor) -> Tensor:
-        """Return the mean logits [b,k,h,w] float32 of windows [b,c,h,w], over all models and flips."""
+        """Return the mean logits [b,k,*window] float32 of windows [b,c,*window], over all models and flips."""
         dtype, count = _DTYPES[self.settings.precision], len(batch)
         if self.settings.compile and count < self.batching.size:  # another shape would be compiled anew
-            batch = F.pad(batch, [0, 0, 0, 0, 0, 0, 0, self.batching.size - count])
+            batch = F.pad(batch, [0, 0] * (batch.ndim - 1) + [0, self.batching.size - count])
         total: Tensor | None = None
         for axes in _combinations(self.settings.flips):
             seen = batch.flip(axes) if axes else batch

@@ -5,7 +5,7 @@ scan → model grid → intensity → windows → model → blended logits → s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from segfocal.grid import Volume
 from segfocal.inference.blend import Slab
 from segfocal.inference.boxes import answer_boxes
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.postprocess import clean
+from segfocal.inference.postprocess import Rules, clean
 from segfocal.inference.predictor import Predictor, Sweeping
+from segfocal.inference.through_plane import at_depth
 from segfocal.inference.view import View
 from segfocal.io.nifti import smallest_integer_type
 from segfocal.models import PromptableModel
@@ -57,7 +58,8 @@ def segment_with(
 ) -> Volume:
     """Return the label map of a scan: each structure's value where its logit is above 0 and the largest.
 
-    scan: [x,y,z], or [x,y,z,c] for a bundle of c channels.
+    Of structures that may overlap it is the sum of the values of all whose logits are above 0. scan: [x,y,z], or
+    [x,y,z,c] for a bundle of c channels.
     The bundle's post-processing follows.
     boxes: prompts [k,d,4] on the model's grid (see `segfocal.inference.boxes`), which each structure's logits answer;
     None asks nothing and slides windows. answering: makes slabs of logits of the image [c,d,h,w] on the model's grid
@@ -81,8 +83,23 @@ def segment_with(
             do="add prompts=FILE.json, or prompt=box with boxes=FILE.json, or train with task.first.none above 0",
         )
     labels = np.zeros(scan.grid.shape, dtype=label_type(bundle.structures)) if out is None else out
-    _label(slabs, bundle.structures, scan.grid.orientation_to(bundle.grid.frame).apply(labels), watch)
-    return clean(Volume(array=labels, grid=scan.grid), bundle.rules(prompted=prompted))
+    turned = scan.grid.orientation_to(bundle.grid.frame).apply(labels)
+    _label(slabs, view.grid.shape[0], bundle.structures, turned, watch)
+    return _cleaned(Volume(array=labels, grid=scan.grid), bundle, bundle.rules(prompted=prompted))
+
+
+def _cleaned(labels: Volume, bundle: Bundle, rules: Mapping[int, Rules]) -> Volume:
+    """Return a label map with rules applied: together, or to each of structures that may overlap by itself."""
+    if not bundle.structures[0].overlaps:
+        return clean(labels, rules)
+    array = labels.array.copy() if rules else labels.array
+    for structure in bundle.structures:
+        if structure.value in rules:
+            alone = Volume(array=structure.inside(array).astype(np.uint8), grid=labels.grid)
+            kept = clean(alone, {1: rules[structure.value]}).array
+            value = array.dtype.type(structure.value)
+            array = np.where(kept != 0, array | value, array & ~value)
+    return Volume(array=array, grid=labels.grid)
 
 
 _DO = "give one file a channel in that order: input=[t1.nii.gz,t2.nii.gz]"
@@ -100,7 +117,8 @@ def check_channels(bundle: Bundle, count: int, found: str = "", *, do: str = _DO
 
 def label_type(structures: Sequence[Structure]) -> np.dtype:
     """Return the smallest integer type that holds the label values of structures."""
-    return smallest_integer_type(np.array([0, *[structure.value for structure in structures]]))
+    values = [structure.value for structure in structures]
+    return smallest_integer_type(np.array([0, sum(values) if structures[0].overlaps else max(values)]))
 
 
 def _answered(predictor: Predictor, view: View, boxes: Tensor | None, answering: Answering | None) -> Iterator[Slab]:
@@ -122,9 +140,15 @@ def _answered(predictor: Predictor, view: View, boxes: Tensor | None, answering:
     return answer_boxes(view.whole(), model, boxes, batch_size=size, device=predictor.device)
 
 
-def _label(slabs: Iterator[Slab], structures: Sequence[Structure], labels: NDArray, watch: Watcher | None) -> None:
-    """Bring each finished slab to the pixels of `labels` [d,h,w], reduce it to labels, and forget its logits."""
+def _label(
+    slabs: Iterator[Slab], depth: int, structures: Sequence[Structure], labels: NDArray, watch: Watcher | None
+) -> None:
+    """Bring each finished slab to the voxels of `labels` [d,h,w], reduce it to labels, and forget its logits.
+
+    depth: slices of all slabs together.
+    """
     values = np.array([0, *[structure.value for structure in structures]], dtype=labels.dtype)
+    slabs = at_depth(slabs, now=depth, wanted=len(labels))
     chunk = max(1, _LARGEST // (len(structures) * labels.shape[1] * labels.shape[2]))
     for slab in slabs:
         for start in range(slab.start, slab.stop, chunk):
@@ -133,5 +157,8 @@ def _label(slabs: Iterator[Slab], structures: Sequence[Structure], labels: NDArr
             logits = resized(part.transpose(0, 1).float(), labels.shape[1:])  # [n,k,h,w]
             if watch:
                 watch(start, logits)
+            if structures[0].overlaps:
+                labels[start:stop] = ((logits > 0).cpu().numpy() * values[1:, None, None]).sum(1)
+                continue
             top, channel = logits.max(dim=1)
             labels[start:stop] = values[torch.where(top > 0, channel + 1, 0).cpu().numpy()]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from segfocal.grid import Grid, Volume
 from segfocal.inference.blend import Slices
 from segfocal.intensity import Intensity, box_around, bright_lines, of_channels
-from segfocal.resample import ModelGrid, resize_slices
+from segfocal.resample import ModelGrid, resize_slices, through_plane
 
 _CHUNK = 32
 
@@ -29,6 +29,8 @@ class View:
     def __init__(self, scan: Volume, grid: ModelGrid, intensity: Intensity, *, neighbours: int = 0) -> None:
         self._channels = [one.oriented(grid.frame).array for one in scan.channels()]
         self.grid: Grid = grid.of(scan.grid)
+        own, wanted = self._channels[0].shape[0], self.grid.shape[0]
+        self._through = None if own == wanted else through_plane(own, wanted)
         self._reach = neighbours
         self.shape = ((2 * neighbours + 1) * len(self._channels), *self.grid.shape)
         self._windows = [
@@ -78,7 +80,13 @@ class View:
         return made[0][None] if len(made) == 1 else torch.stack(made)
 
     def _resized(self, channel: NDArray, start: int, stop: int) -> NDArray[np.float32]:
-        return resize_slices(channel[start:stop], self.grid.shape[1:])
+        if self._through is None:
+            return resize_slices(channel[start:stop], self.grid.shape[1:])
+        weights = self._through[start:stop]
+        near = weights.any(0).nonzero().flatten().tolist() or [0]
+        part = slice(near[0], near[-1] + 1)
+        slices = torch.from_numpy(resize_slices(channel[part], self.grid.shape[1:]))
+        return torch.tensordot(weights[:, part], slices, dims=1).numpy()
 
 
 class Cropped:

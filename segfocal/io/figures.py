@@ -204,6 +204,22 @@ def strips(path: Path, values: Mapping[str, Sequence[float]], *, xlabel: str) ->
     _save(figure, path)
 
 
+def shares(path: Path, values: Mapping[str, tuple[float, float]]) -> None:
+    """Write as PNG what share of all voxels, and of all slices, each name has, on a logarithmic axis."""
+    figure = Figure(figsize=(8, 1.2 + 0.3 * len(values)), layout="constrained", facecolor="white")
+    axis = figure.subplots()
+    rows = np.arange(len(values))
+    for place, (label, colour) in enumerate((("of voxels", _COLOURS[0]), ("of slices", "#a6c8e0"))):
+        axis.barh(rows + 0.2 - 0.4 * place, [pair[place] for pair in values.values()], 0.38, label=label, color=colour)
+    axis.set_xscale("log")
+    axis.set_yticks(rows, list(values))
+    axis.set(xlabel="share", xlim=(min([1e-3, *(v / 2 for v, _ in values.values() if v > 0)]), 1))
+    axis.set_ylim(len(values) - 0.5, -0.5)
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axis.grid(axis="x", alpha=0.3)
+    _save(figure, path)
+
+
 def inline(path: Path) -> str:
     """Return a PNG as a data URL, for a page that needs no other file."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")

@@ -56,6 +56,16 @@ def read_labels(path: str | Path) -> Volume:
     return png.read_labels(path) if png.is_png(path) else nifti.read_labels(path)
 
 
+def read_mask(path: str | Path) -> Volume:
+    """Read the mask of one object as `read_labels`; of probabilities, fractions in [0,1], one half is inside."""
+    if not png.is_png(path):
+        volume = nifti.read_stored(path)
+        array = volume.array
+        if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1 and (array != np.rint(array)).any():
+            return Volume(array=(array >= 0.5).astype(np.uint8), grid=volume.grid)
+    return read_labels(path)
+
+
 def read_grid(path: str | Path) -> Grid:
     """Read a volume's grid without its voxels; UserError as `read`."""
     return png.read_grid(path) if png.is_png(path) else nifti.read_grid(path)

@@ -1,4 +1,4 @@
-"""`unet`: MONAI's dynamic U-Net (the plain convolutional U-Net of nnU-Net) for images in [0,1].
+"""`unet`: MONAI's dynamic U-Net (the plain convolutional U-Net of nnU-Net), 2-D or 3-D, for images in [0,1].
 
 Not MONAI's `UNet`: its last layer normalises the one channel of logits, which leaves it no way to say "nothing here".
 """
@@ -15,17 +15,18 @@ from segfocal.models.prior import Prior, check_prior, set_last_layer
 class UNet(nn.Module):
     """A plain U-Net, `model(image[b,c,h,w]) -> logits[b,k,h,w]`; sides must be multiples of 2^(levels − 1).
 
-    widths: channels of each level, finest first. prior: what `start_from` is asked for when training begins.
-    pixel_mean and pixel_std standardise images in [0,1].
+    dims: 2, or 3 for volumes [b,c,d,h,w]. widths: channels of each level, finest first. prior: what `start_from` is
+    asked for when training begins. pixel_mean and pixel_std standardise images in [0,1].
     Source: Isensee et al., "nnU-Net", Nature Methods 2021, as in MONAI's DynUNet.
 
     Raises:
-        ValueError: fewer than three levels, a prior that is none.
+        ValueError: fewer than three levels, other dims, a prior that is none.
     """
 
     def __init__(
         self,
         *,
+        dims: int = 2,
         channels: int = 1,
         classes: int = 1,
         widths: Sequence[int] = (16, 32, 64, 128, 192),
@@ -36,6 +37,8 @@ class UNet(nn.Module):
         super().__init__()
         if len(widths) < 3:
             raise ValueError(f"expected at least three levels in model.widths; got {list(widths)}")
+        if dims not in (2, 3):
+            raise ValueError(f"expected model.dims 2 or 3; got {dims}")
         check_prior(prior)
         from monai.networks.nets.dynunet import DynUNet  # takes seconds to import
 
@@ -44,7 +47,7 @@ class UNet(nn.Module):
         levels = len(widths)
         self.size_multiple = 2 ** (levels - 1)
         self.network = DynUNet(
-            spatial_dims=2,
+            spatial_dims=dims,
             in_channels=channels,
             out_channels=classes,
             kernel_size=[3] * levels,

@@ -67,6 +67,7 @@ def export(job: Job) -> dict[str, Any]:
             do="set format=onnx, which writes image encoder and mask decoder",
         )
     _check_sees_slices(bundle, job)
+    _check_exclusive(bundle, job)
     make_folder(job.output.parent)
     check_new(job.output / _first_file(job.format, bundle), overwrite=job.overwrite)
     check_channels(bundle, 1 + len(job.more), " for the comparison", do="give scan=[t1.nii.gz,t2.nii.gz]")
@@ -91,13 +92,31 @@ def export(job: Job) -> dict[str, Any]:
 
 
 def _check_sees_slices(bundle: Bundle, job: Job) -> None:
-    """Raise UserError for a MONAI bundle of a model that sees more than a slice of one channel."""
+    """Raise UserError for a model of volumes, or of more than a slice of one channel where that cannot be said."""
+    if len(bundle.window) == 3 or len(bundle.grid.spacing_mm or ()) == 3:
+        raise UserError(
+            expected="a model of slices, which keep their distance, to export",
+            found=f"windows of {'×'.join(map(str, bundle.window))} and data.spacing_mm={bundle.grid.spacing_mm}",
+            where=job.bundle,
+            do="use it through segfocal predict",
+        )
     if job.format == "monai_bundle" and bundle.inputs > 1:
         raise UserError(
             expected="a model that sees single slices of one channel for format=monai_bundle",
             found=f"{bundle.channels} channel{'s' * (bundle.channels > 1)} and {bundle.neighbours} slices on each side",
             where=job.bundle,
             do="set format=onnx",
+        )
+
+
+def _check_exclusive(bundle: Bundle, job: Job) -> None:
+    """Raise UserError for structures that may overlap: what reads an exported model makes one label map."""
+    if bundle.structures[0].overlaps:
+        raise UserError(
+            expected="structures of which a voxel has one at most",
+            found=f"{', '.join(structure.name for structure in bundle.structures)}, which may overlap",
+            where=job.bundle,
+            do="use segfocal predict separate=true, or train a model for each",
         )
 
 

@@ -72,7 +72,7 @@ class Sizes:
             part = (..., slice(start, start + _SLICES))
             labels, values = mask.array[part], scan.array[part]
             for structure in structures:
-                inside = values[labels == structure.value].astype(np.float64)
+                inside = values[structure.inside(labels)].astype(np.float64)
                 sums[structure.name] += inside.size, inside.sum(), (inside**2).sum()
             release(mask.array)
         voxel_ml = abs(float(np.linalg.det(mask.grid.affine[:3, :3]))) / 1000

@@ -59,7 +59,7 @@ def compare(scan: Volume, bundle: Bundle, exported: nn.Module, *, overlap: float
     ours, theirs = (
         segment_with(Predictor([one], settings=settings), scan) for one in (bundle, replace(bundle, model=both))
     )
-    pairs = {s.name: count(theirs.array, ours.array, s.value) for s in bundle.structures}
+    pairs = {s.name: count(s.inside(theirs.array), s.inside(ours.array), True) for s in bundle.structures}
     return _parity(both.difference, pairs)
 
 

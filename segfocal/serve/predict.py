@@ -98,6 +98,13 @@ def read_scan(predictor: Predictor, job: Job) -> Volume:
 def make_predictor(job: Job) -> Predictor:
     """Load the bundles of a job onto its device."""
     loaded = [bundles.load(path) for path in job.bundles]
+    if loaded[0].structures[0].overlaps and not job.separate:
+        raise UserError(
+            expected="separate=true for structures that may overlap",
+            found="one label map to write, which holds one structure a voxel",
+            where=job.bundles[0],
+            do="add separate=true: a mask file for each structure, named after output",
+        )
     if job.postprocess == "none":
         loaded = [replace(bundle, postprocess={}) for bundle in loaded]
     return Predictor(loaded, settings=job.sweeping, device=choose_device(job.device))
@@ -155,7 +162,8 @@ def write_answer(predictor: Predictor, job: Job, answer: Answer, *, started: flo
     with answer.held:
         sizes = Sizes.of(answer.mask, answer.scan, bundle.structures)
         files = _write_parts(job, answer.mask, answer.maps, bundle)
-        volumes.write(job.output, answer.mask, like=job.input, overwrite=job.overwrite)
+        if not bundle.structures[0].overlaps:
+            volumes.write(job.output, answer.mask, like=job.input, overwrite=job.overwrite)
     report = {
         "segfocal": segfocal.__version__,
         "input": str(job.input.resolve()),
@@ -186,7 +194,7 @@ def _write_parts(job: Job, mask: Volume, maps: Probabilities | None, bundle: Bun
     for k, structure in enumerate(bundle.structures):
         if job.separate:
             path = structure_path(job.output, structure.name)
-            own = Volume(array=(mask.array == structure.value).astype(np.uint8), grid=mask.grid)
+            own = Volume(array=structure.inside(mask.array).astype(np.uint8), grid=mask.grid)
             volumes.write(path, own, like=job.input, overwrite=job.overwrite)
             files.setdefault(structure.name, []).append(path.name)
         if maps is not None:

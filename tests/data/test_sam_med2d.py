@@ -15,7 +15,7 @@ from segfocal.data.masks import choose_masks
 from segfocal.data.objects import dataset_of
 from segfocal.data.prepared import Preparation
 from segfocal.data.preparing import check_pairs, prepare, read_pair
-from segfocal.data.sam_med2d import structure_of
+from segfocal.data.sources.sam_med2d import structure_of
 from segfocal.data.structures import choose_structures
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles

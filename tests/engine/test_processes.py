@@ -37,6 +37,7 @@ def losses(folder):
         ("promptable", ["loss=sam_med2d", "task=sam_med2d", "task.multimask=single", "task.recompute=true"]),
         ("semantic", [*SEMANTIC, "loss=focal+dice"]),
         ("semantic", [*SEMANTIC, "loss=focal", "loss.terms.focal.reduction=positives"]),
+        ("semantic", [*SEMANTIC, "imbalance=hard_replay", "data.replay_every=2"]),
     ],
 )
 def test_two_processes_equal_one(kind, options, spheres, tmp_path, monkeypatch):

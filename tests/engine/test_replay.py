@@ -22,13 +22,18 @@ def trained(monkeypatch, spheres, folder, *options):
     return [row["loss"] for row in csv.DictReader((folder / "metrics.csv").open())]
 
 
-def test_a_resumed_run_and_one_with_loading_processes_draw_the_same(spheres, tmp_path, monkeypatch):
+def test_a_resumed_run_draws_what_the_whole_one_did(spheres, tmp_path, monkeypatch):
     whole = trained(monkeypatch, spheres, tmp_path / "whole")
     assert len(whole) == 8
     shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
     shutil.rmtree(tmp_path / "resumed" / "checkpoints" / "step_000008")
     (tmp_path / "resumed" / "summary.json").unlink()
     assert trained(monkeypatch, spheres, tmp_path / "resumed", "resume=auto") == whole
+
+
+@pytest.mark.slow
+def test_loading_processes_change_nothing_and_replay_does(spheres, tmp_path, monkeypatch):
+    whole = trained(monkeypatch, spheres, tmp_path / "whole")
     assert trained(monkeypatch, spheres, tmp_path / "workers", "train.workers=1") == whole
     uniform = trained(monkeypatch, spheres, tmp_path / "uniform", "data.replay=0")
     assert uniform != whole

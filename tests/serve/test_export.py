@@ -21,7 +21,7 @@ from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.inference.postprocess import Rules
 from segfocal.inference.segment import segment
-from segfocal.intensity import Percentiles, Window
+from segfocal.intensity import Percentiles, PerChannel, Window
 from segfocal.io import volumes
 from segfocal.io.files import write_json
 from segfocal.metrics import count
@@ -314,3 +314,33 @@ def test_torch_follows_a_decoder_that_hides_absent_prompts(tmp_path):
         embedding = model.encode(torch.rand(1, 1, 32, 32))
         theirs, ours = halves.answer(embedding, prompt).logits, model.answer(embedding, prompt).logits
     torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_neighbours_and_channels_are_exported_as_the_model_sees_them(place, tmp_path):
+    config = UNET | {"channels": 6}
+    two = PerChannel(each=(Window(lower=-50.0, upper=150.0), Percentiles()))
+    make_bundle(tmp_path / "bundle", config, channels=2, neighbours=1, intensity=two)
+    scans = {"scan": place / "scan.nii.gz", "more": (place / "scan.nii.gz",)}
+    report = export(Job(bundle=tmp_path / "bundle", output=tmp_path / "onnx", **scans))
+    assert report["logit_difference"] < 1e-3
+    written = json.loads((tmp_path / "onnx" / "model.json").read_text())
+    assert (written["channels"], written["neighbours"]) == (2, 1)
+    assert [own["kind"] for own in written["intensity"]] == ["window", "percentiles"]
+    assert written["networks"]["model.onnx"]["inputs"][0]["shape"] == ["b", 6, 32, 32]
+
+
+def test_a_scan_of_other_channels_to_compare_on_is_told(place, tmp_path):
+    make_bundle(tmp_path / "bundle", UNET | {"channels": 2}, channels=2)
+    with pytest.raises(UserError, match=r"2 channels.*found 1 for the comparison.*scan="):
+        export(Job(bundle=tmp_path / "bundle", output=tmp_path / "out", scan=place / "scan.nii.gz"))
+
+
+@pytest.mark.parametrize("given", [{"neighbours": 1, "window": (32, 32)}, {"channels": 3}])
+def test_more_than_a_slice_of_one_channel_is_no_monai_bundle(place, tmp_path, given):
+    make_bundle(tmp_path / "bundle", UNET | {"channels": 3}, **given)
+    with pytest.raises(UserError, match=r"single slices of one channel.*format=onnx"):
+        export(
+            Job(bundle=tmp_path / "bundle", output=tmp_path / "out", scan=place / "scan.nii.gz", format="monai_bundle")
+        )
+    assert not (tmp_path / "out").exists()

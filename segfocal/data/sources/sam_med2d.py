@@ -15,8 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from segfocal.data.case import Case, Mask
+from segfocal.data.case import Case, CaseList, Mask
 from segfocal.data.masks import INSIDE, OBJECTS
+from segfocal.data.sources.source import Source
 from segfocal.errors import UserError
 from segfocal.io.files import read_json
 
@@ -29,7 +30,7 @@ def is_folder(root: Path) -> bool:
     return any((root / name).is_file() for name in (_TRAIN, _VAL, _TEST))
 
 
-def read_folder(root: Path) -> tuple[list[Case], dict[str, int]]:
+def read_folder(root: Path) -> CaseList:
     """Read a folder's JSON files: a case an image, and values for the structures that mask names tell.
 
     label2image_test.json is what a run validates on, unless there is a label2image_val.json too; without either the
@@ -49,7 +50,7 @@ def read_folder(root: Path) -> tuple[list[Case], dict[str, int]]:
     names = _case_names([image for _, image, _ in found])
     known = {structure_of(mask, image) for _, image, masks in found for mask in masks} - {None, OBJECTS}
     values = {name: value for value, name in enumerate(sorted(filter(None, known)), start=1)}
-    cases = [
+    cases = tuple(
         Case(
             name=names[image],
             image=image,
@@ -58,8 +59,8 @@ def read_folder(root: Path) -> tuple[list[Case], dict[str, int]]:
             masks=tuple(Mask(path=mask, value=values.get(structure_of(mask, image) or "", 0)) for mask in masks),
         )
         for source, image, masks in found
-    ]
-    return cases, {OBJECTS: max(INSIDE, len(values) + 1), **values}
+    )
+    return CaseList(cases=cases, label_values={OBJECTS: max(INSIDE, len(values) + 1), **values})
 
 
 def structure_of(mask: Path, image: Path) -> str | None:
@@ -132,3 +133,6 @@ def _case_names(images: list[Path]) -> dict[Path, str]:
     """Return a name for each image: its file's, and where several share one, its folder's before it."""
     count = Counter(image.stem for image in images)
     return {i: i.stem if count[i.stem] == 1 else f"{i.parent.name}--{i.stem}" for i in images}
+
+
+SOURCE = Source(layout="SAM-Med2D's with image2label_train.json", knows=is_folder, read=read_folder)

@@ -1,0 +1,174 @@
+"""`segfocal fingerprint`: labelled cases in, what they are like and a sweep worth running out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from segfocal.cli.app import run, shown_path
+from segfocal.cli.evaluate import print_table
+from segfocal.cli.source import split_cases
+from segfocal.errors import UserError
+
+if TYPE_CHECKING:
+    from segfocal.batch import Structure
+    from segfocal.data.case import Case, CaseList
+    from segfocal.data.fingerprint import CaseFigures, Measure
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    return run("fingerprint", fingerprint)
+
+
+def fingerprint(config: DictConfig) -> None:
+    """Measure the cases of a config, print tables, write the results and say where they are.
+
+    Raises:
+        UserError: cases that cannot be read, options out of range, results that lie there already.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    from segfocal.data.fingerprint import measure_cases, summarise
+    from segfocal.data.suggestions import suggest
+    from segfocal.experiments.fingerprint import check_folder, write
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    _check(plain)
+    folder = Path(plain["output"])
+    check_folder(folder, overwrite=plain["overwrite"])
+    cases, by = _asked(plain)
+    figures = list(_shown(measure_cases(cases, by, workers=plain["workers"]), total=len(cases)))
+    _refuse_unreadable(figures, plain["data"]["root"])
+    found = summarise(figures)
+    try:
+        suggestions = suggest(found, plain["data"])
+    except ValueError as error:
+        raise UserError(
+            expected="voxels of a target", found=str(error), where=plain["data"]["root"], do="change target or split"
+        ) from error
+    root = Path(plain["data"]["root"]).resolve()
+    about = {
+        "data": str(root),
+        "split": plain["split"],
+        "target": _target(plain["target"], found),
+        "far_mm": plain["far_mm"],
+        "intensity": plain["intensity"],
+    }
+    options = plain["data"] | {"root": str(root)}
+    if isinstance(options.get("label_names"), str):
+        options["label_names"] = str(Path(options["label_names"]).absolute())
+    command = write(found, suggestions, folder, about=about, data=(HydraConfig.get().runtime.choices["data"], options))
+    _print(found, suggestions)
+    print(f"page:  {shown_path(folder.resolve() / 'fingerprint.html')}")
+    print(f"sweep: {command}")
+
+
+def _check(plain: dict[str, Any]) -> None:
+    from segfocal.data.case import SPLITS
+
+    workers, far = plain["workers"], plain["far_mm"]
+    rules = {
+        f"split of all, {', '.join(SPLITS)}": plain["split"] in ("all", *SPLITS),
+        "far_mm ≥ 0": isinstance(far, int | float) and not isinstance(far, bool) and far >= 0,
+        "workers ≥ 1 or null": workers is None or (type(workers) is int and workers >= 1),
+        "a folder for output": isinstance(plain["output"], str),
+    }
+    broken = [rule for rule, holds in rules.items() if not holds]
+    if broken:
+        found = ", ".join(f"{key}={plain[key]}" for key in ("split", "far_mm", "workers", "output"))
+        raise UserError(expected="; ".join(broken), found=found, do="change that option")
+
+
+def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], Measure]:
+    """Return the cases to measure, and what by."""
+    from segfocal import intensity
+    from segfocal.data.fingerprint import Measure
+    from segfocal.grid import check_frame
+
+    listed, split, root = split_cases(plain["data"]), plain["split"], plain["data"]["root"]
+    cases = listed.cases if split == "all" else listed.of(split)
+    if not cases:
+        raise UserError(expected=f"cases of the split {split}", found="none", where=root, do="choose another split")
+    try:
+        seen, frame = intensity.build(plain["intensity"]), check_frame(plain["data"]["frame"])
+    except (ValueError, TypeError) as error:
+        raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
+    structures = _structures(plain["target"], listed, root)
+    return cases, Measure(structures=structures, frame=frame, intensity=seen, far_mm=float(plain["far_mm"]))
+
+
+def _target(asked: Any, found: dict[str, Any]) -> Any:
+    """Return the target of a sweep, as it was asked for, without structures that have no voxel."""
+    voxels = [row["voxels"] for row in found["structures"].values()]
+    items = list(found["structures"]) if asked is None else asked if isinstance(asked, list) else [asked]
+    present = [item for item, count in zip(items, voxels, strict=True) if count] if len(items) == len(voxels) else items
+    return present if len(present) > 1 else present[0]
+
+
+def _structures(target: Any, cases: CaseList, root: str) -> tuple[Structure, ...]:
+    from segfocal.data.structures import choose_structures
+
+    names = [name for name, value in cases.label_values.items() if value > 0]
+    if target is None and not names:
+        raise UserError(
+            expected="target=1, or data.label_names",
+            found="target=null, and a data set that names no structures",
+            where=root,
+            do="say which label values to measure",
+        )
+    return choose_structures(names if target is None else target, cases.label_values)
+
+
+def _shown(figures: Iterator[CaseFigures], *, total: int) -> Iterator[CaseFigures]:
+    from segfocal.engine.progress import StepProgress
+
+    with StepProgress(total=total, done=0) as progress:
+        for done, case in enumerate(figures, start=1):
+            progress.step(done, f"cases read, {case.name} last")
+            yield case
+
+
+def _refuse_unreadable(figures: Sequence[CaseFigures], root: str) -> None:
+    """Raise UserError where a case could not be read: shares of the rest would be those of another data set."""
+    bad = [case for case in figures if case.problem]
+    if bad:
+        raise UserError(
+            expected="every case readable",
+            found=f"{len(bad)} that are not; {bad[0].name}: {bad[0].problem}",
+            where=root,
+            do="python scripts/doctor.py names them all and mends what can be mended",
+        )
+
+
+def _print(found: dict[str, Any], suggestions: Sequence[Any]) -> None:
+    rows = [
+        {
+            "structure": name,
+            "cases": row["cases"],
+            "% of voxels": f"{100 * row['voxel_share']:.4f}",
+            "% of slices": f"{100 * row['slice_share']:.1f}",
+            "components": row["components"],
+            "smallest, median, largest mm³": ", ".join(f"{size:,.0f}" for size in row["component_mm3"].values()),
+            "5th, 50th, 95th percentile": ", ".join(f"{row['intensities'][p]:g}" for p in ("5", "50", "95")),
+        }
+        for name, row in found["structures"].items()
+        if row["voxels"]
+    ]
+    print_table(rows)
+    background = found["background"]
+    shares = {name: f"{background[f'{name}_share']:.1%}" for name in ("easy", "blank", "far")}
+    print(f"background: {100 * background['share']:.3f} % of {found['voxels']:,} voxels")
+    print(f"of it {shares['easy']} is easy: {shares['blank']} blank, {shares['far']} far from every target")
+    absent = [name for name, row in found["structures"].items() if not row["voxels"]]
+    if absent:
+        more = f" and {len(absent) - 8} more" if len(absent) > 8 else ""
+        print(f"no voxel of {', '.join(absent[:8])}{more}: left out of the sweep")
+    spacing, shape = (" × ".join(f"{v:g}" for v in found[name]["median"]) for name in ("spacing_mm", "shape"))
+    print(f"median spacing {spacing} mm, median shape {shape}, orientation {', '.join(found['orientations'])}")
+    print()
+    for one in suggestions:
+        print(f"{one.option}={one.value}{' (each)' if one.swept else ''}: {one.why}")

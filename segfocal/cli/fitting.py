@@ -1,0 +1,45 @@
+"""What of a training run goes together: task, loss, structures, augmentation, and slices or volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from segfocal.augment import Augmentation
+    from segfocal.batch import Structure
+    from segfocal.resample import ModelGrid
+    from segfocal.tasks.protocol import Task
+
+
+def takes_objects_apart(task: Task, structures: Sequence[Structure]) -> bool:
+    """Return whether each object of a picture is a target of its own."""
+    from segfocal.data.masks import OBJECTS
+    from segfocal.tasks import Promptable
+
+    return structures[0].name == OBJECTS and isinstance(task, Promptable)
+
+
+def check_together(task: Task, augment: Augmentation, structures: Sequence[Structure], *, apart: bool) -> None:
+    """Raise ValueError for a task that cannot be trained on so many structures, on objects, or so augmented."""
+    task.check_structures(len(structures))
+    if apart and not task.needs_prompts:
+        raise ValueError("expected task.first.none=0 for target=objects: only a prompt can tell which of them is meant")
+    if getattr(task, "embeddings", None) and augment.changes_images:
+        raise ValueError("expected augment=none with task.embeddings: an augmented slice is a new image to the encoder")
+    if structures[0].overlaps and task.criterion.link == "softmax":
+        raise ValueError(
+            "expected a loss of the sigmoid link for structures that may overlap, as softmax gives each pixel to one; "
+            "got one of softmax: choose loss=focal+dice, or name structures that share nothing"
+        )
+
+
+def check_volumes(task: Task, window: tuple[int, ...], grid: ModelGrid) -> None:
+    """Raise ValueError for a promptable task of volumes: prompts, and what is carried on from them, are of slices."""
+    from segfocal.tasks import Promptable
+
+    for name, value in (("window", window), ("spacing_mm", grid.spacing_mm or ())):
+        if len(value) == 3 and isinstance(task, Promptable):
+            raise ValueError(
+                f"expected data.{name} of two numbers for a promptable task; got {list(value)}: use task=semantic"
+            )

@@ -1,0 +1,193 @@
+"""BIDS derivatives: segmentations named by entities, and the images they belong to.
+
+    derivatives/seg/sub-01/anat/sub-01_dseg.nii.gz                      a label map; names in a dseg.tsv (index, name)
+    derivatives/seg/sub-01/anat/sub-01_label-liver_mask.nii.gz          a mask a structure; also desc-, and _probseg
+    sub-01/anat/sub-01_T1w.nii.gz                                       the image: beside it, or in the raw data set
+
+An image belongs to a segmentation with its entities (sub, ses, run, acq, …) but for desc, label, space, res and seg;
+of an image and a segmentation that both name a space, it is the same. Images of several suffixes (T1w, T2w) are the
+channels of a case, in the order of their names; those beside the segmentation go before those of the raw data set, and
+images without desc- before others. With a dseg, masks of the same case are left alone. A case's group is its subject.
+Source: Brain Imaging Data Structure 1.10, "Derivatives: Imaging".
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segfocal.data.case import Case, CaseList
+from segfocal.data.sources.source import Source, masks_of, numbered, stem
+from segfocal.errors import UserError
+from segfocal.io.nifti import SUFFIXES
+
+_LABELS = ("dseg", "mask", "probseg")
+_OWN = {"desc", "label", "space", "res", "seg", "den", "hemi"}  # entities that a segmentation need not share
+_RAW_SPACES = ("", "orig", "T1w")
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A file, its entities and its suffix: sub-01_desc-x_dseg.nii.gz is {sub: 01, desc: x} and dseg."""
+
+    path: Path
+    entities: dict[str, str]
+    suffix: str
+
+    @property
+    def shared(self) -> tuple[tuple[str, str], ...]:
+        return tuple((key, value) for key, value in self.entities.items() if key not in _OWN)
+
+    @property
+    def space(self) -> str:
+        space = self.entities.get("space", "")
+        return "" if space in _RAW_SPACES else space
+
+    @property
+    def structure(self) -> str:
+        """What a mask is of: its label, else what it describes."""
+        return self.entities.get("label") or self.entities.get("desc") or self.suffix
+
+
+def read(root: Path) -> CaseList:
+    """Read the segmentations below a folder, with their images there or in the raw data set around it.
+
+    Raises:
+        UserError: a segmentation without an image or with several alike, two label maps of a case, a damaged
+            dseg.tsv.
+    """
+    files = _named(root)
+    images = [file for file in files if file.suffix not in _LABELS]
+    raw = _raw(root)
+    images += [] if raw is None else [file for file in _named(raw) if file.suffix not in _LABELS]
+    groups: dict[tuple[tuple[tuple[str, str], ...], str], list[_Named]] = {}
+    for file in files:
+        if file.suffix in _LABELS:
+            groups.setdefault((file.shared, file.space), []).append(file)
+    chosen = {key: _label_files(group) for key, group in groups.items()}
+    maps = all(group[0].suffix == "dseg" for group in chosen.values())
+    values = _names(root, [group[0].path for group in chosen.values()]) if maps else {}
+    if not maps:
+        mixed = next((group[0] for group in chosen.values() if group[0].suffix == "dseg"), None)
+        if mixed is not None:
+            raise UserError(
+                expected="a dseg of every case, or masks of every case",
+                found="both",
+                where=mixed.path,
+                do="set data.root to one of the derivatives",
+            )
+        values = numbered(file.structure for group in chosen.values() for file in group)
+    spaces = len({space for _, space in chosen}) > 1
+    cases = []
+    for (shared, space), group in sorted(chosen.items()):
+        first, *more = _images(group[0], images)
+        masks = None if maps else masks_of({file.structure: file.path for file in group}, values)
+        named = [*shared, ("space", space)] if spaces and space else shared
+        cases.append(
+            Case(
+                name="_".join(f"{key}-{value}" for key, value in named),
+                image=first,
+                more=tuple(more),
+                label=group[0].path,
+                masks=masks,
+                group=f"sub-{dict(shared).get('sub', '')}",
+            )
+        )
+    return CaseList(cases=tuple(cases), label_values=values)
+
+
+def _named(root: Path) -> list[_Named]:
+    """Return the NIfTI files of subjects below a folder, one for each path."""
+    found = []
+    for path in sorted(root.rglob("sub-*")):
+        if path.name.endswith(SUFFIXES) and path.is_file():
+            *pairs, suffix = stem(path).split("_")
+            entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
+            found.append(_Named(path, entities, suffix))
+    return found
+
+
+def _raw(root: Path) -> Path | None:
+    """Return the raw data set that a folder of derivatives lies in."""
+    for folder in root.resolve().parents:
+        if folder.name == "derivatives":
+            return folder.parent
+    return None
+
+
+def _label_files(group: Sequence[_Named]) -> list[_Named]:
+    """Return the label map of a case, or its masks."""
+    maps = [file for file in group if file.suffix == "dseg"]
+    chosen = maps or list(group)
+    names = [file.structure for file in chosen]
+    if len(maps) > 1 or len(set(names)) < len(names):
+        raise UserError(
+            expected="one dseg a case, or masks with a label- of their own",
+            found=f"{chosen[0].path.name} and {chosen[1].path.name}",
+            where=chosen[0].path.parent,
+            do="set data.root to one of the derivatives, or list the files in a CSV",
+        )
+    return chosen
+
+
+def _images(label: _Named, images: Iterable[_Named]) -> list[Path]:
+    """Return the images of a segmentation, a channel a suffix."""
+    fitting = [image for image in images if image.shared == label.shared and image.space == label.space]
+    beside = [image for image in fitting if image.path.parent == label.path.parent]
+    unique = list({image.path.resolve(): image for image in beside or fitting}.values())
+    by_suffix: dict[str, list[_Named]] = {}
+    for image in unique:
+        by_suffix.setdefault(image.suffix, []).append(image)
+    channels = []
+    for suffix, several in sorted(by_suffix.items()):
+        plain = [image for image in several if "desc" not in image.entities] or several
+        if len(plain) > 1:
+            raise UserError(
+                expected=f"one image {suffix} for {label.path.name}",
+                found=" and ".join(image.path.name for image in plain[:2]),
+                where=label.path.parent,
+                do="list the files in a CSV of image,label",
+            )
+        channels.append(plain[0].path)
+    if not channels:
+        shared = "_".join(f"{key}-{value}" for key, value in label.shared)
+        raise UserError(
+            expected=f"an image {shared}_… for {label.path.name}",
+            found="none beside it or in the raw data set",
+            where=label.path,
+            do="set data.root to a derivative inside its data set's derivatives/, or list the files in a CSV",
+        )
+    return channels
+
+
+def _names(root: Path, maps: Sequence[Path]) -> dict[str, int]:
+    """Return label values by name from the dseg.tsv beside the first label map, or in a folder above it."""
+    folders = [folder for folder in (maps[0].parent, *maps[0].parent.parents) if folder.is_relative_to(root)]
+    tables = [maps[0].with_name(f"{stem(maps[0])}.tsv")] if maps else []
+    tables += [table for folder in folders for table in sorted(folder.glob("*dseg.tsv")) if table not in tables]
+    table = next((table for table in tables if table.is_file()), None)
+    if table is None:
+        return {}
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    try:
+        return {row["name"]: int(row["index"]) for row in rows if int(row["index"]) != 0}
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            expected="columns index and name, separated by tabs",
+            found=f"{type(error).__name__}: {error}",
+            where=table,
+            do="mend the file",
+        ) from error
+
+
+def _knows(root: Path) -> bool:
+    """Return whether segmentations of subjects lie below a folder of subjects or of BIDS."""
+    if not root.is_dir() or not ((root / "dataset_description.json").is_file() or any(root.glob("sub-*/"))):
+        return False
+    return any(file.suffix in _LABELS for file in _named(root))
+
+
+SOURCE = Source(layout="BIDS derivatives with sub-…_dseg.nii.gz or _mask.nii.gz", knows=_knows, read=read)

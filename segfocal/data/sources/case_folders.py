@@ -1,0 +1,79 @@
+"""A folder a case, with its image and its label side by side.
+
+    x/ct.nii.gz       x/segmentations/liver.nii.gz, spleen.nii.gz…     as TotalSegmentator's: a mask file a structure
+    x/x_t1.nii.gz, x/x_t2.nii.gz    x/x_seg.nii.gz                     as BraTS's: several channels, a label map
+    x/image.nii.gz    x/label.nii.gz
+
+Channels come in the order of their names, which are the same in every case but for the case's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from segfocal.data.case import Case, CaseList
+from segfocal.data.sources.source import Source, masks_of, numbered, scans_in, stem, structure_name
+from segfocal.errors import UserError
+
+_FOLDERS = ("segmentations", "labels", "masks")
+_LABEL = re.compile(r"(^|.*[_-])(seg|segmentation|label|labels|mask|gt)$", re.IGNORECASE)
+
+
+def read(root: Path) -> CaseList:
+    """Read the folders of a folder that hold a case each.
+
+    Raises:
+        UserError: images of other names than the first case's.
+    """
+    found = [folder for folder in sorted(root.glob("[!.]*")) if folder.is_dir() and _label(folder) is not None]
+    masks = {}
+    for folder in found:
+        label = _label(folder)
+        if label is not None and label.is_dir():
+            masks[folder] = {structure_name(path, folder.name): path for path in scans_in(label)}
+    values = numbered(name for files in masks.values() for name in files)
+    cases = []
+    for folder in found:
+        images, label = _images(folder), _label(folder)
+        assert label is not None
+        own = masks_of(masks[folder], values) if folder in masks else None
+        cases.append(Case(name=folder.name, image=images[0], more=tuple(images[1:]), label=label, masks=own))
+    _check_channels(found)
+    return CaseList(cases=tuple(cases), label_values=values)
+
+
+def _images(folder: Path) -> list[Path]:
+    return [path for path in scans_in(folder) if not _LABEL.match(stem(path))]
+
+
+def _label(folder: Path) -> Path | None:
+    """Return the label map or the folder of masks in a case's folder; None unless it has one of them and an image."""
+    if not _images(folder):
+        return None
+    places = [folder / name for name in _FOLDERS if (folder / name).is_dir()]
+    places += [path for path in scans_in(folder) if _LABEL.match(stem(path))]
+    return places[0] if len(places) == 1 else None
+
+
+def _check_channels(folders: list[Path]) -> None:
+    names = {folder: tuple(structure_name(path, folder.name) for path in _images(folder)) for folder in folders}
+    if not names:
+        return
+    usual = Counter(names.values()).most_common(1)[0][0]
+    odd = next((folder for folder, own in names.items() if own != usual and len(usual) > 1), None)
+    if odd is not None:
+        raise UserError(
+            expected=f"the images {', '.join(usual)} of every case",
+            found=", ".join(names[odd]),
+            where=odd,
+            do="add the missing files or take the folder away",
+        )
+
+
+def _knows(root: Path) -> bool:
+    return root.is_dir() and any(folder.is_dir() and _label(folder) is not None for folder in root.glob("[!.]*"))
+
+
+SOURCE = Source(layout="a folder a case with its image and segmentations/ or x_seg.nii.gz", knows=_knows, read=read)
