@@ -73,7 +73,7 @@ def read_labels(path: str | Path, *, on: Grid | None = None, values: Mapping[str
 
 def read_mask(path: str | Path) -> Volume:
     """Read the mask of one object as `read_labels`; of probabilities, fractions in [0,1], one half is inside."""
-    if not png.is_png(path):
+    if str(path).endswith(nifti.SUFFIXES):
         volume = nifti.read_stored(path)
         array = volume.array
         if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1 and (array != np.rint(array)).any():
