@@ -59,10 +59,13 @@ def _examination(plain: dict[str, Any]) -> Examination:
             do="give whole numbers",
         )
     root = Path(plain["data"]["root"])
-    beside = root.resolve().with_name(f"{root.resolve().name.removesuffix('.csv')}_doctor")
+    beside = root.resolve().with_name(
+        f"{root.resolve().name.removesuffix(root.suffix if root.is_file() else '')}_doctor"
+    )
     return Examination(
         root=root,
         label_names=plain["data"].get("label_names"),
+        ignore=plain["data"].get("ignore"),
         output=Path(plain["output"]) if plain["output"] else beside,
         **{name: plain[name] for name in ("modality", "fix", "same_shape", "workers", "pictures", "overwrite")},
     )
@@ -95,6 +98,7 @@ def _print(diagnosis: Diagnosis, examination: Examination) -> None:
         copies = len({change.to for change in diagnosis.changes})
         print(f"{copies} mended copies, {len(diagnosis.left_out)} cases left out: {output / 'fixes.jsonl'}")
         names = f" data.label_names={output / 'label_names.json'}" if (output / "label_names.json").is_file() else ""
+        names += "" if diagnosis.ignored is None else f" data.ignore={diagnosis.ignored}"
         print(f"to train on the rest: data=csv data.root={output / 'cases.csv'}{names}")
     for name in ("doctor.json", "doctor.html"):
         print(output / name)

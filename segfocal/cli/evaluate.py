@@ -82,6 +82,7 @@ def _comparison(plain: dict[str, Any]) -> Comparison:
         reference=Path(plain["reference"]),
         output=Path(plain["output"]) if plain["output"] else _beside(prediction),
         labels=plain["labels"],
+        ignore=plain["ignore"],
         groups=[figures] if isinstance(figures, str) else figures,
         tolerance_mm=plain["tolerance_mm"],
         lesion_overlap=plain["lesion_overlap"],

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
+_CACHE = "runs/prepared"  # of commands that prepare nothing: where training keeps folds
+
 
 def cases_of(plain: dict[str, Any]) -> tuple[CaseList, tuple[Structure, ...]]:
     """Read the cases, each with its part, and choose the structures to segment."""
@@ -44,7 +46,7 @@ def split_cases(plain: dict[str, Any], cases: CaseList, structures: Sequence[Str
     from segfocal.data.foreground import foreground_shares
     from segfocal.data.splits import Splitting, split
 
-    data, cache = plain["data"], Path(plain["cache"])
+    data, cache = plain["data"], Path(plain.get("cache") or _CACHE)
     splitting = Splitting(
         folds=data.get("folds"),
         hold_out=data["hold_out"],

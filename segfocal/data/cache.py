@@ -22,10 +22,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from segfocal.data import dicom_cases
 from segfocal.data.case import Case, Meaning
 from segfocal.data.prepared import Preparation, PreparedCase
 from segfocal.errors import UserError
 from segfocal.intensity import describe
+from segfocal.io import volumes
 from segfocal.io.files import read_json
 
 try:
@@ -45,8 +47,8 @@ def folder_of(cache: Path, case: Case, preparation: Preparation) -> Path:
 
 
 def files_of(case: Case) -> list[tuple[str, int, int]]:
-    """Return the path, bytes and time of last change (ns) of each file of a case."""
-    paths = [path.resolve() for path in (*case.images, *case.label_files)]
+    """Return the path, bytes and time of last change (ns) of each file of a case; of a DICOM series its slices."""
+    paths = [file.resolve() for path in (*case.images, *case.label_files) for file in volumes.files_of(path)]
     return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
 
 
@@ -58,6 +60,7 @@ def _signature(case: Case, preparation: Preparation) -> str:
         "intensity": describe(preparation.intensity),
         "values": [structure.value for structure in preparation.structures],
         "crop": preparation.crop,
+        **dicom_cases.settings(case),
     }
     if case.meaning != Meaning():
         settings["meaning"] = asdict(case.meaning)

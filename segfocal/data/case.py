@@ -51,7 +51,8 @@ class Case:
 
     image: its first channel, more: the others, in the order in which a network gets them. label: the label map, or
     where `masks` is not None the file or folder that lists them; no mask at all is a label too. group: what is never
-    split, such as a patient; "" for the case alone. meaning: what its label values stand for.
+    split, such as a patient; "" for the case alone. meaning: what its label values stand for. named: of a DICOM label,
+    the value that each name is read as.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Case:
     more: tuple[Path, ...] = ()
     group: str = ""
     meaning: Meaning = Meaning()
+    named: tuple[tuple[str, int], ...] = ()
 
     @property
     def images(self) -> tuple[Path, ...]:

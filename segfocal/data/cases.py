@@ -11,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from segfocal.data import dicom_cases
 from segfocal.data.case import SPLITS, Case, CaseList
 from segfocal.data.sources import SOURCES
 from segfocal.data.sources.source import stem
 from segfocal.data.splits import hold_out
 from segfocal.errors import UserError
+from segfocal.io import volumes
 from segfocal.io.files import read_json
 
 __all__ = ["SPLITS", "Case", "CaseList", "hold_out", "read_cases", "stem"]
@@ -48,6 +50,7 @@ def read_cases(
     _check(list(cases.cases), root)
     if label_names is not None:
         cases = replace(cases, label_values=_read_label_names(label_names))
+    cases = dicom_cases.name_labels(cases, root)
     if ignore is not None:
         cases = replace(cases, ignored=_value_to_ignore(ignore, cases.label_values))
     return cases
@@ -74,7 +77,7 @@ def _check(cases: list[Case], root: Path) -> None:
                 expected="case names fit for a file name", found=case.name, where=root, do="leave out the slashes"
             )
         for path in (*case.images, *((case.label,) if case.masks is None else case.label_files)):
-            if not path.is_file():
+            if not volumes.exists(path):
                 raise UserError(
                     expected=f"the {'image' if path in case.images else 'label'} of case {case.name}",
                     found="no such file",

@@ -25,7 +25,6 @@ from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import nifti, volumes
-from segfocal.io.png import is_png
 from segfocal.io.thumbnail import thumbnail
 
 UNREADABLE = {"missing_file", "empty_file", "no_nifti", "not_packed", "packed", "damaged", "unreadable", "voxel_type"}
@@ -125,16 +124,18 @@ def _confused(image: Volume, scale: Intensities | None, label: Volume) -> Iterab
         yield "image_is_label", f"only {scale.distinct} values"
 
 
-def _volume(path: Path, case: Case, findings: list[Finding]) -> Volume | None:
+def _volume(path: Path, case: Case, findings: list[Finding], *, label: bool = False) -> Volume | None:
     """Return a volume with whatever values it holds, or None when it cannot be read; either way say what is wrong."""
-    if not is_png(path):
+    if is_nifti(path):
         _, found = header_findings(path, case.name)
         findings += found
         if any(one.check in UNREADABLE for one in found):
             return None
     check, what = "unreadable", ""
     try:
-        return volumes.read_stored(path) if is_png(path) else nifti.read_as_is(path)
+        if is_nifti(path):
+            return nifti.read_as_is(path)
+        return volumes.read_labels(path) if label else volumes.read_stored(path)
     except UserError as error:
         check, what = _reason(path, error)
     except Exception as error:
@@ -143,8 +144,13 @@ def _volume(path: Path, case: Case, findings: list[Finding]) -> Volume | None:
     return None
 
 
+def is_nifti(path: Path) -> bool:
+    """Return whether a path names a NIfTI file, which is read whatever it holds; what else there is, as in training."""
+    return path.name.endswith(nifti.SUFFIXES) and not path.is_dir()
+
+
 def _reason(path: Path, error: UserError) -> Found:
-    if not path.is_file():
+    if not path.exists():
         return "missing_file", "no such file"
     if "Not a gzipped file" in error.found:
         return "bytes_after", "other bytes after the packed ones"
@@ -153,7 +159,7 @@ def _reason(path: Path, error: UserError) -> Found:
 
 def _label(case: Case, image: Volume | None, findings: list[Finding]) -> Volume | None:
     if case.masks is None:
-        return _volume(case.label, case, findings)
+        return _volume(case.label, case, findings, label=True)
     if image is None:
         return None
     from segfocal.data.masks import label_map  # torch, seconds to load, and only pictures need it

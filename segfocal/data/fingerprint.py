@@ -30,6 +30,7 @@ from scipy.ndimage import find_objects
 
 from segfocal.batch import Structure
 from segfocal.data.case import Case
+from segfocal.data.ignoring import ignored_in
 from segfocal.data.preparing import read_pair
 from segfocal.errors import UserError
 from segfocal.grid import Volume
@@ -140,10 +141,12 @@ def measure(case: Case, by: Measure) -> CaseFigures:
     inside = np.zeros(values.array.shape, dtype=bool)
     structures = {}
     for structure in by.structures:
-        mask = values.array == structure.value
+        mask = structure.inside(values.array)
         inside |= mask
         structures[structure.name] = _structure(mask, image.array, spacing)
-    blank, far = _blank(channels, by.intensity)[~inside], _far(inside, spacing, by.far_mm)[~inside]
+    ignored = ignored_in(values.array, case)
+    outside = ~inside if ignored is None else ~(inside | ignored)
+    blank, far = _blank(channels, by.intensity)[outside], _far(inside, spacing, by.far_mm)[outside]
     return CaseFigures(
         name=case.name,
         orientation=scan.grid.frame,
@@ -154,7 +157,7 @@ def measure(case: Case, by: Measure) -> CaseFigures:
         blank=int(blank.sum()),
         far=int(far.sum()),
         easy=int((blank | far).sum()),
-        intensities=_some(image.array[~inside]),
+        intensities=_some(image.array[outside]),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from segfocal.data.case import SPLITS, Case
 from segfocal.data.cases import read_cases, stem
 from segfocal.data.finding import Finding
+from segfocal.data.sources import SOURCES
 from segfocal.errors import UserError
 from segfocal.io.files import read_json
 from segfocal.io.volumes import SUFFIXES
@@ -21,18 +22,25 @@ _FOLDERS = (("images", "labels", ""), ("imagesTr", "labelsTr", "_0000"))
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """Cases, label values by structure name, what is wrong with the list, and what dataset.json says of the scanner."""
+    """Cases, label values by structure name, what is wrong with the list, and what dataset.json says of the scanner.
+
+    allowed: those names and whatever else a label may hold: parts of regions, and the value to ignore.
+    """
 
     cases: tuple[Case, ...]
     label_values: dict[str, int]
+    allowed: dict[str, int]
+    ignored: int | None
     findings: list[Finding]
     modality: str
 
 
-def list_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None = None) -> Listing:
+def list_cases(
+    root: str | Path, *, label_names: str | Mapping[str, Any] | None = None, ignore: str | int | None = None
+) -> Listing:
     """List the cases of a data set; files that are missing, named twice or left over are findings, not errors.
 
-    root and label_names: as of `read_cases`.
+    root, label_names, ignore: as of `read_cases`.
 
     Raises:
         UserError: nothing there, or nothing by which cases could be named.
@@ -40,19 +48,40 @@ def list_cases(root: str | Path, *, label_names: str | Mapping[str, Any] | None 
     root = Path(root)
     findings: list[Finding] = []
     try:
-        read = read_cases(root, label_names=label_names)
-        cases, values = read.cases, dict(read.label_values)
+        read = read_cases(root, label_names=label_names, ignore=ignore)
+        cases, values, ignored = read.cases, dict(read.label_values), read.ignored
     except UserError as error:
-        cases = tuple(_listed(root) if root.is_file() else _in_folders(root))
+        cases = _leniently(root)
         if not cases:
             raise
         values = _names(root, label_names)
+        ignored = values.get(str(ignore), int(ignore) if str(ignore).isdecimal() else None)  # type: ignore[arg-type]
         findings = _twice(cases)
         absent = any(not path.exists() for case in cases for path in (*case.images, case.label))
         if not findings and not absent:
             findings = [Finding(check="case_list", found=f"{error.found}; {error.do}", file=root)]
     findings += _left_over(root, cases)
-    return Listing(cases=cases, label_values=values, findings=findings, modality=_modality(root))
+    allowed = values | _regions(root, values) if values and label_names is None else dict(values)
+    if values and ignored is not None:
+        allowed.setdefault("ignore", ignored)
+    return Listing(
+        cases=cases,
+        label_values=values,
+        allowed=allowed,
+        ignored=ignored,
+        findings=findings,
+        modality=_modality(root),
+    )
+
+
+def _leniently(root: Path) -> tuple[Case, ...]:
+    """Return the cases of a list that training refuses: all that its layout names, or what can be made out without."""
+    source = next((source for source in SOURCES if source.knows(root)), None)
+    try:
+        cases = source.read(root).cases if source else ()
+    except UserError:
+        cases = ()
+    return cases or tuple(_listed(root) if root.is_file() else _in_folders(root))
 
 
 def _listed(path: Path) -> list[Case]:
@@ -150,6 +179,17 @@ def _names(root: Path, label_names: str | Mapping[str, Any] | None) -> dict[str,
     pairs = named.items() if isinstance(named, Mapping) else []
     turned = [(name, value) if isinstance(value, int) else (value, name) for name, value in pairs]
     return {str(name): int(value) for name, value in turned if str(value).isdecimal() and int(value) != 0}
+
+
+def _regions(root: Path, values: Mapping[str, int]) -> dict[str, int]:
+    """Return the values of dataset.json that have no name of their own: those of regions."""
+    labels = _dataset_json(root).get("labels")
+    more: dict[str, int] = {}
+    for name, value in labels.items() if isinstance(labels, dict) else ():
+        for one in value if isinstance(value, list) else ():
+            if isinstance(one, int) and one not in (0, *values.values()):
+                more[f"{name}, {one}"] = one
+    return more
 
 
 def _modality(root: Path) -> str:

@@ -34,7 +34,7 @@ def choose_masks(
     _check_ignored(cases, structures, apart=apart)
     if any(case.masks is not None for case in cases.cases):
         cases, structures = _with_masks(cases, structures, apart=apart)
-    meaning = _meaning(structures, cases.ignored)
+    meaning = meaning_of(structures, cases.ignored)
     if meaning != Meaning():
         cases = replace(cases, cases=tuple(replace(case, meaning=meaning) for case in cases.cases))
     return cases, structures
@@ -82,8 +82,8 @@ def _with_masks(
     return replace(cases, cases=chosen), structures
 
 
-def _meaning(structures: Sequence[Structure], ignored: int | None) -> Meaning:
-    """Return what label values stand for: themselves, unless structures are unions or overlap."""
+def meaning_of(structures: Sequence[Structure], ignored: int | None = None) -> Meaning:
+    """Return what a data set's label values stand for: themselves, unless structures are unions or overlap."""
     if not any(structure.of for structure in structures):
         return Meaning(ignored=ignored)
     overlapping = any(structure.overlaps for structure in structures)

@@ -12,15 +12,14 @@ import numpy as np
 from scipy import ndimage
 
 from segfocal.data.case import Case
-from segfocal.data.examine import Examined, examine
+from segfocal.data.examine import Examined, examine, is_nifti
 from segfocal.data.finding import CHECKS, Finding
 from segfocal.data.header_checks import corner_shift, in_mm
 from segfocal.data.label_checks import ALMOST
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
-from segfocal.io import nifti
+from segfocal.io import nifti, volumes
 from segfocal.io.nifti_header import read_raw_header
-from segfocal.io.png import is_png
 from segfocal.io.salvage import salvaged
 
 _ROUNDS = 3  # what is mended may bring the next thing to light
@@ -59,7 +58,7 @@ def mend(before: Examined, folder: Path, *, names: Mapping[str, int], same_shape
     case, after = before.case, before
     for _ in range(_ROUNDS):
         wanted = [one for one in after.findings if CHECKS[one.check].mended or (same_shape and one.check == "apart")]
-        if not wanted or case.masks is not None or is_png(case.image):
+        if not wanted or case.masks is not None:
             break
         case, done = _mend_once(case, wanted, folder, same_shape=same_shape)
         if not done:
@@ -70,7 +69,8 @@ def mend(before: Examined, folder: Path, *, names: Mapping[str, int], same_shape
 
 
 def _mend_once(case: Case, wanted: Iterable[Finding], folder: Path, *, same_shape: bool) -> tuple[Case, list[Change]]:
-    checks = {path: [one.check for one in wanted if one.file == path] for path in (*case.images, case.label)}
+    files = (*case.images, case.label)
+    checks = {path: [one.check for one in wanted if one.file == path and is_nifti(path)] for path in files}
     changes: list[Change] = []
     images, label_path = list(case.images), case.label
     for index, path in enumerate(case.images):
@@ -100,7 +100,7 @@ def _logged(case: Case, file: Path, done: Iterable[tuple[str, str]], to: Path) -
 
 def _grid_of(image: Path) -> Grid | None:
     try:
-        return nifti.read_grid(image)
+        return volumes.read_grid(image)
     except UserError:
         return None
 

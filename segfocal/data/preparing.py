@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from segfocal.data.cache import FORMAT, META, files_of, folder_of, workplace
 from segfocal.data.case import Case
+from segfocal.data.dicom_cases import label_grid, read_label
 from segfocal.data.masks import check_size, label_map, read_masks
 from segfocal.data.places import cropped, index
 from segfocal.data.prepared import LOCATIONS, Preparation, PreparedCase
@@ -160,7 +161,7 @@ def check_pairs(cases: Iterable[Case]) -> None:
         volumes.check_channels(grids, case.images)
         image = grids[0]
         for path in case.label_files:
-            check_size(case, image, volumes.read_grid(path), path)
+            check_size(case, image, label_grid(case, image, path), path)
 
 
 def read_pair(case: Case) -> tuple[Volume, Volume]:
@@ -168,7 +169,7 @@ def read_pair(case: Case) -> tuple[Volume, Volume]:
     image = volumes.read_channels(case.images)
     if case.masks is not None:
         return image, label_map(case, image.grid)
-    labels = volumes.read_labels(case.label)
+    labels = read_label(case, image.grid)
     nifti.check_label_map(labels, case.label)
     check_size(case, image.grid, labels.grid, case.label)
     return image, replace(labels, array=case.meaning.read(labels.array))

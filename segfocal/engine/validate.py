@@ -13,8 +13,8 @@ from torch import Tensor
 
 from segfocal.batch import Structure
 from segfocal.data.cases import Case
+from segfocal.data.ignoring import ignored_in, without_ignored
 from segfocal.data.preparing import read_pair
-from segfocal.engine.ignoring import ignored_in, without_ignored
 from segfocal.grid import Volume
 from segfocal.inference import picture
 from segfocal.inference.boxes import boxes_from_labels

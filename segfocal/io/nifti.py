@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io.files import check_new, written_beside
-from segfocal.io.nifti_header import SUFFIXES, RawHeader, check_suffix, read_header, readable
+from segfocal.io.nifti_header import SUFFIXES, RawHeader, check_suffix, header_of, read_header, readable
 from segfocal.io.nifti_voxels import read_voxels
 from segfocal.io.spool import release
 
@@ -143,35 +143,39 @@ def read_grid(path: str | Path) -> Grid:
     return _grid(read_header(path), path)
 
 
-def write(path: str | Path, labels: Volume, *, like: str | Path, overwrite: bool = False) -> None:
+def write(path: str | Path, labels: Volume, *, like: str | Path | Grid, overwrite: bool = False) -> None:
     """Write a label map with the affine, form codes and units of the scan `like`, as the smallest integer type.
 
-    The file appears whole or not at all.
+    like: a NIfTI file, or the grid of a scan of another format. The file appears whole or not at all.
 
     Raises:
         UserError: the grids differ, `path` exists and overwrite is False, or it cannot be written.
     """
-    path, like = Path(path), Path(like)
+    path = Path(path)
     check_suffix(path)
     check_new(path, overwrite=overwrite)
-    scan = read_header(like)
-    difference = labels.grid.difference(_grid(scan, like))
+    scan = _scan(like, path)
+    difference = labels.grid.difference(_grid(scan, scan.path))
     if difference:
-        raise UserError(expected="a mask on the scan's grid", found=difference, where=like, do="resample it first")
+        raise UserError(expected="a mask on the scan's grid", found=difference, where=scan.path, do="resample it first")
     data = labels.array if labels.array.dtype == np.uint8 else labels.array.astype(smallest_integer_type(labels.array))
     _write(path, data, scan)
 
 
-def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path, overwrite: bool = False) -> None:
+def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path | Grid, overwrite: bool = False) -> None:
     """Write probabilities stored as uint16 (65535 is 1), which readers see as [0,1], with the geometry of `like`.
 
     Raises:
         UserError: as `write`.
     """
-    path, like = Path(path), Path(like)
+    path = Path(path)
     check_suffix(path)
     check_new(path, overwrite=overwrite)
-    _write(path, shares.array, read_header(like), slope=1 / 65535)
+    _write(path, shares.array, _scan(like, path), slope=1 / 65535)
+
+
+def _scan(like: str | Path | Grid, path: Path) -> RawHeader:
+    return header_of(like, path) if isinstance(like, Grid) else read_header(like)
 
 
 def write_new(path: str | Path, volume: Volume, *, overwrite: bool = False) -> None:

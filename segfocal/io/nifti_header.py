@@ -20,6 +20,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from segfocal.errors import UserError
+from segfocal.grid import Grid
 
 SUFFIXES = (".nii.gz", ".nii")
 _DAMAGE: tuple[type[Exception], ...] = (  # what reading a damaged file raises
@@ -133,9 +134,7 @@ def read_raw_header(path: str | Path) -> RawHeader:
     """
     path = Path(path)
     if path.is_dir():
-        raise UserError(
-            expected="a NIfTI file", found="a folder (DICOM is not read yet)", where=path, do="convert it to .nii.gz"
-        )
+        raise UserError(expected="a NIfTI file", found="a folder without DICOM slices", where=path, do="check the path")
     if not path.is_file():
         raise UserError(expected="a NIfTI file", found="no such file", where=path, do="check the path")
     with readable(path):
@@ -176,6 +175,15 @@ def read_header(path: str | Path) -> RawHeader:
         if problem:
             raise ValueError(problem)
     return RawHeader(path=path, fields=checked, packed=header.packed, size=header.size)
+
+
+def header_of(grid: Grid, path: Path) -> RawHeader:
+    """Return the header of a scan of another format: in mm, in the coordinates of its scanner (code 1)."""
+    image = nib.Nifti1Image(np.broadcast_to(np.uint8(0), grid.shape), grid.affine)
+    for form in (image.set_sform, image.set_qform):
+        form(grid.affine, 1)
+    image.header.set_xyzt_units("mm")
+    return RawHeader(path=path, fields=image.header, packed=False, size=0)
 
 
 def _problem(header: RawHeader) -> str | None:

@@ -1,26 +1,32 @@
-"""Volumes in and out by the ending of their names: NIfTI, or PNG as a volume of one slice."""
+"""Volumes in and out by their names: NIfTI, PNG as a volume of one slice, or a folder of DICOM slices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
-from segfocal.io import nifti, png
+from segfocal.io import dicom, dicom_labels, dicom_seg, nifti, png
+from segfocal.io.dicom_files import SUFFIX as DICOM_SUFFIX
+from segfocal.io.dicom_files import image_files, is_dicom, is_label, split_address
 
 SUFFIXES = (*nifti.SUFFIXES, png.SUFFIX)
 
 
 def read(path: str | Path) -> Volume:
-    """Read an image as float32 with its grid; UserError as `nifti.read` and `png.read`."""
+    """Read an image as float32 with its grid; UserError as `nifti.read`, `png.read` and `dicom.read`."""
+    if is_dicom(path):
+        return dicom.read(path)
     return png.read(path) if png.is_png(path) else nifti.read(path)
 
 
 def read_stored(path: str | Path) -> Volume:
     """Read an image as `read` does, integers that need no rescaling as they are stored."""
+    if is_dicom(path):
+        return dicom.read_stored(path)
     return png.read(path) if png.is_png(path) else nifti.read_stored(path)
 
 
@@ -51,8 +57,17 @@ def check_channels(grids: Sequence[Grid], paths: Sequence[str | Path]) -> None:
             )
 
 
-def read_labels(path: str | Path) -> Volume:
-    """Read a label map as integers with its grid; UserError as `nifti.read_labels` and `png.read_labels`."""
+def read_labels(path: str | Path, *, on: Grid | None = None, values: Mapping[str, int] | None = None) -> Volume:
+    """Read a label map as integers with its grid.
+
+    on: the grid of the image, which DICOM segmentations and contours need: they are drawn on it. values: of those,
+    label values by name; None takes their own numbers.
+
+    Raises:
+        UserError: as `nifti.read_labels`, `png.read_labels` and `dicom_labels.read_labels`.
+    """
+    if is_dicom(path) or is_label(path):
+        return dicom_labels.read_labels(path, on=on, values=values)
     return png.read_labels(path) if png.is_png(path) else nifti.read_labels(path)
 
 
@@ -68,18 +83,78 @@ def read_mask(path: str | Path) -> Volume:
 
 def read_grid(path: str | Path) -> Grid:
     """Read a volume's grid without its voxels; UserError as `read`."""
+    if is_dicom(path):
+        return dicom.read_grid(path)
     return png.read_grid(path) if png.is_png(path) else nifti.read_grid(path)
 
 
-def write(path: str | Path, labels: Volume, *, like: str | Path, overwrite: bool = False) -> None:
-    """Write a label map in the format and geometry of the image `like`; UserError as `nifti.write` and `png.write`."""
+def files_of(path: Path) -> list[Path]:
+    """Return the files that make a volume: itself, or the slices of a folder; UserError of a folder without any."""
+    place, _ = split_address(path)
+    return image_files(place) if place.is_dir() else [path]
+
+
+def exists(path: Path) -> bool:
+    """Return whether a volume is there: a file, or a folder of DICOM slices."""
+    return path.is_file() or (split_address(path)[0].is_dir() and is_dicom(path))
+
+
+def write(
+    path: str | Path,
+    labels: Volume,
+    *,
+    like: str | Path,
+    overwrite: bool = False,
+    names: Mapping[int, str] | None = None,
+) -> None:
+    """Write a label map in the geometry of the image `like`: of a DICOM series as NIfTI or, ending in .dcm, DICOM-SEG.
+
+    names: of the structures by label value, which DICOM-SEG carries.
+
+    Raises:
+        UserError: as `nifti.write`, `png.write`, `dicom_seg.write` and `check_output`.
+    """
+    path = Path(path)
     check_output(path, like=like)
-    (png if png.is_png(path) else nifti).write(path, labels, like=like, overwrite=overwrite)
+    if is_segmentation(path):
+        dicom_seg.write(path, labels, names or {}, like=like, overwrite=overwrite)
+    elif png.is_png(path):
+        png.write(path, labels, like=like, overwrite=overwrite)
+    else:
+        nifti.write(path, labels, like=_geometry(like), overwrite=overwrite)
+
+
+def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path, overwrite: bool = False) -> None:
+    """Write a map of probabilities as NIfTI with the geometry of `like`; UserError as `nifti.write_probabilities`."""
+    nifti.write_probabilities(
+        path, Volume(array=shares.array, grid=shares.grid), like=_geometry(like), overwrite=overwrite
+    )
+
+
+def _geometry(like: str | Path) -> str | Path | Grid:
+    return dicom.read_grid(like) if is_dicom(like) else like
+
+
+def is_segmentation(path: Path) -> bool:
+    """Return whether an output is named as DICOM-SEG."""
+    return path.name.lower().endswith(DICOM_SUFFIX)
 
 
 def check_output(path: str | Path, *, like: str | Path) -> None:
-    """Raise UserError unless `path` is named as a mask of the image `like` would be: NIfTI of NIfTI, PNG of PNG."""
+    """Raise UserError unless `path` is named as a mask of the image `like` would be.
+
+    NIfTI of NIfTI, PNG of PNG, of a DICOM series NIfTI or DICOM-SEG (.dcm), if the series has the UIDs that takes.
+    """
     path = Path(path)
+    if is_segmentation(path):
+        if not is_dicom(like):
+            raise UserError(
+                expected="a DICOM series as input for an output ending in .dcm",
+                found=Path(like).name,
+                do="name an output ending in .nii.gz, or give the folder of DICOM slices",
+            )
+        dicom_seg.check_source(like)
+        return
     if png.is_png(like) and not png.is_png(path):
         raise UserError(
             expected=f"an output ending in {png.SUFFIX} for a PNG input", found=path.name, do="choose such a name"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from segfocal.errors import UserError
@@ -30,13 +31,15 @@ DEFAULT = "default"  # in a table of tolerances: the structures it does not name
 class Settings:
     """What to measure, alike for every case.
 
-    labels: values by structure name; None takes those of the report beside the prediction, or every value found.
-    groups: of `GROUPS`; overlap is always measured. tolerance_mm: of NSD, one number or by structure with "default" for
-    the others. lesion_overlap: as in `count_lesions`. ranked: areas under curves too, from probabilities; those of
-    chance where a case without a prediction has none.
+    labels: values by structure name, in prediction and reference; None takes those of the report beside the prediction,
+    where a union's parts in the reference are told too, or every value found. ignore: the value of reference voxels
+    that count for nothing. groups: of `GROUPS`; overlap is always measured. tolerance_mm: of NSD, one number or by
+    structure with "default" for the others. lesion_overlap: as in `count_lesions`. ranked: areas under curves too, from
+    probabilities; those of chance where a case without a prediction has none.
     """
 
     labels: Mapping[str, int] | None = None
+    ignore: int | None = None
     groups: Sequence[str] = GROUPS
     tolerance_mm: float | Mapping[str, float] = 1.0
     lesion_overlap: float = 0.0
@@ -51,11 +54,15 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """The rows of a case for the prediction, and for the one it is compared with."""
+    """The rows of a case for the prediction, and for the one it is compared with.
+
+    unions: the values in the reference whose union a value of the prediction is.
+    """
 
     files: CaseFiles
     rows: Sequence[Row]
     against: Sequence[Row]
+    unions: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
 
 def judge(files: CaseFiles, settings: Settings, *, compared: bool) -> Judged:
@@ -71,12 +78,18 @@ def judge(files: CaseFiles, settings: Settings, *, compared: bool) -> Judged:
         _mask(path, files, reference)
         for path in ((files.prediction, files.against) if compared else (files.prediction,))
     ]
+    ignored = None if settings.ignore is None else reference.array == settings.ignore
+    if ignored is not None:
+        masks = [None if mask is None else _without(mask, ignored) for mask in masks]
+        reference = _without(reference, ignored)
     labels = _labels(files, settings, [reference, *(mask for mask in masks if mask is not None)])
+    unions = _unions(files, settings, labels)
+    reference = united(reference, unions)
     rows = [_rows(files.name, mask, reference, labels, settings) for mask in masks]
     if settings.ranked:
-        histograms = _ranked(files, reference, labels)
+        histograms = _ranked(files, reference, labels, ignored)
         rows[0] = [_with_ranking(row, histograms[row["structure"]]) for row in rows[0]]
-    return Judged(files=files, rows=rows[0], against=rows[1] if compared else ())
+    return Judged(files=files, rows=rows[0], against=rows[1] if compared else (), unions=unions)
 
 
 def judge_or_say(files: CaseFiles, settings: Settings, *, compared: bool) -> Judged:
@@ -93,6 +106,28 @@ def report_beside(mask: Path | None) -> Row:
     path = mask.with_name(stem_of(mask) + ".json") if mask else None
     report = read_json(path) if path and path.is_file() else {}
     return report if isinstance(report, dict) and "segfocal" in report else {}
+
+
+def _without(labels: Volume, ignored: NDArray[np.bool_]) -> Volume:
+    return Volume(array=np.where(ignored, 0, labels.array), grid=labels.grid)
+
+
+def united(reference: Volume, unions: Mapping[int, Sequence[int]]) -> Volume:
+    """Return a reference with the values of a prediction in which each is the union of some."""
+    if not unions:
+        return reference
+    array = np.zeros(reference.array.shape, dtype=np.uint16)
+    for value, parts in unions.items():
+        array[np.isin(reference.array, parts)] = value
+    return Volume(array=array, grid=reference.grid)
+
+
+def _unions(files: CaseFiles, settings: Settings, labels: Mapping[str, int]) -> dict[int, list[int]]:
+    """Return what the report beside a prediction says its values are made of; nothing where labels were given."""
+    made = {} if settings.labels else report_beside(files.prediction).get("made_of", {})
+    if not isinstance(made, dict) or not all(isinstance(parts, list) for parts in made.values()):
+        return {}
+    return {value: [int(part) for part in made.get(name, [value])] for name, value in labels.items()} if made else {}
 
 
 def named_labels(labels: Any) -> dict[str, int]:
@@ -208,7 +243,9 @@ def _missing(row: Row, grid: Grid) -> Row:
     return {**row, **{name: wrong[name] for name in wrong if name in row}, "status": "missing_prediction"}
 
 
-def _ranked(files: CaseFiles, reference: Volume, labels: Mapping[str, int]) -> dict[str, RankHistogram]:
+def _ranked(
+    files: CaseFiles, reference: Volume, labels: Mapping[str, int], ignored: NDArray[np.bool_] | None
+) -> dict[str, RankHistogram]:
     """Return the histograms of the probabilities of each structure, read slab by slab."""
     import torch  # seconds to load, and only probabilities need it
 
@@ -231,6 +268,8 @@ def _ranked(files: CaseFiles, reference: Volume, labels: Mapping[str, int]) -> d
         name = names[k]
         if name is not None:
             inside = np.ascontiguousarray(reference.array[:, :, z] == labels[name])
+            if ignored is not None:
+                values, inside = values[~ignored[:, :, z]], inside[~ignored[:, :, z]]
             histograms[name].add_probabilities(torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(inside))
     return histograms
 

@@ -31,7 +31,7 @@ MODALITIES = ("auto", "ct", "other")
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
-    """A data set to examine. root, label_names: as of `read_cases`. output: a folder for the reports.
+    """A data set to examine. root, label_names, ignore: as of `read_cases`. output: a folder for the reports.
 
     modality: ct, other, or auto by dataset.json and the images. fix: write mended copies and `cases.csv` into output.
     same_shape: as of `mend`. workers: processes. pictures: of cases on the page, worst first.
@@ -40,6 +40,7 @@ class Examination:
     root: Path
     output: Path
     label_names: str | Mapping[str, Any] | None = None
+    ignore: str | int | None = None
     modality: str = "auto"
     fix: bool = False
     same_shape: bool = False
@@ -56,12 +57,16 @@ class Examination:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What was found, worst first, and what was mended. left_out: cases that cases.csv lacks, with the reason."""
+    """What was found, worst first, and what was mended. left_out: cases that cases.csv lacks, with the reason.
+
+    ignored: the label value of voxels that count for nothing.
+    """
 
     findings: list[Finding]
     cases: int
     changes: list[Change] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    ignored: int | None = None
 
     def count(self, severity: str) -> int:
         """Return the number of findings of a severity."""
@@ -83,11 +88,11 @@ def diagnose(
     output = examination.output
     for name in (*_REPORTS, *(_MENDED if examination.fix else ())):
         check_new(output / name, overwrite=examination.overwrite)
-    listing = list_cases(examination.root, label_names=examination.label_names)
+    listing = list_cases(examination.root, label_names=examination.label_names, ignore=examination.ignore)
     if examination.fix:
         _check_apart(listing.cases, output)
     make_folder(output)
-    done = examined(listing.cases, names=listing.label_values, workers=examination.workers)
+    done = examined(listing.cases, names=listing.allowed, workers=examination.workers)
     cases = list(showing(listing.cases, done) if showing else done)
     of_cases = [one for case in cases for one in case.findings]
     findings = worst_first([*listing.findings, *of_cases, *_of_set(cases, listing, examination)])
@@ -131,7 +136,7 @@ def _mend(cases: Sequence[Examined], listing: Listing, examination: Examination,
     for case in cases:
         mended = _unmended(case)
         if case.case.name not in double:
-            mended = mend(case, output, names=listing.label_values, same_shape=examination.same_shape)
+            mended = mend(case, output, names=listing.allowed, same_shape=examination.same_shape)
         changes += mended.changes
         errors = [one for one in mended.after.findings if one.severity == "error"]
         if errors:
@@ -145,7 +150,7 @@ def _mend(cases: Sequence[Examined], listing: Listing, examination: Examination,
     lines = [json.dumps(change._asdict(), ensure_ascii=False) for change in changes]
     lines += [json.dumps({"case": name, "action": "left out", "why": why}) for name, why in left_out.items()]
     write_text(output / "fixes.jsonl", "".join(line + "\n" for line in lines))
-    return Diagnosis(findings=findings, cases=len(cases), changes=changes, left_out=left_out)
+    return Diagnosis(findings=findings, cases=len(cases), changes=changes, left_out=left_out, ignored=listing.ignored)
 
 
 def _unmended(case: Examined) -> Mended:
@@ -156,10 +161,10 @@ def _csv(cases: Sequence[Case], folder: Path) -> str:
     """Return the list of cases to train on: copies by their place in the folder, originals by their full path."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("name", "image", "label", "split"))
+    writer.writerow(("name", "image", "label", "split", "group"))
     for case in cases:
         images = ";".join(_place(path, folder) for path in case.images)
-        writer.writerow((case.name, images, _place(case.label, folder), case.split))
+        writer.writerow((case.name, images, _place(case.label, folder), case.split, case.group))
     return text.getvalue()
 
 

@@ -29,14 +29,15 @@ class Comparison:
     labels: values by structure name; None takes those of the report beside the prediction, or, without one, every
     value found in either mask. against: second predictions of the same cases, to compare. image: the scan or scans, for
     the pictures; None takes the report's. probabilities: maps as of `io.probabilities`, for areas under curves.
-    groups, tolerance_mm, lesion_overlap: as of `Settings`. workers: processes, None as many as there are cores and
-    memory for. pictures: of the worst cases on the page. output: a folder.
+    ignore, groups, tolerance_mm, lesion_overlap: as of `Settings`. workers: processes, None as many as there are cores
+    and memory for. pictures: of the worst cases on the page. output: a folder.
     """
 
     prediction: Path
     reference: Path
     output: Path
     labels: Mapping[str, int] | None = None
+    ignore: int | None = None
     against: Path | None = None
     image: Path | None = None
     probabilities: Path | None = None
@@ -48,6 +49,10 @@ class Comparison:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        if self.ignore is not None and (type(self.ignore) is not int or self.ignore < 1):
+            raise UserError(
+                expected="ignore to be a label value from 1 or null", found=str(self.ignore), do="change it"
+            )
         unknown = [group for group in self.groups if group not in GROUPS]
         if unknown:
             raise UserError(
@@ -92,6 +97,7 @@ def evaluate(
     labels = comparison.labels
     settings = Settings(
         labels=None if labels is None else named_labels(labels),
+        ignore=comparison.ignore,
         groups=comparison.groups,
         tolerance_mm=comparison.tolerance_mm,
         lesion_overlap=comparison.lesion_overlap,

@@ -17,7 +17,7 @@ from segfocal.intensity import Intensity, Percentiles
 from segfocal.io import volumes
 from segfocal.io.figures import strips
 from segfocal.io.files import make_folder, write_json, written_beside
-from segfocal.serve.case_figures import Judged, Row, Settings, report_beside
+from segfocal.serve.case_figures import Judged, Row, Settings, report_beside, united
 from segfocal.serve.evaluation_page import Page, Worst, write_page
 from segfocal.serve.evaluation_summary import contrast, json_of, summarise
 from segfocal.serve.matching import CaseFiles
@@ -108,7 +108,7 @@ def _only(folder: Path, case: Judged) -> list[Worst]:
     picture.draw(
         path,
         scan=scan,
-        reference=volumes.read_labels(case.files.reference),
+        reference=united(volumes.read_labels(case.files.reference), case.unions),
         prediction=volumes.read_labels(case.files.prediction),
         value=row["label"],
         intensity=window,
@@ -121,10 +121,11 @@ def _only(folder: Path, case: Judged) -> list[Worst]:
 def _worst(folder: Path, judged: Sequence[Judged], most: int) -> list[Worst]:
     """Draw the structures with the lowest Dice, the largest of equal ones first, where most of them is wrong."""
     drawn = ("ok", "missed", "false_alarm")
-    found = [(row, case.files) for case in judged for row in case.rows if row["status"] in drawn]
+    found = [(row, case) for case in judged for row in case.rows if row["status"] in drawn]
     found.sort(key=lambda each: (each[0]["dice"], -each[0]["reference_ml"], -each[0]["prediction_ml"]))
     shown = []
-    for row, files in found[:most]:
+    for row, case in found[:most]:
+        files = case.files
         assert files.prediction is not None
         path = folder / "overlays" / f"{_safe(row['case'])}_{_safe(row['structure'])}.png"
         make_folder(path.parent)
@@ -135,7 +136,7 @@ def _worst(folder: Path, judged: Sequence[Judged], most: int) -> list[Worst]:
         picture.draw_errors(
             path,
             scan=scan,
-            reference=volumes.read_labels(files.reference),
+            reference=united(volumes.read_labels(files.reference), case.unions),
             prediction=volumes.read_labels(files.prediction),
             value=row["label"],
             intensity=window,

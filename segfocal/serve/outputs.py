@@ -15,7 +15,7 @@ from torch import Tensor
 from segfocal.batch import Structure
 from segfocal.grid import Grid, Volume
 from segfocal.inference.bundle import Bundle
-from segfocal.io import png
+from segfocal.inference.components import count_components
 from segfocal.io.spool import release
 from segfocal.losses.links import margins
 
@@ -25,7 +25,7 @@ _SLICES = 16
 
 def structure_path(mask: Path, name: str) -> Path:
     """Return where what is said of one structure lies: mask.nii.gz → mask_liver.nii.gz."""
-    ending = ".png" if png.is_png(mask) else ".nii.gz" if mask.name.endswith(".gz") else ".nii"
+    ending = mask.suffix if not mask.name.endswith(".nii.gz") else ".nii.gz"
     safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
     return mask.with_name(f"{mask.name.removesuffix(ending)}_{safe}{ending}")
 
@@ -53,13 +53,14 @@ class Probabilities:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Voxels of each structure, the volume of one, and mean and standard deviation of the scan inside.
+    """Voxels of each structure, the volume of one, its components, and mean and standard deviation of the scan inside.
 
     The last two are in the scan's own unit, such as Hounsfield units; None for a structure without a voxel.
     """
 
     voxels: dict[str, int]
     voxel_ml: float
+    components: dict[str, int]
     mean: dict[str, float | None]
     deviation: dict[str, float | None]
 
@@ -81,7 +82,8 @@ class Sizes:
             name: float(np.sqrt(max(s[2] / s[0] - (s[1] / s[0]) ** 2, 0.0))) if s[0] else None
             for name, s in sums.items()
         }
-        return cls({name: int(s[0]) for name, s in sums.items()}, voxel_ml, mean, deviation)
+        voxels = {name: int(s[0]) for name, s in sums.items()}
+        return cls(voxels, voxel_ml, _components(mask.array, structures), mean, deviation)
 
     def facts(self, *, picture: bool) -> dict[str, Any]:
         """Return them for a report: in millilitres, of a picture in pixels."""
@@ -91,6 +93,19 @@ class Sizes:
             else {"volume_ml": {name: round(count * self.voxel_ml, 3) for name, count in self.voxels.items()}}
         )
         kept = {"mean_intensity": self.mean, "sd_intensity": self.deviation}
-        return size | {
-            key: {name: None if v is None else round(v, 2) for name, v in facts.items()} for key, facts in kept.items()
-        }
+        return (
+            size
+            | {"components": self.components}
+            | {
+                key: {name: None if v is None else round(v, 2) for name, v in facts.items()}
+                for key, facts in kept.items()
+            }
+        )
+
+
+def _components(labels: NDArray, structures: Sequence[Structure]) -> dict[str, int]:
+    """Return the number of components by name: of all structures at once, unless they overlap."""
+    if any(structure.overlaps for structure in structures):
+        return {one.name: count_components(labels, inside=one.inside).get(1, 0) for one in structures}
+    counts = count_components(labels)
+    return {structure.name: counts.get(structure.value, 0) for structure in structures}

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import segfocal
+from segfocal.data.masks import meaning_of
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
@@ -21,7 +22,7 @@ from segfocal.inference.bundle import Bundle
 from segfocal.inference.postprocess import describe
 from segfocal.inference.predictor import Predictor, Sweeping
 from segfocal.inference.segment import check_channels, label_type, segment_with
-from segfocal.io import nifti, png, volumes
+from segfocal.io import png, volumes
 from segfocal.io.files import check_new, make_folder, write_json
 from segfocal.io.spool import spooled
 from segfocal.serve.outputs import Probabilities, Sizes, structure_path
@@ -162,8 +163,9 @@ def write_answer(predictor: Predictor, job: Job, answer: Answer, *, started: flo
     with answer.held:
         sizes = Sizes.of(answer.mask, answer.scan, bundle.structures)
         files = _write_parts(job, answer.mask, answer.maps, bundle)
+        names = {structure.value: structure.name for structure in bundle.structures}
         if not bundle.structures[0].overlaps:
-            volumes.write(job.output, answer.mask, like=job.input, overwrite=job.overwrite)
+            volumes.write(job.output, answer.mask, like=job.input, overwrite=job.overwrite, names=names)
     report = {
         "segfocal": segfocal.__version__,
         "input": str(job.input.resolve()),
@@ -173,6 +175,7 @@ def write_answer(predictor: Predictor, job: Job, answer: Answer, *, started: flo
         "prompts_from": _prompts_from(job),
         "postprocess": describe(bundle.postprocess) if bundle.rules(prompted=job.is_prompted) else {},
         "structures": {structure.name: structure.value for structure in bundle.structures},
+        **_made_of(bundle),
         **sizes.facts(picture=png.is_png(job.input)),
         **answer.slices,
         **({"files": files} if files else {}),
@@ -182,6 +185,12 @@ def write_answer(predictor: Predictor, job: Job, answer: Answer, *, started: flo
     }
     write_json(report_path(job.output), report)
     return report
+
+
+def _made_of(bundle: Bundle) -> dict[str, Any]:
+    """Return the label values of the training set whose union each structure is, for a report."""
+    made = {structure.name: list(structure.of) for structure in bundle.structures if structure.of}
+    return {"made_of": made} if made else {}
 
 
 def _one_or_all(values: list[str]) -> str | list[str]:
@@ -195,19 +204,25 @@ def _write_parts(job: Job, mask: Volume, maps: Probabilities | None, bundle: Bun
         if job.separate:
             path = structure_path(job.output, structure.name)
             own = Volume(array=structure.inside(mask.array).astype(np.uint8), grid=mask.grid)
-            volumes.write(path, own, like=job.input, overwrite=job.overwrite)
+            volumes.write(path, own, like=job.input, overwrite=job.overwrite, names={1: structure.name})
             files.setdefault(structure.name, []).append(path.name)
         if maps is not None:
             path = structure_path(job.output, f"{structure.name}_probability")
+            if volumes.is_segmentation(path):
+                path = path.with_suffix(".nii.gz")
             shares = Volume(array=maps.arrays[k], grid=mask.grid)
-            nifti.write_probabilities(path, shares, like=job.input, overwrite=job.overwrite)
+            volumes.write_probabilities(path, shares, like=job.input, overwrite=job.overwrite)
             files.setdefault(structure.name, []).append(path.name)
     return files
 
 
 def report_path(mask: Path) -> Path:
-    """Return where the report of a mask lies: mask.nii.gz → mask.json, mask.png → mask.json."""
-    name = mask.stem if png.is_png(mask) else mask.name.removesuffix(".gz").removesuffix(".nii")
+    """Return where the report of a mask lies: mask.nii.gz, mask.png, mask.dcm → mask.json."""
+    name = (
+        mask.stem
+        if png.is_png(mask) or volumes.is_segmentation(mask)
+        else mask.name.removesuffix(".gz").removesuffix(".nii")
+    )
     return mask.with_name(name + ".json")
 
 
@@ -261,10 +276,12 @@ def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
     if job.boxes is not None:
         return boxes_from_file(job.boxes, scan.grid, bundle.structures, bundle.grid)
     assert job.reference is not None
-    labels = volumes.read_labels(job.reference)
+    values = {structure.name: structure.value for structure in bundle.structures}
+    labels = volumes.read_labels(job.reference, on=scan.grid, values=values)
     difference = scan.grid.difference(labels.grid)
     if difference:
         raise UserError(
             expected="a reference on the scan's grid", found=difference, where=job.reference, do="resample it"
         )
+    labels = replace(labels, array=meaning_of(bundle.structures).read(labels.array))
     return boxes_from_labels(labels, bundle.structures, bundle.grid)

@@ -22,6 +22,7 @@ import segfocal
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.inference.predictor import Predictor
+from segfocal.io import volumes
 from segfocal.io.files import make_folder
 from segfocal.io.memory import forget_peak, peak_gib
 from segfocal.serve.predict import Job, check_job, make_predictor, read_scan, segment_scan, write_answer
@@ -192,15 +193,16 @@ def _failed(entry: Entry) -> bool:
 
 
 def _state_of(*paths: Path) -> list[Any]:
-    """Return what changes when one of the files does."""
+    """Return what changes when one of the files does, or a slice of a folder."""
     facts: list[Any] = []
     for path in paths:
         try:
-            state = path.stat()
-        except OSError:
+            states = [file.stat() for file in volumes.files_of(path)]
+        except (OSError, UserError):
             facts += [str(path.absolute()), None, None]
         else:
-            facts += [str(path.absolute()), state.st_size, state.st_mtime_ns]
+            size, changed = sum(one.st_size for one in states), max(one.st_mtime_ns for one in states)
+            facts += [str(path.absolute()), size, changed]
     return facts
 
 

@@ -7,20 +7,22 @@ import glob
 import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from segfocal.errors import UserError
+from segfocal.io.dicom_files import is_dicom
 from segfocal.io.volumes import SUFFIXES
 
 _LISTS = (".txt", ".csv")
 
 
 class Scan(NamedTuple):
-    """A file, and its name among the others: its path below the folder that holds them all.
+    """A file or a DICOM series, and its name among the others: its path below the folder that holds them all.
 
-    more: files of further channels.
+    A series, which is a folder, has .nii.gz after its name: that of its mask. more: files of further channels.
     """
 
     name: str
@@ -29,7 +31,12 @@ class Scan(NamedTuple):
 
 
 def is_many(named: Path) -> bool:
-    """Say whether a path stands for many scans: a folder, a pattern such as scans/*.nii.gz, a .txt or .csv file."""
+    """Say whether a path stands for many scans: a folder, a pattern such as scans/*.nii.gz, a .txt or .csv file.
+
+    A folder of DICOM slices is one scan.
+    """
+    if is_dicom(named):
+        return False
     pattern = glob.has_magic(str(named)) and not named.exists()
     return named.is_dir() or pattern or named.suffix.lower() in _LISTS
 
@@ -38,7 +45,8 @@ def find_scans(named: Path, *, output: Path | None = None, channels: int = 1) ->
     """Return the scans of a folder (with those below), of a pattern (** reaches below), or of a list, in order.
 
     A list is a text file of one path a line, or a CSV with the column image; paths are relative to it. Files that a
-    list names need not exist. Hidden files are passed over, and in a folder what lies below `output`.
+    list names need not exist. Hidden files are passed over, and in a folder what lies below `output`. A folder of DICOM
+    slices is a scan.
     channels: of a scan. Of several, the files are named as in nnU-Net: case_0000.nii.gz, case_0001.nii.gz are one scan
     of the name case.nii.gz. One that lacks channels is listed with those before the gap.
 
@@ -46,18 +54,18 @@ def find_scans(named: Path, *, output: Path | None = None, channels: int = 1) ->
         UserError: none found, one named twice, a list that cannot be read.
     """
     if named.is_dir():
-        paths = sorted(path for path in named.rglob("*") if path.name.endswith(SUFFIXES) and not _hidden(path, named))
+        paths = sorted(path for path in named.rglob("*") if not _hidden(path, named) and _is_scan(path))
         if output is not None and output.resolve() != named.resolve():
             paths = [path for path in paths if not path.resolve().is_relative_to(output.resolve())]
     elif named.suffix.lower() in _LISTS:
         paths = _listed(named)
     else:
-        paths = [Path(found) for found in sorted(glob.glob(str(named), recursive=True)) if found.endswith(SUFFIXES)]
+        paths = [path for path in map(Path, sorted(glob.glob(str(named), recursive=True))) if _is_scan(path)]
     if not paths:
         kinds = ", ".join(SUFFIXES)
-        found = "a folder (DICOM is not read yet) without any" if named.is_dir() else "none"
+        found = "a folder (DICOM or not) without any" if named.is_dir() else "none"
         raise UserError(
-            expected=f"scans ending in {kinds}", found=found, where=named, do="check input, or convert them"
+            expected=f"scans ending in {kinds}, or folders of DICOM slices", found=found, where=named, do="check input"
         )
     twice = {path for path in paths if paths.count(path) > 1} if len(set(paths)) < len(paths) else set()
     if twice:
@@ -67,7 +75,25 @@ def find_scans(named: Path, *, output: Path | None = None, channels: int = 1) ->
     top = Path(os.path.commonpath([path.absolute().parent for path in paths]))
     if channels > 1:
         return _of_channels(paths, top)
-    return [Scan(path.absolute().relative_to(top).as_posix(), path) for path in paths]
+    scans = [Scan(path.absolute().relative_to(top).as_posix() + _ending(path), path) for path in paths]
+    names = Counter(scan.name for scan in scans)
+    if len(names) < len(scans):
+        raise UserError(
+            expected="scans of different names",
+            found=f"a series and a file that would both be {names.most_common(1)[0][0]}",
+            where=named,
+            do="rename one of them",
+        )
+    return scans
+
+
+def _is_scan(path: Path) -> bool:
+    return path.name.endswith(SUFFIXES) or (path.is_dir() and is_dicom(path))
+
+
+def _ending(path: Path) -> str:
+    """Return what the name of a scan lacks to be that of its mask."""
+    return "" if path.name.endswith(SUFFIXES) or not is_dicom(path) else SUFFIXES[0]
 
 
 def _of_channels(paths: Sequence[Path], top: Path) -> list[Scan]:

@@ -33,6 +33,8 @@ ONLY_IN = {
     "PIL": {"io"},
     "segment_anything": {"models"},
     "monai": {"models"},
+    "pydicom": {"io"},
+    "highdicom": {"io"},
 }
 FORBIDDEN = {"utils", "common", "helpers", "misc", "manager"}
 FILES = sorted((ROOT / "segfocal").rglob("*.py"))

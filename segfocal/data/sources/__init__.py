@@ -1,10 +1,10 @@
 """Every way labelled scans can be laid out, one small module a layout.
 
 To add a layout, write a module with a `Source` (see `source.py`) and name it in `SOURCES`: the first that knows a file
-or folder reads it. DICOM series belong here too, as `dicom.SOURCE`.
+or folder reads it.
 """
 
-from segfocal.data.sources import bids, case_folders, dataset_json, folders, manifest, sam_med2d
+from segfocal.data.sources import bids, case_folders, dataset_json, dicom, folders, manifest, sam_med2d
 from segfocal.data.sources.source import Source
 
 SOURCES: tuple[Source, ...] = (
@@ -15,6 +15,7 @@ SOURCES: tuple[Source, ...] = (
     bids.SOURCE,
     folders.SOURCE,
     case_folders.SOURCE,
+    dicom.SOURCE,
 )
 
 __all__ = ["SOURCES", "Source"]

@@ -1,0 +1,58 @@
+"""How many components each structure of a label map has, a few slices at a time, so that the map may lie on disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from segfocal.io.spool import release
+
+_NEIGHBOURS: Final = 26  # faces, edges and corners, as in postprocess
+_SLICES = 16
+
+
+def count_components(
+    labels: NDArray, *, inside: Callable[[NDArray], NDArray] | None = None, slices: int = _SLICES
+) -> dict[int, int]:
+    """Return the number of components by label value [x,y,z]; the background 0 and values without a voxel are left out.
+
+    Slabs of `slices` overlap by a slice, in which a voxel names a component of both: those are one. Memory grows with a
+    slab, not with the map. inside: makes of labels the map to count, such as of one structure that overlaps others.
+    """
+    kind = labels.dtype if inside is None else np.dtype(np.uint8)
+    values: list[NDArray] = [np.zeros(1, dtype=kind)]  # of each numbered component; 0 is the background
+    pairs: list[NDArray] = []
+    before: NDArray | None = None
+    count = 0
+    for start in range(0, max(labels.shape[2] - 1, 1), slices):
+        part = labels[:, :, start : start + slices + 1]
+        slab = np.asfortranarray(part if inside is None else inside(part).view(np.uint8))
+        numbers = cc3d.connected_components(slab, connectivity=_NEIGHBOURS)
+        found = np.zeros(int(numbers.max()) + 1, dtype=kind)
+        found[numbers.ravel(order="F")] = slab.ravel(order="F")  # as they lie in memory: no copies
+        values.append(found[1:])
+        if before is not None:
+            shared = before > 0
+            both = np.stack([before[shared], numbers[:, :, 0][shared].astype(np.int64) + count], axis=1)
+            pairs.append(np.unique(both, axis=0))
+        last = numbers[:, :, -1].astype(np.int64)
+        before = np.where(last > 0, last + count, 0)
+        count += len(found) - 1
+        release(labels)
+    return _merged(np.concatenate(values), pairs)
+
+
+def _merged(values: NDArray, pairs: list[NDArray]) -> dict[int, int]:
+    """Return how many components there are of each value, where pairs of numbers are one."""
+    edges = np.concatenate([*pairs, np.zeros((0, 2), dtype=np.int64)])
+    graph = coo_array((np.ones(len(edges), dtype=bool), (edges[:, 0], edges[:, 1])), shape=(len(values), len(values)))
+    _, roots = connected_components(graph, directed=False)
+    _, first = np.unique(roots[1:], return_index=True)
+    return dict(sorted(Counter(values[1:][first].tolist()).items()))

@@ -1,0 +1,183 @@
+"""Which files are DICOM and which make a series, by their first bytes: pydicom is asked only for what is read.
+
+A series is named by its folder, or where several lie in one, by `folder@SeriesInstanceUID`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from segfocal.errors import UserError
+
+SUFFIX = ".dcm"
+Kind = Literal["image", "segmentation", "contours", "other"]
+
+_PREAMBLE, _HEAD = 128, 2048  # bytes before "DICM"; bytes that hold the file's own group of elements
+_LONG = (b"OB", b"OW", b"UN", b"SQ", b"UT")  # value representations whose length takes four bytes
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_SEGMENTATIONS, _CONTOURS = (_STORAGE + "66.4", _STORAGE + "66.7"), _STORAGE + "481.3"
+# Registrations and segmentations, reports, presentations, waveforms, documents, radiotherapy.
+_NO_IMAGES = tuple(_STORAGE + number for number in ("66", "67", "88.", "11.", "9.", "104.", "481."))
+_OTHERS = (  # what lies beside slices and says by its name that it is none
+    *(".txt", ".md", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".log", ".pdf"),
+    *(".nii", ".nii.gz", ".png", ".jpg", ".jpeg", ".zip"),
+)
+_VOLUMES = (".nii", ".nii.gz", ".png")
+
+
+def kind_of(path: Path) -> Kind | None:
+    """Return what a DICOM file holds, by its SOP class; None of a file that is not DICOM or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return None
+    if head[_PREAMBLE : _PREAMBLE + 4] != b"DICM":
+        return None
+    name = _sop_class(head)
+    if name in _SEGMENTATIONS:
+        return "segmentation"
+    if name == _CONTOURS:
+        return "contours"
+    return "image" if not name or (name.startswith(_STORAGE) and not name.startswith(_NO_IMAGES)) else "other"
+
+
+def _sop_class(head: bytes) -> str:
+    """Return the UID of element (0002,0002), "" where there is none (that group is explicit, little-endian)."""
+    at = _PREAMBLE + 4
+    while at + 12 <= len(head):
+        group, element, kind, length = struct.unpack_from("<HH2sH", head, at)
+        if group != 2:
+            break
+        at += 8
+        if kind in _LONG:
+            (length,) = struct.unpack_from("<I", head, at)
+            at += 4
+        if element == 2:
+            return head[at : at + length].rstrip(b"\0 ").decode("ascii", "replace")
+        at += length
+    return ""
+
+
+def split_address(path: Path) -> tuple[Path, str | None]:
+    """Return the folder or file that a path names, and the SeriesInstanceUID after "@" if it names one."""
+    if not path.exists():
+        name, at, uid = path.name.rpartition("@")
+        if at and name and path.with_name(name).is_dir():
+            return path.with_name(name), uid
+    return path, None
+
+
+def is_dicom(path: str | Path) -> bool:
+    """Return whether a path names a folder of DICOM slices, one series of such a folder, or a file ending in .dcm.
+
+    A folder that holds as many NIfTI files or pictures as slices is none: they are what it is about.
+    """
+    place, uid = split_address(Path(path))
+    if not place.is_dir():
+        return place.name.lower().endswith(SUFFIX)
+    if uid is not None:
+        return True
+    files = _visible(place)
+    others = sum(file.name.endswith(_VOLUMES) for file in files)
+    images = (file for file in files if not file.name.lower().endswith(_OTHERS) and kind_of(file) == "image")
+    return len(list(islice(images, others + 1))) > others
+
+
+def is_label(path: str | Path) -> bool:
+    """Return whether a file holds a DICOM segmentation or contours (RTSTRUCT), by its first bytes."""
+    path = Path(path)
+    return path.is_file() and kind_of(path) in ("segmentation", "contours")
+
+
+def image_files(path: Path) -> list[Path]:
+    """Return the DICOM images of a folder, or the one file.
+
+    Raises:
+        UserError: nothing there, no image, or a file that is not DICOM and does not say by its name what else it is
+            (a slice that lost its first bytes would be missed).
+    """
+    place, _ = split_address(path)
+    if place.is_file():
+        files = [place]
+    elif place.is_dir():
+        files = [file for file in _visible(place) if not file.name.lower().endswith(_OTHERS)]
+    else:
+        raise UserError(expected="a folder of DICOM slices", found="nothing there", where=place, do="check the path")
+    kinds = {file: kind_of(file) for file in files}
+    for file, kind in kinds.items():
+        if kind is None:
+            raise UserError(
+                expected="a DICOM file (DICM after 128 bytes)",
+                found=f"{file.stat().st_size} bytes of something else",
+                where=file,
+                do="copy or export it again, or take it out of the folder",
+            )
+    images = [file for file, kind in kinds.items() if kind == "image"]
+    if not images:
+        found = ", ".join(sorted({str(kind) for kind in kinds.values()})) or "no DICOM file"
+        raise UserError(expected="DICOM slices", found=found, where=place, do="name the folder that holds the slices")
+    return images
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise UserError(expected="a folder to read", found=found, where=folder, do="check its permissions") from error
+
+
+def extra(module: str) -> Any:
+    """Import a module of the extra "dicom"; UserError where that is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            expected="the extra that reads and writes DICOM",
+            found=f"no module {error.name}",
+            do="install it: pip install 'segfocal[dicom]'",
+        ) from error
+
+
+def header(path: Path, *, tags: list[str] | None = None) -> Any:
+    """Read the elements of a DICOM file before its pixels, or only those named; UserError where that fails."""
+    with readable(path):
+        elements = extra("pydicom").dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        for name in tags or ():
+            elements.get(name)  # pydicom parses a value when it is first asked for
+        return elements
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn every way a damaged or unsupported DICOM file fails into one message."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (NotImplementedError, RuntimeError) as error:
+        raise UserError(
+            expected="pixels that can be decoded",
+            found=_first_line(error),
+            where=path,
+            do="install a decoder for that compression (pip install python-gdcm), or export the file uncompressed",
+        ) from error
+    except Exception as error:  # pydicom meets damage with whatever its parsers raise
+        if isinstance(error, OSError) and error.strerror:
+            found = error.strerror
+        else:
+            found = f"{path.stat().st_size} bytes that are damaged or cut short ({_first_line(error)})"
+        raise UserError(
+            expected="a whole DICOM file", found=found, where=path, do="copy or export the file again"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:160]

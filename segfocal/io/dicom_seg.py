@@ -1,0 +1,138 @@
+"""DICOM segmentations out: a label map of a series as a file that refers to its slices, one segment a structure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import segfocal
+from segfocal.errors import UserError
+from segfocal.grid import Volume
+from segfocal.io.dicom_files import extra, header, readable
+from segfocal.io.dicom_series import Series, read_series
+from segfocal.io.dicom_slices import text_of
+from segfocal.io.files import check_new, written_beside
+
+_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
+_OPTIONAL = (  # elements that a segmentation must have, if empty, and an anonymiser may have taken out
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+)
+_SERIES_NUMBER = 1000
+_STRUCTURE = ("123037004", "SCT", "Anatomical Structure")
+
+
+def check_source(like: str | Path) -> Series:
+    """Return the series that a segmentation would refer to.
+
+    Raises:
+        UserError: the extra is missing, or the series lacks the UIDs that name it.
+    """
+    extra("highdicom")
+    series = read_series(like)
+    first = header(series.files[0], tags=list(_NEEDED))
+    for name in _NEEDED:
+        if not text_of(first, name):
+            raise UserError(
+                expected=f"slices with a {name}, which a segmentation refers to",
+                found="an empty one",
+                where=series.files[0],
+                do="name an output ending in .nii.gz, or use the series before its UIDs were taken out",
+            )
+    return series
+
+
+def write(
+    path: str | Path, labels: Volume, names: Mapping[int, str], *, like: str | Path, overwrite: bool = False
+) -> None:
+    """Write a label map on the grid of the series `like` as a binary DICOM segmentation, a segment a name.
+
+    names: structures by label value; a structure without a voxel is a segment without a frame. Patient and study are
+    copied from the first slice. The file appears whole or not at all.
+
+    Raises:
+        UserError: as `check_source`; the grids differ, a label value has no name, `path` exists and overwrite is False.
+    """
+    path, like = Path(path), Path(like)
+    check_new(path, overwrite=overwrite)
+    series = check_source(like)
+    difference = series.grid.difference(labels.grid)
+    if difference:
+        raise UserError(expected="a mask on the scan's grid", found=difference, where=like, do="resample it first")
+    numbers = _numbers(labels.array, names, path)
+    sources = [_source(file) for file in series.files]
+    with readable(series.files[0]):
+        found = _segmentation(sources, _by_frame(numbers, series), list(names.values()))
+    with written_beside(path) as temporary:
+        found.save_as(temporary)
+
+
+def _numbers(array: NDArray, names: Mapping[int, str], path: Path) -> NDArray:
+    """Return segment numbers, counted from 1 in the order of `names`, instead of label values."""
+    highest = max([int(array.max()), *names])
+    table = np.full(highest + 1, -1, dtype=np.int32)
+    table[[0, *names]] = np.arange(len(names) + 1)
+    numbers = table.astype(np.uint8 if len(names) < 255 else np.uint16)
+    unnamed = [value for value in np.unique(array).tolist() if table[value] < 0]
+    if unnamed:
+        raise UserError(
+            expected="a name for every label value", found=f"none for {unnamed[0]}", where=path, do="name its structure"
+        )
+    return numbers[array]
+
+
+def _by_frame(numbers: NDArray, series: Series) -> NDArray:
+    """Return [x,y,z] as [frame,row,column] in the order of the sources' frames."""
+    stack = numbers.transpose(2, 1, 0)
+    if len(series.files) == len(series.slices):
+        return stack
+    return stack[np.argsort([one.frame for one in series.slices])]
+
+
+def _source(file: Path) -> Any:
+    elements = header(file)
+    for name in _OPTIONAL:
+        if name not in elements:
+            setattr(elements, name, "")
+    return elements
+
+
+def _segmentation(sources: list[Any], stack: NDArray, names: list[str]) -> Any:
+    seg, new_uid = extra("highdicom.seg"), extra("pydicom.uid").generate_uid
+    return seg.Segmentation(
+        source_images=sources,
+        pixel_array=stack,
+        segmentation_type="BINARY",
+        segment_descriptions=[_described(number, name) for number, name in enumerate(names, start=1)],
+        series_instance_uid=new_uid(prefix=None),
+        series_number=_SERIES_NUMBER,
+        sop_instance_uid=new_uid(prefix=None),
+        instance_number=1,
+        manufacturer="segfocal",
+        manufacturer_model_name="segfocal",
+        software_versions=segfocal.__version__,
+        device_serial_number=segfocal.__version__,
+        series_description="segfocal segmentation",
+        content_description="Segmentation by segfocal",
+        content_label="SEGMENTATION",
+    )
+
+
+def _described(number: int, name: str) -> Any:
+    code = extra("pydicom.sr.coding").Code
+    family = extra("pydicom.sr.codedict").codes.cid7162.ArtificialIntelligence
+    algorithm = extra("highdicom").AlgorithmIdentificationSequence(
+        name="segfocal", family=family, version=segfocal.__version__
+    )
+    return extra("highdicom.seg").SegmentDescription(
+        segment_number=number,
+        segment_label=name,
+        segmented_property_category=code(*_STRUCTURE),
+        segmented_property_type=code(*_STRUCTURE),
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=algorithm,
+    )
