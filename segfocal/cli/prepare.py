@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run
-from segfocal.cli.source import cases_of, grid_of
+from segfocal.cli.source import cases_of, grid_of, intensity_of
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ def asked_for(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
     Raises:
         UserError, ValueError: no training case, or options that do not fit together.
     """
-    from segfocal import intensity
     from segfocal.data.masks import OBJECTS, choose_masks
     from segfocal.data.prepared import Preparation
 
@@ -69,7 +68,7 @@ def asked_for(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
         )
     preparation = Preparation(
         grid=grid_of(data, cases),
-        intensity=intensity.build(plain["intensity"]),
+        intensity=intensity_of(plain["intensity"], cases),
         structures=structures,
         apart=apart,
         crop=data["crop"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
-from segfocal.cli.source import cases_of, grid_of, intensity_of, neighbours_of, pair
+from segfocal.cli.source import cases_of, grid_of, intensity_of, neighbours_of, sides
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
     from segfocal.io.sample_figure import draw_samples
 
     data = plain["data"]
-    window = pair(data["window"], "data.window", int)
+    window = sides(data["window"], "data.window", int)
     augment = instantiate(plain["augment"], _convert_="all")
-    crop = (round(window[0] * data["margin"]), round(window[1] * data["margin"]))
+    crop = (*window[:-2], *(round(side * data["margin"]) for side in window[-2:]))
     sampling = Sampling(foreground=data["foreground"], crop=crop, neighbours=neighbours_of(data))
     cases, structures = choose_masks(*cases_of(plain), apart=False)
     preparation = Preparation(

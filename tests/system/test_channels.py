@@ -135,3 +135,16 @@ def test_of_a_folder_a_scan_without_a_channel_fails_alone(monkeypatch, tmp_path,
 def test_intensities_of_other_channels_are_one_line(monkeypatch, tmp_path, modalities, capfd, each, words):
     options = ["data=folder", "target=ball", "intensity=per_channel", f"intensity.each={each}", *UNET]
     fails(capfd, train(monkeypatch, modalities, tmp_path / "run", *options), *words)
+
+
+def test_channels_are_prepared_by_the_names_of_their_intensities(monkeypatch, tmp_path, modalities):
+    options = [
+        "data=folder",
+        f"data.root={modalities}",
+        "target=ball",
+        "data.spacing_mm=[2,2]",
+        f"cache={tmp_path}/cache",
+    ]
+    each = "intensity.each=[ct_soft_tissue,percentiles]"
+    assert segfocal(monkeypatch, "prepare", *options, "intensity=per_channel", each) == 0
+    assert len(list((tmp_path / "cache").glob("*/image.b2nd"))) == 2  # of three cases one is held out

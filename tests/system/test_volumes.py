@@ -68,3 +68,10 @@ def test_what_does_not_go_with_volumes_is_one_line(monkeypatch, tmp_path, sphere
 def test_a_model_of_volumes_is_not_exported(monkeypatch, tmp_path, run, capfd):
     code = segfocal(monkeypatch, "export", f"bundle={run}/bundle", f"output={tmp_path / 'out'}")
     fails(capfd, code, "a model of slices", "8×32×32", "segfocal predict")
+
+
+def test_samples_of_volumes_are_shown(monkeypatch, tmp_path, spheres):
+    path = tmp_path / "samples.png"
+    data = ["data=csv", f"data.root={spheres}", f"cache={tmp_path}/prepared", "target=1", *TINY]
+    assert segfocal(monkeypatch, "show-augment", *data, "augment.flip=[d]", "samples=2", f"output={path}") == 0
+    assert path.stat().st_size > 1000
