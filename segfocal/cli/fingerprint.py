@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.evaluate import print_table
-from segfocal.cli.source import split_cases
+from segfocal.cli.source import listed_cases, split_cases
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,9 +87,12 @@ def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], Measure]:
     """Return the cases to measure, and what by."""
     from segfocal import intensity
     from segfocal.data.fingerprint import Measure
+    from segfocal.data.masks import choose_masks
     from segfocal.grid import check_frame
 
-    listed, split, root = split_cases(plain["data"]), plain["split"], plain["data"]["root"]
+    listed, split, root = listed_cases(plain["data"]), plain["split"], plain["data"]["root"]
+    structures = _structures(plain["target"], listed, root, overlap=bool(plain["data"].get("overlap")))
+    listed, structures = choose_masks(split_cases(plain, listed, structures), structures, apart=False)
     cases = listed.cases if split == "all" else listed.of(split)
     if not cases:
         raise UserError(expected=f"cases of the split {split}", found="none", where=root, do="choose another split")
@@ -97,7 +100,6 @@ def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], Measure]:
         seen, frame = intensity.build(plain["intensity"]), check_frame(plain["data"]["frame"])
     except (ValueError, TypeError) as error:
         raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
-    structures = _structures(plain["target"], listed, root)
     return cases, Measure(structures=structures, frame=frame, intensity=seen, far_mm=float(plain["far_mm"]))
 
 
@@ -109,7 +111,7 @@ def _target(asked: Any, found: dict[str, Any]) -> Any:
     return present if len(present) > 1 else present[0]
 
 
-def _structures(target: Any, cases: CaseList, root: str) -> tuple[Structure, ...]:
+def _structures(target: Any, cases: CaseList, root: str, *, overlap: bool) -> tuple[Structure, ...]:
     from segfocal.data.structures import choose_structures
 
     names = [name for name, value in cases.label_values.items() if value > 0]
@@ -120,7 +122,7 @@ def _structures(target: Any, cases: CaseList, root: str) -> tuple[Structure, ...
             where=root,
             do="say which label values to measure",
         )
-    return choose_structures(names if target is None else target, cases.label_values)
+    return choose_structures(names if target is None else target, cases.label_values, overlap=overlap)
 
 
 def _shown(figures: Iterator[CaseFigures], *, total: int) -> Iterator[CaseFigures]:

@@ -140,7 +140,7 @@ def measure(case: Case, by: Measure) -> CaseFigures:
     inside = np.zeros(values.array.shape, dtype=bool)
     structures = {}
     for structure in by.structures:
-        mask = values.array == structure.value
+        mask = structure.inside(values.array)
         inside |= mask
         structures[structure.name] = _structure(mask, image.array, spacing)
     blank, far = _blank(channels, by.intensity)[~inside], _far(inside, spacing, by.far_mm)[~inside]
