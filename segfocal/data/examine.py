@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.data.case import Case
+from segfocal.data.dicom_cases import read_label
 from segfocal.data.finding import Finding
 from segfocal.data.header_checks import Found, header_findings
 from segfocal.data.image_checks import Intensities, fingerprint, image_findings, intensities
@@ -25,6 +26,7 @@ from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import nifti, volumes
+from segfocal.io.dicom_files import is_dicom, is_label
 from segfocal.io.thumbnail import thumbnail
 
 UNREADABLE = {"missing_file", "empty_file", "no_nifti", "not_packed", "packed", "damaged", "unreadable", "voxel_type"}
@@ -124,8 +126,13 @@ def _confused(image: Volume, scale: Intensities | None, label: Volume) -> Iterab
         yield "image_is_label", f"only {scale.distinct} values"
 
 
-def _volume(path: Path, case: Case, findings: list[Finding], *, label: bool = False) -> Volume | None:
-    """Return a volume with whatever values it holds, or None when it cannot be read; either way say what is wrong."""
+def _volume(
+    path: Path, case: Case, findings: list[Finding], read: Callable[[Path], Volume] = volumes.read_stored
+) -> Volume | None:
+    """Return a volume with whatever values it holds, or None when it cannot be read; either way say what is wrong.
+
+    read: reads what is not NIfTI.
+    """
     if is_nifti(path):
         _, found = header_findings(path, case.name)
         findings += found
@@ -135,7 +142,7 @@ def _volume(path: Path, case: Case, findings: list[Finding], *, label: bool = Fa
     try:
         if is_nifti(path):
             return nifti.read_as_is(path)
-        return volumes.read_labels(path) if label else volumes.read_stored(path)
+        return read(path)
     except UserError as error:
         check, what = _reason(path, error)
     except Exception as error:
@@ -159,7 +166,11 @@ def _reason(path: Path, error: UserError) -> Found:
 
 def _label(case: Case, image: Volume | None, findings: list[Finding]) -> Volume | None:
     if case.masks is None:
-        return _volume(case.label, case, findings, label=True)
+        if image is None:
+            return None if is_label(case.label) else _volume(case.label, case, findings, volumes.read_labels)
+        grid = image.grid
+        label = _volume(case.label, case, findings, lambda _: read_label(case, grid))
+        return label.oriented(grid.frame) if label is not None and is_dicom(case.image) else label
     if image is None:
         return None
     from segfocal.data.masks import label_map  # torch, seconds to load, and only pictures need it

@@ -13,6 +13,7 @@ from pydicom.uid import generate_uid  # noqa: E402
 
 from segfocal.batch import Structure  # noqa: E402
 from segfocal.data.cases import read_cases  # noqa: E402
+from segfocal.data.examine import examine  # noqa: E402
 from segfocal.data.prepared import Preparation  # noqa: E402
 from segfocal.data.preparing import check_pairs, prepare, read_pair  # noqa: E402
 from segfocal.errors import UserError  # noqa: E402
@@ -79,6 +80,14 @@ def test_patients_are_cases_with_the_labels_of_their_scans(kind, tmp_path):
         np.testing.assert_array_equal(image.array, stored_values(SHAPE, seed=number) - 1024)
         np.testing.assert_array_equal(labels.array, truth())
         assert image.grid.difference(labels.grid) is None
+
+
+def test_the_doctor_reads_series_and_the_labels_drawn_on_them(tmp_path):
+    root = make_patients(tmp_path / "data", "seg", "rtstruct")
+    for case in read_cases(root).cases:
+        found = examine(case, names=VALUES)
+        assert [one.check for one in found.findings if one.severity == "error"] == []
+        assert found.voxels == dict(enumerate(np.bincount(truth().ravel())))
 
 
 def test_given_names_choose_the_values_and_leave_others_out(tmp_path):
