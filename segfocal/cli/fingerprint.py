@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.evaluate import print_table
-from segfocal.cli.source import listed_cases, split_cases
+from segfocal.cli.source import intensity_of, listed_cases, split_cases
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -85,7 +85,6 @@ def _check(plain: dict[str, Any]) -> None:
 
 def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], Measure]:
     """Return the cases to measure, and what by."""
-    from segfocal import intensity
     from segfocal.data.fingerprint import Measure
     from segfocal.data.masks import choose_masks
     from segfocal.grid import check_frame
@@ -98,7 +97,7 @@ def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], Measure]:
     if not cases:
         raise UserError(expected=f"cases of the split {split}", found="none", where=root, do="choose another split")
     try:
-        seen, frame = intensity.build(plain["intensity"]), check_frame(plain["data"]["frame"])
+        seen, frame = intensity_of(plain["intensity"], listed), check_frame(plain["data"]["frame"])
     except (ValueError, TypeError) as error:
         raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
     return cases, Measure(structures=structures, frame=frame, intensity=seen, far_mm=float(plain["far_mm"]))

@@ -67,7 +67,9 @@ def _spacing(fingerprint: Mapping[str, Any]) -> Suggestion:
     spread = fingerprint["spacing_mm"]
     middle = [round(mm, 2) for mm in spread["median"][1:]]
     low, high = (" × ".join(f"{mm:.2f}" for mm in spread[end][1:]) for end in ("min", "max"))
-    why = f"The median pixel of {fingerprint['cases']} case(s), from {low} to {high} mm."
+    why = (
+        f"The median pixel of {fingerprint['cases']} case{'s' * (fingerprint['cases'] != 1)}, from {low} to {high} mm."
+    )
     return Suggestion(option="data.spacing_mm", value=middle, why=why)
 
 
