@@ -19,8 +19,10 @@ from segfocal.io.dicom_series import read_series, series_uids
 
 
 def is_folder(root: Path) -> bool:
-    """Return whether a folder holds folders of DICOM slices somewhere below."""
-    return root.is_dir() and any(is_dicom(folder) for patient in _folders(root) for folder in _with_below(patient))
+    """Return whether a folder holds patients: DICOM slices in or below at least half of its folders."""
+    patients = _folders(root) if root.is_dir() else []
+    found = sum(any(is_dicom(folder) for folder in _with_below(patient)) for patient in patients)
+    return found > 0 and 2 * found >= len(patients)
 
 
 def read_folder(root: Path) -> CaseList:

@@ -178,10 +178,10 @@ def read_pair(case: Case) -> tuple[Volume, Volume]:
 def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: Path) -> None:
     image, target, values = (_masks if preparation.apart else _indices)(case, preparation)
     image, target, offset = cropped(image, target) if preparation.crop == "body" else (image, target, (0, 0, 0))
-    coding = coding_of(() if preparation.apart else preparation.structures, case.meaning)
+    coding = coding_of(preparation.structures, case.meaning)
     pixels, locations = index(target, coding)
-    if preparation.apart:  # [1,1]: those of a mask on average
-        pixels = np.array([[math.ceil(np.count_nonzero(target) / len(target))]])
+    if preparation.apart:  # [1,1]: those of a mask on average; places in masks are not places in slices
+        locations, pixels = [], np.array([[math.ceil(np.count_nonzero(target) / len(target))]])
     meta = {
         "format": FORMAT,
         "case": case.name,

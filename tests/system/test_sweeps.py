@@ -99,7 +99,7 @@ def test_a_search_goes_where_dice_is_and_repeats_no_trial(spheres, tmp_path, mon
 
 
 MANY_RUNS = {"gamma_schedule", "imbalance", "losses"}  # run in CI
-UNETS = ("unet", "imbalance_aorta")
+UNETS = ("unet", "unet_3d", "imbalance_aorta")
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,7 @@ def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
         "losses": ["sweep.loss=[dice,focal+dice]"],  # each loss trains in test_losses.py
         "search": ["sweep.trials=1"],
         "unet": ["model.widths=[8,16,16]"],
+        "unet_3d": ["model.widths=[8,16,16]", "data.window=[8,32,32]", "data.spacing_mm=[2,2,2]"],
         "sam_med2d": ["model=sam_tiny", "task.multimask=single"],  # its own model has 271 million parameters
     }
     seeds = ["sweep.seed=[0]"] if name in (*MANY_RUNS, "imbalance_aorta") else []
