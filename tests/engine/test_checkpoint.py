@@ -84,6 +84,7 @@ def test_a_run_directory_may_be_called_step_something(tmp_path):
     assert checkpoint.candidates(tmp_path / "step_size") == []
 
 
+@pytest.mark.slow
 def test_a_run_begun_anew_forgets_the_checkpoints_of_the_one_before(spheres, tmp_path, monkeypatch):
     settings = ["train.validate_every=0", "overwrite=true"]
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", "train.steps=5", *settings)) == 0
@@ -150,7 +151,9 @@ def test_a_run_without_a_checkpoint_is_refused(tmp_path):
         checkpoint.find(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+@pytest.mark.parametrize(
+    "name", ["SIGTERM", *[pytest.param(name, marks=pytest.mark.slow) for name in ("SIGUSR1", "SIGINT")]]
+)
 def test_a_signal_saves_and_resume_auto_goes_on_bit_for_bit(name, spheres, tmp_path, monkeypatch, capfd):
     settings = ["train.steps=5", "train.validate_every=0", "resume=auto"]
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "whole", *settings)) == 0

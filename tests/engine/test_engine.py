@@ -147,6 +147,7 @@ def test_the_poly_schedule_falls_to_zero_by_a_power():
     assert factor(100) == 0
 
 
+@pytest.mark.slow
 def test_the_plateau_schedule_halves_the_rate_where_validation_stops_getting_better(spheres, tmp_path, monkeypatch):
     dice = iter([0.5, 0.6, 0.6, 0.6, 0.7, 0.7])
     monkeypatch.setattr("segfocal.engine.loop.mean_dice", lambda *_, **asked: 0.0 if asked else next(dice))
@@ -156,6 +157,7 @@ def test_the_plateau_schedule_halves_the_rate_where_validation_stops_getting_bet
     assert rates == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.005, 0.0025], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_plateau_is_remembered_by_resume(spheres, tmp_path, monkeypatch):
     monkeypatch.setattr("segfocal.engine.loop.mean_dice", lambda *_, **__: 0.5)
     options = ["train.schedule=plateau", "train.plateau=1", "train.warmup=0", "train.validate_every=1", "resume=auto"]
@@ -171,6 +173,7 @@ def test_a_plateau_is_remembered_by_resume(spheres, tmp_path, monkeypatch):
     assert [row["loss"] for row in rows[0]] == [row["loss"] for row in rows[1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["train.channels_last=true", "train.deterministic=true", "train.tf32=false"])
 def test_a_switch_for_speed_or_exactness_changes_no_result_on_a_cpu(option, spheres, tmp_path, monkeypatch):
     rows = []

@@ -119,6 +119,7 @@ def test_overfitting_sees_one_batch_over_and_over(spheres, tmp_path, monkeypatch
     assert seen[0].sources == seen[1].sources
 
 
+@pytest.mark.slow
 def test_a_profile_is_a_trace(spheres, tmp_path, monkeypatch):
     options = ["train.profile=true", "train.steps=13", "train.validate_every=0"]
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *options)) == 0

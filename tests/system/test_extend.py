@@ -41,6 +41,7 @@ def test_the_page_holds_the_examples_it_promises():
     assert len(COMMANDS) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "train.py" in c], ids=["loss", "model", "data set"])
 def test_an_example_trains(command, place):
     words = shlex.split(command.removeprefix("PYTHONPATH=. "))[2:]

@@ -71,6 +71,7 @@ def test_a_failed_run_is_marked_and_made_alone_by_the_same_command(spheres, tmp_
     assert [row["status"] for row in results(tmp_path / "grid")] == ["finished"] * 4
 
 
+@pytest.mark.slow
 def test_a_sweep_that_would_replace_other_runs_says_so_and_the_first_command_still_finds_them(
     spheres, tmp_path, monkeypatch, capfd
 ):
@@ -98,13 +99,12 @@ def test_a_search_goes_where_dice_is_and_repeats_no_trial(spheres, tmp_path, mon
     assert {folder.name: folder.read_text() for folder in (tmp_path / "search").glob("*/summary.json")} == first
 
 
-MANY_RUNS = {"gamma_schedule", "imbalance", "losses"}  # run in CI
+MANY_RUNS = {"gamma_schedule", "imbalance", "losses"}
+LONG = MANY_RUNS | {"imbalance_aorta", "alpha_gamma", "search", "aorta"}  # run in CI
 UNETS = ("unet", "unet_3d", "imbalance_aorta")
 
 
-@pytest.mark.parametrize(
-    "name", [n if n not in MANY_RUNS else pytest.param(n, marks=pytest.mark.slow) for n in EXPERIMENTS]
-)
+@pytest.mark.parametrize("name", [n if n not in LONG else pytest.param(n, marks=pytest.mark.slow) for n in EXPERIMENTS])
 def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
     small = [o for o in SMALL if name not in (*UNETS, "finetune_decoder") or not o.startswith("model.")]
     options = ["data=csv", f"data.root={spheres}", *small, f"cache={tmp_path}/prepared", "train.steps=2"]

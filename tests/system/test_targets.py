@@ -87,6 +87,7 @@ def test_overlap_and_softmax_do_not_go_together(monkeypatch, tmp_path, balls, ca
     fails(capfd, code, "sigmoid link", "may overlap")
 
 
+@pytest.mark.slow
 def test_folds_of_patients_are_drawn_once(monkeypatch, tmp_path, balls, capfd):
     options = ["data=folder", "data.folds=2", "data.group='(p.)_.*'", "target=rim", "data.stratify=true", *UNET]
     validated = []

@@ -114,6 +114,7 @@ def test_every_option_trains(option, spheres, tmp_path, monkeypatch):
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", "train.steps=2", option)) == 0
 
 
+@pytest.mark.slow
 def test_a_multirun_names_its_directories_by_their_overrides(spheres, tmp_path, monkeypatch):
     options = [o for o in small_training(spheres, tmp_path / "run") if not o.startswith("hydra.run.dir")]
     fixed = [o.split("=")[0] for o in options]
@@ -133,7 +134,7 @@ def test_in_a_multirun_a_failing_run_does_not_stop_the_rest(spheres, tmp_path, m
     assert (tmp_path / "sweep" / "1" / "summary.json").is_file()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [2, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(spheres, tmp_path, monkeypatch, workers):
     settings = ["train.steps=4", "train.validate_every=2", f"train.workers={workers}"]
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "whole", *settings)) == 0
