@@ -12,14 +12,10 @@ Of several channels the intensities are the first one's, and blank is where all 
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from typing import Any
 
 import cc3d
@@ -36,9 +32,11 @@ from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.intensity import Intensity, of_channels
 from segfocal.io import volumes
+from segfocal.io.processes import affordable, in_order
 
 PERCENTILES = (0.5, 5, 25, 50, 75, 95, 99.5)
 _FEW = 1 << 24  # voxels in all that are read sooner than processes have started
+_BYTES_A_VOXEL = 32  # of a case while it is measured, about
 _MOST = 20_000  # voxels a case gives to the pooled intensities of each structure, evenly spaced
 
 
@@ -97,33 +95,18 @@ def measure_cases(cases: Sequence[Case], by: Measure, *, workers: int | None) ->
     Raises:
         UserError: a process that was killed.
     """
-    work = partial(_measured, by=by)
-    count = min(_affordable(cases) if workers is None else workers, len(cases))
-    if count <= 1:
-        yield from map(work, cases)
-        return
-    try:
-        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(work, cases)
-    except BrokenProcessPool as error:
-        raise UserError(
-            expected=f"{count} processes that read a case each",
-            found="one that was killed, perhaps for want of memory",
-            do="set workers=1, or a smaller number than now",
-        ) from error
+    count = _affordable(cases) if workers is None else workers
+    yield from in_order(partial(_measured, by=by), cases, count=count, doing="read a case each")
 
 
 def _affordable(cases: Sequence[Case]) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    voxels = 0
+    sizes = []
     for case in cases:
         try:
-            voxels += math.prod(volumes.read_grid(case.image).shape)
+            sizes.append(math.prod(volumes.read_grid(case.image).shape))
         except UserError:  # told when its turn comes
             continue
-        if voxels > _FEW:
-            return cores
-    return 1
+    return affordable(max(sizes) * _BYTES_A_VOXEL) if sum(sizes) > _FEW else 1
 
 
 def _measured(case: Case, by: Measure) -> CaseFigures:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from multiprocessing import get_context
 from pathlib import Path
 
 from segfocal.errors import UserError
 from segfocal.io import volumes
 from segfocal.io.files import check_new, make_folder
+from segfocal.io.processes import affordable, in_order
 from segfocal.serve.case_figures import DEFAULT, GROUPS, Judged, Row, Settings, judge, judge_or_say, named_labels
 from segfocal.serve.evaluation_results import RESULTS, write_results
 from segfocal.serve.matching import CaseFiles, case_files, is_many, named_files
@@ -170,28 +168,13 @@ def _check_maps(cases: Sequence[CaseFiles], place: Path) -> None:
 def _judged(cases: Sequence[CaseFiles], settings: Settings, *, compared: bool, workers: int | None) -> Iterator[Judged]:
     """Yield the cases judged, in order, several processes at a time; each holds one case."""
     work = partial(judge_or_say, settings=settings, compared=compared)
-    count = min(_affordable(cases) if workers is None else max(1, workers), len(cases))
-    if count == 1:
-        yield from map(work, cases)
-        return
-    try:
-        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(work, cases)
-    except BrokenProcessPool as error:
-        raise UserError(
-            expected=f"{count} processes that judge a case each",
-            found="one that was killed, perhaps for want of memory",
-            do="set workers=1, or a smaller number than now",
-        ) from error
+    count = _affordable(cases) if workers is None else workers
+    yield from in_order(work, cases, count=count, doing="judge a case each")
 
 
 def _affordable(cases: Sequence[CaseFiles]) -> int:
-    """Return the number of processes for which there are cores and memory."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if len(cases) <= 2 * cores and _largest(cases[:8]) < 1 << 22:
-        return 1  # starting processes would take longer
-    needed = max(1, _largest(cases) * _BYTES_A_VOXEL)
-    return max(1, min(cores, _available_bytes() // needed))
+    few = len(cases) <= 2 * (os.cpu_count() or 1) and _largest(cases[:8]) < 1 << 22
+    return 1 if few else affordable(_largest(cases) * _BYTES_A_VOXEL)  # of few starting processes would take longer
 
 
 def _largest(cases: Sequence[CaseFiles]) -> int:
@@ -203,17 +186,3 @@ def _largest(cases: Sequence[CaseFiles]) -> int:
         except (UserError, OSError):  # told when its turn comes
             continue
     return max(sizes)
-
-
-def _available_bytes() -> int:
-    """Return the memory that may be used now; of systems that do not say, half of what there is."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, OSError, ValueError):  # Windows
-        return 4 << 30

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context
-from pathlib import Path
 
 from segfocal.data.case import Case
 from segfocal.data.examine import Examined, examine
 from segfocal.data.finding import Finding
 from segfocal.errors import UserError
 from segfocal.io.nifti_header import read_raw_header
+from segfocal.io.processes import affordable, pool
 
 _SMALL_BYTES = 32 << 20  # of voxels in all: starting processes would take longer
 _TIMES = 8  # what examining takes of memory, at most, for each byte of voxels
@@ -28,11 +25,11 @@ def examined(cases: Sequence[Case], *, names: Mapping[str, int], workers: int | 
     if workers is None and sum(sizes) < _SMALL_BYTES:
         yield from map(work, cases)
         return
-    count = max(1, min(workers or _affordable(max(sizes, default=0)), len(cases)))
+    count = max(1, min(workers or affordable(max(sizes, default=0) * _TIMES), len(cases)))
     done = 0
     try:
-        with _pool(count) as pool:
-            for one in pool.map(work, cases):
+        with pool(count) as processes:
+            for one in processes.map(work, cases):
                 yield one
                 done += 1
     except BrokenProcessPool:
@@ -40,15 +37,11 @@ def examined(cases: Sequence[Case], *, names: Mapping[str, int], workers: int | 
             yield _alone(case, names)
 
 
-def _pool(count: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(count, mp_context=get_context("spawn"))
-
-
 def _alone(case: Case, names: Mapping[str, int]) -> Examined:
     """Examine a case in a process of its own."""
     try:
-        with _pool(1) as pool:
-            return pool.submit(examine, case, names=names).result()
+        with pool(1) as process:
+            return process.submit(examine, case, names=names).result()
     except BrokenProcessPool:
         killed = Finding(check="unreadable", found=_KILLED, case=case.name, file=case.image)
         return Examined(case=case, findings=[killed])
@@ -64,13 +57,3 @@ def _bytes(case: Case) -> int:
         except (UserError, OSError, ValueError, OverflowError):  # told when its turn comes
             continue
     return total
-
-
-def _affordable(largest: int) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        free = 4 << 30
-    return min(cores, free // max(1, largest * _TIMES))
