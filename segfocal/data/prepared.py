@@ -10,6 +10,7 @@ from pathlib import Path
 
 import blosc2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from segfocal.batch import Structure
@@ -63,7 +64,7 @@ class PreparedCase:
         """Open one of the arrays and keep it so, but of pictures: they come by the thousand, a megabyte each."""
         array = self._kept_open.get(name)
         if array is None:
-            array = blosc2.open(str(self.folder / f"{name}.b2nd"), mode="r")
+            array = blosc2.open(str(self.folder / f"{name}.b2nd"), mode="r", dparams={"nthreads": 1})
             if self.shape[0] > 1:
                 self._kept_open[name] = array
         return array
@@ -125,7 +126,7 @@ class PreparedCase:
 
     def block(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return image [c,n,h,w] and target indices [n,h,w] of the slices start to stop."""
-        image = np.asarray(self._array("image")[start:stop], dtype=np.float32)
+        image = _full(self._array("image")[start:stop])
         image = image.reshape(len(image), -1, *self.shape[1:]).swapaxes(0, 1)
         return image, np.asarray(self._array("target")[start:stop])
 
@@ -136,7 +137,9 @@ class PreparedCase:
     def _image(self, index: int, neighbours: int) -> NDArray[np.float32]:
         stored = self._array("image")
         low, high = max(index - neighbours, 0), min(index + neighbours, self.shape[0] - 1)
-        near = np.asarray(stored[low : high + 1], dtype=np.float32)
+        near = _full(stored[low : high + 1])
+        if not neighbours:
+            return near.reshape(-1, *self.shape[1:])
         seen = np.clip(np.arange(index - neighbours, index + neighbours + 1), low, high) - low
         return near[seen].reshape(-1, *self.shape[1:])
 
@@ -181,3 +184,8 @@ def pixel_rates(prepared: Sequence[PreparedCase]) -> list[float]:
     pixels = sum(case.pixels.sum(1) for case in prepared)
     rates = [float(count) / sum(math.prod(case.shape) for case in prepared) for count in np.atleast_1d(pixels)]
     return [max(1 - sum(rates), 0.0), *rates]  # overlapping structures count several times
+
+
+def _full(half: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Return float16 as float32, the same numbers; torch does it several times as fast as numpy."""
+    return torch.from_numpy(half).float().numpy()
