@@ -14,8 +14,8 @@ from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.data.case import Case
-    from segfocal.data.examine import Examined
-    from segfocal.serve.doctor import Diagnosis, Examination
+    from segfocal.doctor.case_report import Examined
+    from segfocal.doctor.diagnosis import Diagnosis, Examination
 
 _SWITCHES = ("fix", "same_shape", "strict")
 
@@ -36,7 +36,7 @@ def main() -> int:
 
 def doctor(config: DictConfig) -> bool:
     """Examine a data set by a config and print a table; return whether what was found counts as a failure."""
-    from segfocal.serve.doctor import diagnose
+    from segfocal.doctor.diagnose import diagnose
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     for name in _SWITCHES:
@@ -49,7 +49,7 @@ def doctor(config: DictConfig) -> bool:
 
 
 def _examination(plain: dict[str, Any]) -> Examination:
-    from segfocal.serve.doctor import Examination
+    from segfocal.doctor.diagnosis import Examination
 
     workers, pictures = plain["workers"], plain["pictures"]
     if not (workers is None or (_whole(workers) and workers >= 1)) or not (_whole(pictures) and pictures >= 0):
@@ -86,8 +86,8 @@ def _with_progress(cases: Sequence[Case], done: Iterable[Examined]) -> Iterator[
 
 def _print(diagnosis: Diagnosis, examination: Examination) -> None:
     from segfocal.cli.evaluate import print_table
-    from segfocal.data.finding import SEVERITIES
-    from segfocal.serve.doctor import table_rows
+    from segfocal.doctor.checks import SEVERITIES
+    from segfocal.doctor.diagnose import table_rows
 
     if diagnosis.findings:
         print_table(table_rows(diagnosis.findings))

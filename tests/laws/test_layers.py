@@ -7,8 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYERS = {
-    "cli": 5,
+    "cli": 6,
     "engine": 4,
+    "doctor": 4,
     "serve": 4,
     "experiments": 4,
     "data": 3,

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from segfocal.data.finding import CHECKS
+from segfocal.doctor.checks import CHECKS
 from tests.broken_data import AFFINE, KINDS, crop, make_case, make_corpus, rewrite
 from tests.system.commands import segfocal
 

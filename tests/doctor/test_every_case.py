@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from segfocal.data.examine import examine
-from segfocal.data.listing import list_cases
-from segfocal.serve.examining import examined
+from segfocal.doctor.case_report import examine
+from segfocal.doctor.every_case import examined
+from segfocal.doctor.listing import list_cases
 from tests.broken_data import make_case, make_corpus
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, select_autoescape
 
-from segfocal.data.examine import Examined
-from segfocal.data.finding import CHECKS, SEVERITIES, Finding
+from segfocal.doctor.case_report import Examined
+from segfocal.doctor.checks import CHECKS, SEVERITIES, Finding
+from segfocal.doctor.diagnosis import Diagnosis
 from segfocal.io.files import write_text
-
-if TYPE_CHECKING:
-    from segfocal.serve.doctor import Diagnosis
 
 _MOST_ROWS = 50  # of one check
 
@@ -29,7 +26,7 @@ def write_page(path: Path, diagnosis: Diagnosis, cases: Sequence[Examined], *, t
         by_case.setdefault(one.case, []).append(one)
     ordered = sorted(cases, key=lambda case: _badness(by_case.get(case.case.name, [])))
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
-    source = package_files("segfocal.serve").joinpath("doctor_page.html.j2").read_text("utf-8")
+    source = package_files("segfocal.doctor").joinpath("page.html.j2").read_text("utf-8")
     text = environment.from_string(source).render(
         title=title,
         diagnosis=diagnosis,

@@ -11,8 +11,8 @@ from typing import Any
 
 from segfocal.data.case import SPLITS, Case
 from segfocal.data.cases import read_cases, stem
-from segfocal.data.finding import Finding
 from segfocal.data.sources import SOURCES
+from segfocal.doctor.checks import Finding
 from segfocal.errors import UserError
 from segfocal.io.files import read_json
 from segfocal.io.volumes import SUFFIXES

@@ -8,8 +8,8 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.data.header_checks import Found
-from segfocal.data.image_checks import Intensities
+from segfocal.doctor.header_checks import Found
+from segfocal.doctor.image_checks import Intensities
 from segfocal.grid import Grid
 
 ALMOST = 1e-3  # a value so near a whole number means it

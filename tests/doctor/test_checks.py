@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from segfocal.cli.app import demo_data
-from segfocal.data.examine import examine
-from segfocal.data.image_checks import fingerprint, intensities
-from segfocal.data.label_checks import grid_findings
-from segfocal.data.listing import list_cases
-from segfocal.data.set_checks import set_findings
+from segfocal.doctor.case_report import examine
+from segfocal.doctor.dataset_checks import set_findings
+from segfocal.doctor.image_checks import fingerprint, intensities
+from segfocal.doctor.label_checks import grid_findings
+from segfocal.doctor.listing import list_cases
 from segfocal.grid import Grid
 from segfocal.io.thumbnail import thumbnail
 from tests.broken_data import AFFINE, make_case

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.data.header_checks import Found
+from segfocal.doctor.header_checks import Found
 from segfocal.grid import Volume
 
 AIR_HU = -500.0  # every CT that is not cropped to the inside of a body holds less

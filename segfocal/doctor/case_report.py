@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from segfocal.data.case import Case
 from segfocal.data.dicom_cases import read_label
-from segfocal.data.finding import Finding
-from segfocal.data.header_checks import Found, header_findings
-from segfocal.data.image_checks import Intensities, fingerprint, image_findings, intensities
-from segfocal.data.label_checks import (
+from segfocal.doctor.checks import Finding
+from segfocal.doctor.header_checks import Found, header_findings
+from segfocal.doctor.image_checks import Intensities, fingerprint, image_findings, intensities
+from segfocal.doctor.label_checks import (
     counts_of,
     grid_findings,
     label_findings,

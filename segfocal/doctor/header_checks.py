@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.data.finding import Finding
+from segfocal.doctor.checks import Finding
 from segfocal.errors import UserError
 from segfocal.grid import Grid
 from segfocal.io.nifti_header import RawHeader, read_raw_header

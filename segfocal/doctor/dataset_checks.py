@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from segfocal.data.examine import Examined
-from segfocal.data.finding import Finding
-from segfocal.data.image_checks import AIR_HU
+from segfocal.doctor.case_report import Examined
+from segfocal.doctor.checks import Finding
+from segfocal.doctor.image_checks import AIR_HU
 from segfocal.io.png import is_png
 
 _SPACING, _SCALE = 3.0, 10.0  # times the median case

@@ -7,70 +7,25 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from segfocal import __version__
 from segfocal.data.case import Case
-from segfocal.data.examine import Examined
-from segfocal.data.finding import CHECKS, SEVERITIES, Finding, worst_first
-from segfocal.data.listing import Listing, list_cases
-from segfocal.data.mending import Change, Mended, mend
-from segfocal.data.set_checks import set_findings
+from segfocal.doctor.case_report import Examined
+from segfocal.doctor.checks import CHECKS, SEVERITIES, Finding, worst_first
+from segfocal.doctor.dataset_checks import set_findings
+from segfocal.doctor.diagnosis import Diagnosis, Examination
+from segfocal.doctor.every_case import examined
+from segfocal.doctor.listing import Listing, list_cases
+from segfocal.doctor.page import write_page
+from segfocal.doctor.repair import Change, Mended, mend
 from segfocal.errors import UserError
 from segfocal.io.files import check_new, make_folder, write_json, write_text
-from segfocal.serve.doctor_page import write_page
-from segfocal.serve.examining import examined
 
 _REPORTS = ("doctor.json", "doctor.html")
 _MENDED = ("cases.csv", "fixes.jsonl")
-MODALITIES = ("auto", "ct", "other")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Examination:
-    """A data set to examine. root, label_names, ignore: as of `read_cases`. output: a folder for the reports.
-
-    modality: ct, other, or auto by dataset.json and the images. fix: write mended copies and `cases.csv` into output.
-    same_shape: as of `mend`. workers: processes. pictures: of cases on the page, worst first.
-    """
-
-    root: Path
-    output: Path
-    label_names: str | Mapping[str, Any] | None = None
-    ignore: str | int | None = None
-    modality: str = "auto"
-    fix: bool = False
-    same_shape: bool = False
-    workers: int | None = None
-    pictures: int = 200
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if self.modality not in MODALITIES:
-            raise UserError(
-                expected=f"modality of {', '.join(MODALITIES)}", found=f"modality={self.modality}", do="choose one"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """What was found, worst first, and what was mended. left_out: cases that cases.csv lacks, with the reason.
-
-    ignored: the label value of voxels that count for nothing.
-    """
-
-    findings: list[Finding]
-    cases: int
-    changes: list[Change] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
-    ignored: int | None = None
-
-    def count(self, severity: str) -> int:
-        """Return the number of findings of a severity."""
-        return sum(one.severity == severity for one in self.findings)
 
 
 def diagnose(

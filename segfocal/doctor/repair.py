@@ -12,10 +12,10 @@ import numpy as np
 from scipy import ndimage
 
 from segfocal.data.case import Case
-from segfocal.data.examine import Examined, examine, is_nifti
-from segfocal.data.finding import CHECKS, Finding
-from segfocal.data.header_checks import corner_shift, in_mm
-from segfocal.data.label_checks import ALMOST
+from segfocal.doctor.case_report import Examined, examine, is_nifti
+from segfocal.doctor.checks import CHECKS, Finding
+from segfocal.doctor.header_checks import corner_shift, in_mm
+from segfocal.doctor.label_checks import ALMOST
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io import nifti, volumes

@@ -7,8 +7,8 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 from segfocal.data.case import Case
-from segfocal.data.examine import Examined, examine
-from segfocal.data.finding import Finding
+from segfocal.doctor.case_report import Examined, examine
+from segfocal.doctor.checks import Finding
 from segfocal.errors import UserError
 from segfocal.io.nifti_header import read_raw_header
 from segfocal.io.processes import affordable, pool
