@@ -57,8 +57,8 @@ def _mask(case: Case, prompt: str, folder: Path) -> Path:
 
 def _predicted(case: Case, prompt: str, folder: Path) -> dict[str, Any]:
     """Write the mask for one kind of prompt, and judge it; return the row of figures of the first structure."""
-    from segfocal.serve.evaluate import Comparison, evaluate
-    from segfocal.serve.predict import Job, predict
+    from segfocal.evaluate.evaluate import Comparison, evaluate
+    from segfocal.predict.predict import Job, predict
 
     mask = _mask(case, prompt, folder)
     reference = case.label if prompt == "box" else None

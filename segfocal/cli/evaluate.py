@@ -12,9 +12,9 @@ from segfocal.cli.app import run
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.serve.case_figures import Judged, Row
-    from segfocal.serve.evaluate import Comparison
-    from segfocal.serve.matching import CaseFiles
+    from segfocal.evaluate.case_metrics import Judged, Row
+    from segfocal.evaluate.evaluate import Comparison
+    from segfocal.evaluate.pairing import CaseFiles
 
 _SHOWN: tuple[str, ...] = (
     "case",
@@ -42,7 +42,7 @@ def evaluate(config: DictConfig) -> None:
     Raises:
         UserError: as `serve.evaluate`, and at the end when some of many cases could not be judged.
     """
-    from segfocal.serve.evaluate import evaluate as evaluate_masks
+    from segfocal.evaluate.evaluate import evaluate as evaluate_masks
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     comparison = _comparison(plain)
@@ -66,7 +66,7 @@ def evaluate(config: DictConfig) -> None:
 
 
 def _comparison(plain: dict[str, Any]) -> Comparison:
-    from segfocal.serve.evaluate import Comparison
+    from segfocal.evaluate.evaluate import Comparison
 
     figures, workers, pictures = plain["figures"], plain["workers"], plain["pictures"]
     if not (workers is None or (_whole(workers) and workers >= 1)) or not (_whole(pictures) and pictures >= 0):
@@ -99,7 +99,7 @@ def _whole(value: Any) -> bool:
 
 def _beside(prediction: Path) -> Path:
     """Return a folder named after a mask, a folder of them, or the fixed part of a pattern."""
-    from segfocal.serve.matching import is_many, stem_of
+    from segfocal.evaluate.pairing import is_many, stem_of
 
     if prediction.is_dir():
         prediction = prediction.resolve()
@@ -122,7 +122,7 @@ def _with_progress(cases: Sequence[CaseFiles], judged: Iterable[Judged]) -> Iter
 
 def _print_summary(rows: list[Row]) -> None:
     """Print a line for each structure: cases, those that are not in both masks, and means with intervals."""
-    from segfocal.serve.evaluation_summary import FIGURES, summarise
+    from segfocal.evaluate.summary import FIGURES, summarise
 
     lines = []
     for line in summarise(rows):

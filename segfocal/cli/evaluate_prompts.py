@@ -28,7 +28,7 @@ from segfocal.errors import UserError
 if TYPE_CHECKING:
     from segfocal.batch import Structure
     from segfocal.data.case import CaseList
-    from segfocal.serve.evaluate_prompts import PromptEvaluation
+    from segfocal.evaluate.prompts.evaluate import PromptEvaluation
 
 _SEEN = ("frame", "spacing_mm", "size", "window", "neighbours")
 _OF_A_BUNDLE = ("model", "intensity", "weights", *[f"data.{key}" for key in _SEEN])
@@ -43,7 +43,7 @@ def evaluate_prompts(config: DictConfig) -> None:
     """Ask and score a model by a config, in Hydra's run directory; print tables and say where the files are."""
     from hydra.core.hydra_config import HydraConfig
 
-    from segfocal.serve.evaluate_prompts import evaluate_prompts as evaluate_model
+    from segfocal.evaluate.prompts.evaluate import evaluate_prompts as evaluate_model
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -72,8 +72,8 @@ def _with_progress(batches: Sequence[Any]) -> Iterator[Any]:
 
 def _evaluation(plain: dict[str, Any], folder: Path, overrides: Sequence[str]) -> PromptEvaluation:
     """Build everything from a config."""
-    from segfocal.serve.evaluate_prompts import PromptEvaluation
-    from segfocal.serve.prompt_protocol import Protocol
+    from segfocal.evaluate.prompts.evaluate import PromptEvaluation
+    from segfocal.evaluate.prompts.protocol import Protocol
 
     protocol = Protocol(**{field.name: plain[field.name] for field in fields(Protocol)})
     if not isinstance(plain["batch_size"], int) or plain["batch_size"] < 1:
@@ -129,7 +129,7 @@ def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, A
 
 def _from_weights(plain: dict[str, Any]) -> dict[str, Any]:
     """Return the parts of an evaluation for a model that was not trained here: zero-shot."""
-    from segfocal.serve.evaluate_prompts import check_promptable
+    from segfocal.evaluate.prompts.evaluate import check_promptable
 
     if plain["target"] is None:
         raise UserError(expected="target=NAME without a bundle", found="target=null", do="name structures of the data")

@@ -12,8 +12,8 @@ from segfocal.cli.source import as_list
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.serve.predict import Job
-    from segfocal.serve.prompted import Prompting
+    from segfocal.predict.predict import Job
+    from segfocal.predict.prompts import Prompting
 
 
 def main() -> int:
@@ -24,9 +24,9 @@ def main() -> int:
 def predict(config: DictConfig) -> None:
     """Segment one scan, or many, by a config and print what was written."""
     from segfocal.inference import bundle as bundles
-    from segfocal.serve.predict import predict as predict_job
-    from segfocal.serve.predict_many import predict_many
-    from segfocal.serve.scans import find_scans, is_many
+    from segfocal.predict.inputs import find_scans, is_many
+    from segfocal.predict.many import predict_many
+    from segfocal.predict.predict import predict as predict_job
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     for handled in ("debug", "imports"):
@@ -52,7 +52,7 @@ def _say(line: str) -> None:
 def _job(plain: dict[str, Any]) -> Job:
     """Return the job that options ask for; UserError for values of the wrong kind."""
     from segfocal.inference.predictor import SETTINGS, Sweeping
-    from segfocal.serve.predict import Job
+    from segfocal.predict.predict import Job
 
     _check(plain)
     try:
@@ -71,7 +71,7 @@ def _job(plain: dict[str, Any]) -> Job:
 def _prompting(plain: dict[str, Any]) -> Prompting | None:
     """Return what was asked of a file of prompts; UserError for an option out of its range."""
     from segfocal.inference.carry import Propagation
-    from segfocal.serve.prompted import Prompting
+    from segfocal.predict.prompts import Prompting
 
     try:
         options = Propagation(**plain["propagate"])

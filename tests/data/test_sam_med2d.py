@@ -20,8 +20,8 @@ from segfocal.data.structures import choose_structures
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.intensity import Window
+from segfocal.predict.predict import Job, predict
 from segfocal.resample import ModelGrid
-from segfocal.serve.predict import Job, predict
 from tests.pictures import JUDGED, TRAINED, make_png, make_sam_med2d, rows_of, slice_of
 from tests.system.commands import segfocal
 

@@ -14,8 +14,8 @@ from segfocal.inference.carry import Propagation
 from segfocal.inference.prompt_file import read_prompts, together
 from segfocal.inference.segment import segment
 from segfocal.intensity import Window
+from segfocal.predict.prompts import Prompting, prompted_scan
 from segfocal.resample import ModelGrid
-from segfocal.serve.prompted import Prompting, prompted_scan
 from tests.inference.perfect import SIDE, Perfect
 from tests.scans import affine_of, make_scan, world_mm
 

@@ -9,6 +9,8 @@ ROOT = Path(__file__).parents[2]
 LAYERS = {
     "cli": 6,
     "engine": 4,
+    "evaluate": 4,
+    "predict": 4,
     "doctor": 4,
     "serve": 4,
     "experiments": 4,
@@ -25,7 +27,8 @@ LAYERS = {
     "resample": 1,
     "grid": 0,
     "batch": 0,
-    "errors": 0,
+    "device": 0,
+    "errors": -1,
 }
 ONLY_IN = {
     "hydra": {"cli"},

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from segfocal.cli.app import conf_folder
-from segfocal.serve.evaluate import Comparison
+from segfocal.evaluate.evaluate import Comparison
 from tests.scans import make_sphere_cases
 from tests.system.commands import segfocal
 

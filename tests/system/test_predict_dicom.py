@@ -10,7 +10,7 @@ pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
 
 from segfocal.io import dicom, dicom_labels, nifti, volumes  # noqa: E402
-from segfocal.serve.scans import find_scans, is_many  # noqa: E402
+from segfocal.predict.inputs import find_scans, is_many  # noqa: E402
 from tests.dicom import make_series  # noqa: E402
 from tests.scans import make_scan  # noqa: E402
 from tests.system.commands import segfocal  # noqa: E402

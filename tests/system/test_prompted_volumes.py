@@ -14,9 +14,9 @@ from segfocal.inference.carry import Propagation
 from segfocal.intensity import Window
 from segfocal.models import build
 from segfocal.models.weights.published import cached_at
+from segfocal.predict.predict import Job, predict
+from segfocal.predict.prompts import Prompting
 from segfocal.resample import ModelGrid
-from segfocal.serve.predict import Job, predict
-from segfocal.serve.prompted import Prompting
 from tests.cli.test_configs import composed
 from tests.scans import make_sphere_case
 from tests.system.commands import segfocal

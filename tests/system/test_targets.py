@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from segfocal.data.cases import read_cases
+from segfocal.evaluate.case_metrics import Settings, judge
+from segfocal.evaluate.pairing import CaseFiles
 from segfocal.inference import bundle as bundles
-from segfocal.serve.case_figures import Settings, judge
-from segfocal.serve.matching import CaseFiles
 from tests.scans import affine_of, make_scan, make_sphere_case, sphere
 from tests.system.commands import segfocal
 from tests.system.test_bad_input import fails

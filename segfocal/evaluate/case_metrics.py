@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from segfocal.errors import UserError
+from segfocal.evaluate.pairing import CaseFiles, stem_of
 from segfocal.grid import Grid, Volume
 from segfocal.io import nifti, volumes
 from segfocal.io.files import read_json
 from segfocal.io.probabilities import open_maps
 from segfocal.metrics import Counts, RankHistogram, SurfaceDistances, count, count_lesions
-from segfocal.serve.matching import CaseFiles, stem_of
 
 Row = dict[str, Any]
 Status = Literal["ok", "missed", "false_alarm", "both_empty", "missing_prediction", "failed"]

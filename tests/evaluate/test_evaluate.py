@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from segfocal.errors import UserError
+from segfocal.evaluate.evaluate import Comparison, evaluate
 from segfocal.metrics import bootstrap_mean, compare_pairs
-from segfocal.serve.evaluate import Comparison, evaluate
 from tests.scans import AFFINES, make_scan, sphere
 
 SHAPE, AFFINE = (23, 19, 9), AFFINES["oblique"]

@@ -25,8 +25,8 @@ from segfocal.inference.predictor import Predictor
 from segfocal.io import volumes
 from segfocal.io.files import make_folder
 from segfocal.io.memory import forget_peak, peak_gib
-from segfocal.serve.predict import Job, check_job, make_predictor, read_scan, segment_scan, write_answer
-from segfocal.serve.scans import Scan
+from segfocal.predict.inputs import Scan
+from segfocal.predict.predict import Job, check_job, make_predictor, read_scan, segment_scan, write_answer
 
 MANIFEST = "manifest.jsonl"
 

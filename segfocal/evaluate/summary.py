@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from segfocal.evaluate.case_metrics import STATUSES, Row
 from segfocal.metrics import bootstrap_mean, compare_pairs, holm
-from segfocal.serve.case_figures import STATUSES, Row
 
 MEAN = "mean"  # in place of a structure: the mean over all of them
 SEED = 0

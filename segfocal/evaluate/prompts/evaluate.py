@@ -22,15 +22,15 @@ from segfocal.data.case import Case
 from segfocal.data.loader import cut
 from segfocal.data.prepared import Preparation, PreparedCase
 from segfocal.data.preparing import prepare
+from segfocal.device import choose_device
 from segfocal.errors import UserError
+from segfocal.evaluate.prompts.protocol import NONE, Protocol, answers
+from segfocal.evaluate.prompts.summary import ALL, PromptScore, check_results, summarise, write_results
 from segfocal.io.files import make_folder
 from segfocal.metrics import Counts
 from segfocal.models import PromptableModel
 from segfocal.models.embeddings import EmbeddingCache
 from segfocal.models.sam.parts import Embedding
-from segfocal.serve.predict import choose_device
-from segfocal.serve.prompt_protocol import NONE, Protocol, answers
-from segfocal.serve.prompt_summary import ALL, PromptScore, check_results, summarise, write_results
 
 Encode = Callable[[Tensor], Embedding]
 

@@ -10,6 +10,10 @@ from typing import Any
 
 import segfocal
 from segfocal.errors import UserError
+from segfocal.evaluate.case_metrics import Judged, Row, Settings, report_beside, united
+from segfocal.evaluate.page import Page, Worst, write_page
+from segfocal.evaluate.pairing import CaseFiles
+from segfocal.evaluate.summary import contrast, json_of, summarise
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference import picture
@@ -17,10 +21,6 @@ from segfocal.intensity import Intensity, Percentiles
 from segfocal.io import volumes
 from segfocal.io.figures import strips
 from segfocal.io.files import make_folder, write_json, written_beside
-from segfocal.serve.case_figures import Judged, Row, Settings, report_beside, united
-from segfocal.serve.evaluation_page import Page, Worst, write_page
-from segfocal.serve.evaluation_summary import contrast, json_of, summarise
-from segfocal.serve.matching import CaseFiles
 
 TABLE, SUMMARY, FACTS, PAGE = "metrics.csv", "summary.csv", "metrics.json", "report.html"
 SECOND, CONTRASTS = "metrics_against.csv", "comparison.csv"

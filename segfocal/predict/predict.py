@@ -14,6 +14,7 @@ import torch
 
 import segfocal
 from segfocal.data.masks import meaning_of
+from segfocal.device import choose_device
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
@@ -25,8 +26,8 @@ from segfocal.inference.segment import check_channels, label_type, segment_with
 from segfocal.io import png, volumes
 from segfocal.io.files import check_new, make_folder, write_json
 from segfocal.io.spool import spooled
-from segfocal.serve.outputs import Probabilities, Sizes, structure_path
-from segfocal.serve.prompted import Prompting, prompted_scan
+from segfocal.predict.outputs import Probabilities, Sizes, structure_path
+from segfocal.predict.prompts import Prompting, prompted_scan
 
 PromptSource = Literal["none", "box"]
 PostProcessing = Literal["auto", "none"]
@@ -224,19 +225,6 @@ def report_path(mask: Path) -> Path:
         else mask.name.removesuffix(".gz").removesuffix(".nii")
     )
     return mask.with_name(name + ".json")
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device of a setting; "auto" is a CUDA GPU if there is one. UserError for one that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(expected="device auto, cpu or cuda", found=name, do="set device=auto") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(expected="a CUDA GPU for device=cuda", found="none that torch sees", do="set device=auto")
-    return device
 
 
 def _check_not_input(path: Path, job: Job) -> None:

@@ -10,12 +10,12 @@ from math import prod
 from pathlib import Path
 
 from segfocal.errors import UserError
+from segfocal.evaluate.case_metrics import DEFAULT, GROUPS, Judged, Row, Settings, judge, judge_or_say, named_labels
+from segfocal.evaluate.pairing import CaseFiles, case_files, is_many, named_files
+from segfocal.evaluate.results import RESULTS, write_results
 from segfocal.io import volumes
 from segfocal.io.files import check_new, make_folder
 from segfocal.io.processes import affordable, in_order
-from segfocal.serve.case_figures import DEFAULT, GROUPS, Judged, Row, Settings, judge, judge_or_say, named_labels
-from segfocal.serve.evaluation_results import RESULTS, write_results
-from segfocal.serve.matching import CaseFiles, case_files, is_many, named_files
 
 _BYTES_A_VOXEL = 16  # of a case while its surfaces are measured, at most
 

@@ -14,14 +14,14 @@ from segfocal.data.cases import read_cases
 from segfocal.data.prepared import Preparation
 from segfocal.data.preparing import prepare
 from segfocal.errors import UserError
+from segfocal.evaluate.prompts import summary as prompt_summary
+from segfocal.evaluate.prompts.evaluate import PromptEvaluation, evaluate_prompts
+from segfocal.evaluate.prompts.protocol import Protocol
 from segfocal.intensity import Window
 from segfocal.io.figures import click_curves
 from segfocal.models import Answer, PromptableModel, sam_tiny
 from segfocal.models.sam.parts import Embedding
 from segfocal.resample import ModelGrid
-from segfocal.serve import prompt_summary
-from segfocal.serve.evaluate_prompts import PromptEvaluation, evaluate_prompts
-from segfocal.serve.prompt_protocol import Protocol
 from tests.scans import affine_of, make_scan
 
 SIDE = 24

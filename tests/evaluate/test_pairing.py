@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from segfocal.errors import UserError
-from segfocal.serve.matching import match, named_files, stem_of
+from segfocal.evaluate.pairing import match, named_files, stem_of
 
 
 @pytest.mark.parametrize(

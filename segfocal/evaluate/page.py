@@ -10,11 +10,11 @@ from pathlib import Path
 
 from jinja2 import Environment, select_autoescape
 
+from segfocal.evaluate.case_metrics import STATUSES, Row, Settings
+from segfocal.evaluate.pairing import CaseFiles
+from segfocal.evaluate.summary import FIGURES, Contrast, Figure, Line, Spread
 from segfocal.io.figures import inline
 from segfocal.io.files import write_text
-from segfocal.serve.case_figures import STATUSES, Row, Settings
-from segfocal.serve.evaluation_summary import FIGURES, Contrast, Figure, Line, Spread
-from segfocal.serve.matching import CaseFiles
 
 _MOST_ROWS = 300
 _MAIN = ("dice", "nsd", "hd95_mm", "assd_mm", "lesion_f1", "roc_auc", "pr_auc", "volume_difference_ml")
@@ -60,9 +60,7 @@ def write_page(page: Page, path: Path) -> None:
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"inline": inline, "number": number, "beside": lambda to: os.path.relpath(to, path.parent)}
     environment.globals |= {"interval": _interval}
-    template = environment.from_string(
-        package_files("segfocal.serve").joinpath("evaluation_page.html.j2").read_text("utf-8")
-    )
+    template = environment.from_string(package_files("segfocal.evaluate").joinpath("page.html.j2").read_text("utf-8"))
     text = template.render(
         page=page,
         shown=sorted((f for f in known if f.name in _MAIN), key=lambda figure: _MAIN.index(figure.name)),
