@@ -21,8 +21,8 @@ def main() -> int:
 
 def export(config: DictConfig) -> None:
     """Export a bundle by a config and print how the result compares with the model."""
-    from segfocal.serve.export import Job
-    from segfocal.serve.export import export as export_job
+    from segfocal.export.export import Job
+    from segfocal.export.export import export as export_job
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     for handled in ("debug", "imports"):

@@ -9,10 +9,10 @@ ROOT = Path(__file__).parents[2]
 LAYERS = {
     "cli": 6,
     "engine": 4,
+    "export": 4,
     "evaluate": 4,
     "predict": 4,
     "doctor": 4,
-    "serve": 4,
     "experiments": 4,
     "data": 3,
     "tasks": 3,

@@ -18,6 +18,9 @@ from torch import nn
 
 from segfocal.batch import Structure
 from segfocal.errors import UserError
+from segfocal.export import export as exporting
+from segfocal.export.export import Job, export
+from segfocal.export.facts import facts, ports
 from segfocal.inference import bundle as bundles
 from segfocal.inference.postprocess import Rules
 from segfocal.inference.segment import segment
@@ -29,9 +32,6 @@ from segfocal.models import ALLOWED, build, portable
 from segfocal.models.onnx_network import OnnxNetwork, OnnxPromptable
 from segfocal.prompts import Prompt
 from segfocal.resample import ModelGrid
-from segfocal.serve import export as exporting
-from segfocal.serve.export import Job, export
-from segfocal.serve.export_facts import facts, ports
 from tests.scans import affine_of, make_scan, sphere
 from tests.system.commands import segfocal
 

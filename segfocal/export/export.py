@@ -14,6 +14,9 @@ from typing import Any, Literal, cast
 
 import segfocal
 from segfocal.errors import UserError
+from segfocal.export import monai_bundle
+from segfocal.export.facts import facts, ports
+from segfocal.export.parity import Parity, compare, compare_prompted
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import check_channels
@@ -22,9 +25,6 @@ from segfocal.io.files import check_new, make_folder, write_json
 from segfocal.models import PromptableModel
 from segfocal.models.onnx_network import OnnxNetwork, OnnxPromptable
 from segfocal.models.portable import PACKAGES, check_packages, write_halves, write_network
-from segfocal.serve import monai_bundle
-from segfocal.serve.export_facts import facts, ports
-from segfocal.serve.parity import Parity, compare, compare_prompted
 
 Format = Literal["onnx", "openvino", "monai_bundle"]
 NETWORK, ENCODER, DECODER = "model.onnx", "encoder.onnx", "decoder.onnx"

@@ -1,1 +1,0 @@
-"""The jobs behind `predict`, `evaluate` and `evaluate-prompts`: files in, files out."""
