@@ -16,7 +16,7 @@ from segfocal.errors import UserError
 if TYPE_CHECKING:
     from segfocal.batch import Structure
     from segfocal.data.case import Case, CaseList
-    from segfocal.data.fingerprint import CaseFigures, Measure
+    from segfocal.fingerprint.measure import CaseFigures, Measure
 
 
 def main() -> int:
@@ -32,9 +32,9 @@ def fingerprint(config: DictConfig) -> None:
     """
     from hydra.core.hydra_config import HydraConfig
 
-    from segfocal.data.fingerprint import measure_cases, summarise
-    from segfocal.data.suggestions import suggest
-    from segfocal.experiments.fingerprint import check_folder, write
+    from segfocal.fingerprint.measure import measure_cases, summarise
+    from segfocal.fingerprint.page import check_folder, write
+    from segfocal.fingerprint.suggestions import suggest
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     _check(plain)
@@ -85,8 +85,8 @@ def _check(plain: dict[str, Any]) -> None:
 
 def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], Measure]:
     """Return the cases to measure, and what by."""
-    from segfocal.data.fingerprint import Measure
     from segfocal.data.masks import choose_masks
+    from segfocal.fingerprint.measure import Measure
     from segfocal.grid import check_frame
 
     split, root = plain["split"], plain["data"]["root"]

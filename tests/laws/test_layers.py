@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = {
     "cli": 6,
     "engine": 4,
+    "fingerprint": 4,
     "export": 4,
     "evaluate": 4,
     "predict": 4,

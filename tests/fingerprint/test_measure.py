@@ -9,8 +9,8 @@ from segfocal.batch import Structure
 from segfocal.cli.app import demo_data
 from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
-from segfocal.data.fingerprint import Measure, measure, measure_cases, summarise
-from segfocal.data.suggestions import suggest
+from segfocal.fingerprint.measure import Measure, measure, measure_cases, summarise
+from segfocal.fingerprint.suggestions import suggest
 from segfocal.intensity import Window
 from tests.scans import AFFINES, make_scan, make_sphere_case, sphere
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, select_autoescape
 
-from segfocal.data.suggestions import Suggestion
+from segfocal.fingerprint.suggestions import Suggestion
 from segfocal.io import figures
 from segfocal.io.files import check_new, make_folder, write_json, write_text
 
@@ -61,9 +61,7 @@ def write(
     figures.shares(folder / "shares.png", shares)
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"inline": figures.inline, "json": json.dumps}
-    template = environment.from_string(
-        files("segfocal.experiments").joinpath("fingerprint_page.html.j2").read_text("utf-8")
-    )
+    template = environment.from_string(files("segfocal.fingerprint").joinpath("page.html.j2").read_text("utf-8"))
     page = template.render(
         about=about, found=fingerprint, suggestions=said, picture=folder / "shares.png", command=command
     )
