@@ -42,8 +42,8 @@ from segfocal.inference.predictor import Predictor, Sweeping
 from segfocal.inference.segment import label_type, segment_with
 from segfocal.intensity import Window
 from segfocal.io import nifti
-from segfocal.io.memory import forget_peak, peak_gib
-from segfocal.io.spool import spooled
+from segfocal.io.scratch import spooled
+from segfocal.memory import forget_peak, peak_gib
 from segfocal.resample import ModelGrid
 
 WINDOW, BATCH = 128, 8

@@ -16,7 +16,7 @@ from segfocal.errors import UserError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from segfocal.experiments.comparison import Setting
+    from segfocal.compare.ranking import Setting
 
 _MOST_LINES = 12
 
@@ -37,7 +37,7 @@ def main() -> int:
 
 def write(places: list[Path], output: Path) -> list[Setting]:
     """Write a comparison and print its ranking."""
-    from segfocal.experiments.comparison_page import compare
+    from segfocal.compare.page import compare
 
     settings = compare(places, output)
     for setting in settings[:_MOST_LINES]:
@@ -58,7 +58,7 @@ class AfterMultirun(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write the comparison into the multirun's folder."""
-        from segfocal.experiments.runs import read_runs, refused
+        from segfocal.compare.runs import read_runs, refused
 
         if config.train.get("dry_run") is True or os.environ.get("RANK", "0") != "0":
             return

@@ -84,7 +84,7 @@ def _judged(mask: Path) -> Path:
 def _write_page(
     config: DictConfig, facts: dict[str, Any], case: Case, rows: list[dict[str, Any]], folder: Path
 ) -> None:
-    from segfocal.experiments.report import Page, Picture, write
+    from segfocal.report.html import Page, Picture, write
 
     pictures = [Picture(path=folder / "loss.png", caption="Loss terms, unweighted, and Dice on the held-out scan")]
     for row in rows:

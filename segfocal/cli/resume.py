@@ -23,7 +23,7 @@ _OTHER_PLACE = "give that run's options again, or another hydra.run.dir (of a sw
 def check_place(config: DictConfig, plan: Plan, folder: Path, *, automatic: bool, overrides: Sequence[str]) -> None:
     """Raise UserError where a run would go on with other options, or replace another run unasked."""
     from segfocal.engine.checkpoint import find
-    from segfocal.io.files import check_new
+    from segfocal.files import check_new
 
     origin = find(plan.resume).resolve().parents[1] if plan.resume else None
     if origin or automatic:
@@ -60,7 +60,7 @@ def _changes(config: DictConfig, saved: Path, overrides: Sequence[str]) -> dict[
 
     An option of train, data or weights that the run did not have yet, and that nobody asks for, is a newer version's.
     """
-    from segfocal.experiments.runs import NEUTRAL
+    from segfocal.compare.runs import NEUTRAL
 
     old, new = _flat(OmegaConf.load(saved)), _flat(OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
     said = tuple(item.lstrip("+~").split("=", 1)[0] for item in overrides)

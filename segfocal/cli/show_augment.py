@@ -13,7 +13,7 @@ from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.batch import Batch
-    from segfocal.io.sample_figure import Shown
+    from segfocal.report.sample_plot import Shown
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def show_augment(config: DictConfig) -> None:
     """Prepare the training cases of a config, draw the samples of a step, and print where."""
     from hydra.errors import InstantiationException
 
-    from segfocal.io.files import check_new
+    from segfocal.files import check_new
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     _check(plain)
@@ -58,7 +58,7 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
     from segfocal.data.masks import choose_masks
     from segfocal.data.prepared import Preparation, check_foreground
     from segfocal.data.preparing import prepare
-    from segfocal.io.sample_figure import draw_samples
+    from segfocal.report.sample_plot import draw_samples
 
     data = plain["data"]
     window = sides(data["window"], "data.window", int)
@@ -87,7 +87,7 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
 
 def _shown(read: Batch, augmented: Batch) -> list[Shown]:
     """Return each sample twice: its middle channel, of a volume its middle slice."""
-    from segfocal.io.sample_figure import Shown
+    from segfocal.report.sample_plot import Shown
 
     parts = [read.image, read.target, augmented.image, augmented.target]
     if read.image.ndim == 5:

@@ -43,7 +43,7 @@ def train(config: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from segfocal.experiments.runs import REFUSED_FILE, note_refusal
+    from segfocal.compare.runs import REFUSED_FILE, note_refusal
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     if config.train.dry_run is True:
@@ -85,8 +85,8 @@ def _print_scores(scores: Sequence[Mapping[str, Any]]) -> None:
 
 def _noted(folder: Path) -> bool:
     """Return whether a run's folder says why it failed."""
-    from segfocal.experiments.runs import RUN_FILE
-    from segfocal.io.files import read_json
+    from segfocal.compare.runs import RUN_FILE
+    from segfocal.files import read_json
 
     return (folder / RUN_FILE).is_file() and read_json(folder / RUN_FILE).get("error") is not None
 
@@ -107,10 +107,10 @@ def train_in(
     Raises:
         UserError: a folder that holds a run already, a resume with other options, and whatever training raises.
     """
+    from segfocal.compare.runs import note_failure, note_start
     from segfocal.engine.checkpoint import candidates
     from segfocal.engine.loop import train as train_plan
-    from segfocal.experiments.runs import note_failure, note_start
-    from segfocal.io.files import read_json, write_json
+    from segfocal.files import read_json, write_json
 
     automatic, begun = plan.resume == Path("auto"), False
     if automatic and has_finished(config, folder, overrides):

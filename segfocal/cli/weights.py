@@ -166,7 +166,7 @@ def convert(source: Path, output: Path, *, overwrite: bool = False) -> None:
     Raises:
         UserError: a file that cannot be read, or without tensors; an output that exists or is not named .safetensors.
     """
-    from segfocal.io.files import check_new
+    from segfocal.files import check_new
     from segfocal.models.weights import salvage
     from segfocal.models.weights.loading import sha256_of
     from segfocal.models.weights.reading import file_at, kind_of, read
@@ -188,7 +188,7 @@ def _write(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, str]) 
     """Write tensors as safetensors, whole or not at all; tensors that share memory are written each."""
     from safetensors.torch import save_file
 
-    from segfocal.io.files import written_beside
+    from segfocal.files import written_beside
     from segfocal.models.weights import identity_of
 
     family = identity_of({name: tuple(tensor.shape) for name, tensor in tensors.items()})

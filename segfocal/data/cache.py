@@ -26,9 +26,9 @@ from segfocal.data import dicom_cases
 from segfocal.data.case import Case, Meaning
 from segfocal.data.prepared import Preparation, PreparedCase
 from segfocal.errors import UserError
+from segfocal.files import read_json
 from segfocal.intensity import describe
 from segfocal.io import volumes
-from segfocal.io.files import read_json
 
 try:
     import fcntl

@@ -17,8 +17,8 @@ from segfocal.data.sources import SOURCES
 from segfocal.data.sources.source import stem
 from segfocal.data.splits import hold_out
 from segfocal.errors import UserError
+from segfocal.files import read_json
 from segfocal.io import volumes
-from segfocal.io.files import read_json
 
 __all__ = ["SPLITS", "Case", "CaseList", "hold_out", "read_cases", "stem"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from segfocal.batch import Structure
 from segfocal.data.case import Case
 from segfocal.data.masks import OBJECTS
+from segfocal.files import read_json, write_json
 from segfocal.io import volumes
-from segfocal.io.files import read_json, write_json
 
 _AT_A_TIME = 4  # labels read: inflating them leaves Python's lock
 COUNTS = "label_counts.json"

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from segfocal.batch import Structure
 from segfocal.data.targets import Coding
 from segfocal.errors import UserError
+from segfocal.files import read_json
 from segfocal.intensity import Intensity
-from segfocal.io.files import read_json
 from segfocal.resample import ModelGrid
 
 LOCATIONS = "locations.npz"

@@ -27,10 +27,10 @@ from segfocal.data.places import cropped, index
 from segfocal.data.prepared import LOCATIONS, Preparation, PreparedCase
 from segfocal.data.targets import coded, coding_of
 from segfocal.errors import UserError
+from segfocal.files import make_folder, write_json
 from segfocal.grid import Volume
 from segfocal.intensity import of_channels
 from segfocal.io import nifti, volumes
-from segfocal.io.files import make_folder, write_json
 
 Shown = Callable[[int, int, str], None]  # cases done, cases to do, a text
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from segfocal.data.case import Case, CaseList
 from segfocal.errors import UserError
-from segfocal.io.files import read_json, write_json
+from segfocal.files import read_json, write_json
 
 Shares = Callable[[Sequence[Case]], Sequence[float]]
 

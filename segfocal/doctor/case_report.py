@@ -27,7 +27,7 @@ from segfocal.grid import Grid, Volume
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import nifti, volumes
 from segfocal.io.dicom_files import is_dicom, is_label
-from segfocal.io.thumbnail import thumbnail
+from segfocal.report.thumbnail import thumbnail
 
 UNREADABLE = {"missing_file", "empty_file", "no_nifti", "not_packed", "packed", "damaged", "unreadable", "voxel_type"}
 UNREADABLE |= {"not_3d", "several_volumes", "empty_volume", "no_place", "bytes_after"}

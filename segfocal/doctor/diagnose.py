@@ -22,7 +22,7 @@ from segfocal.doctor.listing import Listing, list_cases
 from segfocal.doctor.page import write_page
 from segfocal.doctor.repair import Change, Mended, mend
 from segfocal.errors import UserError
-from segfocal.io.files import check_new, make_folder, write_json, write_text
+from segfocal.files import check_new, make_folder, write_json, write_text
 
 _REPORTS = ("doctor.json", "doctor.html")
 _MENDED = ("cases.csv", "fixes.jsonl")

@@ -11,7 +11,7 @@ from segfocal.doctor.case_report import Examined, examine
 from segfocal.doctor.checks import Finding
 from segfocal.errors import UserError
 from segfocal.io.nifti_header import read_raw_header
-from segfocal.io.processes import affordable, pool
+from segfocal.parallel import affordable, pool
 
 _SMALL_BYTES = 32 << 20  # of voxels in all: starting processes would take longer
 _TIMES = 8  # what examining takes of memory, at most, for each byte of voxels

@@ -14,7 +14,7 @@ from segfocal.data.cases import read_cases, stem
 from segfocal.data.sources import SOURCES
 from segfocal.doctor.checks import Finding
 from segfocal.errors import UserError
-from segfocal.io.files import read_json
+from segfocal.files import read_json
 from segfocal.io.volumes import SUFFIXES
 
 _FOLDERS = (("images", "labels", ""), ("imagesTr", "labelsTr", "_0000"))

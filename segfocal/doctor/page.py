@@ -11,7 +11,7 @@ from jinja2 import Environment, select_autoescape
 from segfocal.doctor.case_report import Examined
 from segfocal.doctor.checks import CHECKS, SEVERITIES, Finding
 from segfocal.doctor.diagnosis import Diagnosis
-from segfocal.io.files import write_text
+from segfocal.files import write_text
 
 _MOST_ROWS = 50  # of one check
 

@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from segfocal.errors import UserError
-from segfocal.io.files import write_json
+from segfocal.files import write_json
 
 _SUMS = "checksums.json"
 _WRITING = ".writing"

@@ -35,8 +35,8 @@ from segfocal.engine.trackers import start_tracker, track
 from segfocal.engine.validate import Score, mean_dice, validate
 from segfocal.engine.watch import Watch
 from segfocal.errors import UserError
+from segfocal.files import make_folder, write_json, write_text
 from segfocal.inference import bundle as bundles
-from segfocal.io.files import make_folder, write_json, write_text
 
 
 def train(plan: Plan, folder: Path, *, config: str = "", begun: Callable[[], None] = lambda: None) -> dict[str, Any]:

@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 import segfocal
-from segfocal.io import figures
-from segfocal.io.files import make_folder, write_json, write_text, written_beside
+from segfocal.files import make_folder, write_json, write_text, written_beside
 from segfocal.losses import WeightedSum
 from segfocal.models import ParameterGroup, parameter_table
+from segfocal.report import plots
 
 _PACKAGES = ("torch", "monai", "accelerate", "numpy", "nibabel", "segment-anything", "hydra-core", "safetensors")
 
@@ -80,12 +80,12 @@ class Record:
         if scored:
             scores = {"mean": ([row["step"] for row in scored], [row["val_dice"] for row in scored])}
         if trained:
-            figures.curves(self.folder / "loss.png", losses, scores)
+            plots.curves(self.folder / "loss.png", losses, scores)
         if trained and self.figures:
             shares = {name: (steps, [row[name] for row in trained]) for name in self.figures}
             followed = {name: (steps, [row[name] for row in trained]) for name in self.followed}
             terms = {name: losses[name] for name in self.terms}
-            figures.anatomy(self.folder / "loss_anatomy.png", terms, shares, followed)
+            plots.anatomy(self.folder / "loss_anatomy.png", terms, shares, followed)
 
     def summarise(self, facts: Mapping[str, Any]) -> None:
         """Write `summary.json`."""

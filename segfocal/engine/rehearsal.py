@@ -12,7 +12,7 @@ from segfocal.engine.run import Run
 from segfocal.engine.step import batches_of, take_step
 from segfocal.engine.validate import validate
 from segfocal.engine.watch import Watch
-from segfocal.io.memory import peak_gib
+from segfocal.memory import peak_gib
 
 _STEPS = 2
 

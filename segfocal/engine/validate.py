@@ -16,13 +16,13 @@ from segfocal.data.cases import Case
 from segfocal.data.ignoring import ignored_in, without_ignored
 from segfocal.data.preparing import read_pair
 from segfocal.grid import Volume
-from segfocal.inference import picture
 from segfocal.inference.boxes import boxes_from_labels
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import segment
 from segfocal.losses.links import margins
 from segfocal.metrics import Counts, RankHistogram, count, hausdorff95
 from segfocal.models import PromptableModel
+from segfocal.report import case_picture
 
 _PICTURES = 100
 
@@ -111,7 +111,7 @@ def _draw(path: Path, bundle: Bundle, scan: Volume, reference: Volume, predictio
     first = bundle.structures[0]
     true, found = (Volume(array=first.inside(each.array), grid=each.grid) for each in (reference, prediction))
     dice = count(found.array, true.array, True).dice
-    picture.draw(
+    case_picture.draw(
         path,
         scan=scan,
         reference=true,

@@ -14,9 +14,9 @@ from scipy import ndimage
 
 from segfocal.errors import UserError
 from segfocal.evaluate.pairing import CaseFiles, stem_of
+from segfocal.files import read_json
 from segfocal.grid import Grid, Volume
 from segfocal.io import nifti, volumes
-from segfocal.io.files import read_json
 from segfocal.io.probabilities import open_maps
 from segfocal.metrics import Counts, RankHistogram, SurfaceDistances, count, count_lesions
 

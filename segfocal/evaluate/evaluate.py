@@ -13,9 +13,9 @@ from segfocal.errors import UserError
 from segfocal.evaluate.case_metrics import DEFAULT, GROUPS, Judged, Row, Settings, judge, judge_or_say, named_labels
 from segfocal.evaluate.pairing import CaseFiles, case_files, is_many, named_files
 from segfocal.evaluate.results import RESULTS, write_results
+from segfocal.files import check_new, make_folder
 from segfocal.io import volumes
-from segfocal.io.files import check_new, make_folder
-from segfocal.io.processes import affordable, in_order
+from segfocal.parallel import affordable, in_order
 
 _BYTES_A_VOXEL = 16  # of a case while its surfaces are measured, at most
 

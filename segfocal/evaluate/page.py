@@ -13,8 +13,8 @@ from jinja2 import Environment, select_autoescape
 from segfocal.evaluate.case_metrics import STATUSES, Row, Settings
 from segfocal.evaluate.pairing import CaseFiles
 from segfocal.evaluate.summary import FIGURES, Contrast, Figure, Line, Spread
-from segfocal.io.figures import inline
-from segfocal.io.files import write_text
+from segfocal.files import write_text
+from segfocal.report.plots import inline
 
 _MOST_ROWS = 300
 _MAIN = ("dice", "nsd", "hd95_mm", "assd_mm", "lesion_f1", "roc_auc", "pr_auc", "volume_difference_ml")

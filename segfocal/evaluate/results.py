@@ -14,13 +14,13 @@ from segfocal.evaluate.case_metrics import Judged, Row, Settings, report_beside,
 from segfocal.evaluate.page import Page, Worst, write_page
 from segfocal.evaluate.pairing import CaseFiles
 from segfocal.evaluate.summary import contrast, json_of, summarise
+from segfocal.files import make_folder, write_json, written_beside
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
-from segfocal.inference import picture
 from segfocal.intensity import Intensity, Percentiles
 from segfocal.io import volumes
-from segfocal.io.figures import strips
-from segfocal.io.files import make_folder, write_json, written_beside
+from segfocal.report import case_picture
+from segfocal.report.plots import strips
 
 TABLE, SUMMARY, FACTS, PAGE = "metrics.csv", "summary.csv", "metrics.json", "report.html"
 SECOND, CONTRASTS = "metrics_against.csv", "comparison.csv"
@@ -105,7 +105,7 @@ def _only(folder: Path, case: Judged) -> list[Worst]:
     if scan is None or case.files.prediction is None:
         return []
     path = folder / "overlay.png"
-    picture.draw(
+    case_picture.draw(
         path,
         scan=scan,
         reference=united(volumes.read_labels(case.files.reference), case.unions),
@@ -133,7 +133,7 @@ def _worst(folder: Path, judged: Sequence[Judged], most: int) -> list[Worst]:
             scan, window = _scan(files)
         except (UserError, OSError):  # the outlines alone still show what is wrong
             scan, window = None, _WINDOW
-        picture.draw_errors(
+        case_picture.draw_errors(
             path,
             scan=scan,
             reference=united(volumes.read_labels(files.reference), case.unions),

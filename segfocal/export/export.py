@@ -17,11 +17,11 @@ from segfocal.errors import UserError
 from segfocal.export import monai_bundle
 from segfocal.export.facts import facts, ports
 from segfocal.export.parity import Parity, compare, compare_prompted
+from segfocal.files import check_new, make_folder, write_json
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import check_channels
 from segfocal.io import volumes
-from segfocal.io.files import check_new, make_folder, write_json
 from segfocal.models import PromptableModel
 from segfocal.models.onnx_network import OnnxNetwork, OnnxPromptable
 from segfocal.models.portable import PACKAGES, check_packages, write_halves, write_network

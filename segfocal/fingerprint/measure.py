@@ -32,7 +32,7 @@ from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.intensity import Intensity, of_channels
 from segfocal.io import volumes
-from segfocal.io.processes import affordable, in_order
+from segfocal.parallel import affordable, in_order
 
 PERCENTILES = (0.5, 5, 25, 50, 75, 95, 99.5)
 _FEW = 1 << 24  # voxels in all that are read sooner than processes have started

@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 from jinja2 import Environment, select_autoescape
 
+from segfocal.files import check_new, make_folder, write_json, write_text
 from segfocal.fingerprint.suggestions import Suggestion
-from segfocal.io import figures
-from segfocal.io.files import check_new, make_folder, write_json, write_text
+from segfocal.report import plots
 
 SWEEP = "suggested"
 _GROUPS = ("intensity", "loss")
@@ -58,9 +58,9 @@ def write(
     text = sweep(suggestions, target=about["target"], names=list(present), data=data)
     write_text(folder / "experiment" / f"{SWEEP}.yaml", text)
     shares = {name: (row["voxel_share"], row["slice_share"]) for name, row in present.items()}
-    figures.shares(folder / "shares.png", shares)
+    plots.shares(folder / "shares.png", shares)
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"inline": figures.inline, "json": json.dumps}
+    environment.filters |= {"inline": plots.inline, "json": json.dumps}
     template = environment.from_string(files("segfocal.fingerprint").joinpath("page.html.j2").read_text("utf-8"))
     page = template.render(
         about=about, found=fingerprint, suggestions=said, picture=folder / "shares.png", command=command

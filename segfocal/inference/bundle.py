@@ -21,10 +21,10 @@ import segfocal
 from segfocal import intensity, models
 from segfocal.batch import Structure
 from segfocal.errors import UserError
+from segfocal.files import make_folder, read_json, write_json, written_beside
 from segfocal.inference import postprocess
 from segfocal.inference.postprocess import Rules
 from segfocal.intensity import Intensity
-from segfocal.io.files import make_folder, read_json, write_json, written_beside
 from segfocal.resample import ModelGrid
 
 LINKS = ("sigmoid", "softmax")

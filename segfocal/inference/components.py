@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from segfocal.io.spool import release
+from segfocal.io.scratch import release
 
 _NEIGHBOURS: Final = 26  # faces, edges and corners, as in postprocess
 _SLICES = 16

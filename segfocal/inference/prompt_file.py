@@ -20,9 +20,9 @@ from torch import Tensor
 
 from segfocal.batch import Structure
 from segfocal.errors import UserError
+from segfocal.files import read_json
 from segfocal.grid import Grid
 from segfocal.io import volumes
-from segfocal.io.files import read_json
 from segfocal.resample import ModelGrid, resize_slices
 
 SPACES = ("voxel", "world")

@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from segfocal.files import make_folder, written_beside
 from segfocal.inference.looks import OUTSIDE
-from segfocal.io.files import make_folder, written_beside
 
 _RECENT = 4  # answers kept in memory: the last of each direction is asked for next
 

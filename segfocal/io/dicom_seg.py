@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 import segfocal
 from segfocal.errors import UserError
+from segfocal.files import check_new, written_beside
 from segfocal.grid import Volume
 from segfocal.io.dicom_files import extra, header, readable
 from segfocal.io.dicom_series import Series, read_series
 from segfocal.io.dicom_slices import text_of
-from segfocal.io.files import check_new, written_beside
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
 _OPTIONAL = (  # elements that a segmentation must have, if empty, and an anonymiser may have taken out

@@ -14,11 +14,11 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from segfocal.errors import UserError
+from segfocal.files import check_new, written_beside
 from segfocal.grid import Grid, Volume
-from segfocal.io.files import check_new, written_beside
 from segfocal.io.nifti_header import SUFFIXES, RawHeader, check_suffix, header_of, read_header, readable
 from segfocal.io.nifti_voxels import read_voxels
-from segfocal.io.spool import release
+from segfocal.io.scratch import release
 
 __all__ = [
     "SUFFIXES",

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segfocal.errors import UserError
+from segfocal.files import check_new, written_beside
 from segfocal.grid import Grid, Volume
-from segfocal.io.files import check_new, written_beside
 
 SUFFIX = ".png"
 _HEADER = struct.Struct(">8sxxxx4sIIBB")  # signature, name of the first chunk, width, height, depth, kind of pixel

@@ -1,11 +1,11 @@
 """Figures of a prediction against a reference: overlap, surface, lesions, ranking of voxels, and how sure a mean is."""
 
+from segfocal.metrics.auc import RankHistogram
 from segfocal.metrics.bootstrap import Interval, bootstrap_mean
 from segfocal.metrics.detection import Detections
 from segfocal.metrics.lesions import count_lesions
 from segfocal.metrics.overlap import Counts, count
 from segfocal.metrics.paired import PairedDifference, compare_pairs, holm
-from segfocal.metrics.ranking import RankHistogram
 from segfocal.metrics.surface import SurfaceDistances, hausdorff95
 
 __all__ = [

@@ -20,11 +20,11 @@ from typing import Any
 
 import segfocal
 from segfocal.errors import UserError
+from segfocal.files import make_folder
 from segfocal.grid import Volume
 from segfocal.inference.predictor import Predictor
 from segfocal.io import volumes
-from segfocal.io.files import make_folder
-from segfocal.io.memory import forget_peak, peak_gib
+from segfocal.memory import forget_peak, peak_gib
 from segfocal.predict.inputs import Scan
 from segfocal.predict.predict import Job, check_job, make_predictor, read_scan, segment_scan, write_answer
 

@@ -16,7 +16,7 @@ from segfocal.batch import Structure
 from segfocal.grid import Grid, Volume
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.components import count_components
-from segfocal.io.spool import release
+from segfocal.io.scratch import release
 from segfocal.losses.links import margins
 
 _ONE = 65535  # a probability of 1

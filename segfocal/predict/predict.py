@@ -16,6 +16,7 @@ import segfocal
 from segfocal.data.masks import meaning_of
 from segfocal.device import choose_device
 from segfocal.errors import UserError
+from segfocal.files import check_new, make_folder, write_json
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference.boxes import boxes_from_file, boxes_from_labels
@@ -24,8 +25,7 @@ from segfocal.inference.postprocess import describe
 from segfocal.inference.predictor import Predictor, Sweeping
 from segfocal.inference.segment import check_channels, label_type, segment_with
 from segfocal.io import png, volumes
-from segfocal.io.files import check_new, make_folder, write_json
-from segfocal.io.spool import spooled
+from segfocal.io.scratch import spooled
 from segfocal.predict.outputs import Probabilities, Sizes, structure_path
 from segfocal.predict.prompts import Prompting, prompted_scan
 

@@ -16,7 +16,7 @@ from segfocal.doctor.image_checks import fingerprint, intensities
 from segfocal.doctor.label_checks import grid_findings
 from segfocal.doctor.listing import list_cases
 from segfocal.grid import Grid
-from segfocal.io.thumbnail import thumbnail
+from segfocal.report.thumbnail import thumbnail
 from tests.broken_data import AFFINE, make_case
 from tests.pictures import make_png, make_sam_med2d
 

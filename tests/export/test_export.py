@@ -21,12 +21,12 @@ from segfocal.errors import UserError
 from segfocal.export import export as exporting
 from segfocal.export.export import Job, export
 from segfocal.export.facts import facts, ports
+from segfocal.files import write_json
 from segfocal.inference import bundle as bundles
 from segfocal.inference.postprocess import Rules
 from segfocal.inference.segment import segment
 from segfocal.intensity import Percentiles, PerChannel, Window
 from segfocal.io import volumes
-from segfocal.io.files import write_json
 from segfocal.metrics import count
 from segfocal.models import ALLOWED, build, portable
 from segfocal.models.onnx_network import OnnxNetwork, OnnxPromptable

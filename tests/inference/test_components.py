@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from segfocal.inference.components import count_components
-from segfocal.io.spool import spooled
+from segfocal.io.scratch import spooled
 
 
 def counted_whole(labels):

@@ -164,7 +164,7 @@ def test_boxes_are_answered_with_neighbours():
 
 def test_a_bundle_knows_its_neighbours_and_older_ones_have_none(tmp_path):
     from segfocal import models
-    from segfocal.io.files import read_json, write_json
+    from segfocal.files import read_json, write_json
 
     config = {"_target_": "segfocal.models.UNet", "channels": 5, "classes": 1, "widths": [4, 4, 8]}
     made = bundle_of(models.build(config), neighbours=2)

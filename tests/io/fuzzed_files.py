@@ -19,9 +19,10 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from segfocal import memory
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
-from segfocal.io import memory, nifti, volumes
+from segfocal.io import nifti, volumes
 from segfocal.io.nifti import read, read_grid, read_labels, read_stored
 
 SHAPE = (7, 5, 4)

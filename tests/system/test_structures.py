@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from segfocal.experiments.runs import read_run
+from segfocal.compare.runs import read_run
 from tests.scans import affine_of, centre_mm, make_scan, sphere
 from tests.system.commands import segfocal, small_training
 

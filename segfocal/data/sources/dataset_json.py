@@ -14,7 +14,7 @@ from segfocal.data.case import Case, CaseList
 from segfocal.data.sources.folders import pairs
 from segfocal.data.sources.source import Source, stem
 from segfocal.errors import UserError
-from segfocal.io.files import read_json
+from segfocal.files import read_json
 from segfocal.io.volumes import SUFFIXES
 
 _FILE = "dataset.json"

@@ -19,7 +19,7 @@ from segfocal.data.case import Case, CaseList, Mask
 from segfocal.data.masks import INSIDE, OBJECTS
 from segfocal.data.sources.source import Source
 from segfocal.errors import UserError
-from segfocal.io.files import read_json
+from segfocal.files import read_json
 
 _TRAIN, _VAL, _TEST = "image2label_train.json", "label2image_val.json", "label2image_test.json"
 _INSTANCE = re.compile(r"[_-]+\d{3,}$")  # _000: which of several objects of a structure

@@ -26,7 +26,7 @@ from segfocal.device import choose_device
 from segfocal.errors import UserError
 from segfocal.evaluate.prompts.protocol import NONE, Protocol, answers
 from segfocal.evaluate.prompts.summary import ALL, PromptScore, check_results, summarise, write_results
-from segfocal.io.files import make_folder
+from segfocal.files import make_folder
 from segfocal.metrics import Counts
 from segfocal.models import PromptableModel
 from segfocal.models.embeddings import EmbeddingCache

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.evaluate.prompts.protocol import BOX, NONE
-from segfocal.io.figures import click_curves
-from segfocal.io.files import check_new, write_json, written_beside
+from segfocal.files import check_new, write_json, written_beside
 from segfocal.metrics import bootstrap_mean
+from segfocal.report.plots import click_curves
 
 SCORES, TABLE, SUMMARY, PICTURE = "scores.csv", "summary.csv", "summary.json", "clicks.png"
 ALL, MEAN = "all", "mean"  # in place of a case, of a structure

@@ -18,9 +18,9 @@ from segfocal.evaluate.prompts import summary as prompt_summary
 from segfocal.evaluate.prompts.evaluate import PromptEvaluation, evaluate_prompts
 from segfocal.evaluate.prompts.protocol import Protocol
 from segfocal.intensity import Window
-from segfocal.io.figures import click_curves
 from segfocal.models import Answer, PromptableModel, sam_tiny
 from segfocal.models.sam.parts import Embedding
+from segfocal.report.plots import click_curves
 from segfocal.resample import ModelGrid
 from tests.scans import affine_of, make_scan
 

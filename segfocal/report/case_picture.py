@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segfocal.grid import Grid, Volume
 from segfocal.intensity import Intensity, of_first
-from segfocal.io.figures import overlay, slices_of
+from segfocal.report.plots import overlay, slices_of
 
 _SHOWN = 3  # slices of a case with errors
 

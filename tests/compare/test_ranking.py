@@ -7,10 +7,10 @@ import math
 import pytest
 from scipy.stats import wilcoxon
 
+from segfocal.compare.page import compare
+from segfocal.compare.ranking import grid, ranked, varied
+from segfocal.compare.runs import note_failure, note_refusal, note_start, read_runs, refused
 from segfocal.errors import UserError
-from segfocal.experiments.comparison import grid, ranked, varied
-from segfocal.experiments.comparison_page import compare
-from segfocal.experiments.runs import note_failure, note_refusal, note_start, read_runs, refused
 
 
 def make_run(folder, dice, *overrides, error=None, finished=True):

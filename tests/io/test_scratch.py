@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from segfocal.errors import UserError
-from segfocal.io.spool import release, spooled
+from segfocal.io.scratch import release, spooled
 
 
 def test_what_was_written_through_a_view_is_there_after_its_memory_was_given_back(tmp_path):
@@ -32,7 +32,7 @@ def test_an_array_in_memory_is_released_to_no_effect():
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file keeps its name there")
 def test_a_kill_leaves_nothing_behind(tmp_path):
     code = (
-        "import os, sys, pathlib, numpy as np; from segfocal.io.spool import spooled\n"
+        "import os, sys, pathlib, numpy as np; from segfocal.io.scratch import spooled\n"
         "with spooled(pathlib.Path(sys.argv[1]), (9, 9, 9), np.uint8) as array:\n"
         "    array[:] = 1; os.kill(os.getpid(), 9)"
     )

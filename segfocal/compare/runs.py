@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from segfocal.errors import UserError
-from segfocal.io.files import read_json, write_json
+from segfocal.files import read_json, write_json
 
 RUN_FILE, _SUMMARY, _ROWS, _CONFIG = "run.json", "summary.json", "metrics.jsonl", "config.yaml"
 REFUSED_FILE = "refused.json"

@@ -11,11 +11,11 @@ from typing import Any
 
 from jinja2 import Environment, select_autoescape
 
-from segfocal.experiments.comparison import Setting, grid, ranked, varied
-from segfocal.experiments.report import Picture
-from segfocal.experiments.runs import FIGURES, RunResult, read_runs
-from segfocal.io import figures
-from segfocal.io.files import make_folder, write_text, written_beside
+from segfocal.compare.ranking import Setting, grid, ranked, varied
+from segfocal.compare.runs import FIGURES, RunResult, read_runs
+from segfocal.files import make_folder, write_text, written_beside
+from segfocal.report import plots
+from segfocal.report.html import Picture
 
 _HEADLINES = ("dice", "iou", "precision", "recall", "auc", "hd95_mm")
 _MOST_CURVES = 12
@@ -51,16 +51,16 @@ def _draw(output: Path, settings: Sequence[Setting]) -> list[Picture]:
     cells = grid(settings)
     if cells:
         rows, columns, row_values, column_values, values = cells
-        figures.heatmap(output / "heatmap.png", values, rows=(rows, row_values), columns=(columns, column_values))
+        plots.heatmap(output / "heatmap.png", values, rows=(rows, row_values), columns=(columns, column_values))
         pictures.append(Picture(path=output / "heatmap.png", caption=f"Mean Dice by {rows} and {columns}"))
     if any(len(setting.by_seed) > 1 for setting in settings):
         dots = {s.label: list(s.by_seed.values()) for s in settings[:_MOST_ROWS] if s.by_seed}
         said = "Dice on whole held-out volumes: a dot a seed, a bar at the median"
-        figures.strips(output / "seeds.png", dots, xlabel=said)
+        plots.strips(output / "seeds.png", dots, xlabel=said)
         pictures.append(Picture(path=output / "seeds.png", caption="Dice of every seed"))
     curves = {s.label: _mean_curve(s) for s in settings[:_MOST_CURVES] if any(run.curve for run in s.runs)}
     if curves:
-        figures.score_curves(output / "dice.png", curves)
+        plots.score_curves(output / "dice.png", curves)
         few = "" if len(settings) <= _MOST_CURVES else f", the best {_MOST_CURVES} settings"
         pictures.append(Picture(path=output / "dice.png", caption=f"Validation Dice by step{few}"))
     return pictures
@@ -102,10 +102,8 @@ def _write_page(
     path: Path, runs: Sequence[RunResult], settings: Sequence[Setting], pictures: Sequence[Picture], *, title: str
 ) -> None:
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"inline": figures.inline, "spread": _spread, "figure": _figure}
-    template = environment.from_string(
-        files("segfocal.experiments").joinpath("comparison_page.html.j2").read_text("utf-8")
-    )
+    environment.filters |= {"inline": plots.inline, "spread": _spread, "figure": _figure}
+    template = environment.from_string(files("segfocal.compare").joinpath("page.html.j2").read_text("utf-8"))
     page = template.render(
         title=title,
         runs=runs,

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from scipy.stats import wilcoxon
 
-from segfocal.experiments.runs import FIGURES, NEUTRAL, RunResult
+from segfocal.compare.runs import FIGURES, NEUTRAL, RunResult
 from segfocal.metrics import holm
 from segfocal.metrics.paired import FEWEST_PAIRS
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from segfocal.io.files import written_beside
+from segfocal.files import written_beside
 
 _COLOURS = ("#00e676", "#ff5252", "#40c4ff", "#ffd740", "#e040fb", "#ff9100")
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from segfocal.io.files import written_beside
+from segfocal.files import written_beside
 
 REFERENCE, PREDICTION = "#00c853", "#ff5252"
 Series = tuple[Sequence[float], Sequence[float]]

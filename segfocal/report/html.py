@@ -10,8 +10,8 @@ from typing import Any
 
 from jinja2 import Environment, select_autoescape
 
-from segfocal.io.figures import inline
-from segfocal.io.files import write_text
+from segfocal.files import write_text
+from segfocal.report.plots import inline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,5 +39,5 @@ def write(page: Page, path: Path) -> None:
     """Write the page; pictures are inside it, so the one file can be mailed."""
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
     environment.filters["inline"] = inline
-    template = environment.from_string(files("segfocal.experiments").joinpath("report.html.j2").read_text("utf-8"))
+    template = environment.from_string(files("segfocal.report").joinpath("run_page.html.j2").read_text("utf-8"))
     write_text(path, template.render(page=page))
