@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from segfocal.data import dicom_cases
+from segfocal.data import dicom_labels
 from segfocal.data.case import Case, Meaning
 from segfocal.data.prepared import Preparation, PreparedCase
 from segfocal.errors import UserError
@@ -60,7 +60,7 @@ def _signature(case: Case, preparation: Preparation) -> str:
         "intensity": describe(preparation.intensity),
         "values": [structure.value for structure in preparation.structures],
         "crop": preparation.crop,
-        **dicom_cases.settings(case),
+        **dicom_labels.settings(case),
     }
     if case.meaning != Meaning():
         settings["meaning"] = asdict(case.meaning)

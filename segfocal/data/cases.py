@@ -1,6 +1,6 @@
 """The list of cases: whatever lies at a path, read by the source that knows its layout, and checked.
 
-The layouts are in `segfocal.data.sources`.
+The layouts are in `segfocal.data.layouts`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from segfocal.data import dicom_cases
+from segfocal.data import dicom_labels
 from segfocal.data.case import SPLITS, Case, CaseList
-from segfocal.data.sources import SOURCES
-from segfocal.data.sources.source import stem
+from segfocal.data.layouts import SOURCES
+from segfocal.data.layouts.layout import stem
 from segfocal.data.splits import hold_out
 from segfocal.errors import UserError
 from segfocal.files import read_json
@@ -50,7 +50,7 @@ def read_cases(
     _check(list(cases.cases), root)
     if label_names is not None:
         cases = replace(cases, label_values=_read_label_names(label_names))
-    cases = dicom_cases.name_labels(cases, root)
+    cases = dicom_labels.name_labels(cases, root)
     if ignore is not None:
         cases = replace(cases, ignored=_value_to_ignore(ignore, cases.label_values))
     return cases

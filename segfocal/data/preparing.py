@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from segfocal.data.cache import FORMAT, META, files_of, folder_of, workplace
 from segfocal.data.case import Case
-from segfocal.data.dicom_cases import label_grid, read_label
+from segfocal.data.dicom_labels import label_grid, read_label
 from segfocal.data.masks import check_size, label_map, read_masks
 from segfocal.data.places import cropped, index
 from segfocal.data.prepared import LOCATIONS, Preparation, PreparedCase

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.data.case import Case
-from segfocal.data.dicom_cases import read_label
+from segfocal.data.dicom_labels import read_label
 from segfocal.doctor.checks import Finding
 from segfocal.doctor.header_checks import Found, header_findings
 from segfocal.doctor.image_checks import Intensities, fingerprint, image_findings, intensities

@@ -11,7 +11,7 @@ from typing import Any
 
 from segfocal.data.case import SPLITS, Case
 from segfocal.data.cases import read_cases, stem
-from segfocal.data.sources import SOURCES
+from segfocal.data.layouts import SOURCES
 from segfocal.doctor.checks import Finding
 from segfocal.errors import UserError
 from segfocal.files import read_json

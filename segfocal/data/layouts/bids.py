@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.sources.source import Source, masks_of, numbered, stem
+from segfocal.data.layouts.layout import Source, masks_of, numbered, stem
 from segfocal.errors import UserError
 from segfocal.io.nifti import SUFFIXES
 

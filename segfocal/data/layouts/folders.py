@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.sources.source import Source, masks_of, numbered, scans_in, stem, structure_name
+from segfocal.data.layouts.layout import Source, masks_of, numbered, scans_in, stem, structure_name
 from segfocal.io.volumes import SUFFIXES
 
 _IMAGES = ("images", "image", "imgs", "scans", "volumes")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.case import SPLITS, Case, CaseList
-from segfocal.data.sources.source import Source, masks_of, numbered, stem, structure_name
+from segfocal.data.layouts.layout import Source, masks_of, numbered, stem, structure_name
 from segfocal.errors import UserError
 
 _GROUPS = ("group", "patient", "patient_id", "subject")

@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.sources.source import Source, masks_of, numbered, scans_in, stem, structure_name
+from segfocal.data.layouts.layout import Source, masks_of, numbered, scans_in, stem, structure_name
 from segfocal.errors import UserError
 
 _FOLDERS = ("segmentations", "labels", "masks")

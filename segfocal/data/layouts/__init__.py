@@ -1,11 +1,11 @@
 """Every way labelled scans can be laid out, one small module a layout.
 
-To add a layout, write a module with a `Source` (see `source.py`) and name it in `SOURCES`: the first that knows a file
+To add a layout, write a module with a `Source` (see `layout.py`) and name it in `SOURCES`: the first that knows a file
 or folder reads it.
 """
 
-from segfocal.data.sources import bids, case_folders, dataset_json, dicom, folders, manifest, sam_med2d
-from segfocal.data.sources.source import Source
+from segfocal.data.layouts import bids, case_folders, dataset_json, dicom, folders, manifest, sam_med2d
+from segfocal.data.layouts.layout import Source
 
 SOURCES: tuple[Source, ...] = (
     manifest.CSV,

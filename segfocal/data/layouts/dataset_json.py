@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.sources.folders import pairs
-from segfocal.data.sources.source import Source, stem
+from segfocal.data.layouts.folders import pairs
+from segfocal.data.layouts.layout import Source, stem
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.io.volumes import SUFFIXES

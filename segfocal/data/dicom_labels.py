@@ -1,0 +1,89 @@
+"""Labels of cases with DICOM: read onto the image's grid, segments and ROIs known by their names.
+
+Every case reads a name as the same label value, whatever its own numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from segfocal.data.case import Case, CaseList
+from segfocal.errors import UserError
+from segfocal.grid import Grid, Volume
+from segfocal.io import dicom_labels, volumes
+from segfocal.io.dicom_files import is_dicom, is_label, split_address
+from segfocal.io.dicom_series import read_series
+
+
+def name_labels(found: CaseList, root: Path) -> CaseList:
+    """Return the cases, those with DICOM labels told which value each name is read as, with the values by name.
+
+    Where no values are known, the names of all labels are numbered from 1 in alphabetical order.
+
+    Raises:
+        UserError: label maps among the labels and no known values, a damaged label.
+    """
+    cases, values = found.cases, found.label_values
+    drawn = [case for case in cases if case.masks is None and _is_drawn(case.label)]
+    if not drawn:
+        return found
+    if not values:
+        if len(drawn) < len(cases):
+            raise UserError(
+                expected="label values by name where DICOM labels and label maps are mixed",
+                found=f"{len(drawn)} DICOM labels among {len(cases)}",
+                where=root,
+                do="set data.label_names",
+            )
+        names = sorted({name for case in drawn for name in dicom_labels.names(case.label)})
+        values = {name: value for value, name in enumerate(names, start=1)}
+    named, of_dicom = tuple(values.items()), {case.name for case in drawn}
+    told = tuple(replace(case, named=named) if case.name in of_dicom else case for case in cases)
+    return replace(found, cases=told, label_values=values)
+
+
+def _is_drawn(label: Path) -> bool:
+    return not label.name.endswith(volumes.SUFFIXES) and is_label(label)
+
+
+def read_label(case: Case, image: Grid) -> Volume:
+    """Read the label map of a case: a DICOM label is drawn on the image's grid, a label map of a series takes its axes.
+
+    Raises:
+        UserError: as `volumes.read_labels`.
+    """
+    if _is_drawn(case.label):
+        return volumes.read_labels(case.label, on=image, values=dict(case.named))
+    labels = volumes.read_labels(case.label)
+    return labels.oriented(image.frame) if is_dicom(case.image) else labels
+
+
+def label_grid(case: Case, image: Grid, path: Path) -> Grid:
+    """Return the grid of a label file of a case, in the axes of a series; a DICOM label has that of its image.
+
+    Raises:
+        UserError: a DICOM label without structures, or of another frame of reference than its series.
+    """
+    if not _is_drawn(path):
+        grid = volumes.read_grid(path)
+        return grid.oriented(grid.orientation_to(image.frame)) if is_dicom(case.image) else grid
+    dicom_labels.names(path)
+    places = dicom_labels.reference(path).frames_of_reference
+    own = read_series(case.image).frame_of_reference if is_dicom(case.image) else ""
+    if own and places and own not in places:
+        raise UserError(
+            expected=f"a label in the frame of reference of its series, {own}",
+            found=places[0],
+            where=path,
+            do="pair it with the series it was drawn on",
+        )
+    return image
+
+
+def settings(case: Case) -> Mapping[str, Any]:
+    """Return what besides its files shapes a case of DICOM: the series of several, the values of names."""
+    _, uid = split_address(case.image)
+    return ({"series": uid} if uid else {}) | ({"named": case.named} if case.named else {})

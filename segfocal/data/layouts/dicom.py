@@ -1,0 +1,84 @@
+"""Cases of DICOM: a folder of patients, each with a series of slices and a label, NIfTI, DICOM-SEG or RTSTRUCT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from segfocal.data.case import Case, CaseList
+from segfocal.data.layouts.layout import Source
+from segfocal.errors import UserError
+from segfocal.io import dicom_labels, nifti
+from segfocal.io.dicom_files import is_dicom, is_label
+from segfocal.io.dicom_series import series_uids
+
+
+def is_folder(root: Path) -> bool:
+    """Return whether a folder holds patients: DICOM slices in or below at least half of its folders."""
+    patients = _folders(root) if root.is_dir() else []
+    found = sum(any(is_dicom(folder) for folder in _with_below(patient)) for patient in patients)
+    return found > 0 and 2 * found >= len(patients)
+
+
+def read_folder(root: Path) -> CaseList:
+    """Return a case for each folder of `root`, a patient's, by its name.
+
+    In it and below lie one series and one label. Of several series the one counts that a DICOM label refers to.
+
+    Raises:
+        UserError: a patient without a series or a label, or with several.
+    """
+    return CaseList(cases=tuple(_case(patient) for patient in _folders(root)), label_values={})
+
+
+def _case(patient: Path) -> Case:
+    folders = _with_below(patient)
+    files = [file for folder in folders for file in sorted(folder.glob("[!.]*")) if file.is_file()]
+    maps = [file for file in files if file.name.endswith(nifti.SUFFIXES)]
+    drawn = [file for file in files if not file.name.endswith(nifti.SUFFIXES) and is_label(file)]
+    if len(maps) + len(drawn) != 1:
+        listed = ", ".join(str(file.relative_to(patient)) for file in [*maps, *drawn][:5]) or "none"
+        raise UserError(
+            expected="one label a patient: a NIfTI file, a DICOM segmentation or an RTSTRUCT",
+            found=listed,
+            where=patient,
+            do="leave one of them there, or name each pair in a CSV (image,label)",
+        )
+    label = (maps + drawn)[0]
+    return Case(name=patient.name, image=_image(patient, folders, label if drawn else None), label=label)
+
+
+def _image(patient: Path, folders: Sequence[Path], drawn: Path | None) -> Path:
+    """Return the address of the series of a patient."""
+    found = [(folder, series_uids(folder)) for folder in folders if is_dicom(folder)]
+    addresses = {
+        folder if len(uids) == 1 else folder.with_name(f"{folder.name}@{uid}"): uid
+        for folder, uids in found
+        for uid in uids
+    }
+    if len(addresses) > 1 and drawn is not None:
+        referred = dicom_labels.reference(drawn).series
+        hits = [address for address, uid in addresses.items() if uid in referred]
+        if len(hits) == 1:
+            return hits[0]
+    if len(addresses) != 1:
+        listed = ", ".join(str(address.relative_to(patient)) for address in list(addresses)[:5]) or "none"
+        raise UserError(
+            expected="one DICOM series a patient, or a DICOM label that refers to one",
+            found=listed,
+            where=patient,
+            do="leave one of them there, or name each pair in a CSV (image,label)",
+        )
+    return next(iter(addresses))
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+
+
+def _with_below(folder: Path) -> list[Path]:
+    below = (one for one in folder.rglob("[!.]*") if one.is_dir())
+    return [folder, *sorted(one for one in below if not any(p.startswith(".") for p in one.relative_to(folder).parts))]
+
+
+SOURCE = Source(layout="a folder of patients with DICOM slices and a label each", knows=is_folder, read=read_folder)
