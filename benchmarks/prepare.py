@@ -44,8 +44,8 @@ from torch.nn import functional as F
 
 from segfocal.batch import Structure
 from segfocal.data.case import Case
-from segfocal.data.prepared import Preparation
-from segfocal.data.preparing import prepare, read_pair
+from segfocal.data.store.prepare import prepare, read_pair
+from segfocal.data.store.prepared_case import Preparation
 from segfocal.intensity import Window
 from segfocal.io import volumes
 from segfocal.resample import ModelGrid

@@ -161,7 +161,7 @@ def _asked(plain: dict[str, Any], cases: CaseList, structures: tuple[Structure, 
     """Return the cases of the split that was asked for, and how they are prepared."""
     from segfocal.data.case import SPLITS
     from segfocal.data.masks import OBJECTS, choose_masks
-    from segfocal.data.prepared import Preparation
+    from segfocal.data.store.prepared_case import Preparation
 
     split, root = plain["split"], plain["data"]["root"]
     if split not in ("all", *SPLITS):

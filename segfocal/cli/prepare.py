@@ -14,7 +14,7 @@ from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.data.case import Case
-    from segfocal.data.prepared import Preparation
+    from segfocal.data.store.prepared_case import Preparation
 
 
 def main() -> int:
@@ -24,8 +24,8 @@ def main() -> int:
 
 def prepare(config: DictConfig) -> None:
     """Prepare the training cases of a config, as training would, and print what that took and takes."""
-    from segfocal.data import cache as caches
-    from segfocal.data.preparing import prepare as prepare_cases
+    from segfocal.data.store import cache as caches
+    from segfocal.data.store.prepare import prepare as prepare_cases
     from segfocal.engine.progress import CaseProgress
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -55,7 +55,7 @@ def asked_for(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
         UserError, ValueError: no training case, or options that do not fit together.
     """
     from segfocal.data.masks import OBJECTS, choose_masks
-    from segfocal.data.prepared import Preparation
+    from segfocal.data.store.prepared_case import Preparation
 
     data = plain["data"]
     cases, structures = cases_of(plain)
@@ -84,7 +84,7 @@ def _check(plain: dict[str, Any]) -> None:
 
 
 def _prune(cache: Path, *, wanted: bool) -> None:
-    from segfocal.data import cache as caches
+    from segfocal.data.store import cache as caches
 
     folders = caches.stale(cache)
     if not folders:

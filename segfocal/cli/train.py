@@ -176,7 +176,7 @@ def _plan(config: DictConfig) -> Plan:
     from hydra.utils import instantiate
 
     from segfocal.data.masks import choose_masks
-    from segfocal.data.prepared import Preparation
+    from segfocal.data.store.prepared_case import Preparation
     from segfocal.engine.plan import Plan
     from segfocal.engine.settings import Settings
 

@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.data.prepared import PreparedCase
 from segfocal.data.replay import LastLosses
+from segfocal.data.store.prepared_case import PreparedCase
 
 
 class Rules(Protocol):

@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from segfocal.batch import CHOOSING, Batch, SampleKey
 from segfocal.data.choosing import Chooser
-from segfocal.data.prepared import PreparedCase
 from segfocal.data.replay import LastLosses
-from segfocal.data.targets import IGNORED
+from segfocal.data.store.prepared_case import PreparedCase
+from segfocal.data.store.targets import IGNORED
 from segfocal.data.workers import keep_serving, naming_lost_workers
 
 Sample = tuple[Tensor, Tensor, SampleKey, str]

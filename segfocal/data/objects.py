@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from segfocal.batch import CHOOSING, SampleKey
 from segfocal.data.loader import Sample, Sampling, SliceDataset, cut
-from segfocal.data.prepared import PreparedCase
+from segfocal.data.store.prepared_case import PreparedCase
 
 
 class ObjectDataset(SliceDataset):

@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 
 from segfocal.data.loader import SliceDataset
 from segfocal.data.objects import dataset_of
-from segfocal.data.prepared import check_foreground, pixel_rates
-from segfocal.data.preparing import check_pairs, prepare
+from segfocal.data.store.prepare import check_pairs, prepare
+from segfocal.data.store.prepared_case import check_foreground, pixel_rates
 from segfocal.data.workers import naming_lost_workers
 from segfocal.engine import checkpoint
 from segfocal.engine.plan import Plan

@@ -10,7 +10,7 @@ from typing import Any
 from segfocal.augment import Augmentation
 from segfocal.data.cases import CaseList
 from segfocal.data.loader import Sampling
-from segfocal.data.prepared import Preparation
+from segfocal.data.store.prepared_case import Preparation
 from segfocal.engine.settings import Settings
 from segfocal.models import WeightsReport
 from segfocal.tasks.protocol import Task

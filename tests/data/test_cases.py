@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segfocal.data.cases import Case, CaseList, hold_out, read_cases, stem
-from segfocal.data.preparing import read_pair
+from segfocal.data.store.prepare import read_pair
 from segfocal.errors import UserError
 from tests.pictures import make_png
 from tests.scans import make_sphere_case

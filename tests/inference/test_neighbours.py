@@ -13,8 +13,8 @@ from segfocal.batch import SampleKey, Structure
 from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
 from segfocal.data.loader import Sampling, SliceDataset
-from segfocal.data.prepared import Preparation
-from segfocal.data.preparing import prepare
+from segfocal.data.store.prepare import prepare
+from segfocal.data.store.prepared_case import Preparation
 from segfocal.grid import Grid, Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference.boxes import boxes_from_labels

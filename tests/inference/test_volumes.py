@@ -14,8 +14,8 @@ from segfocal import models
 from segfocal.batch import SampleKey, Structure
 from segfocal.data.cases import read_cases
 from segfocal.data.loader import Sampling, SliceDataset
-from segfocal.data.prepared import Preparation
-from segfocal.data.preparing import prepare
+from segfocal.data.store.prepare import prepare
+from segfocal.data.store.prepared_case import Preparation
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.inference.blend import Slab

@@ -20,8 +20,8 @@ import segfocal
 from segfocal.batch import SampleKey
 from segfocal.data.case import Case
 from segfocal.data.loader import cut
-from segfocal.data.prepared import Preparation, PreparedCase
-from segfocal.data.preparing import prepare
+from segfocal.data.store.prepare import prepare
+from segfocal.data.store.prepared_case import Preparation, PreparedCase
 from segfocal.device import choose_device
 from segfocal.errors import UserError
 from segfocal.evaluate.prompts.protocol import NONE, Protocol, answers

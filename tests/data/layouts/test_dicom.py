@@ -13,8 +13,8 @@ from pydicom.uid import generate_uid  # noqa: E402
 
 from segfocal.batch import Structure  # noqa: E402
 from segfocal.data.cases import read_cases  # noqa: E402
-from segfocal.data.prepared import Preparation  # noqa: E402
-from segfocal.data.preparing import check_pairs, prepare, read_pair  # noqa: E402
+from segfocal.data.store.prepare import check_pairs, prepare, read_pair  # noqa: E402
+from segfocal.data.store.prepared_case import Preparation  # noqa: E402
 from segfocal.doctor.case_report import examine  # noqa: E402
 from segfocal.errors import UserError  # noqa: E402
 from segfocal.grid import Volume  # noqa: E402

@@ -14,8 +14,8 @@ from segfocal.data.layouts.sam_med2d import structure_of
 from segfocal.data.loader import Sampling, collate
 from segfocal.data.masks import choose_masks
 from segfocal.data.objects import dataset_of
-from segfocal.data.prepared import Preparation
-from segfocal.data.preparing import check_pairs, prepare, read_pair
+from segfocal.data.store.prepare import check_pairs, prepare, read_pair
+from segfocal.data.store.prepared_case import Preparation
 from segfocal.data.structures import choose_structures
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles

@@ -11,8 +11,8 @@ from torch import nn
 
 from segfocal.batch import Structure
 from segfocal.data.cases import read_cases
-from segfocal.data.prepared import Preparation
-from segfocal.data.preparing import prepare
+from segfocal.data.store.prepare import prepare
+from segfocal.data.store.prepared_case import Preparation
 from segfocal.errors import UserError
 from segfocal.evaluate.prompts import summary as prompt_summary
 from segfocal.evaluate.prompts.evaluate import PromptEvaluation, evaluate_prompts

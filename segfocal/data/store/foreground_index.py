@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.data.targets import Coding
+from segfocal.data.store.targets import Coding
 from segfocal.intensity import body_box
 
 _MOST_DRAWN = 1000  # places kept of a structure

@@ -11,10 +11,10 @@ from segfocal.data.case import Case, CaseList, Mask, Meaning
 from segfocal.data.ignoring import ignored_in, without_ignored
 from segfocal.data.loader import Sampling, SliceDataset, collate
 from segfocal.data.masks import choose_masks
-from segfocal.data.prepared import Preparation
-from segfocal.data.preparing import prepare, read_pair
+from segfocal.data.store.prepare import prepare, read_pair
+from segfocal.data.store.prepared_case import Preparation
+from segfocal.data.store.targets import IGNORED, Coding
 from segfocal.data.structures import choose_structures
-from segfocal.data.targets import IGNORED, Coding
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.intensity import Percentiles

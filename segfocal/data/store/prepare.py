@@ -1,6 +1,6 @@
 """Preparing cases: each scan and its label read, put on the model's grid, normalised and stored slice by slice.
 
-Where prepared cases lie, and why a killed run does no harm: `segfocal.data.cache`.
+Where prepared cases lie, and why a killed run does no harm: `segfocal.data.store.cache`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segfocal.data.cache import FORMAT, META, files_of, folder_of, workplace
 from segfocal.data.case import Case
 from segfocal.data.dicom_labels import label_grid, read_label
 from segfocal.data.masks import check_size, label_map, read_masks
-from segfocal.data.places import cropped, index
-from segfocal.data.prepared import LOCATIONS, Preparation, PreparedCase
-from segfocal.data.targets import coded, coding_of
+from segfocal.data.store.cache import FORMAT, META, files_of, folder_of, workplace
+from segfocal.data.store.foreground_index import cropped, index
+from segfocal.data.store.prepared_case import LOCATIONS, Preparation, PreparedCase
+from segfocal.data.store.targets import coded, coding_of
 from segfocal.errors import UserError
 from segfocal.files import make_folder, write_json
 from segfocal.grid import Volume

@@ -14,12 +14,12 @@ from omegaconf import OmegaConf
 from segfocal.batch import Structure
 from segfocal.cli.prepare import asked_for
 from segfocal.cli.train import build_plan
-from segfocal.data import cache as caches
-from segfocal.data import preparing
 from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
-from segfocal.data.prepared import Preparation
-from segfocal.data.preparing import prepare
+from segfocal.data.store import cache as caches
+from segfocal.data.store import prepare as preparing
+from segfocal.data.store.prepare import prepare
+from segfocal.data.store.prepared_case import Preparation
 from segfocal.errors import UserError
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import nifti
@@ -100,7 +100,7 @@ from segfocal.batch import Structure
 from segfocal.data import preparing
 from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
-from segfocal.data.prepared import Preparation
+from segfocal.data.store.prepared_case import Preparation
 from segfocal.intensity import Window
 from segfocal.resample import ModelGrid
 

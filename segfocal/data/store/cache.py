@@ -24,7 +24,7 @@ import numpy as np
 
 from segfocal.data import dicom_labels
 from segfocal.data.case import Case, Meaning
-from segfocal.data.prepared import Preparation, PreparedCase
+from segfocal.data.store.prepared_case import Preparation, PreparedCase
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.intensity import describe

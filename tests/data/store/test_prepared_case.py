@@ -11,11 +11,11 @@ import pytest
 from torch.utils.data import DataLoader
 
 from segfocal.batch import Structure
-from segfocal.data import preparing as module
 from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
-from segfocal.data.prepared import Preparation, check_foreground
-from segfocal.data.preparing import prepare, read_pair
+from segfocal.data.store import prepare as module
+from segfocal.data.store.prepare import prepare, read_pair
+from segfocal.data.store.prepared_case import Preparation, check_foreground
 from segfocal.errors import UserError
 from segfocal.intensity import Percentiles, PerChannel, Window
 from segfocal.io import nifti

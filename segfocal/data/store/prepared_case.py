@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from segfocal.batch import Structure
-from segfocal.data.targets import Coding
+from segfocal.data.store.targets import Coding
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.intensity import Intensity
