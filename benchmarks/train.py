@@ -23,7 +23,7 @@ from hydra import compose, initialize_config_dir
 
 from segfocal.cli.app import conf_folder, register_resolvers
 from segfocal.cli.train import build_plan
-from segfocal.data.loader import SliceDataset, Steps, load
+from segfocal.data.sampling.dataset import SliceDataset, Steps, load
 from segfocal.data.store.prepare import prepare
 from segfocal.data.store.prepared_case import pixel_rates
 from segfocal.engine.prefetch import on_device

@@ -54,8 +54,8 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
     from hydra.utils import instantiate
 
     from segfocal.augment import Augment
-    from segfocal.data.loader import Sampling, SliceDataset, Steps, load
     from segfocal.data.masks import choose_masks
+    from segfocal.data.sampling.dataset import Sampling, SliceDataset, Steps, load
     from segfocal.data.store.prepare import prepare
     from segfocal.data.store.prepared_case import Preparation, check_foreground
     from segfocal.report.sample_plot import draw_samples

@@ -91,7 +91,7 @@ def grid_of(data: dict[str, Any], cases: CaseList) -> ModelGrid:
 
 def neighbours_of(data: dict[str, Any]) -> int:
     """Return how many slices on each side are channels; ValueError for what is no such number."""
-    from segfocal.data.loader import check_neighbours
+    from segfocal.data.sampling.dataset import check_neighbours
 
     check_neighbours(count := data.get("neighbours", 0))
     return int(count)

@@ -21,7 +21,7 @@ from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.data.loader import Sampling
+    from segfocal.data.sampling.dataset import Sampling
     from segfocal.engine.plan import Plan
 
 _MOST_LINES = 60
@@ -221,7 +221,7 @@ def _plan(config: DictConfig) -> Plan:
 
 
 def _sampling(data: Mapping[str, Any], window: tuple[int, ...], *, apart: bool) -> Sampling:
-    from segfocal.data.loader import Sampling
+    from segfocal.data.sampling.dataset import Sampling
 
     return Sampling(
         foreground=data["foreground"],

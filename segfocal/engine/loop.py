@@ -16,11 +16,11 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
-from segfocal.data.loader import SliceDataset
-from segfocal.data.objects import dataset_of
+from segfocal.data.sampling.dataset import SliceDataset
+from segfocal.data.sampling.object_dataset import dataset_of
+from segfocal.data.sampling.workers import naming_lost_workers
 from segfocal.data.store.prepare import check_pairs, prepare
 from segfocal.data.store.prepared_case import check_foreground, pixel_rates
-from segfocal.data.workers import naming_lost_workers
 from segfocal.engine import checkpoint
 from segfocal.engine.plan import Plan
 from segfocal.engine.postprocess import choose_rules

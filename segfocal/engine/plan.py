@@ -9,7 +9,7 @@ from typing import Any
 
 from segfocal.augment import Augmentation
 from segfocal.data.cases import CaseList
-from segfocal.data.loader import Sampling
+from segfocal.data.sampling.dataset import Sampling
 from segfocal.data.store.prepared_case import Preparation
 from segfocal.engine.settings import Settings
 from segfocal.models import WeightsReport

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from segfocal.data.loader import SliceDataset
+from segfocal.data.sampling.dataset import SliceDataset
 from segfocal.engine.run import Run
 from segfocal.engine.step import batches_of, take_step
 from segfocal.engine.validate import validate

@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
-from segfocal.data.replay import LastLosses
+from segfocal.data.sampling.hard_examples import LastLosses
 from segfocal.engine import checkpoint
 from segfocal.engine.optimise import make_average, make_optimizer, make_schedule
 from segfocal.engine.plan import Plan

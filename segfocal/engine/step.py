@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from segfocal.batch import Batch
-from segfocal.data.loader import SliceDataset, Steps, load
-from segfocal.data.replay import LastLosses, blocks
+from segfocal.data.sampling.dataset import SliceDataset, Steps, load
+from segfocal.data.sampling.hard_examples import LastLosses, blocks
 from segfocal.engine.prefetch import on_device
 from segfocal.engine.run import Run
 from segfocal.engine.watch import Watch

@@ -13,7 +13,7 @@ from torch import nn
 from segfocal import models
 from segfocal.batch import SampleKey, Structure
 from segfocal.data.cases import read_cases
-from segfocal.data.loader import Sampling, SliceDataset
+from segfocal.data.sampling.dataset import Sampling, SliceDataset
 from segfocal.data.store.prepare import prepare
 from segfocal.data.store.prepared_case import Preparation
 from segfocal.errors import UserError

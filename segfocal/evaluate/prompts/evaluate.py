@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import segfocal
 from segfocal.batch import SampleKey
 from segfocal.data.case import Case
-from segfocal.data.loader import cut
+from segfocal.data.sampling.dataset import cut
 from segfocal.data.store.prepare import prepare
 from segfocal.data.store.prepared_case import Preparation, PreparedCase
 from segfocal.device import choose_device

@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segfocal.batch import CHOOSING, Batch, SampleKey
-from segfocal.data.choosing import Chooser
-from segfocal.data.replay import LastLosses
+from segfocal.data.sampling.hard_examples import LastLosses
+from segfocal.data.sampling.sampler import Chooser
+from segfocal.data.sampling.workers import keep_serving, naming_lost_workers
 from segfocal.data.store.prepared_case import PreparedCase
 from segfocal.data.store.targets import IGNORED
-from segfocal.data.workers import keep_serving, naming_lost_workers
 
 Sample = tuple[Tensor, Tensor, SampleKey, str]
 
@@ -74,7 +74,7 @@ def check_neighbours(count: object) -> None:
 
 
 class SliceDataset(Dataset[Sample]):
-    """Prepared slices, addressed by SampleKey and chosen as `segfocal.data.choosing` says."""
+    """Prepared slices, addressed by SampleKey and chosen as `segfocal.data.sampling.sampler` says."""
 
     def __init__(self, cases: Sequence[PreparedCase], classes: int, sampling: Sampling) -> None:
         self.cases, self.classes, self.sampling = list(cases), classes, sampling

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from segfocal.batch import Batch, SampleKey, Structure
 from segfocal.data.cases import read_cases
-from segfocal.data.loader import Sampling, SliceDataset, Steps, collate, cut, load
+from segfocal.data.sampling.dataset import Sampling, SliceDataset, Steps, collate, cut, load
 from segfocal.data.store.prepare import prepare
 from segfocal.data.store.prepared_case import Preparation, PreparedCase
 from segfocal.intensity import Window

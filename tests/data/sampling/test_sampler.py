@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from segfocal.data.choosing import Chooser, rare_first
-from segfocal.data.loader import Sampling
-from segfocal.data.replay import LastLosses, blocks
+from segfocal.data.sampling.dataset import Sampling
+from segfocal.data.sampling.hard_examples import LastLosses, blocks
+from segfocal.data.sampling.sampler import Chooser, rare_first
 
 
 class Case:

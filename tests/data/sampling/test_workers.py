@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from segfocal.augment import Augment
 from segfocal.batch import SampleKey
-from segfocal.data.loader import Steps, load
+from segfocal.data.sampling.dataset import Steps, load
 from segfocal.engine.prefetch import on_device
 from segfocal.errors import UserError
 from tests.test_augment import STRONG

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from segfocal.batch import CHOOSING, SampleKey
-from segfocal.data.loader import Sample, Sampling, SliceDataset, cut
+from segfocal.data.sampling.dataset import Sample, Sampling, SliceDataset, cut
 from segfocal.data.store.prepared_case import PreparedCase
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.data.replay import LastLosses
+from segfocal.data.sampling.hard_examples import LastLosses
 from segfocal.data.store.prepared_case import PreparedCase
 
 
