@@ -160,7 +160,7 @@ def _from_weights(plain: dict[str, Any]) -> dict[str, Any]:
 def _asked(plain: dict[str, Any], cases: CaseList, structures: tuple[Structure, ...], **seen: Any) -> dict[str, Any]:
     """Return the cases of the split that was asked for, and how they are prepared."""
     from segfocal.data.case import SPLITS
-    from segfocal.data.masks import OBJECTS, choose_masks
+    from segfocal.data.label_scheme import OBJECTS, choose_masks
     from segfocal.data.store.prepared_case import Preparation
 
     split, root = plain["split"], plain["data"]["root"]

@@ -85,7 +85,7 @@ def _check(plain: dict[str, Any]) -> None:
 
 def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], Measure]:
     """Return the cases to measure, and what by."""
-    from segfocal.data.masks import choose_masks
+    from segfocal.data.label_scheme import choose_masks
     from segfocal.fingerprint.measure import Measure
     from segfocal.grid import check_frame
 
@@ -112,7 +112,7 @@ def _target(asked: Any, found: dict[str, Any]) -> Any:
 
 
 def _structures(target: Any, cases: CaseList, data: dict[str, Any]) -> tuple[Structure, ...]:
-    from segfocal.data.masks import OBJECTS
+    from segfocal.data.label_scheme import OBJECTS
     from segfocal.data.structures import choose_structures
 
     names = [name for name, value in cases.label_values.items() if value > 0 and name != OBJECTS]

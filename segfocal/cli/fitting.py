@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def takes_objects_apart(task: Task, structures: Sequence[Structure]) -> bool:
     """Return whether each object of a picture is a target of its own."""
-    from segfocal.data.masks import OBJECTS
+    from segfocal.data.label_scheme import OBJECTS
     from segfocal.tasks import Promptable
 
     return structures[0].name == OBJECTS and isinstance(task, Promptable)

@@ -54,7 +54,7 @@ def asked_for(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
     Raises:
         UserError, ValueError: no training case, or options that do not fit together.
     """
-    from segfocal.data.masks import OBJECTS, choose_masks
+    from segfocal.data.label_scheme import OBJECTS, choose_masks
     from segfocal.data.store.prepared_case import Preparation
 
     data = plain["data"]

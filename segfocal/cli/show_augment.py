@@ -54,7 +54,7 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
     from hydra.utils import instantiate
 
     from segfocal.augment import Augment
-    from segfocal.data.masks import choose_masks
+    from segfocal.data.label_scheme import choose_masks
     from segfocal.data.sampling.dataset import Sampling, SliceDataset, Steps, load
     from segfocal.data.store.prepare import prepare
     from segfocal.data.store.prepared_case import Preparation, check_foreground

@@ -43,7 +43,7 @@ def listed_cases(data: dict[str, Any]) -> CaseList:
 
 def split_cases(plain: dict[str, Any], cases: CaseList, structures: Sequence[Structure]) -> CaseList:
     """Give each case its part: as a file says, or drawn and, of folds, written to a file in the cache."""
-    from segfocal.data.foreground import foreground_shares
+    from segfocal.data.label_counts import foreground_shares
     from segfocal.data.splits import Splitting, split
 
     data, cache = plain["data"], Path(plain.get("cache") or _CACHE)

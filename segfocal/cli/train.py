@@ -175,7 +175,7 @@ def asked(prompt: str) -> str:
 def _plan(config: DictConfig) -> Plan:
     from hydra.utils import instantiate
 
-    from segfocal.data.masks import choose_masks
+    from segfocal.data.label_scheme import choose_masks
     from segfocal.data.store.prepared_case import Preparation
     from segfocal.engine.plan import Plan
     from segfocal.engine.settings import Settings

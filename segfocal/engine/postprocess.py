@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from segfocal.batch import Structure
 from segfocal.data.cases import Case
-from segfocal.data.ignoring import without_ignored
+from segfocal.data.ignore_label import without_ignored
 from segfocal.data.store.prepare import read_pair
 from segfocal.grid import Volume
 from segfocal.inference.boxes import boxes_from_labels

@@ -26,7 +26,7 @@ from scipy.ndimage import find_objects
 
 from segfocal.batch import Structure
 from segfocal.data.case import Case
-from segfocal.data.ignoring import ignored_in
+from segfocal.data.ignore_label import ignored_in
 from segfocal.data.store.prepare import read_pair
 from segfocal.errors import UserError
 from segfocal.grid import Volume

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import segfocal
-from segfocal.data.masks import meaning_of
+from segfocal.data.label_scheme import meaning_of
 from segfocal.device import choose_device
 from segfocal.errors import UserError
 from segfocal.files import check_new, make_folder, write_json

@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from segfocal.data.case import Case, CaseList, Mask
+from segfocal.data.label_scheme import INSIDE, OBJECTS
 from segfocal.data.layouts.layout import Source
-from segfocal.data.masks import INSIDE, OBJECTS
 from segfocal.errors import UserError
 from segfocal.files import read_json
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from segfocal.data.case import Case
 from segfocal.data.dicom_labels import label_grid, read_label
-from segfocal.data.masks import check_size, label_map, read_masks
+from segfocal.data.label_scheme import check_size, label_map, read_masks
 from segfocal.data.store.cache import FORMAT, META, files_of, folder_of, workplace
 from segfocal.data.store.foreground_index import cropped, index
 from segfocal.data.store.prepared_case import LOCATIONS, Preparation, PreparedCase

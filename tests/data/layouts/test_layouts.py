@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from segfocal.data.cases import read_cases
+from segfocal.data.label_scheme import choose_masks
 from segfocal.data.layouts import SOURCES
-from segfocal.data.masks import choose_masks
 from segfocal.data.store.prepare import read_pair
 from segfocal.data.structures import choose_structures
 from segfocal.errors import UserError

@@ -10,8 +10,8 @@ from torch import nn
 
 from segfocal.batch import SampleKey, Structure
 from segfocal.data.cases import hold_out, read_cases
+from segfocal.data.label_scheme import choose_masks
 from segfocal.data.layouts.sam_med2d import structure_of
-from segfocal.data.masks import choose_masks
 from segfocal.data.sampling.dataset import Sampling, collate
 from segfocal.data.sampling.object_dataset import dataset_of
 from segfocal.data.store.prepare import check_pairs, prepare, read_pair

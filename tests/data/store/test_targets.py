@@ -8,8 +8,8 @@ import torch
 
 from segfocal.batch import SampleKey, Structure
 from segfocal.data.case import Case, CaseList, Mask, Meaning
-from segfocal.data.ignoring import ignored_in, without_ignored
-from segfocal.data.masks import choose_masks
+from segfocal.data.ignore_label import ignored_in, without_ignored
+from segfocal.data.label_scheme import choose_masks
 from segfocal.data.sampling.dataset import Sampling, SliceDataset, collate
 from segfocal.data.store.prepare import prepare, read_pair
 from segfocal.data.store.prepared_case import Preparation

@@ -11,7 +11,7 @@ import numpy as np
 
 from segfocal.batch import Structure
 from segfocal.data.case import Case
-from segfocal.data.masks import OBJECTS
+from segfocal.data.label_scheme import OBJECTS
 from segfocal.files import read_json, write_json
 from segfocal.io import volumes
 
