@@ -8,14 +8,13 @@ import csv
 import gzip
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
+from tests import DEMO
 from tests.scans import affine_of, make_scan, spoil_header
 
-DEMO = Path(__file__).parents[1] / "data" / "demo"
 SHAPE = (30, 28, 9)
 AFFINE = affine_of(spacing_mm=(3.0, 3.0, 4.5), origin_mm=(-40.0, -30.0, 12.0))
 KINDS = {}

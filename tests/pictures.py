@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import label as components
 
-DEMO = Path(__file__).parents[1] / "data" / "demo"
+from tests import DEMO
+
 TRAINED, JUDGED = (4, 7, 10, 13), (16,)  # slices of ct_b
 STRUCTURES = ("liver", "spleen", "aorta")
 

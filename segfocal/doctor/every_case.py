@@ -10,7 +10,7 @@ from segfocal.data.case import Case
 from segfocal.doctor.case_report import Examined, examine
 from segfocal.doctor.checks import Finding
 from segfocal.errors import UserError
-from segfocal.io.nifti_header import read_raw_header
+from segfocal.io.nifti.header import read_raw_header
 from segfocal.parallel import affordable, pool
 
 _SMALL_BYTES = 32 << 20  # of voxels in all: starting processes would take longer

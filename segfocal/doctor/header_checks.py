@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from segfocal.doctor.checks import Finding
 from segfocal.errors import UserError
 from segfocal.grid import Grid
-from segfocal.io.nifti_header import RawHeader, read_raw_header
+from segfocal.io.nifti.header import RawHeader, read_raw_header
 
 SMALLEST_MM, LARGEST_MM = 0.01, 50.0
 _MM = {"m": 1000.0, "micron": 0.001}

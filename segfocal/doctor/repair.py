@@ -19,8 +19,8 @@ from segfocal.doctor.label_checks import ALMOST
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io import nifti, volumes
-from segfocal.io.nifti_header import read_raw_header
-from segfocal.io.salvage import salvaged
+from segfocal.io.nifti.header import read_raw_header
+from segfocal.io.nifti.packing import salvaged
 
 _ROUNDS = 3  # what is mended may bring the next thing to light
 _SLIGHT = 0.5  # of the smallest spacing: a label moved no farther takes the image's header

@@ -17,7 +17,7 @@ from segfocal.evaluate.pairing import CaseFiles, stem_of
 from segfocal.files import read_json
 from segfocal.grid import Grid, Volume
 from segfocal.io import nifti, volumes
-from segfocal.io.probabilities import open_maps
+from segfocal.io.nifti.probability_maps import open_maps
 from segfocal.metrics import Counts, RankHistogram, SurfaceDistances, count, count_lesions
 
 Row = dict[str, Any]

@@ -1,7 +1,6 @@
 """Every YAML composes, and says exactly what the constructor it instantiates takes."""
 
 import inspect
-from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -10,6 +9,7 @@ from omegaconf import OmegaConf
 
 from segfocal.cli.app import conf_folder, register_resolvers
 from segfocal.engine.settings import Settings
+from tests import ROOT
 
 CONF = conf_folder()
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -122,5 +122,5 @@ def test_sam_med2d_weighs_its_terms_twenty_one_one():
 
 
 def test_the_configs_travel_inside_the_wheel():
-    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    text = (ROOT / "pyproject.toml").read_text()
     assert 'conf = "segfocal/conf"' in text

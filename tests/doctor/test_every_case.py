@@ -10,6 +10,7 @@ import pytest
 from segfocal.doctor.case_report import examine
 from segfocal.doctor.every_case import examined
 from segfocal.doctor.listing import list_cases
+from tests import ROOT
 from tests.broken_data import make_case, make_corpus
 
 
@@ -48,7 +49,7 @@ def test_the_script_starts_processes_of_its_own(tmp_path):
     """They load the script again: without a guard each would start the whole command anew."""
     for number, name in enumerate("ab"):
         make_case(tmp_path / "data", name, number)
-    script = Path(__file__).parents[2] / "scripts" / "doctor.py"
+    script = ROOT / "scripts" / "doctor.py"
     command = [sys.executable, str(script), str(tmp_path / "data"), f"output={tmp_path / 'out'}", "workers=2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

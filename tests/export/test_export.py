@@ -7,7 +7,6 @@ import re
 import shutil
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -32,10 +31,11 @@ from segfocal.models import ALLOWED, build, portable
 from segfocal.models.onnx_network import OnnxNetwork, OnnxPromptable
 from segfocal.prompts import Prompt
 from segfocal.resample import ModelGrid
+from tests import ROOT
 from tests.scans import affine_of, make_scan, sphere
 from tests.system.commands import segfocal
 
-PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+PAGE = (ROOT / "docs" / "export.md").read_text()
 STRUCTURES = (Structure(name="bright", value=4), Structure(name="dark", value=2))
 BRIGHT = {"_target_": "tests.Bright"}
 UNET = {"_target_": "segfocal.models.UNet", "channels": 1, "classes": 2, "widths": [8, 8, 16]}

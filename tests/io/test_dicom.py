@@ -1,7 +1,6 @@
 """DICOM series read as volumes: the voxels and the place they have in NIfTI, and one line for each way it cannot be."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +12,8 @@ from pydicom.uid import JPEGLSLossless, RLELossless, generate_uid  # noqa: E402
 from segfocal.errors import UserError  # noqa: E402
 from segfocal.grid import Volume  # noqa: E402
 from segfocal.io import dicom, nifti, volumes  # noqa: E402
+from tests import DEMO  # noqa: E402
 from tests.dicom import make_series, make_slice, stored_values  # noqa: E402
-
-DEMO = Path(__file__).parents[2] / "data" / "demo"
 
 
 def test_series_of_ct_b_is_its_nifti_voxel_for_voxel():

@@ -1,11 +1,11 @@
 """The layer table: imports go strictly downward."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
+
 LAYERS = {
     "cli": 6,
     "engine": 4,

@@ -1,14 +1,14 @@
 """Our losses against numbers computed by SAM-Med2D's own code (tests/reference/sammed2d_losses.json, float64)."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
 from segfocal.losses import DiceLoss, FocalLoss, IoUHeadLoss, WeightedSum
+from tests import ROOT
 
-CASES = json.loads((Path(__file__).parents[1] / "reference" / "sammed2d_losses.json").read_text())
+CASES = json.loads((ROOT / "tests" / "reference" / "sammed2d_losses.json").read_text())
 # The reference adds 1e-12 (focal) inside its logarithms, we add nothing: its own rounding, well inside the 1e-6 asked.
 CLOSE = {"rel": 1e-6, "abs": 1e-12}
 

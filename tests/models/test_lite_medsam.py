@@ -1,7 +1,6 @@
 """LiteMedSAM: the shapes of its file, laws of its encoder, and, where the file is in the user's cache, its answers."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +12,8 @@ from segfocal.io import nifti
 from segfocal.models.sam.tiny_vit import Block, ConvNorm, TinyViT
 from segfocal.models.weights.published import cached_at
 from segfocal.prompts import Prompt, boxes_of
+from tests import DEMO
 
-DEMO = Path(__file__).parents[2] / "data" / "demo"
 TOKENS = [-0.0362992, -0.0655827, -0.0554322, -0.0443720]
 LOGITS = [-18.922325, 2.942773, 3.777535, 0.150064]
 needs_file = pytest.mark.skipif(

@@ -1,7 +1,6 @@
 """A very small SAM-Med2D with random weights, run by its own code: our model with those weights gives its numbers."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,9 @@ import torch
 from segfocal.models.sam.architecture import Architecture, build_sam
 from segfocal.models.sam.families import SAM_MED2D
 from segfocal.prompts import Prompt
+from tests import ROOT
 
-FOLDER = Path(__file__).parents[1] / "reference"
+FOLDER = ROOT / "tests" / "reference"
 TINY = Architecture(
     width=32,
     depth=2,

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,8 +16,9 @@ from segfocal.models.sam.architecture import Architecture, build_sam
 from segfocal.models.sam.encoder import SamEncoder
 from segfocal.models.sam.families import FAMILIES, MEDSAM, SAM, SAM_MED2D
 from segfocal.prompts import Prompt
+from tests import ROOT
 
-CONF = Path(__file__).parents[2] / "conf" / "model"
+CONF = ROOT / "conf" / "model"
 SMALL = Architecture(
     width=32,
     depth=2,

@@ -3,13 +3,13 @@
 import csv
 import hashlib
 import json
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from segfocal.doctor.checks import CHECKS
+from tests import ROOT
 from tests.broken_data import AFFINE, KINDS, crop, make_case, make_corpus, rewrite
 from tests.system.commands import segfocal
 
@@ -214,7 +214,7 @@ def test_same_shape_takes_the_header_of_the_image_however_far_apart(tmp_path, mo
 
 
 def test_the_documented_table_is_that_of_the_checks():
-    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
+    page = (ROOT / "docs" / "doctor.md").read_text()
     rows = [f"| `{name}` | {c.severity} | {c.finds} | {c.do} | {c.mended} |" for name, c in CHECKS.items()]
     assert [line for line in page.splitlines() if line.startswith("| `")] == rows
 

@@ -5,14 +5,13 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.scans import affine_of, make_sphere_case
 from tests.system.commands import SMALL
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "extend.md").read_text()
 FILES = re.findall(r"^`(\S+)`\n\n```\w+\n(.*?)```", PAGE, flags=re.S | re.M)
 COMMANDS = re.findall(r"^    ((?:PYTHONPATH=\. )?python .*)$", PAGE, flags=re.M)

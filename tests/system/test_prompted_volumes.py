@@ -1,7 +1,6 @@
 """Prompts on few slices, from the command line to a mask on disk, and LiteMedSAM on a real scan."""
 
 import json
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -17,11 +16,11 @@ from segfocal.models.weights.published import cached_at
 from segfocal.predict.predict import Job, predict
 from segfocal.predict.prompts import Prompting
 from segfocal.resample import ModelGrid
+from tests import DEMO
 from tests.cli.test_configs import composed
 from tests.scans import make_sphere_case
 from tests.system.commands import segfocal
 
-DEMO = Path(__file__).parents[2] / "data" / "demo"
 MODEL = {"_target_": "segfocal.models.sam_tiny", "image_size": 32, "width": 48, "heads": 6, "decoder_width": 32}
 EASY = ["propagate.min_stability=0", "propagate.min_overlap=0", "propagate.max_area_change=1e9"]
 

@@ -1,15 +1,15 @@
 """The picture of augmented samples, and the recipes of docs/augment.md."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests import ROOT
 from tests.system.commands import SMALL, segfocal
 
-PAGE = (Path(__file__).parents[2] / "docs" / "augment.md").read_text()
+PAGE = (ROOT / "docs" / "augment.md").read_text()
 SHOWN = [word for word in SMALL if not word.startswith(("model.", "train."))]
 
 

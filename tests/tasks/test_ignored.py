@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import hydra
 import pytest
@@ -13,9 +12,10 @@ from segfocal.augment import Augment
 from segfocal.batch import Batch, SampleKey
 from segfocal.losses import IoUHeadLoss
 from segfocal.tasks import FirstPrompt, Promptable, RoundPlan, Semantic
+from tests import ROOT
 from tests.tasks.models import batch, tiny, with_iou_head
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = ROOT / "conf"
 LOSSES = sorted(p.stem for p in (CONF / "loss").glob("*.yaml") if p.stem != "sum")  # which has no terms yet
 H, W = 9, 13
 

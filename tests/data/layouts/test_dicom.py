@@ -1,7 +1,6 @@
 """Patients with DICOM slices and a label of any kind are the cases that NIfTI would make."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,10 +20,10 @@ from segfocal.grid import Volume  # noqa: E402
 from segfocal.intensity import Window  # noqa: E402
 from segfocal.io import dicom, volumes  # noqa: E402
 from segfocal.resample import ModelGrid  # noqa: E402
+from tests import DEMO  # noqa: E402
 from tests.dicom import make_series, make_structure_set, stored_values  # noqa: E402
 from tests.scans import make_scan  # noqa: E402
 
-DEMO = Path(__file__).parents[2] / "data" / "demo"
 SHAPE = (40, 30, 5)
 VALUES = {"liver": 1, "spleen": 2}
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from segfocal.errors import UserError
-from segfocal.io import probabilities
-from segfocal.io.probabilities import open_maps
+from segfocal.io.nifti import probability_maps
+from segfocal.io.nifti.probability_maps import open_maps
 from tests.scans import AFFINES, make_scan
 
 SHAPE, AFFINE = (7, 5, 11), AFFINES["oblique"]
@@ -25,7 +25,7 @@ def together(maps):
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("k", [(), (3,)])
 def test_slabs_are_what_nibabel_reads(tmp_path, ending, k, monkeypatch):
-    monkeypatch.setattr(probabilities, "_SLAB_BYTES", 4 * 7 * 5 * 2)  # two slices of float32
+    monkeypatch.setattr(probability_maps, "_SLAB_BYTES", 4 * 7 * 5 * 2)  # two slices of float32
     values = np.random.default_rng(0).random((*SHAPE, *k)).astype(np.float32)
     path = make_scan(tmp_path / f"maps{ending}", values, AFFINE)
     maps = open_maps(path)

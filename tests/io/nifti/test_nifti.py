@@ -2,7 +2,6 @@
 
 import errno
 import gzip
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -12,15 +11,15 @@ from scipy.ndimage import binary_dilation
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io import nifti
+from segfocal.io.nifti import writer
 from segfocal.resample import ModelGrid, resize_labels
+from tests import DEMO
 from tests.scans import AFFINES, affine_of, make_scan, spoil_header, world_mm
 
 SHAPE = (7, 5, 4)
 
 # Headers hold affines and quaternions as float32: 7 digits of some hundred millimetres.
 HEADER_MM = 1e-4
-
-DEMO = Path(__file__).parents[2] / "data" / "demo"
 
 
 def random_labels(shape=SHAPE, high=4, seed=0):
@@ -234,7 +233,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch, failure, er
     output.parent.mkdir()
     if existing:
         output.write_bytes(existing)
-    monkeypatch.setattr(nifti, "release", failure)  # after the first slices
+    monkeypatch.setattr(writer, "release", failure)  # after the first slices
     with pytest.raises(error, match="No space left on device in .*mask.nii.gz" if error is UserError else None):
         written(output, random_labels(), like=path, overwrite=True)
     assert names_in(output.parent) == (["mask.nii.gz"] if existing else [])

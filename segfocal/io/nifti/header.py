@@ -38,6 +38,7 @@ _SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MAGIC = {348: b"n+1", 540: b"n+2"}
 _EXTENDED = 4  # bytes after the header that say whether an extension follows
 _READ, _HEADER = 1 << 16, 1024  # bytes of a file that hold any header, packed or not; bytes that hold one
+_FARTHEST_MM = 1e6  # a kilometre
 _MOST_PACKED = 1032  # gzip makes no more than so many bytes of one
 UNITS = {0: "unknown", 1: "m", 2: "mm", 3: "micron"}
 
@@ -234,3 +235,29 @@ def readable(path: Path) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:120]
+
+
+def grid_of(header: RawHeader, path: Path) -> Grid:
+    """Return the grid of a header of one volume; UserError for other axes and for an affine without a place."""
+    shape = header.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3 or 0 in shape:
+        raise UserError(
+            expected="a 3-D volume",
+            found=f"{len(shape)} axes, shape {shape}",
+            where=path,
+            do="save one volume of a series as a file of its own, or stack slices into one",
+        )
+    with readable(path), np.errstate(all="ignore"):
+        affine = np.asarray(header.fields.get_best_affine(), dtype=np.float64)
+        placed = np.isfinite(affine).all() and np.abs(affine).max() < _FARTHEST_MM
+        placed = placed and abs(np.linalg.det(affine[:3, :3])) >= 1e-12
+    if not placed:
+        raise UserError(
+            expected="an affine that gives every voxel its own place",
+            found="a singular or non-finite one (spacing zero?)",
+            where=path,
+            do="convert the scan again from its source, or set its sform",
+        )
+    return Grid(shape=(shape[0], shape[1], shape[2]), affine=affine)

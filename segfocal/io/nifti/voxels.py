@@ -8,7 +8,7 @@ import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
-from segfocal.io.nifti_header import RawHeader
+from segfocal.io.nifti.header import RawHeader
 
 _PIECE = 1 << 20  # bytes read at a time
 _MOST_AFTER = 64 << 20  # bytes that may follow the voxels; more is no scan but a file made to fill a memory
@@ -67,3 +67,11 @@ def _check_end(file: BinaryIO) -> None:
         after += got
         if after > _MOST_AFTER:
             raise ValueError(f"more than {_MOST_AFTER >> 20} MiB follow the voxels")
+
+
+def smallest_integer_type(array: NDArray) -> np.dtype:
+    """Return the smallest integer dtype that holds every value of `array` (unsigned where none is negative)."""
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    candidates = (np.uint8, np.uint16, np.uint32) if low >= 0 else (np.int8, np.int16, np.int32)
+    fitting = [t for t in candidates if np.iinfo(t).min <= low and high <= np.iinfo(t).max]
+    return np.dtype(fitting[0] if fitting else np.int64)

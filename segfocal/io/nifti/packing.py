@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from segfocal.io.nifti_header import RawHeader, read_raw_header, readable
+from segfocal.io.nifti.header import RawHeader, read_raw_header, readable
 
 _PIECE = 1 << 20
 

@@ -1,7 +1,7 @@
 """NIfTI files with anything wrong in their headers, drawn by hypothesis, and what becomes of reading them.
 
 Run as a program it draws many, reads each within a limit of memory, and prints one JSON line of figures:
-python -m tests.io.fuzzed_files COUNT FOLDER
+python -m tests.io.nifti.fuzzed_files COUNT FOLDER
 """
 
 import gzip

@@ -10,13 +10,13 @@ import pytest
 
 from segfocal.errors import UserError
 from segfocal.io import nifti
-from tests.io.fuzzed_files import LIMIT_BYTES, SLOWEST_S, bomb, sound
+from tests.io.nifti.fuzzed_files import LIMIT_BYTES, SLOWEST_S, bomb, sound
 from tests.scans import make_scan, spoil_header
 
 
 def figures_of(count, folder):
     """Read files in a process of its own, whose memory is limited, and return the figures."""
-    command = [sys.executable, "-m", "tests.io.fuzzed_files", str(count), str(folder)]
+    command = [sys.executable, "-m", "tests.io.nifti.fuzzed_files", str(count), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])

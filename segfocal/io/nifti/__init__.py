@@ -1,0 +1,24 @@
+"""NIfTI: volumes in and out.
+
+Start with `reader.py` and `writer.py`; `header.py` is checked before a byte of voxels is read.
+"""
+
+from segfocal.io.nifti.header import SUFFIXES, check_suffix
+from segfocal.io.nifti.reader import check_label_map, read, read_as_is, read_grid, read_labels, read_stored
+from segfocal.io.nifti.voxels import smallest_integer_type
+from segfocal.io.nifti.writer import write, write_new, write_probabilities
+
+__all__ = [
+    "SUFFIXES",
+    "check_label_map",
+    "check_suffix",
+    "read",
+    "read_as_is",
+    "read_grid",
+    "read_labels",
+    "read_stored",
+    "smallest_integer_type",
+    "write",
+    "write_new",
+    "write_probabilities",
+]

@@ -1,0 +1,131 @@
+"""NIfTI volumes in: every array carries its grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segfocal.errors import UserError
+from segfocal.grid import Grid, Volume
+from segfocal.io.nifti.header import grid_of, read_header, readable
+from segfocal.io.nifti.voxels import read_voxels, smallest_integer_type
+
+_LARGEST_WHOLE = 2.0**53  # above it floats leave numbers out
+_LARGEST_LABEL = 999  # beyond every label scheme in use; HU and MR intensities pass it
+
+
+def read(path: str | Path) -> Volume:
+    """Read a 3-D image as float32 with its grid, rescaled as its header says.
+
+    Raises:
+        UserError: the file is missing, damaged, shorter than its header promises, or not 3-D; its affine is
+            singular; a voxel is NaN or infinite.
+    """
+    path = Path(path)
+    scan = read_stored(path)
+    with readable(path):
+        return Volume(array=scan.array.astype(np.float32, copy=False), grid=scan.grid)
+
+
+def read_stored(path: str | Path) -> Volume:
+    """Read a 3-D image as `read` does, but leave integers that need no rescaling as they are stored.
+
+    A CT then takes half the memory.
+    """
+    path = Path(path)
+    array, grid = _load(path)
+    if array.dtype.kind == "f":
+        with readable(path), np.errstate(over="ignore"):
+            array = array.astype(np.float32, copy=False)
+        _check_finite(array, path)
+    return Volume(array=array, grid=grid)
+
+
+def read_as_is(path: str | Path) -> Volume:
+    """Read a 3-D volume, rescaled as its header says, whatever its values: NaN, infinities, parts of labels.
+
+    Raises:
+        UserError: as `read`, but not for its values.
+    """
+    array, grid = _load(Path(path))
+    return Volume(array=array, grid=grid)
+
+
+def _check_finite(array: NDArray, path: Path) -> None:
+    bad, first = 0, None
+    for z in range(array.shape[2]):  # a mask of the whole volume would be a quarter of its memory again
+        wrong = ~np.isfinite(array[:, :, z])
+        if wrong.any() and first is None:
+            first = (*(int(i) for i in np.argwhere(wrong)[0]), z)
+        bad += int(np.count_nonzero(wrong))
+    if bad:
+        raise UserError(
+            expected="finite voxels",
+            found=f"{bad} NaN or infinite, the first at {first}",
+            where=path,
+            do="replace them (numpy.nan_to_num) or convert the scan again",
+        )
+
+
+def read_labels(path: str | Path) -> Volume:
+    """Read a 3-D label map as integers of the smallest type that holds them.
+
+    Raises:
+        UserError: as `read`, and when a voxel is not a whole number.
+    """
+    path = Path(path)
+    array, grid = _load(path)
+    if array.dtype.kind == "f":
+        whole = np.rint(array)
+        wrong = (whole != array) | ~(np.abs(array) < _LARGEST_WHOLE)  # NaN too
+        if wrong.any():
+            raise UserError(
+                expected="a label map of whole numbers",
+                found=f"values such as {float(array[wrong].flat[0]):.4g}",
+                where=path,
+                do="give the label map rather than an image or probabilities, or round it",
+            )
+        array = whole.astype(np.int64)
+    if array.dtype == np.uint64 and array.max() > np.iinfo(np.int64).max:
+        raise UserError(
+            expected="a label map of whole numbers",
+            found=f"values such as {array.max()}",
+            where=path,
+            do="give the label map rather than an image",
+        )
+    return Volume(array=array.astype(smallest_integer_type(array)), grid=grid)
+
+
+def check_label_map(labels: Volume, path: str | Path) -> None:
+    """Raise UserError when "labels" look like an image: a negative value, or more values than structures have names."""
+    low, high = int(labels.array.min()), int(labels.array.max())
+    if low < 0 or high > _LARGEST_LABEL:
+        raise UserError(
+            expected=f"a label map with values from 0 to {_LARGEST_LABEL}",
+            found=f"values from {low} to {high}, as in an image",
+            where=path,
+            do="give the label map, or check that image and label are not swapped",
+        )
+
+
+def read_grid(path: str | Path) -> Grid:
+    """Read a volume's grid without its voxels; UserError as `read`."""
+    path = Path(path)
+    return grid_of(read_header(path), path)
+
+
+def _load(path: Path) -> tuple[NDArray, Grid]:
+    """Return the voxels, header scaling applied, and the grid. Integers without scaling stay integers."""
+    header = read_header(path)
+    grid = grid_of(header, path)
+    if header.dtype is None or header.dtype.kind not in "iuf":
+        raise UserError(
+            expected="one real number a voxel",
+            found=f"voxels of type {header.type_name}",
+            where=path,
+            do="convert it to a grey-scale volume",
+        )
+    with readable(path):
+        return read_voxels(header).reshape(grid.shape), grid

@@ -1,0 +1,125 @@
+"""NIfTI volumes out: what is written carries the scan's own geometry, and appears whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import nibabel as nib
+import numpy as np
+from isal import igzip_threaded
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from segfocal.errors import UserError
+from segfocal.files import check_new, written_beside
+from segfocal.grid import Grid, Volume
+from segfocal.io.nifti.header import RawHeader, check_suffix, grid_of, header_of, read_header
+from segfocal.io.nifti.voxels import smallest_integer_type
+from segfocal.io.scratch import release
+
+_OFFSET, _SLICES = 352, 16  # bytes before the voxels; slices written at a time
+_LEVEL = 2  # of isal's 0 to 3
+_MILLIMETRES = 2  # the code of the unit
+
+
+def write(path: str | Path, labels: Volume, *, like: str | Path | Grid, overwrite: bool = False) -> None:
+    """Write a label map with the affine, form codes and units of the scan `like`, as the smallest integer type.
+
+    like: a NIfTI file, or the grid of a scan of another format. The file appears whole or not at all.
+
+    Raises:
+        UserError: the grids differ, `path` exists and overwrite is False, or it cannot be written.
+    """
+    path = Path(path)
+    check_suffix(path)
+    check_new(path, overwrite=overwrite)
+    scan = _scan(like, path)
+    difference = labels.grid.difference(grid_of(scan, scan.path))
+    if difference:
+        raise UserError(expected="a mask on the scan's grid", found=difference, where=scan.path, do="resample it first")
+    data = labels.array if labels.array.dtype == np.uint8 else labels.array.astype(smallest_integer_type(labels.array))
+    _write(path, data, scan)
+
+
+def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path | Grid, overwrite: bool = False) -> None:
+    """Write probabilities stored as uint16 (65535 is 1), which readers see as [0,1], with the geometry of `like`.
+
+    Raises:
+        UserError: as `write`.
+    """
+    path = Path(path)
+    check_suffix(path)
+    check_new(path, overwrite=overwrite)
+    _write(path, shares.array, _scan(like, path), slope=1 / 65535)
+
+
+def _scan(like: str | Path | Grid, path: Path) -> RawHeader:
+    return header_of(like, path) if isinstance(like, Grid) else read_header(like)
+
+
+def write_new(path: str | Path, volume: Volume, *, overwrite: bool = False) -> None:
+    """Write a volume as it is on its own grid in mm, which both sform and qform hold; of a sheared one the sform only.
+
+    The file appears whole or not at all.
+
+    Raises:
+        UserError: `path` exists and overwrite is False, or it cannot be written.
+    """
+    path = Path(path)
+    check_suffix(path)
+    check_new(path, overwrite=overwrite)
+    cosines = volume.grid.affine[:3, :3] / np.array(volume.grid.spacing_mm)
+    sheared = not np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-4)
+    forms = (volume.grid.affine, 1), (volume.grid.affine, 0 if sheared else 1)
+    _write_voxels(path, volume.array, forms, units=_MILLIMETRES)
+
+
+def _write(path: Path, data: NDArray, scan: RawHeader, *, slope: float | None = None) -> None:
+    """Write voxels with the geometry of a scan."""
+    forms = _form(scan, "sform"), _form(scan, "qform")
+    _write_voxels(path, data, forms, units=int(scan.fields["xyzt_units"]), slope=slope)
+
+
+_Form = tuple[NDArray, int]  # an affine and its code
+
+
+def _write_voxels(
+    path: Path, data: NDArray, forms: tuple[_Form, _Form], *, units: int, slope: float | None = None
+) -> None:
+    """Write voxels with sform and qform, a few slices at a time, so that data on disk never is in memory."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(data.dtype)
+    header["xyzt_units"] = units
+    image = nib.Nifti1Image(np.broadcast_to(data.dtype.type(0), data.shape), None, header=header)
+    image.set_sform(*forms[0])
+    image.set_qform(*forms[1])
+    header = image.header
+    header["magic"], header["vox_offset"] = b"n+1", _OFFSET
+    header.set_slope_inter(slope or 1.0, 0.0)
+    with written_beside(path) as temporary, _opened(temporary) as file:
+        file.write(header.binaryblock.ljust(_OFFSET, b"\0"))
+        for start in range(0, data.shape[2], _SLICES):
+            file.write(data[:, :, start : start + _SLICES].tobytes(order="F"))
+            release(data)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write to, compressed by a thread of its own where its name ends in .gz."""
+    opened = (
+        igzip_threaded.open(path, "wb", compresslevel=_LEVEL, threads=1) if path.suffix == ".gz" else path.open("wb")
+    )
+    with opened as file:
+        yield file
+
+
+def _form(scan: RawHeader, name: str) -> tuple[NDArray, int]:
+    """Return the scan's sform or qform with its code; where that is unset or damaged, the affine in force."""
+    try:
+        affine, code = getattr(scan.fields, f"get_{name}")(coded=True)
+    except (ValueError, HeaderDataError):  # a quaternion longer than 1: readers go by the sform and never notice
+        affine, code = None, 0
+    return (scan.fields.get_best_affine() if affine is None else affine), int(code)
