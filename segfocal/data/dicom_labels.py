@@ -13,9 +13,10 @@ from typing import Any
 from segfocal.data.case import Case, CaseList
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
-from segfocal.io import dicom_labels, volumes
-from segfocal.io.dicom_files import is_dicom, is_label, split_address
-from segfocal.io.dicom_series import read_series
+from segfocal.io import volumes
+from segfocal.io.dicom import labels as dicom_labels
+from segfocal.io.dicom.file_kinds import is_dicom, is_label, split_address
+from segfocal.io.dicom.series import read_series
 
 
 def name_labels(found: CaseList, root: Path) -> CaseList:

@@ -26,7 +26,7 @@ from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import nifti, volumes
-from segfocal.io.dicom_files import is_dicom, is_label
+from segfocal.io.dicom.file_kinds import is_dicom, is_label
 from segfocal.report.thumbnail import thumbnail
 
 UNREADABLE = {"missing_file", "empty_file", "no_nifti", "not_packed", "packed", "damaged", "unreadable", "voxel_type"}

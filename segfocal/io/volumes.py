@@ -9,9 +9,11 @@ import numpy as np
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
-from segfocal.io import dicom, dicom_labels, dicom_seg, nifti, png
-from segfocal.io.dicom_files import SUFFIX as DICOM_SUFFIX
-from segfocal.io.dicom_files import image_files, is_dicom, is_label, split_address
+from segfocal.io import dicom, nifti, png
+from segfocal.io.dicom import labels as dicom_labels
+from segfocal.io.dicom import seg_writer
+from segfocal.io.dicom.file_kinds import SUFFIX as DICOM_SUFFIX
+from segfocal.io.dicom.file_kinds import image_files, is_dicom, is_label, split_address
 
 SUFFIXES = (*nifti.SUFFIXES, png.SUFFIX)
 
@@ -117,7 +119,7 @@ def write(
     path = Path(path)
     check_output(path, like=like)
     if is_segmentation(path):
-        dicom_seg.write(path, labels, names or {}, like=like, overwrite=overwrite)
+        seg_writer.write(path, labels, names or {}, like=like, overwrite=overwrite)
     elif png.is_png(path):
         png.write(path, labels, like=like, overwrite=overwrite)
     else:
@@ -153,7 +155,7 @@ def check_output(path: str | Path, *, like: str | Path) -> None:
                 found=Path(like).name,
                 do="name an output ending in .nii.gz, or give the folder of DICOM slices",
             )
-        dicom_seg.check_source(like)
+        seg_writer.check_source(like)
         return
     if png.is_png(like) and not png.is_png(path):
         raise UserError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segfocal.errors import UserError
-from segfocal.io.dicom_files import is_dicom
+from segfocal.io.dicom.file_kinds import is_dicom
 from segfocal.io.volumes import SUFFIXES
 
 _LISTS = (".txt", ".csv")

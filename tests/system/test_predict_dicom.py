@@ -9,7 +9,8 @@ import pytest
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
 
-from segfocal.io import dicom, dicom_labels, nifti, volumes  # noqa: E402
+from segfocal.io import dicom, nifti, volumes
+from segfocal.io.dicom import labels
 from segfocal.predict.inputs import find_scans, is_many  # noqa: E402
 from tests.dicom import make_series  # noqa: E402
 from tests.scans import make_scan  # noqa: E402
@@ -45,7 +46,7 @@ def test_mask_of_a_series_is_that_of_its_nifti(bundle, series, tmp_path, monkeyp
     assert of_series.grid.difference(scan.grid) is None
     segmented = volumes.read_labels(tmp_path / "c.dcm", on=scan.grid, values=VALUES)
     np.testing.assert_array_equal(segmented.array, of_series.array)
-    assert dicom_labels.names(tmp_path / "c.dcm") == ["liver", "spleen"]
+    assert labels.names(tmp_path / "c.dcm") == ["liver", "spleen"]
     report = json.loads((tmp_path / "c.json").read_text())
     assert report["input"] == str(series)
     assert set(report["components"]) == {"liver", "spleen"}

@@ -8,9 +8,10 @@ from pathlib import Path
 from segfocal.data.case import Case, CaseList
 from segfocal.data.layouts.layout import Source
 from segfocal.errors import UserError
-from segfocal.io import dicom_labels, nifti
-from segfocal.io.dicom_files import is_dicom, is_label
-from segfocal.io.dicom_series import series_uids
+from segfocal.io import nifti
+from segfocal.io.dicom import labels
+from segfocal.io.dicom.file_kinds import is_dicom, is_label
+from segfocal.io.dicom.series import series_uids
 
 
 def is_folder(root: Path) -> bool:
@@ -57,7 +58,7 @@ def _image(patient: Path, folders: Sequence[Path], drawn: Path | None) -> Path:
         for uid in uids
     }
     if len(addresses) > 1 and drawn is not None:
-        referred = dicom_labels.reference(drawn).series
+        referred = labels.reference(drawn).series
         hits = [address for address, uid in addresses.items() if uid in referred]
         if len(hits) == 1:
             return hits[0]

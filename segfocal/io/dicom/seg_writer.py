@@ -13,9 +13,9 @@ import segfocal
 from segfocal.errors import UserError
 from segfocal.files import check_new, written_beside
 from segfocal.grid import Volume
-from segfocal.io.dicom_files import extra, header, readable
-from segfocal.io.dicom_series import Series, read_series
-from segfocal.io.dicom_slices import text_of
+from segfocal.io.dicom.file_kinds import extra, header, readable
+from segfocal.io.dicom.series import Series, read_series
+from segfocal.io.dicom.slices import text_of
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
 _OPTIONAL = (  # elements that a segmentation must have, if empty, and an anonymiser may have taken out

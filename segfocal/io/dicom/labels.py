@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
-from segfocal.io import dicom_contours, dicom_frames
-from segfocal.io.dicom_files import Kind, header, kind_of, readable
-from segfocal.io.dicom_slices import text_of
+from segfocal.io.dicom import contours, seg_frames
+from segfocal.io.dicom.file_kinds import Kind, header, kind_of, readable
+from segfocal.io.dicom.slices import text_of
 from segfocal.io.nifti import smallest_integer_type
 
 Piece = tuple[tuple[slice, slice, slice], NDArray[np.bool_]]
@@ -55,7 +55,7 @@ def read_labels(path: str | Path, *, on: Grid | None, values: Mapping[str, int] 
         UserError: no grid, no segmentation or contours, damage, frames off the grid's voxels, contours off its slices.
     """
     path = Path(path)
-    kind, reader = _checked_kind(path), {"segmentation": dicom_frames.pieces, "contours": dicom_contours.pieces}
+    kind, reader = _checked_kind(path), {"segmentation": seg_frames.pieces, "contours": contours.pieces}
     if on is None:
         raise UserError(
             expected="a label map with a grid of its own",
@@ -107,7 +107,7 @@ def _numbered(path: Path, kind: Kind) -> dict[int, str]:
     """Return the names of segments, or of ROIs with closed contours, by number."""
     elements = header(path)
     with readable(path):
-        found = _segments(elements) if kind == "segmentation" else dicom_contours.rois(elements)
+        found = _segments(elements) if kind == "segmentation" else contours.rois(elements)
     if not found:
         raise UserError(
             expected="at least one structure",

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid
-from segfocal.io.dicom_files import header, readable
-from segfocal.io.dicom_series import TO_RAS
-from segfocal.io.dicom_slices import text_of
+from segfocal.io.dicom.file_kinds import header, readable
+from segfocal.io.dicom.series import TO_RAS
+from segfocal.io.dicom.slices import text_of
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _FLAT, _OFF = 0.2, 0.25  # of a slice's thickness: by which a contour may leave its plane, and that plane its slice's

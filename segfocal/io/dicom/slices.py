@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.errors import UserError
-from segfocal.io.dicom_files import readable
+from segfocal.io.dicom.file_kinds import readable
 
 TAGS = (
     *("SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "SeriesDescription", "Modality", "ImageType"),

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid
-from segfocal.io.dicom_files import extra, readable
-from segfocal.io.dicom_series import affine_of
-from segfocal.io.dicom_slices import Slice, slices_of
+from segfocal.io.dicom.file_kinds import extra, readable
+from segfocal.io.dicom.series import affine_of
+from segfocal.io.dicom.slices import Slice, slices_of
 
 _OFF = 0.1  # of a voxel by which a frame's corner may miss the centre of one
 _HALF = 0.5  # of the largest fraction: inside from there

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
-from segfocal.io.dicom_files import extra, readable
-from segfocal.io.dicom_series import Series, read_series
-from segfocal.io.dicom_slices import Slice
+from segfocal.io.dicom.file_kinds import extra, readable
+from segfocal.io.dicom.series import Series, read_series
+from segfocal.io.dicom.slices import Slice
 
 _THREADS = 4  # decoding leaves Python's lock
 _INT16 = 32767

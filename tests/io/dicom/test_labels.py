@@ -8,8 +8,10 @@ highdicom = pytest.importorskip("highdicom")
 
 from segfocal.errors import UserError  # noqa: E402
 from segfocal.grid import Grid, Volume  # noqa: E402
-from segfocal.io import dicom, dicom_labels, dicom_seg, volumes  # noqa: E402
-from segfocal.io.dicom_contours import inside_of  # noqa: E402
+from segfocal.io import dicom, volumes  # noqa: E402
+from segfocal.io.dicom import labels as dicom_labels  # noqa: E402
+from segfocal.io.dicom import seg_writer  # noqa: E402
+from segfocal.io.dicom.contours import inside_of  # noqa: E402
 from tests.dicom import make_series, make_structure_set  # noqa: E402
 
 NAMES = {3: "liver", 7: "spleen", 9: "nowhere"}
@@ -89,7 +91,7 @@ def test_segmentation_of_another_axis_order_lands_on_the_image(series, tmp_path)
 def other_type(series, path, stack, kind, **more):
     slices = sorted((pydicom.dcmread(file) for file in series.iterdir()), key=lambda one: one.ImagePositionPatient[2])
     count = stack.shape[3] if stack.ndim == 4 else int(stack.max())
-    segments = [dicom_seg._described(number + 1, f"s{number + 1}") for number in range(count)]
+    segments = [seg_writer._described(number + 1, f"s{number + 1}") for number in range(count)]
     highdicom.seg.Segmentation(
         slices, stack, kind, segments, "1.2.3", 1, "1.2.4", 1, "m", "m", "1", "1", **more
     ).save_as(path)

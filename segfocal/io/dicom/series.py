@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid
-from segfocal.io.dicom_files import header, image_files, split_address
-from segfocal.io.dicom_slices import TAGS, Slice, check_grey, is_localizer, slices_of, text_of
+from segfocal.io.dicom.file_kinds import header, image_files, split_address
+from segfocal.io.dicom.slices import TAGS, Slice, check_grey, is_localizer, slices_of, text_of
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNEVEN, _ROUNDING_MM = 0.01, 0.011  # of the spacing, and what two decimals in a header may hide
