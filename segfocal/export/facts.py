@@ -11,7 +11,7 @@ from typing import Any
 import segfocal
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.postprocess import describe
-from segfocal.inference.windows import FLOOR, SIGMA_SHARE
+from segfocal.inference.sliding.windows import FLOOR, SIGMA_SHARE
 from segfocal.intensity import OfOne, Window, of_channels
 
 _FORMAT = 1

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import segfocal
 from segfocal.files import make_folder, write_json, write_text
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.windows import SIGMA_SHARE
+from segfocal.inference.sliding.windows import SIGMA_SHARE
 from segfocal.intensity import Window, of_first
 from segfocal.models.portable import write_torchscript
 

@@ -16,7 +16,7 @@ from segfocal.inference.boxes import answer_boxes
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.predictor import Predictor, Sweeping
 from segfocal.inference.segment import segment_with
-from segfocal.inference.view import View
+from segfocal.inference.sliding.model_input import View
 from segfocal.metrics import Counts, count
 from segfocal.models import PromptableModel
 

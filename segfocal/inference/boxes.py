@@ -20,8 +20,8 @@ from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.grid import Grid, Volume
-from segfocal.inference.blend import Slab
 from segfocal.inference.looks import OUTSIDE, Look, crop, looks_at, paste
+from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.prompts import Prompt, boxes_of
 from segfocal.resample import ModelGrid

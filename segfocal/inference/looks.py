@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segfocal.inference.windows import plan_axis
+from segfocal.inference.sliding.windows import plan_axis
 
 OUTSIDE = -20.0  # the logit of pixels nobody asked about
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segfocal.errors import UserError
-from segfocal.inference.batching import Batching
-from segfocal.inference.blend import Slab, Slices, sweep
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.looks import OUTSIDE
-from segfocal.inference.view import Cropped, View
-from segfocal.inference.windows import Weighting
+from segfocal.inference.sliding.batching import Batching
+from segfocal.inference.sliding.model_input import Cropped, View
+from segfocal.inference.sliding.sweep import Slab, Slices, sweep
+from segfocal.inference.sliding.windows import Weighting
 
 Precision = Literal["fp32", "bf16", "fp16"]
 

@@ -15,13 +15,13 @@ from torch import Tensor
 from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.grid import Volume
-from segfocal.inference.blend import Slab
 from segfocal.inference.boxes import answer_boxes
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.postprocess import Rules, clean
 from segfocal.inference.predictor import Predictor, Sweeping
-from segfocal.inference.through_plane import at_depth
-from segfocal.inference.view import View
+from segfocal.inference.sliding.model_input import View
+from segfocal.inference.sliding.sweep import Slab
+from segfocal.inference.sliding.through_plane import at_depth
 from segfocal.io.nifti import smallest_integer_type
 from segfocal.models import PromptableModel
 from segfocal.resample import resized

@@ -18,12 +18,12 @@ from segfocal.data.store.prepare import prepare
 from segfocal.data.store.prepared_case import Preparation
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
-from segfocal.inference.blend import Slab
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.predictor import Predictor, Sweeping
 from segfocal.inference.segment import segment_with
-from segfocal.inference.through_plane import at_depth
-from segfocal.inference.view import View
+from segfocal.inference.sliding.model_input import View
+from segfocal.inference.sliding.sweep import Slab
+from segfocal.inference.sliding.through_plane import at_depth
 from segfocal.intensity import Percentiles, Window
 from segfocal.resample import ModelGrid, resize_volume
 from tests.scans import affine_of, make_sphere_cases, sphere

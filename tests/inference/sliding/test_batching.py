@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from segfocal.errors import UserError
-from segfocal.inference.batching import Batching
-from segfocal.inference.blend import sweep
+from segfocal.inference.sliding.batching import Batching
+from segfocal.inference.sliding.sweep import sweep
 
 
 def network_with_room_for(most, seen):

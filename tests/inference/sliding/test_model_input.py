@@ -21,7 +21,7 @@ from segfocal.inference.boxes import boxes_from_labels
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.predictor import Predictor, Sweeping
 from segfocal.inference.segment import segment_with
-from segfocal.inference.view import View
+from segfocal.inference.sliding.model_input import View
 from segfocal.intensity import Percentiles, PerChannel, Window
 from segfocal.io import volumes
 from segfocal.resample import ModelGrid

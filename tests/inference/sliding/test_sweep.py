@@ -10,8 +10,8 @@ from monai.inferers import sliding_window_inference
 from torch import nn
 from torch.nn import functional as F
 
-from segfocal.inference.blend import sweep
-from segfocal.inference.windows import plan_axis
+from segfocal.inference.sliding.sweep import sweep
+from segfocal.inference.sliding.windows import plan_axis
 
 
 def whole(slabs):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segfocal.grid import Grid, Volume
-from segfocal.inference.blend import Slices
+from segfocal.inference.sliding.sweep import Slices
 from segfocal.intensity import Intensity, box_around, bright_lines, of_channels
 from segfocal.resample import ModelGrid, resize_slices, through_plane
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segfocal.inference.batching import Batching
-from segfocal.inference.windows import SIGMA_SHARE, Axis, Weighting, padding_for, plan_axis
+from segfocal.inference.sliding.batching import Batching
+from segfocal.inference.sliding.windows import SIGMA_SHARE, Axis, Weighting, padding_for, plan_axis
 
 Network = Callable[[Tensor], Tensor]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from segfocal.inference.blend import Slab
+from segfocal.inference.sliding.sweep import Slab
 from segfocal.resample import through_plane
 
 
