@@ -70,7 +70,7 @@ def _job(plain: dict[str, Any]) -> Job:
 
 def _prompting(plain: dict[str, Any]) -> Prompting | None:
     """Return what was asked of a file of prompts; UserError for an option out of its range."""
-    from segfocal.inference.carry import Propagation
+    from segfocal.inference.prompted.slice_model import Propagation
     from segfocal.predict.prompts import Prompting
 
     try:

@@ -16,9 +16,9 @@ from segfocal.data.cases import Case
 from segfocal.data.ignore_label import without_ignored
 from segfocal.data.store.prepare import read_pair
 from segfocal.grid import Volume
-from segfocal.inference.boxes import boxes_from_labels
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.postprocess import Parts, Rules, components, holes, voxel_volume
+from segfocal.inference.prompted.slice_boxes import boxes_from_labels
 from segfocal.inference.segment import segment
 from segfocal.metrics import Counts
 

@@ -16,8 +16,8 @@ from segfocal.data.cases import Case
 from segfocal.data.ignore_label import ignored_in, without_ignored
 from segfocal.data.store.prepare import read_pair
 from segfocal.grid import Volume
-from segfocal.inference.boxes import boxes_from_labels
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.prompted.slice_boxes import boxes_from_labels
 from segfocal.inference.segment import segment
 from segfocal.losses.links import margins
 from segfocal.metrics import Counts, RankHistogram, count, hausdorff95

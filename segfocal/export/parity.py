@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from segfocal.errors import UserError
 from segfocal.grid import Volume
-from segfocal.inference.boxes import answer_boxes
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.predictor import Predictor, Sweeping
+from segfocal.inference.prompted.slice_boxes import answer_boxes
 from segfocal.inference.segment import segment_with
 from segfocal.inference.sliding.model_input import View
 from segfocal.metrics import Counts, count

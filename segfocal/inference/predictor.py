@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from segfocal.errors import UserError
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.looks import OUTSIDE
+from segfocal.inference.prompted.prompt_windows import OUTSIDE
 from segfocal.inference.sliding.batching import Batching
 from segfocal.inference.sliding.model_input import Cropped, View
 from segfocal.inference.sliding.sweep import Slab, Slices, sweep

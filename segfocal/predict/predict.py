@@ -19,10 +19,10 @@ from segfocal.errors import UserError
 from segfocal.files import check_new, make_folder, write_json
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
-from segfocal.inference.boxes import boxes_from_file, boxes_from_labels
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.postprocess import describe
 from segfocal.inference.predictor import Predictor, Sweeping
+from segfocal.inference.prompted.slice_boxes import boxes_from_file, boxes_from_labels
 from segfocal.inference.segment import check_channels, label_type, segment_with
 from segfocal.io import png, volumes
 from segfocal.io.scratch import spooled

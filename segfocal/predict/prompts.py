@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 
 from segfocal.grid import Grid
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.carry import Propagation
-from segfocal.inference.prompt_file import read_prompts
-from segfocal.inference.propagate import PromptedScan
+from segfocal.inference.prompted.prompt_file import read_prompts
+from segfocal.inference.prompted.propagation import PromptedScan
+from segfocal.inference.prompted.slice_model import Propagation
 
 
 @dataclass(frozen=True, kw_only=True)

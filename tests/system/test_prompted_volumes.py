@@ -9,7 +9,7 @@ import torch
 
 from segfocal.batch import Structure
 from segfocal.inference import bundle as bundles
-from segfocal.inference.carry import Propagation
+from segfocal.inference.prompted.slice_model import Propagation
 from segfocal.intensity import Window
 from segfocal.models import build
 from segfocal.models.weights.published import cached_at

@@ -17,9 +17,9 @@ from segfocal.data.store.prepare import prepare
 from segfocal.data.store.prepared_case import Preparation
 from segfocal.grid import Grid, Volume
 from segfocal.inference import bundle as bundles
-from segfocal.inference.boxes import boxes_from_labels
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.predictor import Predictor, Sweeping
+from segfocal.inference.prompted.slice_boxes import boxes_from_labels
 from segfocal.inference.segment import segment_with
 from segfocal.inference.sliding.model_input import View
 from segfocal.intensity import Percentiles, PerChannel, Window

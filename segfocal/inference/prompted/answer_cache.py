@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from segfocal.files import make_folder, written_beside
-from segfocal.inference.looks import OUTSIDE
+from segfocal.inference.prompted.prompt_windows import OUTSIDE
 
 _RECENT = 4  # answers kept in memory: the last of each direction is asked for next
 

@@ -11,9 +11,9 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from segfocal.inference.looks import OUTSIDE, Look, crop, looks_at, paste
-from segfocal.inference.prompt_file import Asked
-from segfocal.inference.slice_answers import SliceAnswer
+from segfocal.inference.prompted.answer_cache import SliceAnswer
+from segfocal.inference.prompted.prompt_file import Asked
+from segfocal.inference.prompted.prompt_windows import OUTSIDE, Look, crop, looks_at, paste
 from segfocal.models import PromptableModel
 from segfocal.models.sam.parts import Embedding
 from segfocal.prompts import ABSENT, Prompt, boxes_of, depth_of

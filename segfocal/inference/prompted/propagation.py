@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from segfocal.batch import Structure
-from segfocal.inference.carry import Propagation, SliceModel
-from segfocal.inference.looks import OUTSIDE
-from segfocal.inference.prompt_file import SlicePrompt, together
-from segfocal.inference.slice_answers import AnswerStore, SliceAnswer, named
+from segfocal.inference.prompted.answer_cache import AnswerStore, SliceAnswer, named
+from segfocal.inference.prompted.prompt_file import SlicePrompt, together
+from segfocal.inference.prompted.prompt_windows import OUTSIDE
+from segfocal.inference.prompted.slice_model import Propagation, SliceModel
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.models.embeddings import EmbeddingCache

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from segfocal.batch import Structure
-from segfocal.inference.carry import Propagation
-from segfocal.inference.prompt_file import SlicePrompt
-from segfocal.inference.propagate import PromptedScan
+from segfocal.inference.prompted.prompt_file import SlicePrompt
+from segfocal.inference.prompted.propagation import PromptedScan
+from segfocal.inference.prompted.slice_model import Propagation
 from segfocal.models import sam_tiny
 from tests.inference.perfect import SIDE, Perfect
 

@@ -10,8 +10,8 @@ from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.carry import Propagation
-from segfocal.inference.prompt_file import read_prompts, together
+from segfocal.inference.prompted.prompt_file import read_prompts, together
+from segfocal.inference.prompted.slice_model import Propagation
 from segfocal.inference.segment import segment
 from segfocal.intensity import Window
 from segfocal.predict.prompts import Prompting, prompted_scan

@@ -20,7 +20,7 @@ from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.grid import Grid, Volume
-from segfocal.inference.looks import OUTSIDE, Look, crop, looks_at, paste
+from segfocal.inference.prompted.prompt_windows import OUTSIDE, Look, crop, looks_at, paste
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.prompts import Prompt, boxes_of
