@@ -22,18 +22,18 @@ from segfocal.data.sampling.workers import naming_lost_workers
 from segfocal.data.store.prepare import check_pairs, prepare
 from segfocal.data.store.prepared_case import check_foreground, pixel_rates
 from segfocal.engine import checkpoint
+from segfocal.engine.dry_run import rehearse
+from segfocal.engine.health import Watch
 from segfocal.engine.plan import Plan
-from segfocal.engine.postprocess import choose_rules
+from segfocal.engine.postprocess_choice import choose_rules
+from segfocal.engine.profiling import profiler
 from segfocal.engine.progress import CaseProgress, StepProgress
 from segfocal.engine.record import Record, environment, note_parameters
-from segfocal.engine.rehearsal import rehearse
 from segfocal.engine.run import Run, connect, start
 from segfocal.engine.signals import Stopped, StopRequest
 from segfocal.engine.step import batches_of, take_step
-from segfocal.engine.trace import profiler
 from segfocal.engine.trackers import start_tracker, track
 from segfocal.engine.validate import Score, mean_dice, validate
-from segfocal.engine.watch import Watch
 from segfocal.errors import UserError
 from segfocal.files import make_folder, write_json, write_text
 from segfocal.inference import bundle as bundles

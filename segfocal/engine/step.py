@@ -12,9 +12,9 @@ from torch import Tensor
 from segfocal.batch import Batch
 from segfocal.data.sampling.dataset import SliceDataset, Steps, load
 from segfocal.data.sampling.hard_examples import LastLosses, blocks
+from segfocal.engine.health import Watch
 from segfocal.engine.prefetch import on_device
 from segfocal.engine.run import Run
-from segfocal.engine.watch import Watch
 from segfocal.errors import UserError
 from segfocal.losses import LossReport
 

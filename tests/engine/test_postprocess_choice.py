@@ -10,8 +10,8 @@ from torch import nn
 
 from segfocal.batch import Structure
 from segfocal.data.cases import read_cases
-from segfocal.engine import postprocess as chosen
-from segfocal.engine.postprocess import choose_rules, dice_of_each
+from segfocal.engine import postprocess_choice as chosen
+from segfocal.engine.postprocess_choice import choose_rules, dice_of_each
 from segfocal.grid import Grid, Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference.postprocess import Rules, clean

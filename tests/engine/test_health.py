@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from segfocal.engine.health import Watch
 from segfocal.engine.validate import Score
-from segfocal.engine.watch import Watch
 from segfocal.metrics import Counts
 from tests.system.commands import segfocal, small_training
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from segfocal.data.sampling.dataset import SliceDataset
+from segfocal.engine.health import Watch
 from segfocal.engine.run import Run
 from segfocal.engine.step import batches_of, take_step
 from segfocal.engine.validate import validate
-from segfocal.engine.watch import Watch
 from segfocal.memory import peak_gib
 
 _STEPS = 2
