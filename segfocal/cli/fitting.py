@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from segfocal.augment import Augmentation
     from segfocal.batch import Structure
     from segfocal.resample import ModelGrid
-    from segfocal.tasks.protocol import Task
+    from segfocal.tasks.task import Task
 
 
 def takes_objects_apart(task: Task, structures: Sequence[Structure]) -> bool:

@@ -13,14 +13,14 @@ from segfocal.data.sampling.dataset import Sampling
 from segfocal.data.store.prepared_case import Preparation
 from segfocal.engine.settings import Settings
 from segfocal.models import WeightsReport
-from segfocal.tasks.protocol import Task
+from segfocal.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
     """A training run, ready to start.
 
-    task: an nn.Module by the protocol of `segfocal.tasks.protocol`. model_config: what rebuilds its model, for the
+    task: an nn.Module by the protocol of `segfocal.tasks.task`. model_config: what rebuilds its model, for the
     bundle. window: pixels (h, w), or voxels (d, h, w), the model sees. where: the data source, for messages. resume: a
     run directory or checkpoint to go on from. weights: what the model begins with, None for random numbers.
     """

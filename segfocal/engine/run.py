@@ -25,7 +25,7 @@ from segfocal.engine.trackers import NONE, check_tracker
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.models.prior import prior_logits
-from segfocal.tasks.protocol import Task
+from segfocal.tasks.task import Task
 
 _PATIENCE = timedelta(hours=12)  # of processes that wait while the main one prepares or validates
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from segfocal.models.sam.parts import Embedding
-from segfocal.models.sam.promptable import PromptableModel
+from segfocal.models.sam.promptable_model import PromptableModel
 
 _TOKENS, _DETAIL = "tokens", "detail_{}"
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from segfocal.models.portable import ANSWER, IMAGE, PROMPT
 from segfocal.models.sam.parts import Embedding
-from segfocal.models.sam.promptable import Answer
+from segfocal.models.sam.promptable_model import Answer
 from segfocal.prompts import Prompt
 
 

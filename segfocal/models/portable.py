@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from segfocal.errors import UserError
 from segfocal.models.sam.parts import Embedding
-from segfocal.models.sam.promptable import PromptableModel
+from segfocal.models.sam.promptable_model import PromptableModel
 from segfocal.prompts import Prompt
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")

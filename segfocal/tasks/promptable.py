@@ -16,9 +16,9 @@ from segfocal.models import Answer, PromptableModel
 from segfocal.models.embeddings import EmbeddingCache
 from segfocal.models.sam.parts import Embedding
 from segfocal.prompts import Prompt
-from segfocal.tasks.first import FirstPrompt, check_word
-from segfocal.tasks.ignored import settled
-from segfocal.tasks.masks import best_true, drawn_structures
+from segfocal.tasks.asked_structures import best_true, drawn_structures
+from segfocal.tasks.first_prompt import FirstPrompt, check_word
+from segfocal.tasks.ignored_pixels import settled
 from segfocal.tasks.rounds import RoundPlan
 
 _BEFORE_CLICKS = 6  # of the first prompt's uniform numbers, those before the corrections'; the rest comes after them

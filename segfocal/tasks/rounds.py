@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segfocal.models import Answer
 from segfocal.prompts import Prompt, error_clicks
-from segfocal.tasks.first import check_word
+from segfocal.tasks.first_prompt import check_word
 
 _NAMED = {"last": 2, "random": 4}  # rounds known by a word, and how many it takes for there to be one
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from segfocal.batch import Batch
 from segfocal.losses import LossReport, WeightedSum
-from segfocal.tasks.ignored import settled
+from segfocal.tasks.ignored_pixels import settled
 
 
 class Semantic(nn.Module):

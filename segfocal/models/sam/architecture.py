@@ -13,7 +13,7 @@ from segfocal.models.sam.adapters import add_adapters
 from segfocal.models.sam.encoder import SamEncoder
 from segfocal.models.sam.families import Family
 from segfocal.models.sam.parts import BatchMaskDecoder, BatchPromptEncoder
-from segfocal.models.sam.promptable import PromptableModel
+from segfocal.models.sam.promptable_model import PromptableModel
 from segfocal.models.sam.upstream import TwoWayTransformer
 
 PATCH = 16  # pixels a token

@@ -8,7 +8,7 @@ from segfocal.models.freezing import freeze_parameters
 from segfocal.models.sam.attention import fuse_attention
 from segfocal.models.sam.families import LITE_MEDSAM
 from segfocal.models.sam.parts import BatchMaskDecoder, BatchPromptEncoder
-from segfocal.models.sam.promptable import PromptableModel
+from segfocal.models.sam.promptable_model import PromptableModel
 from segfocal.models.sam.tiny_vit import STRIDE, TinyViT
 from segfocal.models.sam.upstream import TwoWayTransformer
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from segfocal.models.prior import Prior
 from segfocal.models.sam.attention import fuse_attention
 from segfocal.models.sam.parts import BatchMaskDecoder, BatchPromptEncoder, Embedding
-from segfocal.models.sam.promptable import PromptableModel
+from segfocal.models.sam.promptable_model import PromptableModel
 from segfocal.models.sam.upstream import ImageEncoderViT, TwoWayTransformer
 
 _PATCH = 8  # pixels a token: the stem halves the image three times

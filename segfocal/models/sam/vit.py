@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from segfocal.models.sam.architecture import VIT_B, VIT_H, VIT_L, build_sam
 from segfocal.models.sam.families import MEDSAM, SAM, SAM_MED2D
-from segfocal.models.sam.promptable import PromptableModel
+from segfocal.models.sam.promptable_model import PromptableModel
 
 
 def sam_vit_b(

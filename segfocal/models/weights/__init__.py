@@ -1,10 +1,10 @@
 """Weight files: read safely, told apart by what is in them, fitted to a model, every difference reported."""
 
+from segfocal.models.weights.fit_report import WeightsReport
 from segfocal.models.weights.identity import Identity, identity_of
 from segfocal.models.weights.loading import load_weights
 from segfocal.models.weights.published import PUBLISHED, Published, cache_folder, published_weights
 from segfocal.models.weights.reading import WeightFile, read
-from segfocal.models.weights.report import WeightsReport
 from segfocal.models.weights.salvage import salvage
 
 __all__ = [

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segfocal.errors import UserError
+from segfocal.models.weights.fit_report import WeightsReport, problems
 from segfocal.models.weights.identity import Shapes, described, identity_of
 from segfocal.models.weights.matching import Change, Match, match
 from segfocal.models.weights.reading import WeightFile, read
-from segfocal.models.weights.report import WeightsReport, problems
 
 
 def load_weights(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segfocal.tasks.masks import best_true, drawn_structures
+from segfocal.tasks.asked_structures import best_true, drawn_structures
 
 
 def target_with(*present, structures=4):
