@@ -1,13 +1,13 @@
 """Losses on logits: focal, cross-entropy, soft overlap (Dice, IoU, Tversky), IoU head, and weighted sums of them."""
 
+from segfocal.losses.class_weights import inverse_frequency
 from segfocal.losses.cross_entropy import CrossEntropyLoss, SoftmaxCrossEntropyLoss
+from segfocal.losses.dice_iou_tversky import DiceLoss, IoULoss, TverskyLoss
 from segfocal.losses.focal import FocalLoss
 from segfocal.losses.generalised_dice import GeneralisedDiceLoss
 from segfocal.losses.iou_head import IoUHeadLoss
-from segfocal.losses.overlap import DiceLoss, IoULoss, TverskyLoss
 from segfocal.losses.probability import SigmoidProbabilityFocalLoss, SoftmaxProbabilityFocalLoss
 from segfocal.losses.softmax_focal import SoftmaxFocalLoss
-from segfocal.losses.weighing import inverse_frequency
 from segfocal.losses.weighted_sum import LossReport, WeightedSum
 
 __all__ = [

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segfocal.losses.inputs import as_mask, check_classes, check_pair, check_reduction, computed, reduced
-from segfocal.losses.processes import processes, total
-from segfocal.losses.weighing import Alpha, AlphaTerm, ClassTerm, ClassWeights
+from segfocal.losses.class_weights import Alpha, AlphaTerm, ClassTerm, ClassWeights
+from segfocal.losses.distributed import processes, total
+from segfocal.losses.input_checks import as_mask, check_classes, check_pair, check_reduction, computed, reduced
 
 
 class CrossEntropyLoss(AlphaTerm):

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segfocal.losses.class_weights import Alpha, AlphaTerm
+from segfocal.losses.distributed import mean_count
 from segfocal.losses.fused import PixelSums
-from segfocal.losses.inputs import as_mask, check_gamma, check_reduction, computed, reduced
-from segfocal.losses.processes import mean_count
-from segfocal.losses.schedules import Followed
-from segfocal.losses.weighing import Alpha, AlphaTerm
+from segfocal.losses.input_checks import as_mask, check_gamma, check_reduction, computed, reduced
+from segfocal.losses.parameter_schedules import Followed
 
 Reduction = Literal["mean", "sum", "none", "positives"]
 
@@ -27,7 +27,7 @@ class FocalLoss(AlphaTerm):
 
     Args:
         gamma: focusing exponent, ≥ 0 and not necessarily whole; 0 is (α-weighted) binary cross-entropy. May follow
-            training (`segfocal.losses.schedules`).
+            training (`segfocal.losses.parameter_schedules`).
         alpha: weight of the positives in [0,1], negatives get 1 − alpha; a list has one for each channel k; None weighs
             both by one; "inverse_frequency" waits for `use_rates`. One number may follow training.
         reduction: "mean" divides the sum by the number of *all* pixels (SAM-Med2D's normalisation), "positives" by

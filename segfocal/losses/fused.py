@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segfocal.losses.inputs import computed
+from segfocal.losses.input_checks import computed
 
 _WHOLE_POWERS = range(5)  # exponents taken by multiplying
 

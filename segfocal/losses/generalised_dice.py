@@ -13,8 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from segfocal.losses.overlap import Overlap, OverlapLoss
-from segfocal.losses.processes import processes, total
+from segfocal.losses.dice_iou_tversky import Overlap, OverlapLoss
+from segfocal.losses.distributed import processes, total
 
 
 class GeneralisedDiceLoss(OverlapLoss):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segfocal.losses.inputs import as_mask, check_pair, computed
-from segfocal.losses.processes import total
-from segfocal.losses.term import Term
+from segfocal.losses.base import Term
+from segfocal.losses.distributed import total
+from segfocal.losses.input_checks import as_mask, check_pair, computed
 
 
 class IoUHeadLoss(Term):

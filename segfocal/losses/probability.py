@@ -16,7 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from segfocal.losses.inputs import (
+from segfocal.losses.class_weights import Alpha, AlphaTerm, ClassTerm, ClassWeights
+from segfocal.losses.input_checks import (
     as_mask,
     check_classes,
     check_gamma,
@@ -27,8 +28,7 @@ from segfocal.losses.inputs import (
     one_hot,
     reduced,
 )
-from segfocal.losses.schedules import Followed
-from segfocal.losses.weighing import Alpha, AlphaTerm, ClassTerm, ClassWeights
+from segfocal.losses.parameter_schedules import Followed
 
 Guard = Literal["clip", "add"]
 

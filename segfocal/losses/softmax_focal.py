@@ -15,11 +15,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from segfocal.losses.class_weights import ClassTerm, ClassWeights
+from segfocal.losses.distributed import mean_count
 from segfocal.losses.focal import focal_anatomy, focal_of_margin
-from segfocal.losses.inputs import check_classes, check_gamma, check_reduction, computed, reduced
-from segfocal.losses.processes import mean_count
-from segfocal.losses.schedules import Followed
-from segfocal.losses.weighing import ClassTerm, ClassWeights
+from segfocal.losses.input_checks import check_classes, check_gamma, check_reduction, computed, reduced
+from segfocal.losses.parameter_schedules import Followed
 
 
 class SoftmaxFocalLoss(ClassTerm):

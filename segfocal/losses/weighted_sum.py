@@ -10,13 +10,13 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from segfocal.losses.base import Link, Term
 from segfocal.losses.focal import FocalLoss
 from segfocal.losses.fused import cannot_compile, compiles, pixel_sums
-from segfocal.losses.inputs import check_pair
+from segfocal.losses.hardness import sample_cross_entropy
+from segfocal.losses.input_checks import check_pair
 from segfocal.losses.links import class_indices, with_background
-from segfocal.losses.samples import sample_cross_entropy
-from segfocal.losses.schedules import Followed, Following
-from segfocal.losses.term import Link, Term
+from segfocal.losses.parameter_schedules import Followed, Following
 
 Compile = Literal["auto"] | bool
 
@@ -54,7 +54,7 @@ class WeightedSum(Following):
 
     Args:
         terms: losses by name, all of one link.
-        weights: one factor for each name, ≥ 0; each may follow training (`segfocal.losses.schedules`).
+        weights: one factor for each name, ≥ 0; each may follow training (`segfocal.losses.parameter_schedules`).
         compile: run the losses through torch.compile: "auto" does so for CUDA logits, True always, False never. A
             machine that cannot compile gets the eager form and one warning.
         anatomy: report where the loss comes from: the share of positive pixels, and for each focal term the mean

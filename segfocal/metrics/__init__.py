@@ -3,10 +3,10 @@
 from segfocal.metrics.auc import RankHistogram
 from segfocal.metrics.bootstrap import Interval, bootstrap_mean
 from segfocal.metrics.detection import Detections
+from segfocal.metrics.dice import Counts, count
 from segfocal.metrics.lesions import count_lesions
-from segfocal.metrics.overlap import Counts, count
 from segfocal.metrics.paired import PairedDifference, compare_pairs, holm
-from segfocal.metrics.surface import SurfaceDistances, hausdorff95
+from segfocal.metrics.surface_distances import SurfaceDistances, hausdorff95
 
 __all__ = [
     "Counts",

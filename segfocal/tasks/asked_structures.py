@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segfocal.losses.overlap import overlap
+from segfocal.losses.dice_iou_tversky import overlap
 
 
 def drawn_structures(target: Tensor, many: int, uniforms: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ from segfocal.losses import (
     TverskyLoss,
     WeightedSum,
 )
+from segfocal.losses.base import Term
 from segfocal.losses.links import class_indices, margins, with_background
-from segfocal.losses.term import Term
 from tests.losses.pairs import (
     EVERY,
     channels,

@@ -12,7 +12,7 @@ from segfocal.losses import (
     SoftmaxProbabilityFocalLoss,
     WeightedSum,
 )
-from segfocal.losses.schedules import read_schedule
+from segfocal.losses.parameter_schedules import read_schedule
 from tests.losses.pairs import classes, masks, sigmoid_outputs, softmax_outputs
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-14}  # float64, the same operations

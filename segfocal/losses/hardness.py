@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from segfocal.losses.term import Link
+from segfocal.losses.base import Link
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from segfocal.losses.schedules import Following
+from segfocal.losses.parameter_schedules import Following
 
 Link = Literal["sigmoid", "softmax"]
 

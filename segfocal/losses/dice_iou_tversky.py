@@ -18,10 +18,10 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from segfocal.losses.base import Link, Term
+from segfocal.losses.distributed import mean_count, processes, total
 from segfocal.losses.fused import PixelSums
-from segfocal.losses.inputs import as_mask, check_classes, check_pair, computed, one_hot
-from segfocal.losses.processes import mean_count, processes, total
-from segfocal.losses.term import Link, Term
+from segfocal.losses.input_checks import as_mask, check_classes, check_pair, computed, one_hot
 
 Empty = Literal["smooth", "include", "skip"]
 

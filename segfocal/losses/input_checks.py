@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from segfocal.losses.processes import processes
+from segfocal.losses.distributed import processes
 
 
 def check_pair(logits: Tensor, target: Tensor, *, validate: bool = False) -> None:

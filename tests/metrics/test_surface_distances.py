@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from segfocal.cli.app import demo_data
 from segfocal.metrics import SurfaceDistances, hausdorff95
-from segfocal.metrics import surface as module
+from segfocal.metrics import surface_distances as module
 
 # MONAI's distances and quantiles are of float32, as are the squares our transform returns: 6e-8 each.
 CLOSE = {"rel": 2e-6, "abs": 1e-5}

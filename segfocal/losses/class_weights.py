@@ -9,9 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from segfocal.losses.inputs import check_pair
-from segfocal.losses.schedules import Followed
-from segfocal.losses.term import Term
+from segfocal.losses.base import Term
+from segfocal.losses.input_checks import check_pair
+from segfocal.losses.parameter_schedules import Followed
 
 INVERSE_FREQUENCY = "inverse_frequency"  # in place of class weights: they are made from the training set's pixel rates
 
