@@ -14,8 +14,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from segfocal.augment.draws import BIAS_KNOTS, ELASTIC_KNOTS, GATED, Draws, draws_of
 from segfocal.augment.images import blurred, coarsened, decided, normals, read_at, with_depth
+from segfocal.augment.random_parameters import BIAS_KNOTS, ELASTIC_KNOTS, GATED, Draws, draws_of
 from segfocal.batch import Batch
 
 _CHOICES = ("flip", "labels", "per_channel", "probability")  # settings that are no number

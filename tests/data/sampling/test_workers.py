@@ -14,7 +14,7 @@ from segfocal.batch import SampleKey
 from segfocal.data.sampling.dataset import Steps, load
 from segfocal.engine.prefetch import on_device
 from segfocal.errors import UserError
-from tests.test_augment import STRONG
+from tests.augment.test_augment import STRONG
 
 
 class Noise(Dataset):
