@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
-from segfocal.cli.evaluate import print_table
-from segfocal.cli.source import (
+from segfocal.cli.data_options import (
     cases_of,
     channels_of,
     grid_of,
@@ -21,6 +20,7 @@ from segfocal.cli.source import (
     pair,
     split_cases,
 )
+from segfocal.cli.evaluate import print_table
 from segfocal.cli.train import build_model
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError

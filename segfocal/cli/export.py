@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import demo_data, run, shown_path
-from segfocal.cli.source import as_list
+from segfocal.cli.data_options import as_list
 from segfocal.errors import UserError
 
 _FORMATS = ("onnx", "openvino", "monai_bundle")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
+from segfocal.cli.data_options import intensity_of, listed_cases, split_cases
 from segfocal.cli.evaluate import print_table
-from segfocal.cli.source import intensity_of, listed_cases, split_cases
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run
-from segfocal.cli.source import as_list
+from segfocal.cli.data_options import as_list
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run
-from segfocal.cli.source import cases_of, grid_of, intensity_of
+from segfocal.cli.data_options import cases_of, grid_of, intensity_of
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
-from segfocal.cli.source import cases_of, grid_of, intensity_of, neighbours_of, sides
+from segfocal.cli.data_options import cases_of, grid_of, intensity_of, neighbours_of, sides
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
-from segfocal.cli.fitting import check_together, check_volumes, takes_objects_apart
+from segfocal.cli.compatibility import check_together, check_volumes, takes_objects_apart
+from segfocal.cli.data_options import cases_of, channels_of, grid_of, intensity_of, neighbours_of, sides
 from segfocal.cli.resume import check_place, has_finished
-from segfocal.cli.source import cases_of, channels_of, grid_of, intensity_of, neighbours_of, sides
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
