@@ -36,7 +36,6 @@ import torch
 from torch import nn
 
 from segfocal import models
-from segfocal.batch import Structure
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.predictor import Predictor, Sweeping
 from segfocal.inference.segment import label_type, segment_with
@@ -45,6 +44,7 @@ from segfocal.io import nifti
 from segfocal.io.scratch import spooled
 from segfocal.memory import forget_peak, peak_gib
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 
 WINDOW, BATCH = 128, 8
 LOWER, UPPER = -160.0, 240.0

@@ -42,13 +42,13 @@ import torch
 from monai.transforms import Compose, LoadImaged, Orientationd, ScaleIntensityRanged, Spacingd
 from torch.nn import functional as F
 
-from segfocal.batch import Structure
 from segfocal.data.case import Case
 from segfocal.data.store.prepare import prepare, read_pair
 from segfocal.data.store.prepared_case import Preparation
 from segfocal.intensity import Window
 from segfocal.io import volumes
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 
 DEMO = Path(__file__).parents[1] / "data" / "demo"
 LIVER = Structure(name="liver", value=5)

@@ -1,4 +1,7 @@
-"""Augmentation: ours, of whole batches on the device, and an adapter for transforms of other libraries."""
+"""Augmentation: ours, of whole batches on the device, and an adapter for transforms of other libraries.
+
+Start with `augment.py`; `external.py` takes MONAI's transforms, `random_parameters.py` holds what is random.
+"""
 
 from segfocal.augment.augment import Augment, Augmentation
 from segfocal.augment.external import EachSample

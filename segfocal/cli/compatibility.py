@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segfocal.augment import Augmentation
-    from segfocal.batch import Structure
     from segfocal.resample import ModelGrid
+    from segfocal.structure import Structure
     from segfocal.tasks.task import Task
 
 

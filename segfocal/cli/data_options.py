@@ -12,11 +12,11 @@ from omegaconf import OmegaConf
 from segfocal.cli.app import conf_folder
 
 if TYPE_CHECKING:
-    from segfocal.batch import Structure
     from segfocal.data.case import CaseList
     from segfocal.data.splits import Splitting
     from segfocal.intensity import Intensity
     from segfocal.resample import ModelGrid
+    from segfocal.structure import Structure
 
 Number = TypeVar("Number", int, float)
 

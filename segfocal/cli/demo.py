@@ -84,14 +84,15 @@ def _judged(mask: Path) -> Path:
 def _write_page(
     config: DictConfig, facts: dict[str, Any], case: Case, rows: list[dict[str, Any]], folder: Path
 ) -> None:
-    from segfocal.report.html import Page, Picture, write
+    from segfocal.report.html import Picture
+    from segfocal.report.run_page import RunPage, write_run_page
 
     pictures = [Picture(path=folder / "loss.png", caption="Loss terms, unweighted, and Dice on the held-out scan")]
     for row in rows:
         picture = _judged(folder / row["case"]) / "overlay.png"
         pictures.append(Picture(path=picture, caption=f"{case.name}, {row['prompt']}"))
     structure = rows[0]["structure"]
-    page = Page(
+    page = RunPage(
         title=f"segfocal demo: {structure} in CT",
         headlines={f"{structure} Dice, {row['prompt']}": f"{row['dice']:.3f}" for row in rows},
         facts={
@@ -105,7 +106,7 @@ def _write_page(
         commands=_commands(case, folder, prompts=[row["prompt"] for row in rows]),
         notes=_NOTES,
     )
-    write(page, folder / "report.html")
+    write_run_page(page, folder / "report.html")
 
 
 def _commands(case: Case, folder: Path, prompts: list[str]) -> list[str]:

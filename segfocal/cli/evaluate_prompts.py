@@ -26,9 +26,9 @@ from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.batch import Structure
     from segfocal.data.case import CaseList
     from segfocal.evaluate.prompts.evaluate import PromptEvaluation
+    from segfocal.structure import Structure
 
 _SEEN = ("frame", "spacing_mm", "size", "window", "neighbours")
 _OF_A_BUNDLE = ("model", "intensity", "weights", *[f"data.{key}" for key in _SEEN])

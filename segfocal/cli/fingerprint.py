@@ -14,9 +14,9 @@ from segfocal.cli.evaluate import print_table
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.batch import Structure
     from segfocal.data.case import Case, CaseList
     from segfocal.fingerprint.measure import CaseFigures, Measure
+    from segfocal.structure import Structure
 
 
 def main() -> int:

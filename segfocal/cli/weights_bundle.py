@@ -11,8 +11,8 @@ from segfocal.cli.app import conf_folder, shown_path
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.batch import Structure
     from segfocal.models import PromptableModel
+    from segfocal.structure import Structure
 
 _SIDE = 256  # pixels of the windows, for models that come in several sizes
 
@@ -110,7 +110,7 @@ def _config(group: str, name: str, side: int) -> dict[str, Any]:
 
 
 def _structures(listed: Sequence[str]) -> tuple[Structure, ...]:
-    from segfocal.batch import Structure
+    from segfocal.structure import Structure
 
     found = []
     for text in listed:

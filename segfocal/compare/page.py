@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from jinja2 import Environment, select_autoescape
-
 from segfocal.compare.ranking import Setting, grid, ranked, varied
 from segfocal.compare.runs import FIGURES, RunResult, read_runs
-from segfocal.files import make_folder, write_text, written_beside
+from segfocal.files import make_folder, written_beside
 from segfocal.report import plots
-from segfocal.report.html import Picture
+from segfocal.report.html import Picture, write_page
 
 _HEADLINES = ("dice", "iou", "precision", "recall", "auc", "hd95_mm")
 _MOST_CURVES = 12
@@ -101,20 +98,17 @@ def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def _write_page(
     path: Path, runs: Sequence[RunResult], settings: Sequence[Setting], pictures: Sequence[Picture], *, title: str
 ) -> None:
-    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"inline": plots.inline, "spread": _spread, "figure": _figure}
-    template = environment.from_string(files("segfocal.compare").joinpath("page.html.j2").read_text("utf-8"))
-    page = template.render(
-        title=title,
-        runs=runs,
-        settings=settings,
-        pictures=pictures,
-        keys=varied(runs),
-        shown=_HEADLINES,
-        columns=FIGURES,
-        missing=[run for run in runs if not run.finished],
-    )
-    write_text(path, page)
+    values = {
+        "title": title,
+        "runs": runs,
+        "settings": settings,
+        "pictures": pictures,
+        "keys": varied(runs),
+        "shown": _HEADLINES,
+        "columns": FIGURES,
+        "missing": [run for run in runs if not run.finished],
+    }
+    write_page(path, "compare/page.html.j2", values, filters={"spread": _spread, "figure": _figure})
 
 
 def _figure(value: float) -> str:

@@ -1,1 +1,4 @@
-"""From a labelled folder to training batches."""
+"""From a labelled folder to training batches.
+
+Start with `cases.py`; then `layouts/` reads folders, `store/` prepares cases, `sampling/` makes batches.
+"""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from segfocal.batch import Structure
 from segfocal.data.case import Case
 from segfocal.data.label_scheme import OBJECTS
 from segfocal.files import read_json, write_json
 from segfocal.io import volumes
+from segfocal.structure import Structure
 
 _AT_A_TIME = 4  # labels read: inflating them leaves Python's lock
 COUNTS = "label_counts.json"

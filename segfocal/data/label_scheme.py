@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from segfocal.batch import Structure
 from segfocal.data.case import Case, CaseList, Mask, Meaning
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io import volumes
 from segfocal.io.png import is_png
+from segfocal.structure import Structure
 
 OBJECTS = "objects"  # the target that means every mask, whatever its structure
 INSIDE = 255  # the value of the only structure of a label made of PNG masks: that of the masks themselves

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from segfocal.batch import Structure
 from segfocal.errors import UserError
+from segfocal.structure import Structure
 
 Target: TypeAlias = "str | int | Mapping[str, str | int | Sequence[str | int]]"
 

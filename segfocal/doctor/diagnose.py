@@ -19,7 +19,7 @@ from segfocal.doctor.dataset_checks import set_findings
 from segfocal.doctor.diagnosis import Diagnosis, Examination
 from segfocal.doctor.every_case import examined
 from segfocal.doctor.listing import Listing, list_cases
-from segfocal.doctor.page import write_page
+from segfocal.doctor.page import write_doctor_page
 from segfocal.doctor.repair import Change, Mended, mend
 from segfocal.errors import UserError
 from segfocal.files import check_new, make_folder, write_json, write_text
@@ -55,7 +55,9 @@ def diagnose(
     if examination.fix:
         diagnosis = _mend(cases, listing, examination, findings)
     write_json(output / "doctor.json", _report(diagnosis, cases, examination))
-    write_page(output / "doctor.html", diagnosis, cases, title=str(examination.root), pictures=examination.pictures)
+    write_doctor_page(
+        output / "doctor.html", diagnosis, cases, title=str(examination.root), pictures=examination.pictures
+    )
     return diagnosis
 
 

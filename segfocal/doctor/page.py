@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files as package_files
 from pathlib import Path
-
-from jinja2 import Environment, select_autoescape
 
 from segfocal.doctor.case_report import Examined
 from segfocal.doctor.checks import CHECKS, SEVERITIES, Finding
-from segfocal.doctor.diagnosis import Diagnosis
-from segfocal.files import write_text
+from segfocal.doctor.diagnosis import Diagnosis, Examination
+from segfocal.report.html import write_page
 
 _MOST_ROWS = 50  # of one check
 
 
-def write_page(path: Path, diagnosis: Diagnosis, cases: Sequence[Examined], *, title: str, pictures: int) -> None:
+def write_doctor_page(
+    path: Path, diagnosis: Diagnosis, cases: Sequence[Examined], *, title: str, pictures: int
+) -> None:
     """Write the page; the pictures are inside it, so the one file can be mailed."""
     groups: dict[str, list[Finding]] = {}
     for one in diagnosis.findings:
@@ -25,19 +24,17 @@ def write_page(path: Path, diagnosis: Diagnosis, cases: Sequence[Examined], *, t
     for one in diagnosis.findings:
         by_case.setdefault(one.case, []).append(one)
     ordered = sorted(cases, key=lambda case: _badness(by_case.get(case.case.name, [])))
-    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
-    source = package_files("segfocal.doctor").joinpath("page.html.j2").read_text("utf-8")
-    text = environment.from_string(source).render(
-        title=title,
-        diagnosis=diagnosis,
-        groups=groups,
-        checks=CHECKS,
-        by_case=by_case,
-        shown=ordered[:pictures],
-        left_out=max(0, len(ordered) - pictures),
-        most=_MOST_ROWS,
-    )
-    write_text(path, text)
+    values = {
+        "title": str(examination.root),
+        "diagnosis": diagnosis,
+        "groups": groups,
+        "checks": CHECKS,
+        "by_case": by_case,
+        "shown": ordered[: examination.pictures],
+        "left_out": max(0, len(ordered) - examination.pictures),
+        "most": _MOST_ROWS,
+    }
+    write_page(path, "doctor/page.html.j2", values)
 
 
 def _badness(findings: Sequence[Finding]) -> int:

@@ -1,1 +1,4 @@
-"""The training loop and what a run leaves behind."""
+"""The training loop and what a run leaves behind.
+
+Start with `loop.py`.
+"""

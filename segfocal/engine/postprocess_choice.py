@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segfocal.batch import Structure
 from segfocal.data.cases import Case
 from segfocal.data.ignore_label import without_ignored
 from segfocal.data.store.prepare import read_pair
@@ -21,6 +20,7 @@ from segfocal.inference.postprocess import Parts, Rules, components, holes, voxe
 from segfocal.inference.prompted.slice_boxes import boxes_from_labels
 from segfocal.inference.segment import segment
 from segfocal.metrics import Counts
+from segfocal.structure import Structure
 
 LEAST_GAIN = 0.001  # of mean Dice: less is noise
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segfocal.batch import Structure
 from segfocal.data.cases import Case
 from segfocal.data.ignore_label import ignored_in, without_ignored
 from segfocal.data.store.prepare import read_pair
@@ -23,6 +22,7 @@ from segfocal.losses.links import margins
 from segfocal.metrics import Counts, RankHistogram, count, hausdorff95
 from segfocal.models import PromptableModel
 from segfocal.report import case_picture
+from segfocal.structure import Structure
 
 _PICTURES = 100
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files as package_files
 from pathlib import Path
-
-from jinja2 import Environment, select_autoescape
 
 from segfocal.evaluate.case_metrics import STATUSES, Row, Settings
 from segfocal.evaluate.pairing import CaseFiles
 from segfocal.evaluate.summary import FIGURES, Contrast, Figure, Line, Spread
-from segfocal.files import write_text
-from segfocal.report.plots import inline
+from segfocal.report.html import write_page
 
 _MOST_ROWS = 300
 _MAIN = ("dice", "nsd", "hd95_mm", "assd_mm", "lesion_f1", "roc_auc", "pr_auc", "volume_difference_ml")
@@ -53,28 +49,26 @@ class Page:
     files: Sequence[str]
 
 
-def write_page(page: Page, path: Path) -> None:
+def write_evaluation_page(page: Page, path: Path) -> None:
     """Write the page; pictures are inside it, so the one file can be mailed. Links go to the files beside it."""
     judged = sorted((row for row in page.rows if row["status"] != "failed"), key=lambda row: row["dice"])
     known = [figure for figure in FIGURES if judged and figure.name in judged[0]]
-    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"inline": inline, "number": number, "beside": lambda to: os.path.relpath(to, path.parent)}
-    environment.globals |= {"interval": _interval}
-    template = environment.from_string(package_files("segfocal.evaluate").joinpath("page.html.j2").read_text("utf-8"))
-    text = template.render(
-        page=page,
-        shown=sorted((f for f in known if f.name in _MAIN), key=lambda figure: _MAIN.index(figure.name)),
-        contrasts=[each for each in page.contrasts if each.figure.name in _MAIN],
-        known=known,
-        judged=judged[:_MOST_ROWS],
-        left_out=len(judged[_MOST_ROWS:]),
-        failed=[row for row in page.rows if row["status"] == "failed"],
-        cases=len({row["case"] for row in page.rows}),
-        statuses=_present(page.lines),
-        words=_WORDS,
-        tolerance=_tolerance(page.settings.tolerance_mm),
-    )
-    write_text(path, text)
+    values = {
+        "interval": _interval,
+        "page": page,
+        "shown": sorted((f for f in known if f.name in _MAIN), key=lambda figure: _MAIN.index(figure.name)),
+        "contrasts": [each for each in page.contrasts if each.figure.name in _MAIN],
+        "known": known,
+        "judged": judged[:_MOST_ROWS],
+        "left_out": len(judged[_MOST_ROWS:]),
+        "failed": [row for row in page.rows if row["status"] == "failed"],
+        "cases": len({row["case"] for row in page.rows}),
+        "statuses": _present(page.lines),
+        "words": _WORDS,
+        "tolerance": _tolerance(page.settings.tolerance_mm),
+    }
+    filters = {"number": number, "beside": lambda to: os.path.relpath(to, path.parent)}
+    write_page(path, "evaluate/page.html.j2", values, filters=filters)
 
 
 def number(value: float | None, figure: Figure | None = None) -> str:

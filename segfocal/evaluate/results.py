@@ -11,7 +11,7 @@ from typing import Any
 import segfocal
 from segfocal.errors import UserError
 from segfocal.evaluate.case_metrics import Judged, Row, Settings, report_beside, united
-from segfocal.evaluate.page import Page, Worst, write_page
+from segfocal.evaluate.page import Page, Worst, write_evaluation_page
 from segfocal.evaluate.pairing import CaseFiles
 from segfocal.evaluate.summary import contrast, json_of, summarise
 from segfocal.files import make_folder, write_json, written_beside
@@ -73,7 +73,7 @@ def write_results(
         settings=settings,
         files=[name for name in RESULTS if name != PAGE and (folder / name).is_file()],
     )
-    write_page(page, folder / PAGE)
+    write_evaluation_page(page, folder / PAGE)
 
 
 def _write_table(path: Path, rows: Sequence[Row]) -> None:

@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
-from segfocal.batch import Structure
 from segfocal.data.case import Case
 from segfocal.data.ignore_label import ignored_in
 from segfocal.data.store.prepare import read_pair
@@ -33,6 +32,7 @@ from segfocal.grid import Volume
 from segfocal.intensity import Intensity, of_channels
 from segfocal.io import volumes
 from segfocal.parallel import affordable, in_order
+from segfocal.structure import Structure
 
 PERCENTILES = (0.5, 5, 25, 50, 75, 95, 99.5)
 _FEW = 1 << 24  # voxels in all that are read sooner than processes have started

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
 import yaml
-from jinja2 import Environment, select_autoescape
 
 from segfocal.files import check_new, make_folder, write_json, write_text
 from segfocal.fingerprint.suggestions import Suggestion
 from segfocal.report import plots
+from segfocal.report.html import write_page
 
 SWEEP = "suggested"
 _GROUPS = ("intensity", "loss")
@@ -59,13 +58,14 @@ def write(
     write_text(folder / "experiment" / f"{SWEEP}.yaml", text)
     shares = {name: (row["voxel_share"], row["slice_share"]) for name, row in present.items()}
     plots.shares(folder / "shares.png", shares)
-    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"inline": plots.inline, "json": json.dumps}
-    template = environment.from_string(files("segfocal.fingerprint").joinpath("page.html.j2").read_text("utf-8"))
-    page = template.render(
-        about=about, found=fingerprint, suggestions=said, picture=folder / "shares.png", command=command
-    )
-    write_text(folder / "fingerprint.html", page)
+    values = {
+        "about": about,
+        "found": fingerprint,
+        "suggestions": said,
+        "picture": folder / "shares.png",
+        "command": command,
+    }
+    write_page(folder / "fingerprint.html", "fingerprint/page.html.j2", values, filters={"json": json.dumps})
     return command
 
 

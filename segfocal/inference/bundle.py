@@ -19,13 +19,13 @@ from torch import nn
 
 import segfocal
 from segfocal import intensity, models
-from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.files import make_folder, read_json, write_json, written_beside
 from segfocal.inference import postprocess
 from segfocal.inference.postprocess import Rules
 from segfocal.intensity import Intensity
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 
 LINKS = ("sigmoid", "softmax")
 _FORMAT = 1

@@ -15,8 +15,8 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.batch import Structure
 from segfocal.grid import Grid, Volume
+from segfocal.structure import Structure
 
 # Neighbours; a pair that keeps a surface closed (Rosenfeld, 1970).
 _FOREGROUND: Final = 26

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
@@ -25,6 +24,7 @@ from segfocal.inference.sliding.through_plane import at_depth
 from segfocal.io.nifti import smallest_integer_type
 from segfocal.models import PromptableModel
 from segfocal.resample import resized
+from segfocal.structure import Structure
 
 Watcher = Callable[[int, Tensor], None]
 Answering = Callable[[Tensor, PromptableModel, torch.device], Iterator[Slab]]
@@ -61,7 +61,7 @@ def segment_with(
     Of structures that may overlap it is the sum of the values of all whose logits are above 0. scan: [x,y,z], or
     [x,y,z,c] for a bundle of c channels.
     The bundle's post-processing follows.
-    boxes: prompts [k,d,4] on the model's grid (see `segfocal.inference.prompted.slice_boxes`), which each structure's logits answer;
+    boxes: prompts [k,d,4] on the model's grid (`prompted.slice_boxes`), which each structure's logits answer;
     None asks nothing and slides windows. answering: makes slabs of logits of the image [c,d,h,w] on the model's grid
     instead (`propagate.PromptedScan`).
     watch: is called with the first index of logits [n,k,h,w], on the scan's pixels in the model's frame, and with them,

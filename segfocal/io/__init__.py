@@ -1,1 +1,4 @@
-"""Files in and out."""
+"""Files in and out, and nothing else.
+
+Start with `volumes.py`, which knows formats by name; then `nifti/`, `dicom/`, `png.py`.
+"""

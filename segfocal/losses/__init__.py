@@ -1,4 +1,7 @@
-"""Losses on logits: focal, cross-entropy, soft overlap (Dice, IoU, Tversky), IoU head, and weighted sums of them."""
+"""Losses on logits: focal, cross-entropy, Dice, IoU, Tversky, IoU head, and weighted sums of them.
+
+Start with `weighted_sum.py`, which training holds; `focal.py` and `dice_iou_tversky.py` are terms of it.
+"""
 
 from segfocal.losses.class_weights import inverse_frequency
 from segfocal.losses.cross_entropy import CrossEntropyLoss, SoftmaxCrossEntropyLoss

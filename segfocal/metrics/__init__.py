@@ -1,4 +1,7 @@
-"""Figures of a prediction against a reference: overlap, surface, lesions, ranking of voxels, and how sure a mean is."""
+"""Metrics of a prediction against a reference: Dice, surface distances, lesions, AUC, and how sure a mean is.
+
+Start with `dice.py`; HD95 is in `surface_distances.py`.
+"""
 
 from segfocal.metrics.auc import RankHistogram
 from segfocal.metrics.bootstrap import Interval, bootstrap_mean

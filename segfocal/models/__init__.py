@@ -1,4 +1,7 @@
-"""Networks, and the list of those that a bundle may ask for."""
+"""Networks, and the list of those that a bundle may ask for.
+
+Start with `unet.py`; then `sam/` for promptable models, `weights/` for weight files.
+"""
 
 from __future__ import annotations
 

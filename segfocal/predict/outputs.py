@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segfocal.batch import Structure
 from segfocal.grid import Grid, Volume
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.components import count_components
 from segfocal.io.scratch import release
 from segfocal.losses.links import margins
+from segfocal.structure import Structure
 
 _ONE = 65535  # a probability of 1
 _SLICES = 16

@@ -1,5 +1,7 @@
 """Prompts of a promptable model (clicks, boxes, masks, or none), and how they are drawn from a target.
 
+Start with `prompt.py`; `clicks.py` and `boxes.py` draw prompts.
+
 Coordinates are pixels of the model's image, x to the right and y down; a box is half-open, from the first pixel of
 its target to one past the last. Every sampler is a pure function: what is random about it comes in as uniform numbers
 in [0,1), one row a prompt, so a row's prompt does not depend on the rest of the batch.

@@ -1,17 +1,16 @@
-"""One self-contained HTML page about a run: curve, pictures, figures, and the commands that made them."""
+"""The one maker of HTML pages: a room's template filled with values, each page one file that needs no other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from segfocal.files import write_text
-from segfocal.report.plots import inline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,22 +21,28 @@ class Picture:
     caption: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """What a page shows, in its order: headline figures, facts, table rows, pictures, commands, notes."""
+def write_page(
+    path: Path, template: str, values: Mapping[str, Any], *, filters: Mapping[str, Callable[..., Any]] | None = None
+) -> None:
+    """Write a page whole or not at all; every value is escaped, pictures are inside the file.
 
-    title: str
-    headlines: Mapping[str, str]
-    facts: Mapping[str, str]
-    rows: Sequence[Mapping[str, Any]]
-    pictures: Sequence[Picture]
-    commands: Sequence[str]
-    notes: Sequence[str]
+    Args:
+        path: the HTML file.
+        template: below the package, such as "doctor/page.html.j2".
+        values: by the names that the template uses; a name it lacks is an error.
+        filters: functions of the template besides `inline`, which puts a PNG into the page.
+    """
+    environment = Environment(
+        loader=PackageLoader("segfocal", ""),
+        autoescape=select_autoescape(default=True),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"inline": inline, **(filters or {})}
+    write_text(path, environment.get_template(template).render(values))
 
 
-def write(page: Page, path: Path) -> None:
-    """Write the page; pictures are inside it, so the one file can be mailed."""
-    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
-    environment.filters["inline"] = inline
-    template = environment.from_string(files("segfocal.report").joinpath("run_page.html.j2").read_text("utf-8"))
-    write_text(path, template.render(page=page))
+def inline(path: Path) -> str:
+    """Return a PNG as a data URL."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,11 +221,6 @@ def shares(path: Path, values: Mapping[str, tuple[float, float]]) -> None:
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axis.grid(axis="x", alpha=0.3)
     _save(figure, path)
-
-
-def inline(path: Path) -> str:
-    """Return a PNG as a data URL, for a page that needs no other file."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _smoothed(values: Sequence[float], width: int = 15) -> NDArray:

@@ -1,4 +1,7 @@
-"""Tasks: what a batch means to a model, and how its loss comes about."""
+"""Tasks: what a batch means to a model, and how its loss comes about.
+
+Start with `semantic.py`, then `promptable.py`; `task.py` is what training asks of both.
+"""
 
 from segfocal.tasks.first_prompt import FirstPrompt
 from segfocal.tasks.promptable import Promptable

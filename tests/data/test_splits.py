@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segfocal.batch import Structure
 from segfocal.data.case import Case, CaseList
 from segfocal.data.label_counts import COUNTS, foreground_shares
 from segfocal.data.splits import Splitting, deal, grouped, hold_out, split
 from segfocal.errors import UserError
+from segfocal.structure import Structure
 from tests.scans import make_scan, make_sphere_case
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from segfocal.batch import Structure
 from segfocal.data.structures import choose_structures
 from segfocal.errors import UserError
+from segfocal.structure import Structure
 
 NAMES = {"spleen": 1, "kidney_right": 2, "kidney_left": 3, "liver": 5, "lesion": 300}
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from segfocal.batch import Structure
 from segfocal.data.cases import read_cases
 from segfocal.engine import postprocess_choice as chosen
 from segfocal.engine.postprocess_choice import choose_rules, dice_of_each
@@ -20,6 +19,7 @@ from segfocal.intensity import Window
 from segfocal.io import volumes
 from segfocal.metrics import count
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 from tests.scans import AFFINES, make_scan, make_sphere_cases, sphere
 from tests.system.commands import segfocal, small_training
 

@@ -15,7 +15,6 @@ import torch
 from monai.bundle import ConfigParser, verify_net_in_out
 from torch import nn
 
-from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.export import export as exporting
 from segfocal.export.export import Job, export
@@ -31,6 +30,7 @@ from segfocal.models import ALLOWED, build, portable
 from segfocal.models.onnx_network import OnnxNetwork, OnnxPromptable
 from segfocal.prompts import Prompt
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 from tests import ROOT
 from tests.scans import affine_of, make_scan, sphere
 from tests.system.commands import segfocal

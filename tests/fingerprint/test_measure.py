@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from segfocal.batch import Structure
 from segfocal.cli.app import demo_data
 from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
 from segfocal.fingerprint.measure import Measure, measure, measure_cases, summarise
 from segfocal.fingerprint.suggestions import suggest
 from segfocal.intensity import Window
+from segfocal.structure import Structure
 from tests.scans import AFFINES, make_scan, make_sphere_case, sphere
 
 DEMO = read_cases(f"{demo_data()}/cases.csv", label_names=f"{demo_data()}/label_names.json#ct")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from segfocal.batch import Structure
 from segfocal.grid import Grid, Volume
 from segfocal.inference.postprocess import Rules, clean, components, describe, holes, read_rules
+from segfocal.structure import Structure
 
 EVERYWHERE = np.ones((3, 3, 3))
 RULES = st.builds(

@@ -11,7 +11,7 @@ from monai.inferers import sliding_window_inference
 from torch import nn
 
 from segfocal import models
-from segfocal.batch import SampleKey, Structure
+from segfocal.batch import SampleKey
 from segfocal.data.cases import read_cases
 from segfocal.data.sampling.dataset import Sampling, SliceDataset
 from segfocal.data.store.prepare import prepare
@@ -26,6 +26,7 @@ from segfocal.inference.sliding.sweep import Slab
 from segfocal.inference.sliding.through_plane import at_depth
 from segfocal.intensity import Percentiles, Window
 from segfocal.resample import ModelGrid, resize_volume
+from segfocal.structure import Structure
 from tests.scans import affine_of, make_sphere_cases, sphere
 
 BALL = (Structure(name="ball", value=1),)

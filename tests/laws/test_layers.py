@@ -1,6 +1,10 @@
-"""The layer table: imports go strictly downward."""
+"""The house: imports go strictly downward, no two files ask for each other, and a file is found by its name."""
 
 import ast
+import re
+from collections import Counter, defaultdict
+from functools import cache
+from graphlib import TopologicalSorter
 
 import pytest
 
@@ -9,18 +13,18 @@ from tests import ROOT
 LAYERS = {
     "cli": 6,
     "engine": 4,
-    "report": 2,
-    "compare": 4,
-    "fingerprint": 4,
-    "export": 4,
-    "evaluate": 4,
     "predict": 4,
+    "evaluate": 4,
+    "export": 4,
     "doctor": 4,
+    "fingerprint": 4,
+    "compare": 4,
     "data": 3,
     "tasks": 3,
     "inference": 3,
     "io": 2,
     "models": 2,
+    "report": 2,
     "losses": 1,
     "metrics": 1,
     "prompts": 1,
@@ -29,6 +33,7 @@ LAYERS = {
     "resample": 1,
     "grid": 0,
     "batch": 0,
+    "structure": 0,
     "device": 0,
     "files": 0,
     "memory": 0,
@@ -38,6 +43,7 @@ LAYERS = {
 ONLY_IN = {
     "hydra": {"cli"},
     "omegaconf": {"cli"},
+    "jinja2": {"report"},
     "nibabel": {"io"},
     "PIL": {"io", "report"},
     "segment_anything": {"models"},
@@ -46,23 +52,41 @@ ONLY_IN = {
     "highdicom": {"io"},
 }
 FORBIDDEN = {"utils", "common", "helpers", "misc", "manager"}
-FILES = sorted((ROOT / "segfocal").rglob("*.py"))
+COMMANDS = {"cli", "predict", "evaluate", "export", "doctor", "fingerprint", "compare"}
+LARGEST_ROOM = 0.12  # of all lines
+PACKAGE = ROOT / "segfocal"
+FILES = sorted(PACKAGE.rglob("*.py"))
+ROOMS = sorted(path for path in FILES if path.name == "__init__.py" and path.parent != PACKAGE)
 
 
+def relative(path):
+    return str(path.relative_to(ROOT))
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def module_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
 def imported(path):
+    names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("path", FILES, ids=relative)
 def test_imports_go_strictly_downward(path):
-    room = path.relative_to(ROOT / "segfocal").parts[0].removesuffix(".py")
+    room = room_of(path)
     if room == "__init__":
-        assert not list(imported(path))
         return
     for name in imported(path):
         parts = name.split(".")
@@ -71,12 +95,49 @@ def test_imports_go_strictly_downward(path):
         assert room in ONLY_IN.get(parts[0], {room}), f"{path}: {name} belongs in {ONLY_IN[parts[0]]}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("path", FILES, ids=relative)
 def test_files_stay_small_and_have_real_names(path):
     assert len(path.read_text().splitlines()) <= 300
     assert not FORBIDDEN & set(path.with_suffix("").parts[-2:])
 
 
 def test_every_module_has_a_layer():
-    rooms = {p.relative_to(ROOT / "segfocal").parts[0].removesuffix(".py") for p in FILES} - {"__init__"}
-    assert rooms == set(LAYERS)
+    assert {room_of(path) for path in FILES} - {"__init__"} == set(LAYERS)
+
+
+def test_importing_the_package_imports_nothing_else():
+    top = ast.parse((PACKAGE / "__init__.py").read_text()).body
+    assert not [node for node in top if isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
+def test_no_circle_between_files():
+    modules = {module_of(path): path for path in FILES}
+    asked = {
+        module: {name if name in modules else name.rpartition(".")[0] for name in imported(path)} & modules.keys()
+        for module, path in modules.items()
+    }
+    TopologicalSorter({module: names - {module} for module, names in asked.items()}).prepare()  # raises CycleError
+
+
+def test_a_file_name_stands_once():
+    """A command may be named as its room is, and rooms of commands may repeat `page` or `summary`."""
+    places = defaultdict(list)
+    for path in FILES:
+        if path.name != "__init__.py" and room_of(path) not in COMMANDS:
+            places[path.name].append(relative(path))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_no_room_holds_more_than_12_percent_of_the_lines():
+    lines = Counter()
+    for path in FILES:
+        lines[room_of(path)] += len(path.read_text().splitlines())
+    assert {room: n for room, n in lines.items() if n > LARGEST_ROOM * lines.total()} == {}
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=relative)
+def test_a_room_says_where_to_start(path):
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    named = re.findall(r"`([\w/]+\.py)`", text)
+    assert named, "a room's docstring names the file to read first"
+    assert all((path.parent / name).is_file() for name in named), named

@@ -10,12 +10,12 @@ import torch
 from omegaconf import OmegaConf
 
 from segfocal import models
-from segfocal.batch import Structure
 from segfocal.cli.app import conf_folder
 from segfocal.evaluate.prompts.protocol import Protocol
 from segfocal.inference import bundle as bundles
 from segfocal.intensity import Percentiles
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 from tests.pictures import make_sam_med2d
 from tests.system.commands import SMALL, segfocal
 from tests.system.test_bad_input import fails

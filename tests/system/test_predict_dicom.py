@@ -9,8 +9,8 @@ import pytest
 pydicom = pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")
 
-from segfocal.io import dicom, nifti, volumes
-from segfocal.io.dicom import labels
+from segfocal.io import dicom, nifti, volumes  # noqa: E402
+from segfocal.io.dicom import labels  # noqa: E402
 from segfocal.predict.inputs import find_scans, is_many  # noqa: E402
 from tests.dicom import make_series  # noqa: E402
 from tests.scans import make_scan  # noqa: E402

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from segfocal import models
-from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.inference.predictor import Predictor, Sweeping
@@ -19,6 +18,7 @@ from segfocal.inference.segment import segment_with
 from segfocal.intensity import Window
 from segfocal.io import nifti
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 from tests.scans import AFFINES, make_scan
 from tests.system.commands import segfocal
 

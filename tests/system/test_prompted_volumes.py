@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from segfocal.batch import Structure
 from segfocal.inference import bundle as bundles
 from segfocal.inference.prompted.slice_model import Propagation
 from segfocal.intensity import Window
@@ -16,6 +15,7 @@ from segfocal.models.weights.published import cached_at
 from segfocal.predict.predict import Job, predict
 from segfocal.predict.prompts import Prompting
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 from tests import DEMO
 from tests.cli.test_configs import composed
 from tests.scans import make_sphere_case

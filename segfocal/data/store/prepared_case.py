@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segfocal.batch import Structure
 from segfocal.data.store.targets import Coding
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.intensity import Intensity
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 
 LOCATIONS = "locations.npz"
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.batch import Structure
 from segfocal.data.case import Meaning
 from segfocal.grid import Volume
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 
 IGNORED = 255  # in a target of 0 and 1
 _FEW = 8  # structures: up to so many are counted faster one by one than by bincount, which casts

@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.grid import Grid
 from segfocal.io import volumes
 from segfocal.resample import ModelGrid, resize_slices
+from segfocal.structure import Structure
 
 SPACES = ("voxel", "world")
 _KINDS = {

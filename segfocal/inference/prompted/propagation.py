@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segfocal.batch import Structure
 from segfocal.inference.prompted.answer_cache import AnswerStore, SliceAnswer, named
 from segfocal.inference.prompted.prompt_file import SlicePrompt, together
 from segfocal.inference.prompted.prompt_windows import OUTSIDE
@@ -23,6 +22,7 @@ from segfocal.inference.prompted.slice_model import Propagation, SliceModel
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.models.embeddings import EmbeddingCache
+from segfocal.structure import Structure
 
 _FORMAT = 1  # of what is kept: another number where the same question gets another answer
 _SURE = 4.0  # logits beyond it count as this where two directions meet: none is surer for its larger numbers

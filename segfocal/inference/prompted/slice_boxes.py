@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.grid import Grid, Volume
@@ -25,6 +24,7 @@ from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.prompts import Prompt, boxes_of
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 
 
 def boxes_from_labels(labels: Volume, structures: Sequence[Structure], grid: ModelGrid) -> Tensor:

@@ -1,1 +1,4 @@
-"""Promptable models composed from segment-anything's parts."""
+"""Promptable models composed from segment-anything's parts.
+
+Start with `promptable_model.py`; `vit.py`, `tiny.py` and `lite_medsam.py` are the models.
+"""

@@ -1,4 +1,7 @@
-"""Weight files: read safely, told apart by what is in them, fitted to a model, every difference reported."""
+"""Weight files: read safely, told apart by what is in them, fitted to a model, every difference reported.
+
+Start with `loading.py`; `reading.py` opens a file, `matching.py` pairs tensors.
+"""
 
 from segfocal.models.weights.fit_report import WeightsReport
 from segfocal.models.weights.identity import Identity, identity_of

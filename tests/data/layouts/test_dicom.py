@@ -10,7 +10,6 @@ pytest.importorskip("highdicom")
 
 from pydicom.uid import generate_uid  # noqa: E402
 
-from segfocal.batch import Structure  # noqa: E402
 from segfocal.data.cases import read_cases  # noqa: E402
 from segfocal.data.store.prepare import check_pairs, prepare, read_pair  # noqa: E402
 from segfocal.data.store.prepared_case import Preparation  # noqa: E402
@@ -20,6 +19,7 @@ from segfocal.grid import Volume  # noqa: E402
 from segfocal.intensity import Window  # noqa: E402
 from segfocal.io import dicom, volumes  # noqa: E402
 from segfocal.resample import ModelGrid  # noqa: E402
+from segfocal.structure import Structure  # noqa: E402
 from tests import DEMO  # noqa: E402
 from tests.dicom import make_series, make_structure_set, stored_values  # noqa: E402
 from tests.scans import make_scan  # noqa: E402

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from segfocal.batch import SampleKey, Structure
+from segfocal.batch import SampleKey
 from segfocal.data.cases import hold_out, read_cases
 from segfocal.data.label_scheme import choose_masks
 from segfocal.data.layouts.sam_med2d import structure_of
@@ -22,6 +22,7 @@ from segfocal.inference import bundle as bundles
 from segfocal.intensity import Window
 from segfocal.predict.predict import Job, predict
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 from tests.pictures import JUDGED, TRAINED, make_png, make_sam_med2d, rows_of, slice_of
 from tests.system.commands import segfocal
 

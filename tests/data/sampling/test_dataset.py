@@ -6,13 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segfocal.batch import Batch, SampleKey, Structure
+from segfocal.batch import Batch, SampleKey
 from segfocal.data.cases import read_cases
 from segfocal.data.sampling.dataset import Sampling, SliceDataset, Steps, collate, cut, load
 from segfocal.data.store.prepare import prepare
 from segfocal.data.store.prepared_case import Preparation, PreparedCase
 from segfocal.intensity import Window
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 from tests.scans import make_scan, make_sphere_cases
 
 law = settings(deadline=None, max_examples=100)  # no deadline: a busy machine is no counterexample

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from segfocal.batch import Structure
 from segfocal.cli.prepare import asked_for
 from segfocal.cli.train import build_plan
 from segfocal.data.case import Case
@@ -24,6 +23,7 @@ from segfocal.errors import UserError
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import nifti
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 from tests.cli.test_configs import composed
 from tests.scans import AFFINES, make_scan, make_sphere_cases
 from tests.system.commands import segfocal
@@ -96,7 +96,7 @@ def test_a_disk_that_fills_up_stops_the_rest(tmp_path, cases, monkeypatch):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from segfocal.batch import Structure
+from segfocal.structure import Structure
 from segfocal.data import preparing
 from segfocal.data.case import Case
 from segfocal.data.cases import read_cases

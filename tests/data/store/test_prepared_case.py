@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from segfocal.batch import Structure
 from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
 from segfocal.data.store import prepare as module
@@ -20,6 +19,7 @@ from segfocal.errors import UserError
 from segfocal.intensity import Percentiles, PerChannel, Window
 from segfocal.io import nifti
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 from tests.scans import AFFINES, make_scan, make_sphere_cases
 
 BALL = Structure(name="ball", value=1)

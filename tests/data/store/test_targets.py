@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from segfocal.batch import SampleKey, Structure
+from segfocal.batch import SampleKey
 from segfocal.data.case import Case, CaseList, Mask, Meaning
 from segfocal.data.ignore_label import ignored_in, without_ignored
 from segfocal.data.label_scheme import choose_masks
@@ -19,6 +19,7 @@ from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.intensity import Percentiles
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 from tests.scans import make_scan
 
 NAMES = {"liver": 5, "kidney_right": 2, "kidney_left": 3, "spleen": 1}

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from segfocal.batch import Structure
 from segfocal.data.cases import read_cases
 from segfocal.data.store.prepare import prepare
 from segfocal.data.store.prepared_case import Preparation
@@ -22,6 +21,7 @@ from segfocal.models import Answer, PromptableModel, sam_tiny
 from segfocal.models.sam.parts import Embedding
 from segfocal.report.plots import click_curves
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 from tests.scans import affine_of, make_scan
 
 SIDE = 24

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from segfocal.batch import Structure
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.inference.bundle import Bundle
@@ -16,6 +15,7 @@ from segfocal.inference.segment import segment
 from segfocal.intensity import Window
 from segfocal.predict.prompts import Prompting, prompted_scan
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 from tests.inference.perfect import SIDE, Perfect
 from tests.scans import affine_of, make_scan, world_mm
 

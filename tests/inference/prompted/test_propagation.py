@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from segfocal.batch import Structure
 from segfocal.inference.prompted.prompt_file import SlicePrompt
 from segfocal.inference.prompted.propagation import PromptedScan
 from segfocal.inference.prompted.slice_model import Propagation
 from segfocal.models import sam_tiny
+from segfocal.structure import Structure
 from tests.inference.perfect import SIDE, Perfect
 
 FREE = Propagation(margin_mm=3.0, min_area_mm2=0.0, min_overlap=0.0, max_area_change=1e9, max_intensity_change=1.0)

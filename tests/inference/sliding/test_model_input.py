@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from segfocal.batch import SampleKey, Structure
+from segfocal.batch import SampleKey
 from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
 from segfocal.data.sampling.dataset import Sampling, SliceDataset
@@ -25,6 +25,7 @@ from segfocal.inference.sliding.model_input import View
 from segfocal.intensity import Percentiles, PerChannel, Window
 from segfocal.io import volumes
 from segfocal.resample import ModelGrid
+from segfocal.structure import Structure
 from tests.inference.perfect import Perfect
 from tests.scans import affine_of, make_sphere_case
 

@@ -1,4 +1,4 @@
-"""Draws docs/figures/focal.png, the focal loss and its gradient by γ, with the functions that training uses."""
+"""Draws docs/pictures/focal.png, the focal loss and its gradient by γ, with the functions that training uses."""
 
 from pathlib import Path
 
