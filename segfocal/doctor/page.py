@@ -13,9 +13,7 @@ from segfocal.report.html import write_page
 _MOST_ROWS = 50  # of one check
 
 
-def write_doctor_page(
-    path: Path, diagnosis: Diagnosis, cases: Sequence[Examined], *, title: str, pictures: int
-) -> None:
+def write_doctor_page(path: Path, diagnosis: Diagnosis, cases: Sequence[Examined], examination: Examination) -> None:
     """Write the page; the pictures are inside it, so the one file can be mailed."""
     groups: dict[str, list[Finding]] = {}
     for one in diagnosis.findings:
