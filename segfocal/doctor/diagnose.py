@@ -55,9 +55,7 @@ def diagnose(
     if examination.fix:
         diagnosis = _mend(cases, listing, examination, findings)
     write_json(output / "doctor.json", _report(diagnosis, cases, examination))
-    write_doctor_page(
-        output / "doctor.html", diagnosis, cases, title=str(examination.root), pictures=examination.pictures
-    )
+    write_doctor_page(output / "doctor.html", diagnosis, cases, examination)
     return diagnosis
 
 

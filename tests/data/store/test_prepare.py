@@ -97,7 +97,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from segfocal.structure import Structure
-from segfocal.data import preparing
+from segfocal.data.store import prepare as preparing
 from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
 from segfocal.data.store.prepared_case import Preparation
