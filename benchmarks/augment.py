@@ -23,7 +23,7 @@ import torch
 from monai import transforms as mt
 
 from segfocal.augment import Augment
-from segfocal.batch import Batch, SampleKey
+from segfocal.batch import Batch, Origin, SampleKey
 
 KEYS, BOTH = ["image", "label"], ("bilinear", "nearest")
 OURS = Augment(
@@ -77,7 +77,7 @@ def batch_of(asked):
     image = torch.nn.functional.avg_pool2d(torch.rand(shape, generator=generator), 5, stride=1, padding=2)
     target = (image[:, :1] > 0.5).to(torch.uint8)
     keys = tuple(SampleKey(0, 0, i) for i in range(asked.batch))
-    return Batch(image=image, target=target, keys=keys, sources=("",) * asked.batch)
+    return Batch(image=image, target=target, keys=keys, origins=(Origin(""),) * asked.batch)
 
 
 def by_samples(compose, batch):

@@ -19,25 +19,39 @@ class SampleKey(NamedTuple):
     sample: int
 
     def rng(self, stream: int) -> np.random.Generator:
-        """Return the sample's own generator for `stream` (one number per use: choosing, augmenting, prompting)."""
+        """Return the sample's own generator for `stream` (one number per use: sampling, augmenting, prompting)."""
         return np.random.default_rng([self.seed, self.step, self.sample, stream])
 
 
-CHOOSING, AUGMENTING, PROMPTING, SHARED = 0, 1, 2, 3  # the streams in use; the last is a step's, not a sample's
+SAMPLING, AUGMENTING, PROMPTING, SHARED = 0, 1, 2, 3  # the streams in use; the last is a step's, not a sample's
+
+
+class Origin(NamedTuple):
+    """Where a sample was cut from: its case, and the number of the slice; None of a picture taken whole."""
+
+    case: str
+    slice_index: int | None = None
+
+    def __str__(self) -> str:
+        return self.case if self.slice_index is None else f"{self.case}, slice {self.slice_index}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """Images [b,c,h,w] in [0,1] with their targets [b,k,h,w] (uint8, 1 inside), and where each came from.
+    """Images with their targets, and where each came from; volumes have an axis d before h.
 
-    Volumes have an axis d before h. ignored: [b,1,h,w], True at pixels that count for nothing and are in no target;
-    None where every pixel counts.
+    Args:
+        image: [b,c,h,w] in [0,1].
+        target: [b,k,h,w] uint8, 1 inside each structure.
+        keys: of the samples: their random numbers.
+        origins: of the samples: what error messages name, and what replay remembers losses by.
+        ignored: [b,1,h,w], True at pixels that count for nothing and are in no target; None where every pixel counts.
     """
 
     image: Tensor
     target: Tensor
     keys: tuple[SampleKey, ...]
-    sources: tuple[str, ...]  # "case, slice 17": what an error message names
+    origins: tuple[Origin, ...]
     ignored: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:

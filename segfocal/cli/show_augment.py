@@ -100,9 +100,9 @@ def _shown(read: Batch, augmented: Batch) -> list[Shown]:
             target=target[i],
             augmented_image=augmented_image[i, middle],
             augmented_target=augmented_target[i],
-            title=source,
+            title=str(origin),
         )
-        for i, source in enumerate(read.sources)
+        for i, origin in enumerate(read.origins)
     ]
 
 

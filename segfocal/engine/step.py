@@ -116,7 +116,7 @@ def _loss(run: Run, batch: Batch) -> LossReport:
         raise UserError(
             expected="a batch that fits the model and the loss",
             found=str(error),
-            where="; ".join(batch.sources),
+            where="; ".join(map(str, batch.origins)),
             do="change that option, or look at these slices",
         ) from error
 
@@ -130,7 +130,7 @@ def _note(run: Run, losses: LastLosses, report: LossReport, batch: Batch) -> Non
             do="set data.replay=0, or return the report of its criterion",
         )
     hardness = report.samples.reshape(len(batch), -1).mean(1)  # of the prompts of an image
-    slots = torch.tensor([losses.slot(source) for source in batch.sources], device=hardness.device)
+    slots = torch.tensor([losses.slot(origin) for origin in batch.origins], device=hardness.device)
     numbers, values = run.accelerator.gather((slots, hardness))
     losses.note(numbers.cpu().numpy(), values.cpu().numpy())
 
@@ -158,7 +158,7 @@ def _stop(run: Run, batch: Batch, *, expected: str, found: str) -> None:
     raise UserError(
         expected=expected,
         found=found,
-        where="; ".join(batch.sources),
+        where="; ".join(map(str, batch.origins)),
         do=f"lower train.lr, set train.clip_norm, or look at these slices (as the loss saw them: {kept})",
     )
 

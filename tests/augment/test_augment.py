@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from segfocal.augment import Augment
 from segfocal.augment.images import decided
-from segfocal.batch import Batch, SampleKey
+from segfocal.batch import Batch, Origin, SampleKey
 
 STRONG = Augment(
     rotate=0.4,
@@ -31,7 +31,7 @@ def batch(indices=range(4), size=(37, 45)):
     image = torch.rand(8, 1, *size, generator=generator)[list(indices)]
     target = (torch.rand(8, 2, *size, generator=generator) < 0.3).to(torch.uint8)[list(indices)]
     keys = tuple(SampleKey(0, 7, i) for i in indices)
-    return Batch(image=image, target=target, keys=keys, sources=tuple(map(str, indices)))
+    return Batch(image=image, target=target, keys=keys, origins=tuple(Origin(str(i)) for i in indices))
 
 
 def test_without_augmentation_a_batch_is_cut_to_its_centre_and_unchanged():
@@ -65,7 +65,7 @@ def test_images_stay_in_range_and_targets_stay_binary():
 def test_image_and_target_move_together():
     disc = ((torch.arange(64) - 30) ** 2 + (torch.arange(64)[:, None] - 33) ** 2 < 200).float()[None, None]
     moved = Augment(rotate=0.4, scale=0.3, anisotropy=0.15, shift=0.1, elastic=2.0, flip=["h", "w"])(
-        Batch(image=disc, target=disc.to(torch.uint8), keys=(SampleKey(0, 0, 0),), sources=("",)), size=(64, 64)
+        Batch(image=disc, target=disc.to(torch.uint8), keys=(SampleKey(0, 0, 0),), origins=(Origin(""),)), size=(64, 64)
     )
     assert ((moved.image >= 0.5) == moved.target.bool()).all()
     assert moved.target.sum() > 50
@@ -118,7 +118,7 @@ def volumes(depth=6, channels=2, size=(37, 45), count=3):
     image = torch.rand(count, channels, depth, *size, generator=generator)
     target = (torch.rand(count, 2, depth, *size, generator=generator) < 0.3).to(torch.uint8)
     keys = tuple(SampleKey(0, 7, i) for i in range(count))
-    return Batch(image=image, target=target, keys=keys, sources=("",) * count)
+    return Batch(image=image, target=target, keys=keys, origins=(Origin(""),) * count)
 
 
 def test_a_slice_is_a_volume_one_slice_deep():
@@ -184,7 +184,7 @@ def regions(classes=3, size=(64, 64), count=4):
     winner = F.interpolate(coarse, size=size, mode="bicubic").argmax(1)
     target = torch.stack([winner == i + 1 for i in range(classes)], dim=1).to(torch.uint8)
     keys = tuple(SampleKey(0, 3, i) for i in range(count))
-    return Batch(image=torch.rand(count, 1, *size), target=target, keys=keys, sources=("",) * count)
+    return Batch(image=torch.rand(count, 1, *size), target=target, keys=keys, origins=(Origin(""),) * count)
 
 
 MOVING = Augment(rotate=0.4, scale=0.3, anisotropy=0.1, shift=0.1, elastic=2.0, flip=["h", "w"])
@@ -244,7 +244,7 @@ def test_what_is_ignored_moves_with_the_target():
 def test_a_moved_intensity_window_saturates_what_falls_outside():
     ramp = torch.linspace(0, 1, 64).expand(4, 1, 8, 64).contiguous()
     plain = Batch(image=ramp, target=(ramp > 2).to(torch.uint8), keys=tuple(SampleKey(0, 0, i) for i in range(4)),
-                  sources=("",) * 4)  # fmt: skip
+                  origins=(Origin(""),) * 4)  # fmt: skip
     out = Augment(window_jitter=0.2)(plain, size=(8, 64)).image
     for row in out[:, 0, 0]:
         inside = (row > 1e-4) & (row < 1 - 1e-4)
@@ -266,7 +266,7 @@ def test_a_lower_resolution_keeps_constants_and_removes_detail():
 def test_zoom_only_enlarges():
     disc = ((torch.arange(64) - 31.5) ** 2 + (torch.arange(64)[:, None] - 31.5) ** 2 < 200).float().expand(4, 1, 64, 64)
     keys = tuple(SampleKey(0, 0, i) for i in range(4))
-    plain = Batch(image=disc.contiguous(), target=disc.to(torch.uint8), keys=keys, sources=("",) * 4)
+    plain = Batch(image=disc.contiguous(), target=disc.to(torch.uint8), keys=keys, origins=(Origin(""),) * 4)
     assert (Augment(zoom=0.5)(plain, size=(64, 64)).target.sum((1, 2, 3)) > plain.target.sum((1, 2, 3))).all()
 
 

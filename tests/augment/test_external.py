@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from segfocal.augment import EachSample
-from segfocal.batch import Batch, SampleKey
+from segfocal.batch import Batch, Origin, SampleKey
 from segfocal.errors import UserError
 
 
@@ -17,7 +17,7 @@ def batch(indices=range(4), size=(37, 45), depth=()):
     image = torch.rand(8, 1, *depth, *size, generator=generator)[list(indices)]
     target = (torch.rand(8, 2, *depth, *size, generator=generator) < 0.3).to(torch.uint8)[list(indices)]
     keys = tuple(SampleKey(0, 7, i) for i in indices)
-    return Batch(image=image, target=target, keys=keys, sources=tuple(map(str, indices)))
+    return Batch(image=image, target=target, keys=keys, origins=tuple(Origin(str(i)) for i in indices))
 
 
 def monai_strong():

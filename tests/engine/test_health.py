@@ -116,7 +116,7 @@ def test_overfitting_sees_one_batch_over_and_over(spheres, tmp_path, monkeypatch
     options = ["train.overfit=1", "train.steps=3", "train.validate_every=0"]
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *options)) == 0
     assert torch.equal(seen[0].image, seen[2].image)
-    assert seen[0].sources == seen[1].sources
+    assert seen[0].origins == seen[1].origins
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import torch
 
-from segfocal.batch import Batch, SampleKey
+from segfocal.batch import Batch, Origin, SampleKey
 from segfocal.losses import DiceLoss, FocalLoss, IoUHeadLoss, WeightedSum
 from segfocal.models import sam_tiny
 from segfocal.models.sam.parts import BatchMaskDecoder
@@ -48,4 +48,4 @@ def batch(step=2, structures=1, count=4, empty=False):
     for k in range(0 if empty else structures):
         target[:, k, 8 + 4 * k : 20 + 3 * k, 5 : 17 - 3 * k] = 1
     keys = tuple(SampleKey(1, step, i) for i in range(count))
-    return Batch(image=image, target=target, keys=keys, sources=("a",) * count)
+    return Batch(image=image, target=target, keys=keys, origins=(Origin("a"),) * count)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from segfocal.augment import Augment
-from segfocal.batch import Batch, SampleKey
+from segfocal.batch import Batch, Origin, SampleKey
 from segfocal.losses import IoUHeadLoss
 from segfocal.tasks import FirstPrompt, Promptable, RoundPlan, Semantic
 from tests import ROOT
@@ -60,7 +60,9 @@ def exercise(share):
 def loss_and_gradient(criterion, logits, target, ignored):
     model = Answers(logits)
     keys = (SampleKey(0, 0, 0), SampleKey(0, 0, 1))
-    seen = Batch(image=torch.zeros(2, 1, H, W), target=target, keys=keys, sources=("a", "b"), ignored=ignored)
+    seen = Batch(
+        image=torch.zeros(2, 1, H, W), target=target, keys=keys, origins=(Origin("a"), Origin("b")), ignored=ignored
+    )
     total = Semantic(model=model, criterion=criterion)(seen).total
     total.backward()
     return total.detach(), model.logits.grad

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segfocal import models
-from segfocal.batch import Batch, SampleKey
+from segfocal.batch import Batch, Origin, SampleKey
 from segfocal.losses import IoUHeadLoss, WeightedSum
 from segfocal.models import UNet
 from segfocal.prompts import ABSENT
@@ -57,7 +57,7 @@ def trace(rounds):
             target[i, 0, y : y + 6 + i, x : x + 12] = 1
         image = torch.rand(4, 1, 32, 32, generator=generator)
         keys = tuple(SampleKey(3, step, i) for i in range(4))
-        report = task(Batch(image=image, target=target, keys=keys, sources=("a",) * 4))
+        report = task(Batch(image=image, target=target, keys=keys, origins=(Origin("a"),) * 4))
         report.total.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -153,7 +153,7 @@ def test_what_a_sample_is_asked_does_not_depend_on_the_batch(structures, many):
         heard = Listening(model)
         whole = batch(structures=structures)
         part = Batch(
-            image=whole.image[images], target=whole.target[images], keys=whole.keys[images], sources=("a",) * 4
+            image=whole.image[images], target=whole.target[images], keys=whole.keys[images], origins=(Origin("a"),) * 4
         )
         Promptable(model=model, criterion=criterion(), first=ASKED, masks_per_image=many, rounds=2)(part)
         return heard.prompts
@@ -186,7 +186,9 @@ def test_processes_that_share_a_step_draw_the_same_kind_and_the_same_numbers_of_
     for images in (slice(0, 2), slice(2, 4)):
         model = several()
         heard = Listening(model)
-        part = Batch(image=whole.image[images], target=whole.target[images], keys=whole.keys[images], sources=("a",))
+        part = Batch(
+            image=whole.image[images], target=whole.target[images], keys=whole.keys[images], origins=(Origin("a"),)
+        )
         Promptable(model=model, criterion=criterion(), **SAM_MED2D)(part)
         shapes.append([(p.points_xy.shape, bool(p.boxes_xyxy.isfinite().all())) for p in heard.prompts])
     assert shapes[0] == shapes[1]

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from segfocal.batch import CHOOSING, Batch, SampleKey
+from segfocal.batch import SAMPLING, Batch, Origin, SampleKey
 from segfocal.data.sampling.hard_examples import LastLosses
 from segfocal.data.sampling.sampler import Chooser
 from segfocal.data.sampling.workers import keep_serving, naming_lost_workers
 from segfocal.data.store.prepared_case import PreparedCase
 from segfocal.data.store.targets import IGNORED
 
-Sample = tuple[Tensor, Tensor, SampleKey, str]
+Sample = tuple[Tensor, Tensor, SampleKey, Origin]  # image, target, its random numbers, where it was cut from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class SliceDataset(Dataset[Sample]):
         return self.choose.losses
 
     def __getitem__(self, key: SampleKey) -> Sample:
-        rng = key.rng(CHOOSING)
+        rng = key.rng(SAMPLING)
         case, index, wanted = self.choose(rng)
         image, codes, here = self._read(case, index, rng)
         chosen = codes if here is None else codes[here]
@@ -95,8 +95,7 @@ class SliceDataset(Dataset[Sample]):
         middle = centre if here is None else [len(codes) / 2, *centre]
         image, codes = (cut(array, middle, self.sampling.crop) for array in (image, codes))
         target = case.coding.target(codes)
-        source = f"{case.name}, slice {index}"
-        return torch.from_numpy(image), torch.from_numpy(target), key, source
+        return torch.from_numpy(image), torch.from_numpy(target), key, Origin(case.name, index)
 
     def _read(
         self, case: PreparedCase, index: int, rng: np.random.Generator
@@ -161,11 +160,11 @@ class Steps:
 
 def collate(samples: list[Sample]) -> Batch:
     """Stack samples into a batch; pixels where a target says IGNORED count for nothing."""
-    images, targets, keys, sources = zip(*samples, strict=True)
+    images, targets, keys, origins = zip(*samples, strict=True)
     target = torch.stack(targets)
     ignored = (target[:, :1] == IGNORED) if (target == IGNORED).any() else None
     target = target if ignored is None else target.masked_fill(ignored, 0)
-    return Batch(image=torch.stack(images), target=target, keys=keys, sources=sources, ignored=ignored)
+    return Batch(image=torch.stack(images), target=target, keys=keys, origins=origins, ignored=ignored)
 
 
 def load(

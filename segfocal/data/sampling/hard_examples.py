@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segfocal.batch import Origin
+
 
 class LastLosses:
     """Remembers losses by slice; `renew` turns them into the odds of `draw`, which stay the same until the next one.
@@ -23,22 +25,21 @@ class LastLosses:
     Odds that change only at fixed steps keep a sample a function of its key and of them, whatever loads it. Part of
     every checkpoint.
 
-    cases: name and number of slices of each.
+    cases: name and number of slices of each; their slices are numbered through.
     """
 
     def __init__(self, cases: Sequence[tuple[str, int]]) -> None:
         depths = [depth for _, depth in cases]
         self.starts = np.cumsum([0, *depths])
-        self.places = {name: (int(start), depth) for (name, depth), start in zip(cases, self.starts, strict=False)}
+        self.slots = {name: (int(start), depth) for (name, depth), start in zip(cases, self.starts, strict=False)}
         self.last = np.full(int(self.starts[-1]), np.nan)
         self._set(np.ones(len(self.last)))
 
-    def slot(self, source: str) -> int:
-        """Return the number of the slice that a batch names as "case" or "case, slice 17"; -1 for an unknown one."""
-        name, _, index = source.rpartition(", slice ")
-        start, depth = self.places.get(name or source, (0, 0))
-        number = int(index) if name and index.isdigit() else 0
-        return start + number if number < depth else -1
+    def slot(self, origin: Origin) -> int:
+        """Return the number of a sample's slice among those of all cases; -1 for an unknown one."""
+        start, depth = self.slots.get(origin.case, (0, 0))
+        index = origin.slice_index or 0
+        return start + index if index < depth else -1
 
     def note(self, slots: Sequence[int] | NDArray[np.int64], losses: Sequence[float] | NDArray[np.float64]) -> None:
         """Keep the losses of slices; of one that comes twice the later counts."""

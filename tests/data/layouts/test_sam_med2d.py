@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from segfocal.batch import SampleKey
+from segfocal.batch import Origin, SampleKey
 from segfocal.data.cases import hold_out, read_cases
 from segfocal.data.label_scheme import choose_masks
 from segfocal.data.layouts.sam_med2d import structure_of
@@ -182,16 +182,16 @@ def test_a_named_structure_is_sampled_from_the_images_that_hold_it(tmp_path):
         listed[image] = [mask for mask in listed[image] if "liver" not in mask]
     (root / "image2label_train.json").write_text(json.dumps(listed))
     only = f"ct_b_{TRAINED[0]}"
-    assert {source for *_, source in samples(root, tmp_path / "cache", "liver")} == {f"{only}, slice 0"}
+    assert {origin for *_, origin in samples(root, tmp_path / "cache", "liver")} == {Origin(only, 0)}
     half = samples(root, tmp_path / "cache", "liver", foreground=0.5, count=200)
-    held = np.mean([source.startswith(only + ",") for *_, source in half])
+    held = np.mean([origin.case == only for *_, origin in half])
     assert 0.45 < held < 0.8  # 0.5 + 0.5/4, standard deviation 0.034
 
 
 def test_objects_are_drawn_whole_and_each_once_before_any_twice(folder, tmp_path):
-    for image, target, key, source in samples(folder, tmp_path, "objects", objects=5):
+    for image, target, key, origin in samples(folder, tmp_path, "objects", objects=5):
         assert key.step == 0
-        grey, inside = slice_of(int(source[5:]))
+        grey, inside = slice_of(int(origin.case[5:]))
         np.testing.assert_allclose(image[0] * 255, grey, atol=0.1)  # kept in half precision
         known = [mask.tobytes() for mask in inside.values()]
         seen = [target[k].numpy().astype(bool).tobytes() for k in range(5)]

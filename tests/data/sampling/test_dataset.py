@@ -57,7 +57,7 @@ def same(first, second):
 
 def batches_equal(first, second):
     tensors = first.image.equal(second.image) and first.target.equal(second.target)
-    return tensors and first.keys == second.keys and first.sources == second.sources
+    return tensors and first.keys == second.keys and first.origins == second.origins
 
 
 # A sample and its key
@@ -90,10 +90,9 @@ def test_every_part_of_the_key_counts(ready, other):
 def test_a_sample_is_a_piece_of_the_slice_it_names(ready):
     cases = {case.name: case for case in ready}
     for key in keys(20):
-        image, target, got, source = dataset(ready)[key]
+        image, target, got, origin = dataset(ready)[key]
         assert got == key
-        name, _, index = source.partition(", slice ")
-        whole, indices = cases[name].slice(int(index))
+        whole, indices = cases[origin.case].slice(origin.slice_index)
         both = np.stack([whole[0], indices])
         pieces = np.lib.stride_tricks.sliding_window_view(both, CROP, axis=(1, 2))
         mine = np.stack([image[0].numpy(), target[0].numpy()])
@@ -111,7 +110,7 @@ def test_image_is_float32_in_0_1_and_target_uint8_of_0_and_1(ready):
 
 
 def test_every_case_is_drawn_alike(ready):
-    names = [dataset(ready)[key][3].split(",")[0] for key in keys(300)]
+    names = [dataset(ready)[key][3].case for key in keys(300)]
     counts = [names.count(case.name) for case in ready]
     assert min(counts) > 70  # of 100 expected, with a standard deviation of 8
 
@@ -133,9 +132,9 @@ def test_foreground_1_shows_the_target_in_a_crop_of_any_size(ready, crop):
 
 
 def test_foreground_0_draws_every_slice_alike(ready):
-    sources = [dataset(ready, foreground=0.0)[key][3] for key in keys(600)]
+    origins = [dataset(ready, foreground=0.0)[key][3] for key in keys(600)]
     depth = ready[0].shape[0]
-    counts = [sum(source.endswith(f"slice {index}") for source in sources) for index in range(depth)]
+    counts = [sum(origin.slice_index == index for origin in origins) for index in range(depth)]
     assert sum(counts) == 600
     expected, deviation = 600 / depth, (600 / depth * (1 - 1 / depth)) ** 0.5
     np.testing.assert_allclose(counts, expected, atol=4 * deviation)  # 1 in 16 000 draws lies farther out
@@ -156,8 +155,8 @@ def test_a_volume_without_target_gives_samples_without_target(tmp_path):
 def test_a_volume_without_target_among_others_keeps_its_share(tmp_path, ready):
     cases = [*prepared_from(tmp_path, np.zeros((23, 19, 5))), ready[0]]
     samples = [dataset(cases, foreground=1.0)[key] for key in keys(40)]
-    assert {source.split(",")[0] for *_, source in samples} == {"a", "c0"}
-    assert all(bool(target.any()) == source.startswith("c0") for _, target, _, source in samples)
+    assert {origin.case for *_, origin in samples} == {"a", "c0"}
+    assert all(bool(target.any()) == (origin.case == "c0") for _, target, _, origin in samples)
 
 
 def test_structures_are_drawn_in_turn_and_keep_their_channels(tmp_path):
@@ -254,7 +253,7 @@ def test_two_ranks_together_load_one_ranks_samples(ready):
     for whole, *shares in zip(one, *ranks, strict=True):
         assert torch.cat([share.image for share in shares]).equal(whole.image)
         assert torch.cat([share.target for share in shares]).equal(whole.target)
-        assert sum((share.sources for share in shares), ()) == whole.sources
+        assert sum((share.origins for share in shares), ()) == whole.origins
 
 
 def test_a_resumed_run_loads_what_the_whole_run_would_have(ready):
@@ -285,10 +284,10 @@ def test_collate_keeps_the_order(ready):
     batch = collate(samples)
     assert isinstance(batch, Batch)
     assert len(batch) == 4
-    for i, (image, target, key, source) in enumerate(samples):
+    for i, (image, target, key, origin) in enumerate(samples):
         assert batch.image[i].equal(image)
         assert batch.target[i].equal(target)
-        assert (batch.keys[i], batch.sources[i]) == (key, source)
+        assert (batch.keys[i], batch.origins[i]) == (key, origin)
 
 
 @pytest.mark.parametrize("foreground", [-0.1, 1.5, float("nan")])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from segfocal.batch import Origin
 from segfocal.data.sampling.dataset import Sampling
 from segfocal.data.sampling.hard_examples import LastLosses, blocks
 from segfocal.data.sampling.sampler import Chooser, rare_first
@@ -88,12 +89,18 @@ def test_half_replay_leaves_the_other_half_uniform():
     assert len({(c.case.name, c.slice_index) for c in found}) == 9
 
 
-def test_a_batch_finds_its_slice_by_what_it_is_called():
+def test_a_batch_finds_its_slice_by_its_origin():
     losses = LastLosses([("a", 4), ("b, slice 1", 3), ("p", 1)])
-    assert [losses.slot(f"a, slice {n}") for n in range(5)] == [0, 1, 2, 3, -1]
-    assert losses.slot("b, slice 1, slice 2") == 6
-    assert losses.slot("p") == losses.slot("p, slice 0") == 7
-    assert losses.slot("unknown, slice 0") == losses.slot("unknown") == -1
+    assert [losses.slot(Origin("a", n)) for n in range(5)] == [0, 1, 2, 3, -1]
+    assert losses.slot(Origin("b, slice 1", 2)) == 6
+    assert losses.slot(Origin("p")) == losses.slot(Origin("p", 0)) == 7
+    assert losses.slot(Origin("unknown", 0)) == losses.slot(Origin("unknown")) == -1
+
+
+def test_a_picture_named_like_a_slice_of_another_keeps_its_own_loss():
+    losses = LastLosses([("x", 5), ("x, slice 3", 1)])
+    assert losses.slot(Origin("x, slice 3")) == losses.slot(Origin("x, slice 3", 0)) == 5
+    assert losses.slot(Origin("x", 3)) == 3
 
 
 def test_odds_change_only_when_renewed_and_what_is_unseen_counts_as_the_hardest():

@@ -162,8 +162,8 @@ def test_a_batch_has_the_targets_of_the_label_map(tmp_path, scan, target, option
     dataset = SliceDataset([ready], len(structures), Sampling(foreground=0.5, crop=turned.shape[1:]))
     batch = collate([dataset[SampleKey(0, 0, i)] for i in range(8)])
     assert (batch.ignored is None) == (ignored is None)
-    for row, source in enumerate(batch.sources):
-        labels = turned[int(source.split()[-1])]
+    for row, origin in enumerate(batch.origins):
+        labels = turned[origin.slice_index]
         for k, one in enumerate(structures):
             assert np.array_equal(batch.target[row, k].numpy(), np.isin(labels, one.label_values))
         if ignored:
