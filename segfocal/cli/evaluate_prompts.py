@@ -160,7 +160,8 @@ def _from_weights(plain: dict[str, Any]) -> dict[str, Any]:
 def _asked(plain: dict[str, Any], cases: CaseList, structures: tuple[Structure, ...], **seen: Any) -> dict[str, Any]:
     """Return the cases of the split that was asked for, and how they are prepared."""
     from segfocal.data.case import SPLITS
-    from segfocal.data.label_scheme import OBJECTS, choose_masks
+    from segfocal.data.label_scheme import OBJECTS
+    from segfocal.data.mask_files import with_target
     from segfocal.data.store.prepared_case import Preparation
 
     split, root = plain["split"], plain["data"]["root"]
@@ -171,8 +172,8 @@ def _asked(plain: dict[str, Any], cases: CaseList, structures: tuple[Structure, 
         raise UserError(expected=f"cases of the split {split}", found="none", where=root, do="choose another split")
     apart = structures[0].name == OBJECTS
     judged = replace(cases, cases=tuple(replace(case, split="test") for case in chosen))  # none is to train on
-    judged, structures = choose_masks(judged, structures, apart=apart)
-    return {"cases": judged.cases, "preparation": Preparation(structures=structures, apart=apart, **seen)}
+    judged, structures = with_target(judged, structures, by_object=apart)
+    return {"cases": judged.cases, "preparation": Preparation(structures=structures, by_object=apart, **seen)}
 
 
 def _table(rows: Sequence[Mapping[str, Any]], name: str, prompts: Sequence[str]) -> list[dict[str, Any]]:

@@ -85,14 +85,14 @@ def _check(plain: dict[str, Any]) -> None:
 
 def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], Measure]:
     """Return the cases to measure, and what by."""
-    from segfocal.data.label_scheme import choose_masks
+    from segfocal.data.mask_files import with_target
     from segfocal.fingerprint.measure import Measure
     from segfocal.grid import check_frame
 
     split, root = plain["split"], plain["data"]["root"]
     listed = listed_cases(plain["data"])
     structures = _structures(plain["target"], listed, plain["data"])
-    listed, structures = choose_masks(split_cases(plain, listed, structures), structures, apart=False)
+    listed, structures = with_target(split_cases(plain, listed, structures), structures, by_object=False)
     cases = listed.cases if split == "all" else listed.of(split)
     if not cases:
         raise UserError(expected=f"cases of the split {split}", found="none", where=root, do="choose another split")

@@ -54,13 +54,14 @@ def asked_for(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
     Raises:
         UserError, ValueError: no training case, or options that do not fit together.
     """
-    from segfocal.data.label_scheme import OBJECTS, choose_masks
+    from segfocal.data.label_scheme import OBJECTS
+    from segfocal.data.mask_files import with_target
     from segfocal.data.store.prepared_case import Preparation
 
     data = plain["data"]
     cases, structures = cases_of(plain)
     apart = structures[0].name == OBJECTS
-    cases, structures = choose_masks(cases, structures, apart=apart)
+    cases, structures = with_target(cases, structures, by_object=apart)
     chosen = cases.of("train")
     if not chosen:
         raise UserError(
@@ -70,7 +71,7 @@ def asked_for(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
         grid=grid_of(data, cases),
         intensity=intensity_of(plain["intensity"], cases),
         structures=structures,
-        apart=apart,
+        by_object=apart,
         crop=data["crop"],
     )
     return chosen, preparation

@@ -54,7 +54,7 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
     from hydra.utils import instantiate
 
     from segfocal.augment import Augment
-    from segfocal.data.label_scheme import choose_masks
+    from segfocal.data.mask_files import with_target
     from segfocal.data.sampling.dataset import Sampling, SliceDataset, Steps, load
     from segfocal.data.store.prepare import prepare
     from segfocal.data.store.prepared_case import Preparation, check_foreground
@@ -65,7 +65,7 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
     augment = instantiate(plain["augment"], _convert_="all")
     crop = (*window[:-2], *(round(side * data["margin"]) for side in window[-2:]))
     sampling = Sampling(foreground=data["foreground"], crop=crop, neighbours=neighbours_of(data))
-    cases, structures = choose_masks(*cases_of(plain), apart=False)
+    cases, structures = with_target(*cases_of(plain), by_object=False)
     preparation = Preparation(
         grid=grid_of(data, cases), intensity=intensity_of(plain["intensity"], cases), structures=structures
     )

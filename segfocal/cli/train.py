@@ -175,7 +175,7 @@ def asked(prompt: str) -> str:
 def _plan(config: DictConfig) -> Plan:
     from hydra.utils import instantiate
 
-    from segfocal.data.label_scheme import choose_masks
+    from segfocal.data.mask_files import with_target
     from segfocal.data.store.prepared_case import Preparation
     from segfocal.engine.plan import Plan
     from segfocal.engine.settings import Settings
@@ -196,7 +196,7 @@ def _plan(config: DictConfig) -> Plan:
     check_together(task, augment, structures, apart=apart)
     check_volumes(task, window, grid)
     weights = first_weights(plain, model)
-    cases, structures = choose_masks(cases, structures, apart=apart)
+    cases, structures = with_target(cases, structures, by_object=apart)
     return Plan(
         task=task,
         model_config=model_config,
@@ -208,7 +208,7 @@ def _plan(config: DictConfig) -> Plan:
             grid=grid,
             intensity=intensity_of(plain["intensity"], cases),
             structures=structures,
-            apart=apart,
+            by_object=apart,
             crop=data.get("crop", "none"),
         ),
         sampling=_sampling(data, window, apart=apart),

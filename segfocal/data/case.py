@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from segfocal.io.nifti import smallest_integer_type
+from segfocal.data.label_scheme import LabelScheme
 
 SPLITS = ("train", "val", "test")
 
@@ -22,37 +19,19 @@ class Mask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meaning:
-    """What the values of a case's label stand for when it is read.
-
-    changed: pairs of a value on disk and what is read in its place; all others are background. None for every value as
-    it is. ignored: the value read that counts for nothing. overlapping: values read are sums of 1, 2, 4, …, and where
-    masks overlap all of them count.
-    """
-
-    changed: tuple[tuple[int, int], ...] | None = None
-    ignored: int | None = None
-    overlapping: bool = False
-
-    def read(self, labels: NDArray) -> NDArray:
-        """Return a label map of values on disk as values read."""
-        if self.changed is None:
-            return labels
-        new = np.array([0, *(value for _, value in self.changed)])
-        out = np.zeros(labels.shape, dtype=smallest_integer_type(new))
-        for value, instead in self.changed:
-            out[labels == value] = instead
-        return out
-
-
-@dataclass(frozen=True, kw_only=True)
 class Case:
-    """One scan with its label, and the part it plays: train, val, test, or "" when nobody has said.
+    """One scan with its label, and the part it plays.
 
-    image: its first channel, more: the others, in the order in which a network gets them. label: the label map, or
-    where `masks` is not None the file or folder that lists them; no mask at all is a label too. group: what is never
-    split, such as a patient; "" for the case alone. meaning: what its label values stand for. named: of a DICOM label,
-    the value that each name is read as.
+    Args:
+        name: fit for a file name; unique among cases.
+        image: the file of its first channel.
+        label: the label map, or where `masks` is not None the file or folder that lists them.
+        split: train, val, test, or "" while nobody has said.
+        masks: mask files that make up the label; none at all is a label too. None for a label map.
+        more: the files of further channels, in the order in which a network gets them.
+        group: what is never split, such as a patient; "" for the case alone.
+        scheme: what its label values mean, once a target is chosen.
+        named: of a DICOM label, the value that each name is read as.
     """
 
     name: str
@@ -62,7 +41,7 @@ class Case:
     masks: tuple[Mask, ...] | None = None
     more: tuple[Path, ...] = ()
     group: str = ""
-    meaning: Meaning = Meaning()
+    scheme: LabelScheme = field(default_factory=LabelScheme)
     named: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -78,10 +57,7 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseList:
-    """Cases, with the label values by structure name where the source knows them.
-
-    ignored: the label value of voxels that count for nothing.
-    """
+    """Cases, the label values by structure name where the layout knows them, and the value to ignore."""
 
     cases: tuple[Case, ...]
     label_values: dict[str, int]

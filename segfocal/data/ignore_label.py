@@ -11,10 +11,10 @@ from segfocal.grid import Volume
 
 def ignored_in(labels: NDArray, case: Case) -> NDArray[np.bool_] | None:
     """Return where a case's label map says that voxels count for nothing; None where it never does."""
-    value = case.meaning.ignored
+    value = case.scheme.ignored_read
     if value is None:
         return None
-    inside = (labels & labels.dtype.type(value)) != 0 if case.meaning.overlapping else labels == value
+    inside = case.scheme.holds(labels, value)
     return inside if inside.any() else None
 
 

@@ -1,185 +1,130 @@
-"""What a target means in a case's label, and labels made of mask files: the label map they add up to."""
+"""What the values of a label mean on their way from the file to the loss.
+
+on disk    the data set's label values: 5 liver, 2 and 3 kidneys, 9 neither trained on nor judged
+read       the structures' own values; with unions among them 1, 2, …, where they may overlap the bits 1, 2, 4, …
+prepared   codes: 1, 2, … in the order of the structures, or those bits; the next one means ignored
+target     [k,…]: in channel k 1 inside the structure, 0 outside, 255 where ignored
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from segfocal.data.case import Case, CaseList, Mask, Meaning
-from segfocal.errors import UserError
-from segfocal.grid import Grid, Volume
-from segfocal.io import volumes
-from segfocal.io.png import is_png
+from segfocal.grid import Volume
+from segfocal.io.nifti import smallest_integer_type
 from segfocal.structure import Structure
+
+if TYPE_CHECKING:
+    from segfocal.resample import ModelGrid  # loads torch, and who lists cases needs none
 
 OBJECTS = "objects"  # the target that means every mask, whatever its structure
 INSIDE = 255  # the value of the only structure of a label made of PNG masks: that of the masks themselves
+IGNORED = 255  # in a target of 0 and 1
+_FEW = 8  # structures: up to so many are counted faster one by one than by bincount, which casts
 
 
-def choose_masks(
-    cases: CaseList, structures: tuple[Structure, ...], *, apart: bool
-) -> tuple[CaseList, tuple[Structure, ...]]:
-    """Return the cases with labels that mean `structures`, and the structures with the values they then have.
+@dataclass(frozen=True, kw_only=True)
+class LabelScheme:
+    """The structures that a label holds, and their values in each of its forms.
 
-    Of mask files a single structure, named or `objects`, has the value of those inside: 255 of PNG, 1 of NIfTI; several
-    keep theirs. Where structures are unions or may overlap, label maps are read with the structures' values. apart: of
-    the target `objects`, each mask is a target of its own that a prompt asks for: a held-out case becomes one for each
-    of its masks, and a training case needs at least one.
-
-    Raises:
-        UserError: `objects` among other structures, a structure that is ignored too.
+    structures: in the order of the target's channels; () as long as no target is chosen. ignored: the value on disk of
+    voxels that are neither trained on nor judged; None where all are.
     """
-    _check_ignored(cases, structures, apart=apart)
-    if any(case.masks is not None for case in cases.cases):
-        cases, structures = _with_masks(cases, structures, apart=apart)
-    meaning = meaning_of(structures, cases.ignored)
-    if meaning != Meaning():
-        cases = replace(cases, cases=tuple(replace(case, meaning=meaning) for case in cases.cases))
-    return cases, structures
 
+    structures: tuple[Structure, ...] = ()
+    ignored: int | None = None
 
-def _check_ignored(cases: CaseList, structures: Sequence[Structure], *, apart: bool) -> None:
-    if cases.ignored is None:
-        return
-    if apart:
-        raise UserError(
-            expected=f"data.ignore=null for target={OBJECTS}", found=str(cases.ignored), do="leave one of them out"
-        )
-    both = [structure.name for structure in structures if cases.ignored in structure.label_values]
-    if both:
-        raise UserError(
-            expected="a structure to segment or to ignore",
-            found=f"both of {both[0]}",
-            do="change target or data.ignore",
-        )
+    @cached_property
+    def overlapping(self) -> bool:
+        """Whether a voxel may lie in several structures: values read and codes are then sums of bits."""
+        return any(structure.overlaps for structure in self.structures)
 
+    @cached_property
+    def values_read(self) -> dict[int, int] | None:
+        """The value read for each value on disk, 0 for others; None where labels are read as they are."""
+        if not any(structure.of for structure in self.structures):
+            return None
+        read: dict[int, int] = {}
+        for structure in self.structures:
+            for value in structure.label_values:
+                read[value] = read.get(value, 0) | structure.value
+        return read if self.ignored is None else read | {self.ignored: self.code(len(self.structures))}
 
-def _with_masks(
-    cases: CaseList, structures: tuple[Structure, ...], *, apart: bool
-) -> tuple[CaseList, tuple[Structure, ...]]:
-    names = [structure.name for structure in structures]
-    if OBJECTS in names and len(names) > 1:
-        raise UserError(
-            expected=f"target={OBJECTS} alone", found=f"target={names}", do="name structures, or take every object"
-        )
-    every = names == [OBJECTS]
-    kept = {value: value for structure in structures for value in structure.label_values}
-    if cases.ignored is not None:
-        kept[cases.ignored] = cases.ignored
-    if len(names) == 1:
-        files = [mask.path for case in cases.cases for mask in case.masks or ()]
-        inside = INSIDE if not files or is_png(files[0]) else 1
-        kept |= dict.fromkeys(structures[0].label_values, inside)
-        structures = (replace(structures[0], value=inside, of=()),)
-        if cases.ignored is not None:
-            kept[cases.ignored] = inside - 1 or 2
-            cases = replace(cases, ignored=kept[cases.ignored])
-    chosen = tuple(_with_values(case, kept, every=structures[0].value if every else None) for case in cases.cases)
-    if every and apart:
-        chosen = tuple(part for case in chosen for part in _apart(case))
-    return replace(cases, cases=chosen), structures
+    def value_read(self, value: int) -> int:
+        """Return what a value on disk is read as."""
+        return value if self.values_read is None else self.values_read.get(value, 0)
 
+    @property
+    def ignored_read(self) -> int | None:
+        """The value read of voxels that are ignored."""
+        return None if self.ignored is None else self.value_read(self.ignored)
 
-def meaning_of(structures: Sequence[Structure], ignored: int | None = None) -> Meaning:
-    """Return what a data set's label values stand for: themselves, unless structures are unions or overlap."""
-    if not any(structure.of for structure in structures):
-        return Meaning(ignored=ignored)
-    overlapping = any(structure.overlaps for structure in structures)
-    changed: dict[int, int] = {}
-    for structure in structures:
-        for value in structure.label_values:
-            changed[value] = changed.get(value, 0) | structure.value
-    if ignored is not None:
-        changed[ignored] = 1 << len(structures) if overlapping else len(structures) + 1
-    return Meaning(
-        changed=tuple(changed.items()),
-        ignored=None if ignored is None else changed[ignored],
-        overlapping=overlapping,
-    )
+    def read(self, labels: NDArray) -> NDArray:
+        """Return a label map of values on disk as values read."""
+        if self.values_read is None:
+            return labels
+        out = np.zeros(labels.shape, dtype=smallest_integer_type(np.array([0, *self.values_read.values()])))
+        for value, read in self.values_read.items():
+            out[labels == value] = read
+        return out
 
+    def holds(self, array: NDArray, value: int) -> NDArray[np.bool_]:
+        """Return where an array of values read, or of codes, holds one of them."""
+        return (array & array.dtype.type(value)) != 0 if self.overlapping else array == value
 
-def _with_values(case: Case, kept: dict[int, int], *, every: int | None) -> Case:
-    if case.masks is None:
-        return case
-    if every is not None:
-        return replace(case, masks=tuple(replace(mask, value=every) for mask in case.masks))
-    masks = tuple(replace(mask, value=kept[mask.value]) for mask in case.masks if mask.value in kept)
-    return replace(case, masks=masks)
+    def code(self, structure: int) -> int:
+        """Return the code of a structure; of one after the last, that of ignored pixels."""
+        return 1 << structure if self.overlapping else structure + 1
 
+    def encoded(self, labels: Volume, grid: ModelGrid) -> NDArray[np.unsignedinteger]:
+        """Return a label map of values read as codes [d,h,w] on the model's grid.
 
-def _apart(case: Case) -> list[Case]:
-    if case.masks is None:
-        return [case]
-    if case.split == "train":
-        return [case] if case.masks else []
-    return [replace(case, name=mask.path.stem, masks=(mask,)) for mask in case.masks]
+        Where pixels hold several voxels the structure with the largest share has it, overlapping ones each from half.
+        """
+        values = [structure.value for structure in self.structures]
+        values += [] if self.ignored_read is None else [self.ignored_read]
+        if not self.overlapping:
+            return grid.labels(labels, values).array
+        codes = np.zeros(grid.of(labels.grid).shape, dtype=np.uint8 if len(values) <= 8 else np.uint16)
+        for value in values:  # which are the codes
+            part = Volume(array=self.holds(labels.array, value), grid=labels.grid)
+            codes[grid.labels(part, [1]).array != 0] |= codes.dtype.type(value)
+        if self.ignored is not None:
+            codes[self.ignored_in(codes)] = self.code(len(self.structures))
+        return codes
 
+    def inside(self, codes: NDArray, structure: int) -> NDArray[np.bool_]:
+        """Return where codes lie in a structure."""
+        return self.holds(codes, self.code(structure))
 
-def read_masks(case: Case, image: Grid) -> list[Volume]:
-    """Read a case's masks on the grid of its image, True inside.
+    def ignored_in(self, codes: NDArray) -> NDArray[np.bool_]:
+        """Return which codes are ignored."""
+        return np.zeros(codes.shape, bool) if self.ignored is None else self.inside(codes, len(self.structures))
 
-    Raises:
-        UserError: an unreadable file, one of another size, or of more than one value besides 0.
-    """
-    masks = []
-    for mask in case.masks or ():
-        volume = volumes.read_mask(mask.path)
-        check_size(case, image, volume.grid, mask.path)
-        values = volume.array[volume.array != 0]
-        if (values != values[:1]).any():
-            raise UserError(
-                expected="a mask of one object, 0 and 255",
-                found=f"{len(np.unique(values))} values besides 0, such as {np.unique(values)[:2].tolist()}",
-                where=mask.path,
-                do="save one file an object, without smoothing or lossy compression",
-            )
-        masks.append(Volume(array=volume.array > 0, grid=image))
-    return masks
+    def target(self, codes: NDArray) -> NDArray[np.uint8]:
+        """Return codes [...] as a target [k, ...]: 1 inside each structure, 255 in every channel where ignored."""
+        own = np.array([self.code(k) for k in range(len(self.structures))], dtype=codes.dtype)
+        own = own.reshape(-1, *[1] * codes.ndim)
+        target = ((codes & own) != 0 if self.overlapping else codes == own).astype(np.uint8)
+        if self.ignored is not None:
+            target[:, self.ignored_in(codes)] = IGNORED
+        return target
 
+    def counts(self, codes: NDArray) -> NDArray[np.int64]:
+        """Return how many codes lie in each structure."""
+        count = len(self.structures)
+        if self.overlapping or count <= _FEW:
+            return np.array([np.count_nonzero(self.inside(codes, k)) for k in range(count)], dtype=np.int64)
+        return np.bincount(codes.ravel(), minlength=count + 1)[1 : count + 1]
 
-def check_size(case: Case, image: Grid, label: Grid, path: object) -> None:
-    """Raise UserError unless a label, read from `path`, lies on the grid of its image."""
-    difference = image.difference(label)
-    if difference:
-        raise UserError(
-            expected=f"a label map on the grid of its image {case.image.name}",
-            found=difference,
-            where=str(path),
-            do="resample the label onto the image, or pair the right files",
-        )
-
-
-def label_map(case: Case, image: Grid) -> Volume:
-    """Return the label map that a case's masks add up to, with the values it is read with.
-
-    Where masks overlap, both count if structures may; otherwise the smaller object lies on top, and what is ignored
-    above all.
-
-    Raises:
-        UserError: as `read_masks`.
-    """
-    masks, values = read_masks(case, image), [mask.value for mask in case.masks or ()]
-    if case.meaning.overlapping:
-        bits = dict(case.meaning.changed or ())
-        labels = np.zeros(image.shape, dtype=np.uint16)
-        for mask, value in zip(masks, values, strict=True):
-            labels[mask.array] |= np.uint16(bits.get(value, 0))
-        return Volume(array=labels, grid=image)
-    labels = np.zeros(image.shape, dtype=np.uint8 if max(values, default=0) < 256 else np.uint16)
-    for index in _largest_first(masks):
-        labels[masks[index].array] = values[index]
-    labels = case.meaning.read(labels)
-    for mask, own in zip(masks, case.masks or (), strict=True):
-        if case.meaning.ignored is not None and _stands_for(own, case.meaning) == case.meaning.ignored:
-            labels[mask.array] = case.meaning.ignored
-    return Volume(array=labels, grid=image)
-
-
-def _stands_for(mask: Mask, meaning: Meaning) -> int:
-    return mask.value if meaning.changed is None else dict(meaning.changed).get(mask.value, 0)
-
-
-def _largest_first(masks: Sequence[Volume]) -> list[int]:
-    return sorted(range(len(masks)), key=lambda index: -int(np.count_nonzero(masks[index].array)))
+    def signed(self) -> dict[str, Any]:
+        """Return what belongs to the signature of prepared slices; nothing for labels that are read as they are."""
+        if self.values_read is None and self.ignored is None:
+            return {}
+        changed = None if self.values_read is None else list(self.values_read.items())
+        return {"meaning": {"changed": changed, "ignored": self.ignored_read, "overlapping": self.overlapping}}

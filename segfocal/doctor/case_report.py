@@ -173,7 +173,7 @@ def _label(case: Case, image: Volume | None, findings: list[Finding]) -> Volume 
         return label.oriented(grid.frame) if label is not None and is_dicom(case.image) else label
     if image is None:
         return None
-    from segfocal.data.label_scheme import label_map  # torch, seconds to load, and only pictures need it
+    from segfocal.data.mask_files import label_map  # torch, seconds to load, and only pictures need it
 
     try:
         return label_map(case, image.grid)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import segfocal
-from segfocal.data.label_scheme import meaning_of
+from segfocal.data.label_scheme import LabelScheme
 from segfocal.device import choose_device
 from segfocal.errors import UserError
 from segfocal.files import check_new, make_folder, write_json
@@ -271,5 +271,5 @@ def _boxes(job: Job, scan: Volume, bundle: Bundle) -> torch.Tensor | None:
         raise UserError(
             expected="a reference on the scan's grid", found=difference, where=job.reference, do="resample it"
         )
-    labels = replace(labels, array=meaning_of(bundle.structures).read(labels.array))
+    labels = replace(labels, array=LabelScheme(structures=bundle.structures).read(labels.array))
     return boxes_from_labels(labels, bundle.structures, bundle.grid)

@@ -68,3 +68,50 @@ def test_a_structure_named_twice_is_refused(target):
 def test_no_structure_is_refused():
     with pytest.raises(UserError, match="expected one or more different structures"):
         choose_structures([], NAMES)
+
+
+# Unions and structures that overlap
+
+
+def structure(name, value, **more):
+    return Structure(name=name, value=value, **more)
+
+
+@pytest.mark.parametrize("parts", [[2, 3], ["kidney_right", "kidney_left"], ["2", "kidney_left"]])
+def test_a_union_gets_a_name_and_a_value_of_its_own(parts):
+    assert choose_structures({"kidneys": parts}, NAMES) == (structure("kidneys", 1, of=(2, 3)),)
+
+
+def test_with_a_union_all_targets_are_numbered():
+    expected = (structure("liver", 1, of=(5,)), structure("kidneys", 2, of=(2, 3)))
+    assert choose_structures(["liver", {"kidneys": [2, 3]}], NAMES) == expected
+    assert choose_structures({"liver": 5, "kidneys": [2, 3]}, NAMES) == expected
+
+
+def test_unions_that_share_a_label_value_overlap():
+    chosen = choose_structures([{"kidneys": [2, 3]}, "kidney_left", "liver"], NAMES)
+    assert chosen == (
+        structure("kidneys", 1, of=(2, 3), overlaps=True),
+        structure("kidney_left", 2, of=(3,), overlaps=True),
+        structure("liver", 4, of=(5,), overlaps=True),
+    )
+    assert choose_structures(["liver", "spleen"], NAMES, overlap=True)[1] == structure(
+        "spleen", 2, of=(1,), overlaps=True
+    )
+    assert choose_structures("liver", NAMES, overlap=True) == (structure("liver", 5),)
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ({"kidneys": []}, "to make up kidneys"),
+        ({"kidneys": [2, "kidney_right"]}, "to make up kidneys"),
+        ({"kidneys": ["heart"]}, "found target=heart"),
+        ([{"a": [2, 3]}, {"b": [3, 2]}], "one or more different structures"),
+        ([{"liver": [2, 3]}, "liver"], "found liver twice"),
+        (list(range(1, 17)), "at most 15 structures that may overlap; found 16"),
+    ],
+)
+def test_a_union_that_means_nothing_is_told(target, told):
+    with pytest.raises(UserError, match=told):
+        choose_structures(target, NAMES, overlap=True)

@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segfocal.batch import SAMPLING, Batch, Origin, SampleKey
+from segfocal.data.label_scheme import IGNORED
 from segfocal.data.sampling.hard_examples import LastLosses
 from segfocal.data.sampling.sampler import Chooser
 from segfocal.data.sampling.workers import keep_serving, naming_lost_workers
 from segfocal.data.store.prepared_case import PreparedCase
-from segfocal.data.store.targets import IGNORED
 
 Sample = tuple[Tensor, Tensor, SampleKey, Origin]  # image, target, its random numbers, where it was cut from
 
@@ -90,11 +90,11 @@ class SliceDataset(Dataset[Sample]):
         case, index, wanted = self.choose(rng)
         image, codes, here = self._read(case, index, rng)
         chosen = codes if here is None else codes[here]
-        inside = np.argwhere(case.coding.inside(chosen, wanted)) if wanted is not None else np.empty((0, 2))
+        inside = np.argwhere(case.scheme.inside(chosen, wanted)) if wanted is not None else np.empty((0, 2))
         centre = rng.choice(inside) if len(inside) else rng.random(2) * chosen.shape
         middle = centre if here is None else [len(codes) / 2, *centre]
         image, codes = (cut(array, middle, self.sampling.crop) for array in (image, codes))
-        target = case.coding.target(codes)
+        target = case.scheme.target(codes)
         return torch.from_numpy(image), torch.from_numpy(target), key, Origin(case.name, index)
 
     def _read(

@@ -23,7 +23,7 @@ from typing import IO, Any
 import numpy as np
 
 from segfocal.data import dicom_labels
-from segfocal.data.case import Case, Meaning
+from segfocal.data.case import Case
 from segfocal.data.store.prepared_case import Preparation, PreparedCase
 from segfocal.errors import UserError
 from segfocal.files import read_json
@@ -61,11 +61,10 @@ def _signature(case: Case, preparation: Preparation) -> str:
         "values": [structure.value for structure in preparation.structures],
         "crop": preparation.crop,
         **dicom_labels.settings(case),
+        **case.scheme.signed(),
     }
-    if case.meaning != Meaning():
-        settings["meaning"] = asdict(case.meaning)
     if case.masks is not None:
-        settings["masks"] = ["apart"] if preparation.apart else [mask.value for mask in case.masks]
+        settings["masks"] = ["apart"] if preparation.by_object else [mask.value for mask in case.masks]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 
 from segfocal.data.case import Case
 from segfocal.data.dicom_labels import label_grid, read_label
-from segfocal.data.label_scheme import check_size, label_map, read_masks
+from segfocal.data.mask_files import check_size, label_map, read_masks
 from segfocal.data.store.cache import FORMAT, META, files_of, folder_of, workplace
 from segfocal.data.store.foreground_index import cropped, index
 from segfocal.data.store.prepared_case import LOCATIONS, Preparation, PreparedCase
-from segfocal.data.store.targets import coded, coding_of
 from segfocal.errors import UserError
 from segfocal.files import make_folder, write_json
 from segfocal.grid import Volume
@@ -59,7 +58,8 @@ def prepare(
     if workers < 1:
         raise ValueError(f"expected workers ≥ 1; got {workers}")
     make_folder(cache)
-    prepared = [PreparedCase(case.name, folder_of(cache, case, preparation)) for case in cases]
+    cases = [replace(case, scheme=replace(case.scheme, structures=preparation.structures)) for case in cases]
+    prepared = [PreparedCase(case.name, folder_of(cache, case, preparation), case.scheme) for case in cases]
     missing = [(case, ready.folder) for case, ready in zip(cases, prepared, strict=True) if not ready.folder.is_dir()]
     if missing:
         needed = estimated_bytes([case for case, _ in missing], preparation)
@@ -172,15 +172,15 @@ def read_pair(case: Case) -> tuple[Volume, Volume]:
     labels = read_label(case, image.grid)
     nifti.check_label_map(labels, case.label)
     check_size(case, image.grid, labels.grid, case.label)
-    return image, replace(labels, array=case.meaning.read(labels.array))
+    return image, replace(labels, array=case.scheme.read(labels.array))
 
 
 def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: Path) -> None:
-    image, target, values = (_masks if preparation.apart else _indices)(case, preparation)
+    image, target, values = (_masks if preparation.by_object else _indices)(case, preparation)
     image, target, offset = cropped(image, target) if preparation.crop == "body" else (image, target, (0, 0, 0))
-    coding = coding_of(preparation.structures, case.meaning)
-    pixels, locations = index(target, coding)
-    if preparation.apart:  # [1,1]: those of a mask on average; places in masks are not places in slices
+    scheme = case.scheme
+    pixels, locations = index(target, scheme)
+    if preparation.by_object:  # [1,1]: those of a mask on average; locations in masks are none in slices
         locations, pixels = [], np.array([[math.ceil(np.count_nonzero(target) / len(target))]])
     meta = {
         "format": FORMAT,
@@ -191,7 +191,11 @@ def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: 
         "offset": list(offset),
         "label_values": values,
         "pixels": pixels.tolist(),
-        "coding": coding.facts(),
+        "coding": {  # which earlier versions read
+            "structures": len(scheme.structures),
+            "overlapping": scheme.overlapping,
+            "ignoring": scheme.ignored is not None,
+        },
     }
     with _room_for(folder):
         temporary.mkdir()
@@ -230,8 +234,7 @@ _Parts = tuple[NDArray[np.float32], NDArray[np.unsignedinteger], list[int]]  # i
 
 def _indices(case: Case, preparation: Preparation) -> _Parts:
     scan, labels = read_pair(case)
-    target, _ = coded(labels, preparation.grid, preparation.structures, case.meaning)
-    return _image(scan, preparation), target, _values(labels.array)
+    return _image(scan, preparation), case.scheme.encoded(labels, preparation.grid), _values(labels.array)
 
 
 def _masks(case: Case, preparation: Preparation) -> _Parts:

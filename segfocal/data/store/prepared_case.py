@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segfocal.data.store.targets import Coding
+from segfocal.data.label_scheme import LabelScheme
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.intensity import Intensity
@@ -27,14 +27,18 @@ LOCATIONS = "locations.npz"
 class Preparation:
     """Everything that shapes a prepared slice; inference uses the same record, so both see a scan the same way.
 
-    apart: keep each mask of a picture by itself, overlaps and all, rather than the label map they add up to.
-    crop: none, or body: store only the box that holds every pixel brighter than air, and every labelled one.
+    Args:
+        grid: the frame and the pixels a model sees.
+        intensity: from a scan's intensities to [0,1].
+        structures: what is segmented, with the values they are read with, in the order of the target's channels.
+        by_object: keep each mask of a picture by itself, overlaps and all, rather than the label map they add up to.
+        crop: "none", or "body": store only the box that holds every pixel brighter than air, and every labelled one.
     """
 
     grid: ModelGrid
     intensity: Intensity
     structures: tuple[Structure, ...]
-    apart: bool = False
+    by_object: bool = False
     crop: str = "none"
 
     def __post_init__(self) -> None:
@@ -44,13 +48,14 @@ class Preparation:
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """One case's slices on disk: images [d,h,w] or [d,c,h,w] float16 in [0,1], target indices [d,h,w] uint8.
+    """One case's slices on disk: images [d,h,w] or [d,c,h,w] float16 in [0,1], target codes [d,h,w] uint8.
 
-    Of a picture whose masks are kept apart the target is [n,h,w], 1 inside each mask.
+    Of a picture prepared by object the target is [n,h,w], 1 inside each mask. scheme: what the codes mean.
     """
 
     name: str
     folder: Path
+    scheme: LabelScheme
 
     @cached_property
     def _meta(self) -> dict:
@@ -75,11 +80,6 @@ class PreparedCase:
         d, h, w = self._meta["shape"]
         return d, h, w
 
-    @cached_property
-    def coding(self) -> Coding:
-        """What the numbers of the target mean."""
-        return Coding(**self._meta.get("coding", {"structures": len(self.pixels)}))
-
     @property
     def channels(self) -> int:
         """Channels of the scan, neighbours not counted."""
@@ -92,9 +92,9 @@ class PreparedCase:
 
     @cached_property
     def pixels(self) -> NDArray[np.int64]:
-        """Pixels [k,d] of each structure in each slice: sampling and imbalance figures never scan labels.
+        """Pixels [k,d] of each structure in each slice, so that nothing counts them again.
 
-        Of masks kept apart [1,1], those of a mask on average.
+        Of a picture prepared by object [1,1], those of a mask on average.
         """
         return np.array(self._meta["pixels"], dtype=np.int64)
 
@@ -106,9 +106,9 @@ class PreparedCase:
 
     @cached_property
     def locations(self) -> list[NDArray[np.int32]]:
-        """Places [n,3] (slice, row, column) inside each structure, up to 1000 drawn alike: for patches around them.
+        """Voxels [n,3] (slice, row, column) inside each structure, up to 1000 drawn alike: for patches around them.
 
-        Of masks kept apart none.
+        None of a picture prepared by object.
         """
         path = self.folder / LOCATIONS
         if not path.is_file():
@@ -117,7 +117,7 @@ class PreparedCase:
             return [stored[name] for name in stored.files]
 
     def slice(self, index: int, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return image [c,h,w] and target indices [h,w] of one slice.
+        """Return image [c,h,w] and target codes [h,w] of one slice.
 
         neighbours: slices on each side that are further channels, from the lowest to the highest; beyond the first and
         the last slice these are repeated.
@@ -125,13 +125,13 @@ class PreparedCase:
         return self._image(index, neighbours), np.asarray(self._array("target")[index])
 
     def block(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return image [c,n,h,w] and target indices [n,h,w] of the slices start to stop."""
+        """Return image [c,n,h,w] and target codes [n,h,w] of the slices start to stop."""
         image = _full(self._array("image")[start:stop])
         image = image.reshape(len(image), -1, *self.shape[1:]).swapaxes(0, 1)
         return image, np.asarray(self._array("target")[start:stop])
 
     def masks(self, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return image [c,h,w] and masks [n,h,w] of a picture whose masks are kept apart."""
+        """Return image [c,h,w] and masks [n,h,w] of a picture prepared by object."""
         return self._image(0, neighbours), np.asarray(self._array("target")[:])
 
     def _image(self, index: int, neighbours: int) -> NDArray[np.float32]:
@@ -145,7 +145,7 @@ class PreparedCase:
 
     def __getstate__(self) -> dict:
         """Leave open files behind when a data-loading process gets a copy."""
-        return {"name": self.name, "folder": self.folder}
+        return {"name": self.name, "folder": self.folder, "scheme": self.scheme}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)

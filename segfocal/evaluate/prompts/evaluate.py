@@ -214,7 +214,7 @@ def _in_order(
 def _loaded(view: _View, side: int, neighbours: int) -> tuple[Tensor, Tensor]:
     """Return image [c,side,side] and target [m,side,side] of a view, cut around the middle of what it asks for."""
     image, indices = view.case.slice(view.slice, neighbours=neighbours)
-    masks = view.case.coding.target(indices)[list(view.structures)] == 1
+    masks = view.case.scheme.target(indices)[list(view.structures)] == 1
     inside = np.argwhere(masks.any(0))
     middle = (inside.min(0) + inside.max(0) + 1) / 2
     if not cut(masks.any(0), middle, (side, side)).any():  # parts farther from each other than a view is wide

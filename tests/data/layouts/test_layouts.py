@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from segfocal.data.cases import read_cases
-from segfocal.data.label_scheme import choose_masks
 from segfocal.data.layouts import SOURCES
+from segfocal.data.mask_files import with_target
 from segfocal.data.store.prepare import read_pair
 from segfocal.data.structures import choose_structures
 from segfocal.errors import UserError
@@ -190,7 +190,7 @@ def test_every_source_gives_the_same_cases(tmp_path, parts, layout):
     root = LAYOUTS[layout](tmp_path / "data", parts)
     names = {str(value): name for name, value in STRUCTURES.items()} if layout in WITHOUT_NAMES else None
     cases = read_cases(root, label_names=names)
-    chosen, structures = choose_masks(cases, choose_structures(["liver", "spleen"], cases.label_values), apart=False)
+    chosen, structures = with_target(cases, choose_structures(["liver", "spleen"], cases.label_values), by_object=False)
     assert len(chosen.cases) == 2
     assert [s.name for s in structures] == ["liver", "spleen"]
     for case, (scan, files) in zip(chosen.cases, parts.items(), strict=True):
@@ -205,7 +205,7 @@ def test_every_source_gives_the_same_cases(tmp_path, parts, layout):
 @pytest.mark.parametrize("layout", ["folders_of_masks", "total_segmentator", "jsonl_of_probabilities", "bids_masks"])
 def test_a_single_mask_is_read_as_one(tmp_path, parts, layout):
     cases = read_cases(LAYOUTS[layout](tmp_path / "data", {"ct_a": parts["ct_a"]}))
-    chosen, (liver,) = choose_masks(cases, choose_structures("liver", cases.label_values), apart=False)
+    chosen, (liver,) = with_target(cases, choose_structures("liver", cases.label_values), by_object=False)
     _, labels = read_pair(chosen.cases[0])
     assert liver.value == 1
     assert np.array_equal(labels.array, parts["ct_a"]["true"] == 5)

@@ -10,8 +10,8 @@ from torch import nn
 
 from segfocal.batch import Origin, SampleKey
 from segfocal.data.cases import hold_out, read_cases
-from segfocal.data.label_scheme import choose_masks
 from segfocal.data.layouts.sam_med2d import structure_of
+from segfocal.data.mask_files import with_target
 from segfocal.data.sampling.dataset import Sampling, collate
 from segfocal.data.sampling.object_dataset import dataset_of
 from segfocal.data.store.prepare import check_pairs, prepare, read_pair
@@ -46,16 +46,16 @@ def drawn_folder(root, masks, *, image=None, split="train"):
     return root
 
 
-def chosen(root, target, *, apart=False):
+def chosen(root, target, *, by_object=False):
     cases = hold_out(read_cases(root), share=0.0, seed=0)
-    return choose_masks(cases, choose_structures(target, cases.label_values), apart=apart)
+    return with_target(cases, choose_structures(target, cases.label_values), by_object=by_object)
 
 
 def samples(root, cache, target, *, foreground=1.0, crop=(100, 128), objects=None, count=30):
     """Return training samples at the pictures' own pixels."""
-    cases, structures = chosen(root, target, apart=objects is not None)
+    cases, structures = chosen(root, target, by_object=objects is not None)
     intensity = Window(lower=0.0, upper=255.0)
-    how = Preparation(grid=ModelGrid(), intensity=intensity, structures=structures, apart=objects is not None)
+    how = Preparation(grid=ModelGrid(), intensity=intensity, structures=structures, by_object=objects is not None)
     sampling = Sampling(foreground=foreground, crop=crop, objects=objects)
     data = dataset_of(prepare(cases.of("train"), how, cache), len(structures), sampling)
     return [data[SampleKey(0, 0, index)] for index in range(count)]
@@ -228,7 +228,7 @@ def test_object_samples_are_functions_of_their_keys_and_make_a_batch(folder, tmp
 
 
 def test_held_out_objects_are_cases_of_their_own(folder):
-    cases, structures = chosen(folder, "objects", apart=True)
+    cases, structures = chosen(folder, "objects", by_object=True)
     assert structures == (Structure(name="objects", value=255),)
     held = cases.of("val")
     assert [case.name for case in held] == [f"ct_b_{JUDGED[0]}_{n}_000" for n in ("liver", "spleen", "aorta")]

@@ -64,7 +64,7 @@ def batches_equal(first, second):
 
 
 def test_a_sample_is_a_function_of_its_key(ready):
-    data, again = dataset(ready), dataset([PreparedCase(case.name, case.folder) for case in ready])
+    data, again = dataset(ready), dataset([PreparedCase(case.name, case.folder, case.scheme) for case in ready])
     wanted = keys(20, seed=3, step=5)
     forwards = [data[key] for key in wanted]
     backwards = [again[key] for key in wanted[::-1]][::-1]

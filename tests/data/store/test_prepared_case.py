@@ -218,7 +218,7 @@ def test_a_prepared_case_is_copied_without_its_open_files(tmp_path, cases):
     index = ready.shape[0] // 2
     expected = ready.slice(index)
     copy = pickle.loads(pickle.dumps(ready))
-    assert vars(copy) == {"name": "c0", "folder": ready.folder}
+    assert vars(copy) == {"name": "c0", "folder": ready.folder, "scheme": ready.scheme}
     np.testing.assert_array_equal(copy.slice(index)[0], expected[0])
 
 
