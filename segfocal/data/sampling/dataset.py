@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from segfocal.batch import SAMPLING, Batch, Origin, SampleKey
 from segfocal.data.label_scheme import IGNORED
 from segfocal.data.sampling.hard_examples import LastLosses
-from segfocal.data.sampling.sampler import Chooser
+from segfocal.data.sampling.sampler import SliceSampler
 from segfocal.data.sampling.workers import keep_serving, naming_lost_workers
 from segfocal.data.store.prepared_case import PreparedCase
 
@@ -28,15 +28,17 @@ Sample = tuple[Tensor, Tensor, SampleKey, Origin]  # image, target, its random n
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How training samples are chosen.
+    """How training samples are drawn and cut.
 
-    foreground: share of samples drawn from slices that hold a target, cut around one of its pixels; the rest is
-    uniform over all slices. crop: pixels (h, w) of each sample, or voxels (d, h, w): a patch that the chosen slice lies
-    anywhere in. objects: masks a sample, of pictures whose masks are
-    kept apart; None for a channel a structure. neighbours: slices on each side of a sample's that are further channels.
-    rare: of foreground samples, power by which rare structures are preferred, 0 for all alike. replay: share of samples
-    drawn by the last loss of their slice, before the others are shared out. replay_every: steps between renewals of
-    those odds.
+    Args:
+        foreground: share of samples drawn from slices that hold a target and cut around one of its pixels; the others
+            are uniform over all slices.
+        crop: pixels (h, w) of a sample, or voxels (d, h, w): a patch that the drawn slice lies anywhere in.
+        objects: masks a sample, of pictures prepared by object; None for a channel a structure.
+        neighbours: slices on each side of a sample's that are further channels.
+        rare: of foreground samples, power in [0,10] by which rare structures are preferred; 0 for all alike.
+        replay: share of samples drawn by the last loss of their slice.
+        replay_every: steps between renewals of those odds: with loading processes each renewal starts them anew.
     """
 
     foreground: float
@@ -74,24 +76,26 @@ def check_neighbours(count: object) -> None:
 
 
 class SliceDataset(Dataset[Sample]):
-    """Prepared slices, addressed by SampleKey and chosen as `segfocal.data.sampling.sampler` says."""
+    """Prepared slices, addressed by SampleKey and drawn by a SliceSampler."""
 
     def __init__(self, cases: Sequence[PreparedCase], classes: int, sampling: Sampling) -> None:
         self.cases, self.classes, self.sampling = list(cases), classes, sampling
-        self.choose = Chooser(self.cases, classes, sampling)
+        self.sampler = SliceSampler(
+            self.cases, classes, foreground=sampling.foreground, rare=sampling.rare, replay=sampling.replay
+        )
 
     @property
     def losses(self) -> LastLosses | None:
         """The last losses by slice that samples are drawn by; None where none are."""
-        return self.choose.losses
+        return self.sampler.losses
 
     def __getitem__(self, key: SampleKey) -> Sample:
         rng = key.rng(SAMPLING)
-        case, index, wanted = self.choose(rng)
+        case, index, wanted = self.sampler.draw(rng)
         image, codes, here = self._read(case, index, rng)
-        chosen = codes if here is None else codes[here]
-        inside = np.argwhere(case.scheme.inside(chosen, wanted)) if wanted is not None else np.empty((0, 2))
-        centre = rng.choice(inside) if len(inside) else rng.random(2) * chosen.shape
+        drawn = codes if here is None else codes[here]
+        inside = np.argwhere(case.scheme.inside(drawn, wanted)) if wanted is not None else np.empty((0, 2))
+        centre = rng.choice(inside) if len(inside) else rng.random(2) * drawn.shape
         middle = centre if here is None else [len(codes) / 2, *centre]
         image, codes = (cut(array, middle, self.sampling.crop) for array in (image, codes))
         target = case.scheme.target(codes)
@@ -100,7 +104,7 @@ class SliceDataset(Dataset[Sample]):
     def _read(
         self, case: PreparedCase, index: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8], int | None]:
-        """Return a slice, or of a patch the slices and where the chosen one is among them."""
+        """Return a slice, or of a patch the slices and where the drawn one is among them."""
         if len(self.sampling.crop) == 2:
             return *case.slice(index, neighbours=self.sampling.neighbours), None
         depth, full = self.sampling.crop[0], case.shape[0]
@@ -111,21 +115,28 @@ class SliceDataset(Dataset[Sample]):
 def cut(array: NDArray, centre: Sequence[float] | NDArray, size: tuple[int, ...]) -> NDArray:
     """Return the piece [...,*size] around `centre`, moved to lie inside; a smaller array gets 0 all around."""
     others = array.ndim - len(size)
-    place, padding = [slice(None)] * others, [(0, 0)] * others
+    taken, padding = [slice(None)] * others, [(0, 0)] * others
     for middle, length, full in zip(centre, size, array.shape[others:], strict=True):
         start = int(np.clip(round(float(middle) - length / 2), 0, max(full - length, 0)))
-        place.append(slice(start, start + length))
+        taken.append(slice(start, start + length))
         missing = max(length - full, 0)
         padding.append((missing // 2, missing - missing // 2))
-    piece = array[tuple(place)]
+    piece = array[tuple(taken)]
     return np.ascontiguousarray(np.pad(piece, padding) if np.any(padding) else piece)
 
 
 class Steps:
     """A batch sampler: the sample keys of each forward pass of a run, this process's share of them.
 
-    batch_size: samples a step, over all processes and its `accumulate` forward passes. Which samples a step has does
-    not depend on how they are shared out. cycle: repeat the first so many steps over and over.
+    Which samples a step has does not depend on how they are shared out.
+
+    Args:
+        seed: of the run.
+        first, last: steps from the first to before the last.
+        batch_size: samples a step, over all processes and forward passes.
+        accumulate: forward passes a step.
+        cycle: repeat the first so many steps over and over; None for new samples in every step.
+        rank, world: which of how many processes this is.
     """
 
     def __init__(
@@ -159,7 +170,7 @@ class Steps:
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stack samples into a batch; pixels where a target says IGNORED count for nothing."""
+    """Stack samples into a batch; pixels where a target says IGNORED are listed in `ignored` and in no target."""
     images, targets, keys, origins = zip(*samples, strict=True)
     target = torch.stack(targets)
     ignored = (target[:, :1] == IGNORED) if (target == IGNORED).any() else None
@@ -172,8 +183,12 @@ def load(
 ) -> Iterator[Batch]:
     """Yield one batch a forward pass, from `workers` processes that live until the last of `steps`.
 
-    pin: into page-locked memory, from which a GPU copies beside its computation. timeout: seconds without a batch after
-    which the processes count as hung; None waits for ever.
+    Args:
+        dataset: the samples.
+        steps: their keys, a list a forward pass.
+        workers: loading processes; 0 loads in this one.
+        pin: load into page-locked memory, from which a GPU copies beside its computation.
+        timeout: seconds without a batch after which the processes count as hung; None waits for ever.
 
     Raises:
         UserError: a loading process died, or all of them hang.

@@ -1,4 +1,4 @@
-"""Training samples of a picture and several of its objects, whatever they are: what a promptable model learns from."""
+"""Training samples of a picture and several of its objects, of any structure: what a promptable model learns from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segfocal.data.store.prepared_case import PreparedCase
 
 
 class ObjectDataset(SliceDataset):
-    """Prepared pictures with `sampling.objects` masks each, addressed by SampleKey.
+    """Pictures prepared by object with `sampling.objects` masks each, addressed by SampleKey.
 
     Pictures are drawn alike, then masks among those with a pixel in the crop: each once before any is drawn twice. A
     picture or crop without one gives empty masks.

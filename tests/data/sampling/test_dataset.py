@@ -304,3 +304,12 @@ def test_accumulating_draws_the_samples_of_one_whole_batch():
         for i, step in enumerate(whole):
             passes = [part[i * accumulate + p] for p in range(accumulate) for part in parts]
             assert [key for keys in passes for key in keys] == step
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"rare": -1}, "data.rare"), ({"replay": 1.5}, "data.replay in"), ({"replay_every": 0}, "data.replay_every")],
+)
+def test_values_out_of_range_are_named(options, said):
+    with pytest.raises(ValueError, match=said):
+        Sampling(foreground=0.5, crop=(8, 8), **options)
