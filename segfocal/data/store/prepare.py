@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from segfocal.io import nifti, volumes
 
 Shown = Callable[[int, int, str], None]  # cases done, cases to do, a text
 
-_A_VOXEL = 1.0  # bytes on disk of an image of one channel and its target: CT takes half of that, noisy MR all of it
+_BYTES_A_VOXEL = 1.0  # on disk, of an image of one channel and its target: CT takes half of that, noisy MR all of it
 _MOST_NAMED = 10  # problems listed in one message
 
 
@@ -47,9 +47,14 @@ def prepare(
 ) -> list[PreparedCase]:
     """Return the prepared slices of cases, preparing those that `cache` does not hold yet.
 
-    A case that cannot be prepared does not stop the others; the error at the end names each. workers: cases prepared
-    at a time, by threads of this process: what takes time (inflating, resampling, compressing) runs side by side.
-    shown: is called before the first case with what they will take, then after each with its name.
+    A case that cannot be prepared does not stop the others; the error at the end names each.
+
+    Args:
+        cases: to prepare, in this order.
+        preparation: how.
+        cache: the folder of prepared cases.
+        workers: threads, a case each: what takes time (inflating, resampling, compressing) leaves Python's lock.
+        shown: called before the first case with what they will take, then after each with its name.
 
     Raises:
         UserError: an unreadable file, image and label on different grids, a cache that cannot be written, a disk with
@@ -58,14 +63,16 @@ def prepare(
     if workers < 1:
         raise ValueError(f"expected workers ≥ 1; got {workers}")
     make_folder(cache)
+    # The caller's structures count: a case of which no target was chosen has none of its own.
     cases = [replace(case, scheme=replace(case.scheme, structures=preparation.structures)) for case in cases]
     prepared = [PreparedCase(case.name, folder_of(cache, case, preparation), case.scheme) for case in cases]
     missing = [(case, ready.folder) for case, ready in zip(cases, prepared, strict=True) if not ready.folder.is_dir()]
     if missing:
-        needed = estimated_bytes([case for case, _ in missing], preparation)
-        free = shutil.disk_usage(cache).free
-        _check_room(needed, free, cache)
-        shown(0, len(missing), f"about {_gib(needed)} in {cache}, where {_gib(free)} are free")
+        needed = _gib(size := estimated_bytes([case for case, _ in missing], preparation))
+        free = _gib(left := shutil.disk_usage(cache).free)
+        if size > left:
+            raise _Full(f"room for about {needed} of prepared slices", f"{free} free", cache)
+        shown(0, len(missing), f"about {needed} in {cache}, where {free} are free")
         with workplace(cache) as place:
             _prepare_all(missing, preparation, place, workers=workers, shown=shown)
     return prepared
@@ -77,20 +84,10 @@ def estimated_bytes(cases: Iterable[Case], preparation: Preparation) -> int:
     for case in cases:
         try:
             voxels = math.prod(preparation.grid.of(volumes.read_grid(case.image)).shape)
-        except UserError:  # told when its turn comes
+        except UserError:  # raised again when it is prepared
             continue
-        needed += voxels * _A_VOXEL * (2 * len(case.images) + 1) / 3
+        needed += voxels * _BYTES_A_VOXEL * (2 * len(case.images) + 1) / 3
     return round(needed)
-
-
-def _check_room(needed: int, free: int, cache: Path) -> None:
-    if needed > free:
-        raise UserError(
-            expected=f"room for about {_gib(needed)} of prepared slices",
-            found=f"{_gib(free)} free",
-            where=cache,
-            do="free some space, or set cache to another folder",
-        )
 
 
 def _gib(size: float) -> str:
@@ -100,14 +97,17 @@ def _gib(size: float) -> str:
 class _Full(UserError):
     """A disk without room: the other cases would fail alike."""
 
+    def __init__(self, expected: str, found: str, where: Path) -> None:
+        do = "free some space, or set cache to another folder"
+        super().__init__(expected=expected, found=found, where=where, do=do)
+
 
 def _prepare_all(
     missing: Sequence[tuple[Case, Path]], preparation: Preparation, place: Path, *, workers: int, shown: Shown
 ) -> None:
     problems: list[UserError] = []
-    finished = _one_by_one if workers == 1 or len(missing) == 1 else _side_by_side
-    jobs = [(case, preparation, place / folder.name, folder) for case, folder in missing]
-    with closing(finished(jobs, min(workers, len(jobs)))) as outcomes:
+    todo = [(case, preparation, place / folder.name, folder) for case, folder in missing]
+    with closing(_outcomes(todo, min(workers, len(todo)))) as outcomes:
         for done, (case, problem) in enumerate(outcomes, start=1):
             problems += [problem] if problem else []
             shown(done, len(missing), f"{case.name}: {problem}" if problem else case.name)
@@ -123,20 +123,18 @@ def _prepare_all(
         )
 
 
-_Job = tuple[Case, Preparation, Path, Path]
-_Finished = Generator[tuple[Case, UserError | None], None, None]
+_Work = tuple[Case, Preparation, Path, Path]  # a case, how, where it is made, where it goes
 
 
-def _one_by_one(jobs: Sequence[_Job], _: int) -> _Finished:
-    for job in jobs:
-        yield job[0], _attempt(job)
-
-
-def _side_by_side(jobs: Sequence[_Job], workers: int) -> _Finished:
+def _outcomes(todo: Sequence[_Work], workers: int) -> Generator[tuple[Case, UserError | None], None, None]:
+    """Yield each case once it is done, with the problem of one that cannot be prepared."""
+    if workers == 1:
+        yield from ((work[0], _attempt(work)) for work in todo)
+        return
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        running = {pool.submit(_attempt, job): job[0] for job in jobs}
+        running = {pool.submit(_attempt, work): work[0] for work in todo}
         for future in as_completed(running):
             yield running[future], future.result()
     finally:
@@ -144,9 +142,9 @@ def _side_by_side(jobs: Sequence[_Job], workers: int) -> _Finished:
         torch.set_num_threads(threads)
 
 
-def _attempt(job: _Job) -> UserError | None:
+def _attempt(work: _Work) -> UserError | None:
     try:
-        _prepare_one(*job)
+        _prepare_one(*work)
     except _Full:
         raise
     except UserError as problem:
@@ -197,7 +195,7 @@ def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: 
             "ignoring": scheme.ignored is not None,
         },
     }
-    with _room_for(folder):
+    try:
         temporary.mkdir()
         _store(torch.from_numpy(image).half().numpy(), temporary / "image.b2nd")
         _store(target, temporary / "target.b2nd")
@@ -205,20 +203,9 @@ def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: 
             np.savez(temporary / LOCATIONS, *locations)
         write_json(temporary / META, meta)
         os.replace(temporary, folder)
-
-
-@contextmanager
-def _room_for(folder: Path) -> Iterator[None]:
-    try:
-        yield
     except (OSError, RuntimeError) as error:  # blosc2 raises RuntimeError where a disk is full
         if not folder.is_dir():  # another run may have finished the same case first
-            raise _Full(
-                expected="room to prepare the slices of a case",
-                found=str(error),
-                where=folder.parent,
-                do="free some space, or set cache to another folder",
-            ) from error
+            raise _Full("room to prepare the slices of a case", str(error), folder.parent) from error
 
 
 def _image(scan: Volume, preparation: Preparation) -> NDArray[np.float32]:

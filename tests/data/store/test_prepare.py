@@ -80,10 +80,10 @@ def test_a_disk_without_room_is_told_before_anything_is_read(tmp_path, cases, mo
 
 
 def test_a_disk_that_fills_up_stops_the_rest(tmp_path, cases, monkeypatch):
-    def full(array, path):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(preparing, "_store", full)
+    monkeypatch.setattr(preparing.blosc2, "asarray", full)
     said = []
     with pytest.raises(UserError, match=r"expected room to prepare the slices of a case; found .*No space left"):
         prepare(cases, SETTINGS, tmp_path / "cache", shown=lambda *words: said.append(words))
@@ -109,13 +109,13 @@ settings = Preparation(
     intensity=Window(lower=-60.0, upper=160.0),
     structures=(Structure(name="ball", value=1),),
 )
-store, stored = preparing._store, []
-def killing(array, path):
-    store(array, path)
-    stored.append(path)
+store, stored = preparing.blosc2.asarray, []
+def killing(array, **options):
+    store(array, **options)
+    stored.append(options["urlpath"])
     if len(stored) == 5:  # the image of the third case is there, its target is not
         os.kill(os.getpid(), signal.SIGKILL)
-preparing._store = killing
+preparing.blosc2.asarray = killing
 preparing.prepare(read_cases(sys.argv[1]).cases, settings, Path(sys.argv[2]), workers=int(sys.argv[3]))
 """
 
