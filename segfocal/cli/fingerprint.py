@@ -15,7 +15,7 @@ from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.data.case import Case, CaseList
-    from segfocal.fingerprint.measure import CaseFigures, Measure
+    from segfocal.fingerprint.measure import CaseStatistics, MeasureOptions
     from segfocal.structure import Structure
 
 
@@ -32,18 +32,19 @@ def fingerprint(config: DictConfig) -> None:
     """
     from hydra.core.hydra_config import HydraConfig
 
-    from segfocal.fingerprint.measure import measure_cases, summarise
-    from segfocal.fingerprint.page import check_folder, write
+    from segfocal.fingerprint.measure import measure_cases
+    from segfocal.fingerprint.page import DataChoice, check_folder, write
     from segfocal.fingerprint.suggestions import suggest
+    from segfocal.fingerprint.summary import summarise
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     _check(plain)
     folder = Path(plain["output"])
     check_folder(folder, overwrite=plain["overwrite"])
-    cases, by = _asked(plain)
-    figures = list(_shown(measure_cases(cases, by, workers=plain["workers"]), total=len(cases)))
-    _refuse_unreadable(figures, plain["data"]["root"])
-    found = summarise(figures)
+    cases, options = _asked(plain)
+    measured = list(_shown(measure_cases(cases, options, workers=plain["workers"]), total=len(cases)))
+    _refuse_unreadable(measured, plain["data"]["root"])
+    found = summarise(measured)
     try:
         suggestions = suggest(found, plain["data"])
     except ValueError as error:
@@ -58,10 +59,11 @@ def fingerprint(config: DictConfig) -> None:
         "far_mm": plain["far_mm"],
         "intensity": plain["intensity"],
     }
-    options = plain["data"] | {"root": str(root)}
-    if isinstance(options.get("label_names"), str):
-        options["label_names"] = str(Path(options["label_names"]).absolute())
-    command = write(found, suggestions, folder, about=about, data=(HydraConfig.get().runtime.choices["data"], options))
+    data = plain["data"] | {"root": str(root)}
+    if isinstance(data.get("label_names"), str):
+        data["label_names"] = str(Path(data["label_names"]).absolute())
+    choice = DataChoice(HydraConfig.get().runtime.choices["data"], data)
+    command = write(found, suggestions, folder, about=about, data=choice)
     _print(found, suggestions)
     print(f"page:  {shown_path(folder.resolve() / 'fingerprint.html')}")
     print(f"sweep: {command}")
@@ -83,10 +85,10 @@ def _check(plain: dict[str, Any]) -> None:
         raise UserError(expected="; ".join(broken), found=found, do="change that option")
 
 
-def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], Measure]:
-    """Return the cases to measure, and what by."""
+def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], MeasureOptions]:
+    """Return the cases to measure, and how."""
     from segfocal.data.mask_files import with_target
-    from segfocal.fingerprint.measure import Measure
+    from segfocal.fingerprint.measure import MeasureOptions
     from segfocal.grid import check_frame
 
     split, root = plain["split"], plain["data"]["root"]
@@ -100,7 +102,7 @@ def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], Measure]:
         seen, frame = intensity_of(plain["intensity"], listed), check_frame(plain["data"]["frame"])
     except (ValueError, TypeError) as error:
         raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
-    return cases, Measure(structures=structures, frame=frame, intensity=seen, far_mm=float(plain["far_mm"]))
+    return cases, MeasureOptions(structures=structures, frame=frame, intensity=seen, far_mm=float(plain["far_mm"]))
 
 
 def _target(asked: Any, found: dict[str, Any]) -> Any:
@@ -127,18 +129,18 @@ def _structures(target: Any, cases: CaseList, data: dict[str, Any]) -> tuple[Str
     return choose_structures(names if target is None else target, cases.label_values, overlap=overlap)
 
 
-def _shown(figures: Iterator[CaseFigures], *, total: int) -> Iterator[CaseFigures]:
+def _shown(measured: Iterator[CaseStatistics], *, total: int) -> Iterator[CaseStatistics]:
     from segfocal.engine.progress import StepProgress
 
     with StepProgress(total=total, done=0) as progress:
-        for done, case in enumerate(figures, start=1):
+        for done, case in enumerate(measured, start=1):
             progress.step(done, f"cases read, {case.name} last")
             yield case
 
 
-def _refuse_unreadable(figures: Sequence[CaseFigures], root: str) -> None:
+def _refuse_unreadable(measured: Sequence[CaseStatistics], root: str) -> None:
     """Raise UserError where a case could not be read: shares of the rest would be those of another data set."""
-    bad = [case for case in figures if case.problem]
+    bad = [case for case in measured if case.problem]
     if bad:
         raise UserError(
             expected="every case readable",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -17,18 +17,14 @@ from segfocal.report.html import write_page
 
 SWEEP = "suggested"
 _GROUPS = ("intensity", "loss")
-_TAIL = """
-resume: auto                 # the same command makes only the runs that are missing
+_RESUME = "resume: auto                 # the same command makes only the runs that are missing"
 
-hydra:
-  mode: MULTIRUN
-  sweep:
-    dir: {folder}
-    subdir: {subdir}
-  sweeper:
-    params:
-{parameters}
-"""
+
+class DataChoice(NamedTuple):
+    """The choice of the group data, such as csv, and its options."""
+
+    choice: str
+    options: Mapping[str, Any]
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -43,11 +39,16 @@ def write(
     folder: Path,
     *,
     about: Mapping[str, Any],
-    data: tuple[str, Mapping[str, Any]],
+    data: DataChoice,
 ) -> str:
     """Write fingerprint.json, shares.png, fingerprint.html and experiment/suggested.yaml; return the sweep's command.
 
-    about: what was measured and by what, for the reader. data: the group's choice and its options, for the sweep.
+    Args:
+        fingerprint: of all cases, as `summarise` returns it.
+        suggestions: for these data.
+        folder: where to write.
+        about: what was measured and how, for the reader; its "target" is the sweep's too.
+        data: what the sweep trains on.
     """
     make_folder(folder)
     command = f"python scripts/train.py --config-dir {_quoted(str(folder))} experiment={SWEEP}"
@@ -69,49 +70,45 @@ def write(
     return command
 
 
-def sweep(
-    suggestions: Sequence[Suggestion], *, target: Any, names: Sequence[str], data: tuple[str, Mapping[str, Any]]
-) -> str:
+def sweep(suggestions: Sequence[Suggestion], *, target: Any, names: Sequence[str], data: DataChoice) -> str:
     """Return the YAML of an experiment that sets what is suggested, each line after its reason, and sweeps the rest.
 
-    It trains a U-Net, which takes windows of any size. names: of the structures, for the runs' folder.
+    It trains a U-Net, which takes windows of any size.
+
+    Args:
+        suggestions: fixed and swept ones, α and γ of the focal term among the latter.
+        target: the option, without structures that have no voxel.
+        names: of the structures, for the runs' folder.
+        data: what it trains on.
     """
-    choice, options = data
     fixed = {s.option: s for s in suggestions if not s.swept}
-    swept = [s for s in suggestions if s.swept]
-    lines = ["# @package _global_"]
-    lines += [f"# A sweep over {' and '.join(_last(s.option) for s in swept)}, suggested by segfocal fingerprint."]
-    lines += ["defaults:", f"  - override /data: {choice}"]
-    for group in (group for group in _GROUPS if group in fixed):
-        lines += [*_reason(fixed[group]), f"  - override /{group}: {fixed[group].value}"]
-    lines += ["  - override /model: unet", "  - override /task: semantic", "", f"target: {_flow(target)}", "", "data:"]
-    for key, value in options.items():
-        suggested = fixed.get(f"data.{key}")
-        lines += _reason(suggested) if suggested else []
-        lines += [f"  {key}: {_flow(suggested.value if suggested else value)}"]
-    prior = fixed["model.prior"]
-    lines += ["", "model:", *_reason(prior), f"  prior: {_flow(prior.value)}", "", "sweep:"]
-    for one in swept:
-        lines += [*_reason(one), f"  {_last(one.option)}: {_flow(one.value)}"]
-    lines += ["  seed: [0]"]
-    axes = {**{_last(s.option): s.option for s in swept}, "seed": "seed"}
-    return (
-        "\n".join(lines)
-        + "\n"
-        + _TAIL.format(
-            folder="_".join(["runs/suggested", *names])[:80],
-            subdir=",".join(f"{name}=${{{option}}}" for name, option in axes.items()),
-            parameters="\n".join(f"      {option}: ${{choices:${{sweep.{name}}}}}" for name, option in axes.items()),
-        )
-    )
+    swept = {_last(s.option): s for s in suggestions if s.swept}
+    groups = {group: fixed[group] for group in _GROUPS if group in fixed}
+    options = {key: (value, fixed.get(f"data.{key}")) for key, value in data.options.items()}
+    sections = [
+        [
+            "# @package _global_",
+            f"# A sweep over {' and '.join(swept)}, suggested by segfocal fingerprint.",
+            "defaults:",
+            _line("- ", "override /data", data.choice),
+            *(_line("- ", f"override /{group}", s.value, s) for group, s in groups.items()),
+            _line("- ", "override /model", "unet"),
+            _line("- ", "override /task", "semantic"),
+        ],
+        [f"target: {_flow(target)}"],
+        ["data:", *(_line("", key, s.value if s else value, s) for key, (value, s) in options.items())],
+        ["model:", _line("", "prior", fixed["model.prior"].value, fixed["model.prior"])],
+        ["sweep:", *(_line("", name, s.value, s) for name, s in swept.items()), _line("", "seed", [0])],
+        [_RESUME],
+        [_runs({name: s.option for name, s in swept.items()} | {"seed": "seed"}, names)],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections)
 
 
-def _reason(suggestion: Suggestion) -> list[str]:
-    return [f"  # {line}" for line in wrap(suggestion.why, 116)]
-
-
-def _last(option: str) -> str:
-    return option.rsplit(".", 1)[-1]
+def _line(bullet: str, key: str, value: Any, suggestion: Suggestion | None = None) -> str:
+    """Return a line of YAML, one step in, under the reason for its value."""
+    why = "".join(letter if letter.isprintable() else " " for letter in suggestion.why) if suggestion else ""
+    return "\n".join([*(f"  # {line}" for line in wrap(why, 116)), f"  {bullet}{_flow(key)}: {_flow(value)}"])
 
 
 def _flow(value: Any) -> str:
@@ -119,6 +116,23 @@ def _flow(value: Any) -> str:
     return (
         yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix("...\n").strip()
     )
+
+
+def _runs(axes: Mapping[str, str], names: Sequence[str]) -> str:
+    """Return the part for Hydra: a run for each value of the options `axes`, by their short names, and its folder."""
+    hydra = {
+        "mode": "MULTIRUN",
+        "sweep": {
+            "dir": "_".join(["runs/suggested", *names])[:80],
+            "subdir": ",".join(f"{name}=${{{option}}}" for name, option in axes.items()),
+        },
+        "sweeper": {"params": {option: f"${{choices:${{sweep.{name}}}}}" for name, option in axes.items()}},
+    }
+    return yaml.safe_dump({"hydra": hydra}, sort_keys=False, width=10_000, allow_unicode=True)
+
+
+def _last(option: str) -> str:
+    return option.rsplit(".", 1)[-1]
 
 
 def _quoted(text: str) -> str:

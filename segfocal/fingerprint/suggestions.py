@@ -20,7 +20,14 @@ _CT = (-160.0, 240.0)  # the window of intensity=ct_soft_tissue
 
 @dataclass(frozen=True, kw_only=True)
 class Suggestion:
-    """A value for an option, or several to be swept, and why, in one sentence."""
+    """A value for an option, and why.
+
+    Args:
+        option: its dotted name, or a group's, such as loss.
+        value: of the option, or a list of values to try where it is swept.
+        why: one sentence with the number it rests on.
+        swept: a run for each of the values.
+    """
 
     option: str
     value: Any
