@@ -45,7 +45,7 @@ class Batch:
         target: [b,k,h,w] uint8, 1 inside each structure.
         keys: of the samples: their random numbers.
         origins: of the samples: what error messages name, and what replay remembers losses by.
-        ignored: [b,1,h,w], True at pixels that count for nothing and are in no target; None where every pixel counts.
+        ignored: [b,1,h,w], True at pixels that no loss looks at, which are in no target; None without any.
     """
 
     image: Tensor

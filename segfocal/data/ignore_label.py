@@ -1,4 +1,4 @@
-"""Voxels that count for nothing when a mask is judged: where the reference has the label value to ignore."""
+"""The ignore label: voxels where it lies in the reference are neither trained on nor judged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segfocal.grid import Volume
 
 
 def ignored_in(labels: NDArray, case: Case) -> NDArray[np.bool_] | None:
-    """Return where a case's label map says that voxels count for nothing; None where it never does."""
+    """Return where a case's label map has the value to ignore; None where it never has."""
     value = case.scheme.ignored_read
     if value is None:
         return None
@@ -19,7 +19,7 @@ def ignored_in(labels: NDArray, case: Case) -> NDArray[np.bool_] | None:
 
 
 def without_ignored(mask: Volume, labels: Volume, case: Case) -> tuple[Volume, Volume]:
-    """Return a mask and its reference with voxels that count for nothing as background in both."""
+    """Return a mask and its reference with ignored voxels as background in both."""
     ignored = ignored_in(labels.array, case)
     if ignored is None:
         return mask, labels

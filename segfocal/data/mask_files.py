@@ -152,14 +152,10 @@ def label_map(case: Case, image: Grid) -> Volume:
             labels[mask.array] |= np.uint16(bits)
         return Volume(array=labels, grid=image)
     labels = np.zeros(image.shape, dtype=np.uint8 if max(values, default=0) < 256 else np.uint16)
-    for index in _largest_first(masks):
-        labels[masks[index].array] = values[index]
+    for mask, value in sorted(zip(masks, values, strict=True), key=lambda pair: -np.count_nonzero(pair[0].array)):
+        labels[mask.array] = value
     labels = case.scheme.read(labels)
     for mask, value in zip(masks, read, strict=True):
         if value == case.scheme.ignored_read:
             labels[mask.array] = value
     return Volume(array=labels, grid=image)
-
-
-def _largest_first(masks: Sequence[Volume]) -> list[int]:
-    return sorted(range(len(masks)), key=lambda index: -int(np.count_nonzero(masks[index].array)))

@@ -50,29 +50,30 @@ class Sampling:
     replay_every: int = 25
 
     def __post_init__(self) -> None:
-        if not 0 <= self.foreground <= 1:
-            raise ValueError(f"expected data.foreground in [0,1]; got {self.foreground}")
-        if self.objects is not None and not (isinstance(self.objects, int) and self.objects >= 1):
-            raise ValueError(f"expected data.objects to be a whole number ≥ 1; got {self.objects}")
+        objects, every, patches = self.objects, self.replay_every, len(self.crop) == 3
+        _check(0 <= self.foreground <= 1, "data.foreground in [0,1]", self.foreground)
+        _check(objects is None or _is_whole(objects, least=1), "data.objects to be a whole number ≥ 1", objects)
         check_neighbours(self.neighbours)
-        if self.neighbours and len(self.crop) == 3:
-            raise ValueError(f"expected data.neighbours=0 for a data.window of three numbers; got {self.neighbours}")
-        _check_remedies(self)
-
-
-def _check_remedies(sampling: Sampling) -> None:
-    if not 0 <= sampling.rare <= 10:
-        raise ValueError(f"expected data.rare in [0,10]; got {sampling.rare}")
-    if not 0 <= sampling.replay <= 1:
-        raise ValueError(f"expected data.replay in [0,1]; got {sampling.replay}")
-    if not (isinstance(sampling.replay_every, int) and sampling.replay_every >= 1):
-        raise ValueError(f"expected data.replay_every to be a whole number ≥ 1; got {sampling.replay_every}")
+        _check(
+            not (self.neighbours and patches), "data.neighbours=0 for a data.window of three numbers", self.neighbours
+        )
+        _check(0 <= self.rare <= 10, "data.rare in [0,10]", self.rare)
+        _check(0 <= self.replay <= 1, "data.replay in [0,1]", self.replay)
+        _check(_is_whole(every, least=1), "data.replay_every to be a whole number ≥ 1", every)
 
 
 def check_neighbours(count: object) -> None:
     """Raise ValueError unless `count` slices on each side can be channels."""
-    if type(count) is not int or count < 0:
-        raise ValueError(f"expected data.neighbours to be a whole number ≥ 0; got {count!r}")
+    _check(type(count) is int and _is_whole(count, least=0), "data.neighbours to be a whole number ≥ 0", repr(count))
+
+
+def _is_whole(value: object, *, least: int) -> bool:
+    return isinstance(value, int) and value >= least
+
+
+def _check(holds: bool, expected: str, found: object) -> None:
+    if not holds:
+        raise ValueError(f"expected {expected}; got {found}")
 
 
 class SliceDataset(Dataset[Sample]):

@@ -1,4 +1,4 @@
-"""What became of loading processes: the errors of a DataLoader whose workers died or hang, in words that help."""
+"""Errors of a DataLoader whose loading processes died or hang, in words that help."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from segfocal.errors import UserError
 _LOST = re.compile(
     r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([^.]+)|exited unexpectedly)"
 )
-_MEMORY = (
-    "Lower train.workers or data.window, close other programs, or ask the scheduler for more memory (SLURM: --mem)"
-)
-_REASONS = {
-    "Killed": f"most often because memory ran out. {_MEMORY}",
-    "Bus error": "most often because shared memory, /dev/shm, is full. Make it larger (docker run --shm-size=8g) or "
-    "set train.workers=0",
+_REASONS = {  # by the name of a signal: why, and what to do
+    "Killed": (
+        ", most often because memory ran out",
+        "lower train.workers or data.window, close other programs, or ask the scheduler for more memory (SLURM: --mem)",
+    ),
+    "Bus error": (
+        ", most often because shared memory, /dev/shm, is full",
+        "make it larger (docker run --shm-size=8g) or set train.workers=0",
+    ),
 }
-_OTHERWISE = "set train.workers=0 to see the error itself, or resume=auto to go on from the last checkpoint"
+_OTHERWISE = "", "set train.workers=0 to see the error itself, or resume=auto to go on from the last checkpoint"
 
 
 @contextmanager
@@ -35,9 +37,9 @@ def naming_lost_workers(count: int, *, timeout: float | None) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        told = [found for one in (error, error.__cause__) if (found := _LOST.search(str(one)))]
-        if told:  # the cause knows the signal
-            raise _lost(told[-1].group(1), told[-1].group(2), count=count) from error
+        lost = [found for one in (error, error.__cause__) if (found := _LOST.search(str(one)))]
+        if lost:  # the cause knows the signal
+            raise _lost(lost[-1].group(1), lost[-1].group(2), count=count) from error
         if str(error).startswith("DataLoader timed out"):
             _end_children()
             raise UserError(
@@ -72,11 +74,10 @@ def _end_children() -> None:
 
 def _lost(pids: str, by: str | None, *, count: int) -> UserError:
     how = f"was killed by the signal “{by}”" if by else "ended before its work was done"
-    reason = _REASONS.get(by or "", _OTHERWISE)
-    why, _, do = reason.partition(". ") if ". " in reason else ("", "", reason)
+    why, do = _REASONS.get(by or "", _OTHERWISE)
     return UserError(
         expected=f"{_processes(count)} (train.workers) that live as long as the run",
-        found=f"that process {pids} {how}{f', {why}' if why else ''}",
+        found=f"that process {pids} {how}{why}",
         do=do,
     )
 

@@ -1,8 +1,8 @@
 """The folder of prepared cases: how each is named, where it is made, which are stale, what they take.
 
-A case's folder carries the signature of its files and of every setting that shaped it, so a changed setting never
-reads stale slices. Cases are made in a workplace, a hidden folder that its run holds locked, and renamed when whole:
-a killed run leaves none half-made, and the next one clears its workplace away.
+The name of a case's folder holds the signature of its files and of every setting that shaped it, so a changed setting
+never reads stale slices. Cases are made in a workplace, a hidden folder that its run holds locked, and renamed when
+whole: a killed run leaves none half-made, and the next one clears its workplace away.
 """
 
 from __future__ import annotations

@@ -167,16 +167,13 @@ def check_foreground(prepared: Iterable[PreparedCase], structures: Sequence[Stru
             problem = "voxels too few to fill half a pixel at this spacing"
         else:
             problem = f"label values {found[:20]} only"
+        values = " or ".join(map(str, structure.label_values))
         raise UserError(
-            expected=f"{structure.name} (label value {_listed(structure)}) in the training set",
+            expected=f"{structure.name} (label value {values}) in the training set",
             found=problem,
             where=where,
             do="choose another target, or check the labels and data.label_names",
         )
-
-
-def _listed(structure: Structure) -> str:
-    return " or ".join(map(str, structure.label_values))
 
 
 def pixel_rates(prepared: Sequence[PreparedCase]) -> list[float]:

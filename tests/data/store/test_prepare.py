@@ -242,13 +242,13 @@ def test_locations_lie_in_their_structure_and_are_the_same_every_time(tmp_path):
     (ready,) = prepare(read_cases(tmp_path).cases, settings, tmp_path / "cache")
     (again,) = prepare(read_cases(tmp_path).cases, settings, tmp_path / "other")
     target = nifti.read_labels(tmp_path / "labels" / "a.nii.gz").oriented("SPL").array
-    assert [len(places) for places in ready.locations] == [1000, 8, 0]
-    for value, places in enumerate(ready.locations, start=1):
-        assert places.shape[1:] == (3,)
-        assert (target[tuple(places.T)] == value).all()
-        assert len(np.unique(places, axis=0)) == len(places)
-        np.testing.assert_array_equal(places, again.locations[value - 1])
-    # Drawn alike: the mean of 1000 of n places is within 4 standard errors of that of all n.
+    assert [len(voxels) for voxels in ready.locations] == [1000, 8, 0]
+    for value, voxels in enumerate(ready.locations, start=1):
+        assert voxels.shape[1:] == (3,)
+        assert (target[tuple(voxels.T)] == value).all()
+        assert len(np.unique(voxels, axis=0)) == len(voxels)
+        np.testing.assert_array_equal(voxels, again.locations[value - 1])
+    # Drawn alike: the mean of 1000 of n voxels is within 4 standard errors of that of all n.
     everywhere = np.argwhere(target == 1)
     error = everywhere.std(0) / np.sqrt(1000)
     assert (abs(ready.locations[0].mean(0) - everywhere.mean(0)) < 4 * error).all()
