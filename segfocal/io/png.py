@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
 from segfocal.files import check_new, written_beside
 from segfocal.grid import Grid, Volume
 
@@ -121,7 +121,8 @@ def _header(path: Path) -> tuple[tuple[int, int], int]:
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         found = "no such file" if missing else error.strerror or str(error)
-        raise UserError(expected="a PNG file", found=found, where=path, do="check the path") from error
+        fault = Fault.MISSING if missing else Fault.OTHER
+        raise UserError(expected="a PNG file", found=found, where=path, do="check the path", fault=fault) from error
     if len(start) < _HEADER.size or not start.startswith(b"\x89PNG\r\n\x1a\n"):
         raise UserError(
             expected="a PNG file", found="other bytes", where=path, do="convert it to PNG, or give it its own ending"
@@ -149,5 +150,6 @@ def _decoded(path: Path) -> Iterator[Image.Image]:
             found=f"{path.stat().st_size} bytes that are damaged or cut short ({error})",
             where=path,
             do="copy or convert the picture again",
+            fault=Fault.DAMAGED,
         ) from error
     yield picture

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io.dicom import contours, seg_frames
 from segfocal.io.dicom.file_kinds import Kind, header, kind_of, readable
@@ -128,7 +128,9 @@ def _segments(elements: Any) -> dict[int, str]:
 
 def _checked_kind(path: Path) -> Kind:
     if not path.is_file():
-        raise UserError(expected="a DICOM label", found="no such file", where=path, do="check the path")
+        raise UserError(
+            expected="a DICOM label", found="no such file", where=path, do="check the path", fault=Fault.MISSING
+        )
     kind = kind_of(path)
     if kind not in ("segmentation", "contours"):
         found = "another file" if kind is None else "a slice of an image" if kind == "image" else "another DICOM file"

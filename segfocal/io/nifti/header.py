@@ -19,7 +19,7 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
 from segfocal.grid import Grid
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -33,7 +33,7 @@ _DAMAGE: tuple[type[Exception], ...] = (  # what reading a damaged file raises
     ValueError,
     OverflowError,
 )
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 _SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MAGIC = {348: b"n+1", 540: b"n+2"}
 _EXTENDED = 4  # bytes after the header that say whether an extension follows
@@ -41,6 +41,10 @@ _READ, _HEADER = 1 << 16, 1024  # bytes of a file that hold any header, packed o
 _FARTHEST_MM = 1e6  # a kilometre
 _MOST_PACKED = 1032  # gzip makes no more than so many bytes of one
 UNITS = {0: "unknown", 1: "m", 2: "mm", 3: "micron"}
+
+
+class TrailingBytesError(OSError):
+    """After a complete gzip content a file goes on with bytes that are not gzip."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,11 +141,13 @@ def read_raw_header(path: str | Path) -> RawHeader:
     if path.is_dir():
         raise UserError(expected="a NIfTI file", found="a folder without DICOM slices", where=path, do="check the path")
     if not path.is_file():
-        raise UserError(expected="a NIfTI file", found="no such file", where=path, do="check the path")
+        raise UserError(
+            expected="a NIfTI file", found="no such file", where=path, do="check the path", fault=Fault.MISSING
+        )
     with readable(path):
         with path.open("rb") as file:
             start = file.read(_READ)
-        packed = start.startswith(_GZIP)
+        packed = start.startswith(GZIP)
         content = zlib.decompressobj(wbits=31).decompress(start, _HEADER) if packed else start
         return RawHeader(path=path, fields=_fields(content), packed=packed, size=path.stat().st_size)
 
@@ -217,12 +223,16 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
+        found, fault = (
+            f"{os.path.getsize(path)} bytes that are damaged or cut short ({_first_line(error)})",
+            Fault.DAMAGED,
+        )
         if isinstance(error, PermissionError):
-            found = "no permission to read it"
-        else:
-            found = f"{os.path.getsize(path)} bytes that are damaged or cut short ({_first_line(error)})"
+            found, fault = "no permission to read it", Fault.OTHER
+        elif isinstance(error, TrailingBytesError):
+            fault = Fault.TRAILING_BYTES
         raise UserError(
-            expected="a whole NIfTI file", found=found, where=path, do="copy or convert the scan again"
+            expected="a whole NIfTI file", found=found, where=path, do="copy or convert the scan again", fault=fault
         ) from error
     except MemoryError as error:
         raise UserError(
