@@ -17,12 +17,12 @@ from segfocal.doctor.image_checks import Intensities, fingerprint, image_finding
 from segfocal.doctor.label_checks import (
     counts_of,
     grid_findings,
+    integer_labels,
     label_findings,
     suspect_swap,
     value_findings,
-    whole_labels,
 )
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
 from segfocal.grid import Grid, Volume
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import nifti, volumes
@@ -36,7 +36,7 @@ _SHOWN = 192  # pixels of a side of the picture
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Examined:
+class CaseReport:
     """A case with what was found; grid and figures are those of its first channel, None where it cannot be read.
 
     voxels: of each label value. picture: a data URL of the slice with most of the label, "" of no image. Hashes are
@@ -53,7 +53,7 @@ class Examined:
     picture: str = ""
 
 
-def examine(case: Case, *, names: Mapping[str, int]) -> Examined:
+def examine(case: Case, *, names: Mapping[str, int]) -> CaseReport:
     """Examine one case; it never raises because of what a file holds.
 
     names: label values by structure name; empty where none are known.
@@ -62,10 +62,10 @@ def examine(case: Case, *, names: Mapping[str, int]) -> Examined:
         return _examine(case, names)
     except Exception as error:  # one case must not stop the others
         found = Finding(check="unreadable", found=f"{type(error).__name__}: {error}", case=case.name, file=case.image)
-        return Examined(case=case, findings=[found])
+        return CaseReport(case=case, findings=[found])
 
 
-def _examine(case: Case, names: Mapping[str, int]) -> Examined:
+def _examine(case: Case, names: Mapping[str, int]) -> CaseReport:
     findings: list[Finding] = []
 
     def note(found: Iterable[Found], path: Path) -> None:
@@ -85,7 +85,7 @@ def _examine(case: Case, names: Mapping[str, int]) -> Examined:
     labels = None
     if label is not None:
         note(label_findings(label.array), case.label)
-        labels = whole_labels(label.array)
+        labels = integer_labels(label.array)
     counts = {} if labels is None else counts_of(labels)
     if labels is not None:
         note(value_findings(labels, counts, names), case.label)
@@ -95,7 +95,7 @@ def _examine(case: Case, names: Mapping[str, int]) -> Examined:
             findings = [one for one in findings if one.check not in _EXPLAINED]
             note(confused, case.image)
             scale = None
-    return Examined(
+    return CaseReport(
         case=case,
         findings=findings,
         grid=image.grid if image is not None else None,
@@ -122,7 +122,7 @@ def _confused(image: Volume, scale: Intensities | None, label: Volume) -> Iterab
         yield "image_is_label", "every voxel is that of the label"
     elif suspect_swap(scale, label.array):
         yield "swapped", f"an image of {scale.distinct} whole values, and a label that is no label map"
-    elif 1 < scale.distinct <= 4 and scale.whole:
+    elif 1 < scale.distinct <= 4 and scale.integers_only:
         yield "image_is_label", f"only {scale.distinct} values"
 
 
@@ -144,7 +144,7 @@ def _volume(
             return nifti.read_as_is(path)
         return read(path)
     except UserError as error:
-        check, what = _reason(path, error)
+        check, what = _reason(error)
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
     findings.append(Finding(check=check, found=what, case=case.name, file=path))
@@ -156,12 +156,13 @@ def is_nifti(path: Path) -> bool:
     return path.name.endswith(nifti.SUFFIXES) and not path.is_dir()
 
 
-def _reason(path: Path, error: UserError) -> Found:
-    if not path.exists():
+def _reason(error: UserError) -> Found:
+    """Return the check that an error of reading a file belongs to, and what was found."""
+    if error.fault is Fault.MISSING:
         return "missing_file", "no such file"
-    if "Not a gzipped file" in error.found:
+    if error.fault is Fault.TRAILING_BYTES:
         return "bytes_after", "other bytes after the packed ones"
-    return ("damaged" if "damaged" in error.found else "unreadable"), error.found
+    return ("damaged" if error.fault is Fault.DAMAGED else "unreadable"), error.found
 
 
 def _label(case: Case, image: Volume | None, findings: list[Finding]) -> Volume | None:
@@ -179,7 +180,7 @@ def _label(case: Case, image: Volume | None, findings: list[Finding]) -> Volume 
         return label_map(case, image.grid)
     except UserError as error:
         place = Path(str(error.where)) if error.where else case.label
-        check = "missing_file" if not place.is_file() else "unreadable"
+        check = "missing_file" if error.fault is Fault.MISSING else "unreadable"
         findings.append(Finding(check=check, found=error.found, case=case.name, file=place))
         return None
 

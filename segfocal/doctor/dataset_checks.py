@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from segfocal.doctor.case_report import Examined
+from segfocal.doctor.case_report import CaseReport
 from segfocal.doctor.checks import Finding
 from segfocal.doctor.image_checks import AIR_HU
 from segfocal.io.png import is_png
@@ -16,7 +16,7 @@ _SPACING, _SCALE = 3.0, 10.0  # times the median case
 _FEW = 4  # cases; of fewer there is no usual one
 
 
-def set_findings(cases: Sequence[Examined], *, names: Mapping[str, int], modality: str) -> list[Finding]:
+def dataset_findings(cases: Sequence[CaseReport], *, names: Mapping[str, int], modality: str) -> list[Finding]:
     """Return what comparing the cases brings to light, and what depends on the kind of scanner.
 
     names: label values by structure name. modality: ct, other, or "" to take it for CT where most images hold air.
@@ -32,12 +32,12 @@ def set_findings(cases: Sequence[Examined], *, names: Mapping[str, int], modalit
     ]
 
 
-def _usual(cases: Sequence[Examined]) -> str:
-    with_air = [case.scale is not None and case.scale.low <= AIR_HU and case.scale.whole for case in cases]
+def _usual(cases: Sequence[CaseReport]) -> str:
+    with_air = [case.scale is not None and case.scale.low <= AIR_HU and case.scale.integers_only for case in cases]
     return "ct" if sum(with_air) > len(cases) / 2 else ""
 
 
-def _alike(cases: Sequence[Examined]) -> Iterator[Finding]:
+def _alike(cases: Sequence[CaseReport]) -> Iterator[Finding]:
     """Yield voxels that occur in more than one case."""
     for group in _groups(cases, lambda case: case.image_hash):
         splits = {case.case.split for case in group}
@@ -51,7 +51,7 @@ def _alike(cases: Sequence[Examined]) -> Iterator[Finding]:
             yield Finding(check="same_label", found=f"the same of {others}", case=first.name, file=first.label)
 
 
-def _groups(cases: Sequence[Examined], key: Callable[[Examined], str]) -> list[list[Examined]]:
+def _groups(cases: Sequence[CaseReport], key: Callable[[CaseReport], str]) -> list[list[CaseReport]]:
     groups = defaultdict(list)
     for case in cases:
         if key(case):
@@ -59,7 +59,7 @@ def _groups(cases: Sequence[Examined], key: Callable[[Examined], str]) -> list[l
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _never_found(cases: Sequence[Examined], names: Mapping[str, int]) -> Iterator[Finding]:
+def _never_found(cases: Sequence[CaseReport], names: Mapping[str, int]) -> Iterator[Finding]:
     found = {value for case in cases for value in case.voxels}
     missing = [f"{name} ({value})" for name, value in names.items() if value not in found]
     if missing and found:
@@ -67,7 +67,7 @@ def _never_found(cases: Sequence[Examined], names: Mapping[str, int]) -> Iterato
         yield Finding(check="never_found", found=", ".join(missing[:8]) + more)
 
 
-def _orientations(cases: Sequence[Examined]) -> Iterator[Finding]:
+def _orientations(cases: Sequence[CaseReport]) -> Iterator[Finding]:
     frames = Counter(case.grid.frame for case in cases if case.grid)
     usual = max(frames, key=lambda frame: frames[frame], default="")
     for case in cases:
@@ -76,7 +76,7 @@ def _orientations(cases: Sequence[Examined]) -> Iterator[Finding]:
             yield Finding(check="mixed_orientations", found=found, case=case.case.name, file=case.case.image)
 
 
-def _spacings(cases: Sequence[Examined]) -> Iterator[Finding]:
+def _spacings(cases: Sequence[CaseReport]) -> Iterator[Finding]:
     if len(cases) < _FEW:
         return
     spacings = np.array([case.grid.oriented(case.grid.orientation_to("SPL")).spacing_mm for case in cases if case.grid])
@@ -90,7 +90,7 @@ def _spacings(cases: Sequence[Examined]) -> Iterator[Finding]:
             )
 
 
-def _scales(cases: Sequence[Examined], modality: str) -> Iterator[Finding]:
+def _scales(cases: Sequence[CaseReport], modality: str) -> Iterator[Finding]:
     spreads = [case.scale.spread for case in cases if case.scale]
     usual = float(np.median(spreads)) if len(spreads) >= _FEW else 0.0
     for case in cases:
@@ -98,7 +98,7 @@ def _scales(cases: Sequence[Examined], modality: str) -> Iterator[Finding]:
             yield Finding(check=check, found=found, case=case.case.name, file=case.case.image)
 
 
-def _scale(case: Examined, modality: str, usual: float) -> Iterator[tuple[str, str]]:
+def _scale(case: CaseReport, modality: str, usual: float) -> Iterator[tuple[str, str]]:
     scale = case.scale
     if scale is None or scale.low == scale.high:
         return

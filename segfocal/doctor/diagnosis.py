@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.doctor.checks import Finding
-from segfocal.doctor.repair import Change
+from segfocal.doctor.repair import FileRepair
 from segfocal.errors import UserError
 
 MODALITIES = ("auto", "ct", "other")
@@ -19,7 +19,7 @@ class Examination:
     """A data set to examine. root, label_names, ignore: as of `read_cases`. output: a folder for the reports.
 
     modality: ct, other, or auto by dataset.json and the images. fix: write mended copies and `cases.csv` into output.
-    same_shape: as of `mend`. workers: processes. pictures: of cases on the page, worst first.
+    same_shape: as of `repair_case`. workers: processes. pictures: of cases on the page, worst first.
     """
 
     root: Path
@@ -49,7 +49,7 @@ class Diagnosis:
 
     findings: list[Finding]
     cases: int
-    changes: list[Change] = field(default_factory=list)
+    changes: list[FileRepair] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     ignored: int | None = None
 

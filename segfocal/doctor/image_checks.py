@@ -26,20 +26,20 @@ class Intensities:
     sd: float
     body: float  # the median of what lies above the middle of the 1st and 99th percentile
     spread: float  # the 99th percentile less the first
-    whole: bool
+    integers_only: bool
     distinct: int  # values in the sample
 
     @property
     def air_at_zero(self) -> bool:
         """Whether this is a CT stored without its rescale intercept: air at 0, water at about 1000."""
-        return self.whole and -100 <= self.low <= 100 and 1200 < self.high < 5000 and 850 <= self.body <= 1300
+        return self.integers_only and -100 <= self.low <= 100 and 1200 < self.high < 5000 and 850 <= self.body <= 1300
 
     @property
     def normalised(self) -> bool:
         """Whether somebody scaled it: all of it in [0,1] or [-1,1] in fractions, or mean 0 and deviation 1."""
         unit = self.low >= -1.0 and self.high <= 1.0
         standard = abs(self.mean) < 0.05 and abs(self.sd - 1) < 0.05
-        return not self.whole and (unit or standard)
+        return not self.integers_only and (unit or standard)
 
 
 def image_findings(image: Volume) -> Iterator[Found]:
@@ -99,7 +99,7 @@ def intensities(array: NDArray) -> Intensities:
         sd=float(sample.std()),
         body=float(np.median(body)),
         spread=float(last - first),
-        whole=bool((sample == np.rint(sample)).all()),
+        integers_only=bool((sample == np.rint(sample)).all()),
         distinct=len(np.unique(sample)),
     )
 

@@ -36,7 +36,7 @@ def label_findings(array: NDArray) -> Iterator[Found]:
         yield "not_a_label_map", f"values from {float(array.min()):.6g} to {float(array.max()):.6g}"
 
 
-def whole_labels(array: NDArray) -> NDArray[np.int16] | None:
+def integer_labels(array: NDArray) -> NDArray[np.int16] | None:
     """Return a label map's values as integers, NaN as 0 and what is almost whole rounded; None of no label map."""
     if any(check in ("not_whole", "not_a_label_map") for check, _ in label_findings(array)):
         return None
@@ -102,8 +102,8 @@ def grid_findings(image: Grid, label: Grid) -> Iterator[Found]:
 
 def suspect_swap(image: Intensities, label: NDArray) -> bool:
     """Return whether the image looks like a label map and the label like an image."""
-    like = image.whole and image.low >= 0 and image.high <= LARGEST_LABEL and image.distinct <= _LABEL_LIKE
-    return like and whole_labels(label) is None
+    like = image.integers_only and image.low >= 0 and image.high <= LARGEST_LABEL and image.distinct <= _LABEL_LIKE
+    return like and integer_labels(label) is None
 
 
 def _rounded(grid: Grid) -> str:

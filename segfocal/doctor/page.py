@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from segfocal.doctor.case_report import Examined
+from segfocal.doctor.case_report import CaseReport
 from segfocal.doctor.checks import CHECKS, SEVERITIES, Finding
 from segfocal.doctor.diagnosis import Diagnosis, Examination
 from segfocal.report.html import write_page
@@ -13,7 +13,7 @@ from segfocal.report.html import write_page
 _MOST_ROWS = 50  # of one check
 
 
-def write_doctor_page(path: Path, diagnosis: Diagnosis, cases: Sequence[Examined], examination: Examination) -> None:
+def write_doctor_page(path: Path, diagnosis: Diagnosis, cases: Sequence[CaseReport], examination: Examination) -> None:
     """Write the page; the pictures are inside it, so the one file can be mailed."""
     groups: dict[str, list[Finding]] = {}
     for one in diagnosis.findings:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from segfocal.data.case import Case
-from segfocal.doctor.case_report import Examined, examine, is_nifti
+from segfocal.doctor.case_report import CaseReport, examine, is_nifti
 from segfocal.doctor.checks import CHECKS, Finding
 from segfocal.doctor.header_checks import corner_shift, in_mm
 from segfocal.doctor.label_checks import ALMOST
@@ -27,7 +27,7 @@ _SLIGHT = 0.5  # of the smallest spacing: a label moved no farther takes the ima
 _CONTAINER = {"not_packed", "packed", "bytes_after"}
 
 
-class Change(NamedTuple):
+class FileRepair(NamedTuple):
     """One thing done to a copy of a file."""
 
     case: str
@@ -38,15 +38,17 @@ class Change(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Mended:
+class RepairedCase:
     """A case whose files are mended copies or its own, what was done, and how it was found afterwards."""
 
     case: Case
-    changes: tuple[Change, ...]
-    after: Examined
+    changes: tuple[FileRepair, ...]
+    after: CaseReport
 
 
-def mend(before: Examined, folder: Path, *, names: Mapping[str, int], same_shape: bool = False) -> Mended:
+def repair_case(
+    before: CaseReport, folder: Path, *, names: Mapping[str, int], same_shape: bool = False
+) -> RepairedCase:
     """Write mended copies of a case's files to folder/images and folder/labels, and examine them again.
 
     same_shape: a label of its image's shape takes the image's header however far its own is from it.
@@ -54,24 +56,26 @@ def mend(before: Examined, folder: Path, *, names: Mapping[str, int], same_shape
     Raises:
         UserError: the copies cannot be written.
     """
-    changes: list[Change] = []
+    changes: list[FileRepair] = []
     case, after = before.case, before
     for _ in range(_ROUNDS):
         wanted = [one for one in after.findings if CHECKS[one.check].mended or (same_shape and one.check == "apart")]
         if not wanted or case.masks is not None:
             break
-        case, done = _mend_once(case, wanted, folder, same_shape=same_shape)
+        case, done = _repair_once(case, wanted, folder, same_shape=same_shape)
         if not done:
             break
         changes += done
         after = examine(case, names=names)
-    return Mended(case=case, changes=tuple(changes), after=after)
+    return RepairedCase(case=case, changes=tuple(changes), after=after)
 
 
-def _mend_once(case: Case, wanted: Iterable[Finding], folder: Path, *, same_shape: bool) -> tuple[Case, list[Change]]:
+def _repair_once(
+    case: Case, wanted: Iterable[Finding], folder: Path, *, same_shape: bool
+) -> tuple[Case, list[FileRepair]]:
     files = (*case.images, case.label)
     checks = {path: [one.check for one in wanted if one.file == path and is_nifti(path)] for path in files}
-    changes: list[Change] = []
+    changes: list[FileRepair] = []
     images, label_path = list(case.images), case.label
     for index, path in enumerate(case.images):
         if checks[path]:
@@ -94,8 +98,8 @@ def _mend_once(case: Case, wanted: Iterable[Finding], folder: Path, *, same_shap
     return replace(case, image=images[0], more=tuple(images[1:]), label=label_path), changes
 
 
-def _logged(case: Case, file: Path, done: Iterable[tuple[str, str]], to: Path) -> list[Change]:
-    return [Change(case.name, str(file), check, action, str(to)) for check, action in done]
+def _logged(case: Case, file: Path, done: Iterable[tuple[str, str]], to: Path) -> list[FileRepair]:
+    return [FileRepair(case.name, str(file), check, action, str(to)) for check, action in done]
 
 
 def _grid_of(image: Path) -> Grid | None:

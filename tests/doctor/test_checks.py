@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from segfocal.cli.app import demo_data
+from segfocal.doctor.case_list import check_case_list
 from segfocal.doctor.case_report import examine
-from segfocal.doctor.dataset_checks import set_findings
+from segfocal.doctor.dataset_checks import dataset_findings
 from segfocal.doctor.image_checks import fingerprint, intensities
 from segfocal.doctor.label_checks import grid_findings
-from segfocal.doctor.listing import list_cases
 from segfocal.grid import Grid
 from segfocal.report.thumbnail import thumbnail
 from tests.broken_data import AFFINE, make_case
@@ -26,24 +26,24 @@ def alarms(findings):
 
 
 def test_the_demo_scans_raise_no_alarm():
-    listing = list_cases(f"{demo_data()}/cases.csv", label_names=f"{demo_data()}/label_names.json#ct")
+    listing = check_case_list(f"{demo_data()}/cases.csv", label_names=f"{demo_data()}/label_names.json#ct")
     cases = [examine(case, names=listing.allowed) for case in listing.cases]
     assert alarms(one for case in cases for one in case.findings) == []
-    assert alarms(set_findings(cases, names=listing.label_values, modality="ct")) == []
+    assert alarms(dataset_findings(cases, names=listing.label_values, modality="ct")) == []
     assert listing.findings == []
 
 
 def test_pictures_with_masks_raise_no_alarm(tmp_path):
-    listing = list_cases(make_sam_med2d(tmp_path))
+    listing = check_case_list(make_sam_med2d(tmp_path))
     cases = [examine(case, names=listing.allowed) for case in listing.cases]
     assert alarms(one for case in cases for one in case.findings) == []
-    assert alarms(set_findings(cases, names=listing.label_values, modality="")) == []
+    assert alarms(dataset_findings(cases, names=listing.label_values, modality="")) == []
 
 
 def test_a_damaged_picture_is_named(tmp_path):
     make_png(tmp_path / "images" / "a.png", np.zeros((5, 4), np.uint8)).write_bytes(b"no picture")
     make_png(tmp_path / "labels" / "a.png", np.eye(5, 4, dtype=np.uint8))
-    (case,) = list_cases(tmp_path).cases
+    (case,) = check_case_list(tmp_path).cases
     assert [one.check for one in examine(case, names={}).findings if one.severity == "error"] == ["unreadable"]
 
 
@@ -53,7 +53,7 @@ def test_regions_and_the_value_to_ignore_are_known_values(tmp_path):
     (tmp_path / "labels").rename(tmp_path / "labelsTr")
     labels = {"background": 0, "one": 1, "whole": [1, 2, 3], "ignore": 9}
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
-    assert sorted(list_cases(tmp_path).allowed.values()) == [1, 2, 3, 9]
+    assert sorted(check_case_list(tmp_path).allowed.values()) == [1, 2, 3, 9]
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32, np.float64])

@@ -9,7 +9,7 @@ import pytest
 
 from segfocal.data.cases import read_cases
 from segfocal.data.label_scheme import choose_masks
-from segfocal.data.layouts import SOURCES
+from segfocal.data.layouts import LAYOUTS as KNOWN
 from segfocal.data.store.prepare import read_pair
 from segfocal.data.structures import choose_structures
 from segfocal.errors import UserError
@@ -302,4 +302,4 @@ def test_an_nnunet_ending_that_is_not_read_is_told(tmp_path):
 def test_every_layout_is_named_where_none_fits(tmp_path):
     with pytest.raises(UserError) as error:
         read_cases(tmp_path)
-    assert all(source.layout in str(error.value) for source in SOURCES)
+    assert all(layout.description in str(error.value) for layout in KNOWN)

@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 from segfocal.data.case import Case
-from segfocal.doctor.case_report import Examined, examine
+from segfocal.doctor.case_report import CaseReport, examine
 from segfocal.doctor.checks import Finding
 from segfocal.errors import UserError
 from segfocal.io.nifti.header import read_raw_header
@@ -18,7 +18,7 @@ _TIMES = 8  # what examining takes of memory, at most, for each byte of voxels
 _KILLED = "the process that read it was killed, perhaps for want of memory"
 
 
-def examined(cases: Sequence[Case], *, names: Mapping[str, int], workers: int | None) -> Iterator[Examined]:
+def examine_all(cases: Sequence[Case], *, names: Mapping[str, int], workers: int | None) -> Iterator[CaseReport]:
     """Yield the cases examined, in order. workers: processes; None for as many as there are cores and memory for."""
     work = partial(examine, names=names)
     sizes = [_bytes(case) for case in cases]
@@ -37,14 +37,14 @@ def examined(cases: Sequence[Case], *, names: Mapping[str, int], workers: int | 
             yield _alone(case, names)
 
 
-def _alone(case: Case, names: Mapping[str, int]) -> Examined:
+def _alone(case: Case, names: Mapping[str, int]) -> CaseReport:
     """Examine a case in a process of its own."""
     try:
         with pool(1) as process:
             return process.submit(examine, case, names=names).result()
     except BrokenProcessPool:
         killed = Finding(check="unreadable", found=_KILLED, case=case.name, file=case.image)
-        return Examined(case=case, findings=[killed])
+        return CaseReport(case=case, findings=[killed])
 
 
 def _bytes(case: Case) -> int:
