@@ -95,7 +95,7 @@ def _print(diagnosis: Diagnosis, examination: Examination) -> None:
     print(f"{diagnosis.cases} cases: {counts}")
     output = examination.output
     if examination.fix:
-        copies = len({change.to for change in diagnosis.changes})
+        copies = len({repair.to for repair in diagnosis.repairs})
         print(f"{copies} mended copies, {len(diagnosis.left_out)} cases left out: {output / 'fixes.jsonl'}")
         names = f" data.label_names={output / 'label_names.json'}" if (output / "label_names.json").is_file() else ""
         names += "" if diagnosis.ignored is None else f" data.ignore={diagnosis.ignored}"

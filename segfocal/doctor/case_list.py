@@ -10,10 +10,10 @@ from typing import Any
 from segfocal.data.case import Case
 from segfocal.data.cases import read_contents, stem
 from segfocal.data.layouts.layout import Problem
-from segfocal.doctor.checks import Finding
+from segfocal.doctor.checks import Check, Finding
 from segfocal.errors import Fault
 
-_CHECKS = {Fault.NAME_TWICE: "name_twice", Fault.FILE_TWICE: "file_twice"}
+_CHECKS = {Fault.NAME_TWICE: Check.NAME_TWICE, Fault.FILE_TWICE: Check.FILE_TWICE}
 _FOUND_WITH_ITS_FILE = (Fault.MISSING, Fault.DAMAGED)  # examining the case tells these with the file
 
 
@@ -69,7 +69,7 @@ def check_case_list(
         findings=[
             *(_finding(one, root) for one in contents.problems if one.error.fault not in _FOUND_WITH_ITS_FILE),
             *(
-                Finding(check="label_without_image", found="no image of its name", case=stem(path), file=path)
+                Finding(check=Check.LABEL_WITHOUT_IMAGE, found="no image of its name", case=stem(path), file=path)
                 for path in contents.unused_labels
             ),
         ],
@@ -82,6 +82,6 @@ def _finding(problem: Problem, root: Path) -> Finding:
     check = _CHECKS.get(error.fault)
     if check is None:
         return Finding(
-            check="case_list", found=f"{error.found}; {error.do}", case=problem.case, file=problem.file or root
+            check=Check.CASE_LIST, found=f"{error.found}; {error.do}", case=problem.case, file=problem.file or root
         )
     return Finding(check=check, found=error.found, case=problem.case, file=problem.file)

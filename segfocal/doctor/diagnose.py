@@ -1,4 +1,4 @@
-"""A data set examined: findings, a table, a page; and, if asked, mended copies with a list of cases to train on."""
+"""The examination of a data set: findings, a table, a page; and, if asked, mended copies with a list to train on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segfocal import __version__
 from segfocal.data.case import Case
 from segfocal.doctor.case_list import CheckedCaseList, check_case_list
 from segfocal.doctor.case_report import CaseReport
-from segfocal.doctor.checks import CHECKS, SEVERITIES, Finding, worst_first
+from segfocal.doctor.checks import CHECKS, SEVERITIES, Check, Finding, worst_first
 from segfocal.doctor.dataset_checks import dataset_findings
 from segfocal.doctor.diagnosis import Diagnosis, Examination
 from segfocal.doctor.examine_all import examine_all
@@ -35,7 +35,9 @@ def diagnose(
 ) -> Diagnosis:
     """Examine a data set, write `doctor.json` and `doctor.html`, and with fix the mended copies too.
 
-    showing: wraps the cases as they are done, for a progress bar.
+    Args:
+        examination: the data set, and how to examine it.
+        showing: wraps the reports as they are made, to show progress; None shows nothing.
 
     Raises:
         UserError: nothing there to examine, an output that exists, or mended copies that would replace originals.
@@ -87,14 +89,14 @@ def _repair(
     cases: Sequence[CaseReport], listed: CheckedCaseList, examination: Examination, findings: list[Finding]
 ) -> Diagnosis:
     """Mend what can be mended case by case; write the list of cases and the log."""
-    output, changes, left_out = examination.output, list[FileRepair](), dict[str, str]()
+    output, repairs, left_out = examination.output, list[FileRepair](), dict[str, str]()
     kept: list[Case] = []
     double = {name for name, count in Counter(case.case.name for case in cases).items() if count > 1}
     for case in cases:
         mended = _as_it_is(case)
         if case.case.name not in double:
             mended = repair_case(case, output, names=listed.allowed, same_shape=examination.same_shape)
-        changes += mended.changes
+        repairs += mended.repairs
         errors = [one for one in mended.after.findings if one.severity == "error"]
         if errors:
             left_out[case.case.name] = f"{errors[0].check}: {errors[0].found}"
@@ -104,14 +106,14 @@ def _repair(
     if listed.label_values:
         named = {str(value): name for name, value in listed.label_values.items()}
         write_json(output / "label_names.json", named)
-    lines = [json.dumps(change._asdict(), ensure_ascii=False) for change in changes]
+    lines = [json.dumps(repair._asdict(), ensure_ascii=False) for repair in repairs]
     lines += [json.dumps({"case": name, "action": "left out", "why": why}) for name, why in left_out.items()]
     write_text(output / "fixes.jsonl", "".join(line + "\n" for line in lines))
-    return Diagnosis(findings=findings, cases=len(cases), changes=changes, left_out=left_out, ignored=listed.ignored)
+    return Diagnosis(findings=findings, cases=len(cases), repairs=repairs, left_out=left_out, ignored=listed.ignored)
 
 
 def _as_it_is(case: CaseReport) -> RepairedCase:
-    return RepairedCase(case=case.case, changes=(), after=case)
+    return RepairedCase(case=case.case, repairs=(), after=case)
 
 
 def _csv(cases: Sequence[Case], folder: Path) -> str:
@@ -136,7 +138,7 @@ def _report(diagnosis: Diagnosis, cases: Sequence[CaseReport], examination: Exam
         "cases": diagnosis.cases,
         "counts": {severity: diagnosis.count(severity) for severity in SEVERITIES},
         "findings": [one.row() for one in diagnosis.findings],
-        "mended": [change._asdict() for change in diagnosis.changes],
+        "mended": [repair._asdict() for repair in diagnosis.repairs],
         "left_out": diagnosis.left_out,
         "images": [_facts(case) for case in cases],
     }
@@ -154,13 +156,13 @@ def _facts(case: CaseReport) -> dict[str, Any]:
 
 def table_rows(findings: Sequence[Finding]) -> list[dict[str, str]]:
     """Return a row for each check that found something, worst first: how often, an example, what to do."""
-    groups: dict[str, list[Finding]] = {}
+    groups: dict[Check, list[Finding]] = {}
     for one in findings:
         groups.setdefault(one.check, []).append(one)
     return [
         {
             "severity": group[0].severity,
-            "check": check,
+            "check": check.value,
             "times": str(len(group)),
             "for example": f"{group[0].case or 'data set'}: {group[0].found}",
             "what to do": CHECKS[check].do + (" (fix=true does)" if CHECKS[check].mended else ""),
