@@ -193,3 +193,43 @@ def _array(path):
     import nibabel as nib
 
     return nib.load(path).dataobj
+
+
+def with_splits(*splits):
+    cases = [Case(name=f"c{i}", image=f"i{i}", label=f"l{i}", split=split) for i, split in enumerate(splits)]
+    return CaseList(cases=tuple(cases), label_values={"liver": 1})
+
+
+def test_hold_out_draws_the_share_and_keeps_the_rest():
+    held = hold_out(with_splits(*[""] * 10), share=0.3, seed=4)
+    assert (len(held.of("val")), len(held.of("train"))) == (3, 7)
+    assert [(c.name, c.image, c.label) for c in held.cases] == [(f"c{i}", f"i{i}", f"l{i}") for i in range(10)]
+    assert held.label_values == {"liver": 1}
+
+
+def test_hold_out_depends_on_names_and_seed_alone():
+    cases = with_splits(*[""] * 10)
+    shuffled = CaseList(cases=cases.cases[::-1], label_values={})
+    draws = [{case.name for case in hold_out(cases, share=0.3, seed=seed).of("val")} for seed in range(6)]
+    again = [{case.name for case in hold_out(shuffled, share=0.3, seed=seed).of("val")} for seed in range(6)]
+    assert draws == again
+    assert len({frozenset(draw) for draw in draws}) > 1
+
+
+def test_hold_out_keeps_the_splits_that_are_given():
+    cases = with_splits("train", "val", "test", "train")
+    assert hold_out(cases, share=0.5, seed=0).cases == cases.cases
+
+
+@pytest.mark.parametrize("given", ["val", "test", "train"])
+def test_hold_out_gives_every_other_case_a_split_where_some_have_one(given):
+    held = hold_out(with_splits(given, *[""] * 5), share=0.4, seed=0)
+    assert held.cases[0].split == given
+    assert all(case.split in ("train", "val") for case in held.cases[1:])
+    assert len(held.of("val")) == (1 if given == "val" else 2)  # a given validation set is not added to
+
+
+@pytest.mark.parametrize(("count", "share", "val"), [(1, 0.2, 0), (2, 0.2, 1), (3, 0.9, 2), (3, 0.99, 2), (5, 0.0, 0)])
+def test_hold_out_always_leaves_a_case_to_train_on(count, share, val):
+    held = hold_out(with_splits(*[""] * count), share=share, seed=0)
+    assert (len(held.of("val")), len(held.of("train"))) == (val, count - val)
