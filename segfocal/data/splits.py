@@ -19,15 +19,18 @@ from segfocal.data.case import Case, CaseList
 from segfocal.errors import UserError
 from segfocal.files import read_json, write_json
 
-Shares = Callable[[Sequence[Case]], Sequence[float]]
+Shares = Callable[[Sequence[Case]], Sequence[float]]  # the share of foreground voxels of each case
 
 
 @dataclass(frozen=True, kw_only=True)
 class Splitting:
     """How cases are drawn.
 
-    folds: parts, each of which validates once; None holds out `hold_out` of the cases, in [0,1). seed: of the draw.
-    stratify: parts have about the same share of foreground.
+    Args:
+        folds: parts, ≥ 2, each of which validates once; None holds out a share once.
+        hold_out: the share of the cases, in [0,1), that validates where `folds` is None.
+        seed: of the draw.
+        stratify: parts have about the same share of foreground.
 
     Raises:
         ValueError: a number out of range.
@@ -46,10 +49,12 @@ class Splitting:
 
 
 def grouped(cases: CaseList, pattern: str | None) -> CaseList:
-    """Return the cases in groups: what the brackets of a regular expression find in each name, or as the source says.
+    """Return the cases in groups: what the brackets of a regular expression find in each name.
+
+    pattern: the regular expression; None keeps the groups that the data set names.
 
     Raises:
-        UserError: no regular expression with one pair of brackets, a name it does not fit.
+        UserError: not a regular expression with one pair of brackets, or a name that it does not fit.
     """
     if pattern is None:
         return cases
@@ -78,8 +83,13 @@ def grouped(cases: CaseList, pattern: str | None) -> CaseList:
 def hold_out(cases: CaseList, *, share: float, seed: int, shares: Sequence[float] | None = None) -> CaseList:
     """Return the list with every case in a split: given ones stay, the others train, or validate if drawn.
 
-    `share` of the others is drawn for val unless some case is given as val; one always remains to train on. The draw
-    depends on the case names, their groups and `seed` only, and on the cases' foreground `shares` if given.
+    Where some case is given as val, none is drawn. One case always remains to train on.
+
+    Args:
+        cases: the list.
+        share: of the cases without a split, in [0,1), that validates.
+        seed: of the draw, which depends on names and groups besides, not on the order of cases.
+        shares: of foreground, one a case: the cases held out then have about the usual ones. None draws without.
 
     Raises:
         ValueError: share outside [0,1).
@@ -126,8 +136,12 @@ def _ordered(
 def deal(cases: Sequence[Case], folds: int, *, seed: int, shares: Sequence[float] | None = None) -> list[list[str]]:
     """Return the names of each fold: every case in one, groups whole, folds of about one size.
 
-    shares: of foreground, by which the groups are ranked; of each `folds` neighbours in that order every fold gets one.
-    The draw depends on names, groups, shares and seed, not on the order of cases.
+    Args:
+        cases: the cases.
+        folds: how many.
+        seed: of the draw, which depends on names and groups besides, not on the order of cases.
+        shares: of foreground, one a case: groups are ranked by them, and of as many neighbours as there are folds every
+            fold gets one. None deals at random.
 
     Raises:
         ValueError: fewer groups than folds.
@@ -155,8 +169,14 @@ def _unit(case: Case) -> str:
 def split(cases: CaseList, splitting: Splitting, *, fold: int, file: Path | None, shares: Shares) -> CaseList:
     """Return the list with every case in a split, as a file says; where there is none it is drawn and written.
 
-    Cases given as test stay so; of others the file counts. file: None draws without writing, by `hold_out`. shares:
-    makes the foreground shares of cases, where they are needed.
+    Cases given as test stay so; of others the file counts.
+
+    Args:
+        cases: the list.
+        splitting: how to draw where there is no file yet.
+        fold: which fold validates, from 0.
+        file: of the splits; None draws without writing.
+        shares: returns the share of foreground of each case; called only where `stratify` needs it.
 
     Raises:
         UserError: a damaged file, one of other cases or of another number of folds, no such fold.

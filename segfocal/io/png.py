@@ -72,15 +72,23 @@ def read_labels(path: str | Path) -> Volume:
 
 
 def read_grid(path: str | Path) -> Grid:
-    """Read a picture's nominal grid without its pixels; UserError as `read`."""
+    """Read a picture's nominal grid without its pixels.
+
+    Raises:
+        UserError: as `read`, but damage among the pixels goes unseen.
+    """
     (width, height), _ = _header(Path(path))
     return _grid(width, height)
 
 
 def write(path: str | Path, labels: Volume, *, like: str | Path, overwrite: bool = False) -> None:
-    """Write a label map [x,y,1] as an 8-bit grey picture of the size of the picture `like`, a level a structure.
+    """Write a label map as an 8-bit grey picture, a level a structure. The file appears complete or not at all.
 
-    The file appears whole or not at all.
+    Args:
+        path: ends in .png.
+        labels: [x,y,1], values 0…255.
+        like: the picture it belongs to, of the same size.
+        overwrite: replace a file that exists.
 
     Raises:
         UserError: the sizes differ, a label value does not fit 8 bits, `path` exists and overwrite is False, or it

@@ -1,4 +1,7 @@
-"""The header of a NIfTI file: as it stands, sound or not, and checked before a byte of voxels is read for it."""
+"""The header of a NIfTI file: as it is, sound or not (`read_raw_header`), or checked (`read_header`).
+
+It is checked against the bytes of the file before memory is taken for a voxel.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +52,13 @@ class TrailingBytesError(OSError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RawHeader:
-    """What a header says, whatever its sense; `fields` is nibabel's header, unchecked.
+    """What a header says, whether it makes sense or not. Affines are None where they are not set or are none.
 
-    packed: whether the content is gzip, whatever the name. size: bytes of the file. affines are None where they are not
-    set or make none.
+    Args:
+        path: the file.
+        fields: nibabel's header, unchecked.
+        packed: the content is gzip, whatever the name says.
+        size: bytes of the file on disk.
     """
 
     path: Path
