@@ -18,11 +18,10 @@ from segfocal.grid import Grid
 from segfocal.io.dicom.file_kinds import header, readable
 from segfocal.io.dicom.series import TO_RAS
 from segfocal.io.dicom.slices import text_of
+from segfocal.io.dicom.structure_boxes import Box
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _FLAT, _OFF = 0.2, 0.25  # of a slice's thickness: by which a contour may leave its plane, and that plane its slice's
-
-Piece = tuple[tuple[slice, slice, slice], NDArray[np.bool_]]
 
 
 def rois(elements: Any) -> dict[int, str]:
@@ -39,7 +38,7 @@ def _closed(roi: Any) -> list[Any]:
     return [one for one in roi.get("ContourSequence") or [] if text_of(one, "ContourGeometricType") in _CLOSED]
 
 
-def pieces(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Piece]]:
+def boxes(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Box]]:
     """Yield number and voxels of the wanted ROIs, slice by slice.
 
     Raises:
@@ -59,9 +58,9 @@ def pieces(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Piec
             if len(voxels) > 2:
                 on_slices.setdefault(_slice_of(voxels, grid, path, number), []).append(voxels)
         for (axis, index), contours in on_slices.items():
-            piece = _filled(contours, axis, index, grid)
-            if piece is not None:
-                yield number, piece
+            box = _filled(contours, axis, index, grid)
+            if box is not None:
+                yield number, box
 
 
 def _slice_of(voxels: NDArray, grid: Grid, path: Path, number: int) -> tuple[int, int]:
@@ -84,7 +83,7 @@ def _slice_of(voxels: NDArray, grid: Grid, path: Path, number: int) -> tuple[int
     )
 
 
-def _filled(contours: list[NDArray], axis: int, index: int, grid: Grid) -> Piece | None:
+def _filled(contours: list[NDArray], axis: int, index: int, grid: Grid) -> Box | None:
     """Return the voxels of a slice with their centre inside an odd number of contours; None where there are none."""
     flat = [i for i in range(3) if i != axis]
     outlines = list({contour[:, flat].tobytes(): contour[:, flat] for contour in contours}.values())  # each once
