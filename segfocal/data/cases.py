@@ -154,11 +154,11 @@ def _listed_twice(cases: Sequence[Case], root: Path) -> Iterator[Problem]:
         yield Problem(error=error, case=name)
     listed = [(image.resolve(), image, case) for case in cases for image in case.images]
     times = Counter(place for place, _, _ in listed)
-    told = set[Path]()
+    seen = set[Path]()
     for place, image, case in listed:
-        if times[place] == 1 or place in told:
+        if times[place] == 1 or place in seen:
             continue
-        told.add(place)
+        seen.add(place)
         error = UserError(
             expected="each scan once, in one split",
             found=f"{image.name} twice",
@@ -169,9 +169,9 @@ def _listed_twice(cases: Sequence[Case], root: Path) -> Iterator[Problem]:
         yield Problem(error=error, file=image)
 
 
-def _read_label_names(source: str | Mapping[str, Any]) -> dict[str, int]:
-    path, _, key = source.partition("#") if isinstance(source, str) else ("", "", "")
-    named: Any = read_json(Path(path)) if path else source
+def _read_label_names(given: str | Mapping[str, Any]) -> dict[str, int]:
+    path, _, key = given.partition("#") if isinstance(given, str) else ("", "", "")
+    named: Any = read_json(Path(path)) if path else given
     try:
         return {str(name): int(value) for value, name in (named[key] if key else named).items()}
     except (KeyError, ValueError, TypeError, AttributeError) as error:

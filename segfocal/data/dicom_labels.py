@@ -21,7 +21,7 @@ from segfocal.io.dicom.series import read_series
 
 
 def name_labels(found: CaseList, root: Path, problems: list[Problem]) -> CaseList:
-    """Return the cases, those with a DICOM label told which value each name is read as, with the values by name.
+    """Return the cases, those with a DICOM label with the value that each name is read as, and the values by name.
 
     Where no values are known, the names of all DICOM labels are numbered from 1 in alphabetical order.
 
@@ -50,8 +50,8 @@ def name_labels(found: CaseList, root: Path, problems: list[Problem]) -> CaseLis
                 names |= set(dicom_labels.names(case.label))
         values = {name: value for value, name in enumerate(sorted(names), start=1)}
     value_of_name, named = tuple(values.items()), {case.name for case in with_dicom}
-    told = tuple(replace(case, named=value_of_name) if case.name in named else case for case in cases)
-    return replace(found, cases=told, label_values=values)
+    with_values = tuple(replace(case, named=value_of_name) if case.name in named else case for case in cases)
+    return replace(found, cases=with_values, label_values=values)
 
 
 def _is_dicom_label(label: Path) -> bool:

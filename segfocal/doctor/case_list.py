@@ -14,7 +14,7 @@ from segfocal.doctor.checks import Check, Finding
 from segfocal.errors import Fault
 
 _CHECKS = {Fault.NAME_TWICE: Check.NAME_TWICE, Fault.FILE_TWICE: Check.FILE_TWICE}
-_FOUND_WITH_ITS_FILE = (Fault.MISSING, Fault.DAMAGED)  # examining the case tells these with the file
+_FOUND_WITH_ITS_FILE = (Fault.MISSING, Fault.DAMAGED)  # examining the case finds these, with the file
 
 
 @dataclass(frozen=True, kw_only=True)

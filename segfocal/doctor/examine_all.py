@@ -54,12 +54,12 @@ def _alone(case: Case, names: Mapping[str, int]) -> CaseReport:
 
 
 def _bytes(case: Case) -> int:
-    """Return the bytes that the voxels of a case take by their headers; 0 where that cannot be told."""
+    """Return the bytes that the voxels of a case take by their headers; 0 where no header can be read."""
     total = 0
     for path in (*case.images, *case.label_files):
         try:
             header = read_raw_header(path)
             total += max(0, min(header.promised, header.size * 1032))
-        except (UserError, OSError, ValueError, OverflowError):  # examining the case tells it
+        except (UserError, OSError, ValueError, OverflowError):  # examining the case finds it
             continue
     return total

@@ -130,7 +130,7 @@ def best_affine(header: RawHeader) -> NDArray[np.float64] | None:
             affine = np.asarray(header.fields.get_best_affine(), dtype=np.float64)
             sound = np.isfinite(affine).all() and np.abs(affine).max() < 1e6
             return affine if sound and abs(np.linalg.det(affine[:3, :3])) >= 1e-12 else None
-    except Exception:  # nibabel on nonsense
+    except Exception:  # whatever nibabel raises of a header that makes no sense
         return None
 
 

@@ -47,7 +47,7 @@ class Intensities:
 
     @property
     def normalised(self) -> bool:
-        """Whether somebody scaled it: all of it in [0,1] or [-1,1] in fractions, or mean 0 and deviation 1."""
+        """Whether it was scaled before: all of it in [0,1] or [-1,1] in fractions, or mean 0 and deviation 1."""
         unit = self.low >= -1.0 and self.high <= 1.0
         standard = abs(self.mean) < 0.05 and abs(self.sd - 1) < 0.05
         return not self.integers_only and (unit or standard)

@@ -12,10 +12,10 @@ from segfocal.doctor.checks import Check, Found
 from segfocal.doctor.image_checks import Intensities
 from segfocal.grid import Grid
 
-ALMOST = 1e-3  # a value so near a whole number means it
+ALMOST = 1e-3  # a value so near a whole number was meant to be it
 LARGEST_LABEL = 999
 _SPECK = 4  # voxels; fewer are a speck
-_LABEL_LIKE = 128  # values; an image has more
+_LABEL_LIKE = 128  # distinct values; an image has more
 _DEGREES, _RATIO, _MM = 0.5, 1e-3, 0.01  # what counts as the same direction, spacing and place
 
 
@@ -37,7 +37,7 @@ def label_findings(array: NDArray) -> Iterator[Found]:
 
 
 def integer_labels(array: NDArray) -> NDArray[np.int16] | None:
-    """Return a label map's values as integers, NaN as 0 and what is almost whole rounded; None of no label map."""
+    """Return a label map as integers, NaN as 0 and almost whole values rounded; None where it is no label map."""
     if any(check in (Check.NOT_WHOLE, Check.NOT_A_LABEL_MAP) for check, _ in label_findings(array)):
         return None
     if array.dtype.kind == "f":

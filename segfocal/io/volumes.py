@@ -152,12 +152,12 @@ def write(
         nifti.write(path, labels, like=_geometry(like), overwrite=overwrite)
 
 
-def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path, overwrite: bool = False) -> None:
+def write_probabilities(path: str | Path, probabilities: Volume, *, like: str | Path, overwrite: bool = False) -> None:
     """Write a map of probabilities as NIfTI with the geometry of its image.
 
     Args:
         path: ends in .nii.gz or .nii.
-        shares: probabilities as uint16, 65535 for 1.
+        probabilities: as uint16, 65535 for 1.
         like: the image, NIfTI, PNG or a DICOM series.
         overwrite: replace a file that exists.
 
@@ -165,7 +165,7 @@ def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path, o
         UserError: as `write`.
     """
     nifti.write_probabilities(
-        path, Volume(array=shares.array, grid=shares.grid), like=_geometry(like), overwrite=overwrite
+        path, Volume(array=probabilities.array, grid=probabilities.grid), like=_geometry(like), overwrite=overwrite
     )
 
 

@@ -1,4 +1,4 @@
-"""What a layout is, what reading one yields, and what the names of its files tell."""
+"""What a layout is, what reading one yields, and what the names of its files mean."""
 
 from __future__ import annotations
 

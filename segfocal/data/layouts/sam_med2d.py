@@ -31,7 +31,7 @@ def is_folder(root: Path) -> bool:
 
 
 def read_folder(root: Path) -> Contents:
-    """Read a folder's JSON files: a case an image, and values for the structures that mask names tell.
+    """Read a folder's JSON files: a case an image, and values for the structures that masks are named after.
 
     label2image_test.json is what a run validates on, unless there is a label2image_val.json too; without either the
     images to train on have no split yet. Values count from 1 in the order of names; `objects` stands for all masks.

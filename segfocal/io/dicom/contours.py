@@ -26,12 +26,12 @@ _FLAT, _OFF = 0.2, 0.25  # of a slice's thickness: by which a contour may leave 
 
 def rois(elements: Any) -> dict[int, str]:
     """Return the names of the ROIs that have a closed contour, by number."""
-    drawn = {int(one.ReferencedROINumber) for one in elements.get("ROIContourSequence") or [] if _closed(one)}
+    with_contour = {int(one.ReferencedROINumber) for one in elements.get("ROIContourSequence") or [] if _closed(one)}
     found = {
         int(one.ROINumber): text_of(one, "ROIName") or f"roi_{one.ROINumber}"
         for one in elements.get("StructureSetROISequence") or []
     }
-    return {number: name for number, name in found.items() if number in drawn}
+    return {number: name for number, name in found.items() if number in with_contour}
 
 
 def _closed(roi: Any) -> list[Any]:
@@ -49,11 +49,11 @@ def boxes(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Box]]
     for roi in elements.get("ROIContourSequence") or []:
         with readable(path):
             number = int(roi.ReferencedROINumber)
-            drawn = [np.array(one.ContourData, dtype=np.float64).reshape(-1, 3) for one in _closed(roi)]
+            outlines = [np.array(one.ContourData, dtype=np.float64).reshape(-1, 3) for one in _closed(roi)]
         if number not in wanted:
             continue
         on_slices: dict[tuple[int, int], list[NDArray]] = {}
-        for points in drawn:
+        for points in outlines:
             voxels = points @ inverse[:3, :3].T + inverse[:3, 3]
             if len(voxels) > 2:
                 on_slices.setdefault(_slice_of(voxels, grid, path, number), []).append(voxels)

@@ -93,7 +93,7 @@ def check_grey(elements: Any, path: Path) -> None:
 
 
 def _slice(groups: Sequence[Any], path: Path, *, frame: int) -> Slice:
-    """Return one slice by the groups of elements that speak of it, the dataset itself the last."""
+    """Return one slice by the groups of elements that describe it, the dataset itself the last."""
 
     def find(group: str, name: str, default: Any = None) -> Any:
         for part in groups:

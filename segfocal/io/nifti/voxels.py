@@ -31,7 +31,7 @@ def read_voxels(header: RawHeader) -> NDArray:
     slope, inter = header.fields.get_slope_inter()
     if slope in (1, None) and inter in (0, None):
         return stored
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told by those who mind
+    with np.errstate(over="ignore", invalid="ignore"):  # readers that need finite values check them
         array = stored.astype(np.float32)
         array *= np.float32(slope)
         array += np.float32(inter)

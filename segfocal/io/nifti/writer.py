@@ -48,12 +48,14 @@ def write(path: str | Path, labels: Volume, *, like: str | Path | Grid, overwrit
     _write(path, data, scan)
 
 
-def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path | Grid, overwrite: bool = False) -> None:
+def write_probabilities(
+    path: str | Path, probabilities: Volume, *, like: str | Path | Grid, overwrite: bool = False
+) -> None:
     """Write probabilities stored as uint16, which readers see as [0,1].
 
     Args:
         path: ends in .nii.gz or .nii.
-        shares: probabilities as uint16, 65535 for 1.
+        probabilities: as uint16, 65535 for 1.
         like: the scan whose geometry it gets, a NIfTI file, or the grid of a scan of another format.
         overwrite: replace a file that exists.
 
@@ -63,7 +65,7 @@ def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path | 
     path = Path(path)
     check_suffix(path)
     check_new(path, overwrite=overwrite)
-    _write(path, shares.array, _scan(like, path), slope=1 / 65535)
+    _write(path, probabilities.array, _scan(like, path), slope=1 / 65535)
 
 
 def _scan(like: str | Path | Grid, path: Path) -> RawHeader:
