@@ -157,14 +157,14 @@ def test_test_cases_stay_out_of_the_folds(tmp_path):
         ({"folds": [{"train": "c00", "val": []}]}, r"folds as \[\{"),
     ],
 )
-def test_a_file_of_other_cases_is_told(tmp_path, content, told):
+def test_a_file_of_other_cases_is_refused(tmp_path, content, told):
     file = tmp_path / "splits.json"
     file.write_text(json.dumps(content))
     with pytest.raises(UserError, match=rf"{told}.*splits\.json"):
         split(listed(["", ""]), Splitting(), fold=0, file=file, foreground=not_needed)
 
 
-def test_another_number_of_folds_or_no_such_fold_is_told(tmp_path):
+def test_another_number_of_folds_or_no_such_fold_is_refused(tmp_path):
     file, cases = tmp_path / "splits.json", listed([""] * 6)
     split(cases, Splitting(folds=3), fold=0, file=file, foreground=not_needed)
     with pytest.raises(UserError, match=r"expected 5 folds; found 3 in .*splits\.json"):

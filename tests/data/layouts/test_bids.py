@@ -23,13 +23,13 @@ def test_bids_images_of_several_suffixes_are_channels_of_their_space(tmp_path):
     assert case.group == "sub-1"
 
 
-def test_a_bids_segmentation_without_an_image_is_told(tmp_path):
+def test_a_bids_segmentation_without_an_image_is_refused(tmp_path):
     small(tmp_path / "sub-1" / "anat" / "sub-1_dseg.nii.gz")
     with pytest.raises(UserError, match=r"an image sub-1_… for sub-1_dseg.*found none beside it"):
         read_cases(tmp_path)
 
 
-def test_two_bids_label_maps_of_one_case_are_told(tmp_path):
+def test_two_bids_label_maps_of_one_case_are_refused(tmp_path):
     for name in ("desc-a_dseg", "desc-b_dseg", "T1w"):
         small(tmp_path / "sub-1" / "anat" / f"sub-1_{name}.nii.gz")
     with pytest.raises(UserError, match=r"one dseg a case.*found sub-1_desc-a_dseg.nii.gz and sub-1_desc-b"):

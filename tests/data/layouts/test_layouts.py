@@ -252,7 +252,7 @@ def test_channels_are_found_by_name_or_number(tmp_path):
 
 
 @pytest.mark.parametrize("ignore", ["gap", 0, -1])
-def test_a_label_to_ignore_that_is_none_is_told(tmp_path, parts, ignore):
+def test_a_label_to_ignore_that_is_none_is_refused(tmp_path, parts, ignore):
     with pytest.raises(UserError, match=r"data\.ignore to be a label value from 1 or the name"):
         read_cases(msd(tmp_path / "data", parts), ignore=ignore)
 

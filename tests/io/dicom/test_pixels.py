@@ -112,7 +112,7 @@ def test_jpeg_ls_slices_are_the_uncompressed_ones(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_damage_at_random_is_read_or_told(tmp_path, caplog):
+def test_damage_at_random_is_read_or_refused(tmp_path, caplog):
     caplog.set_level("CRITICAL")
     folder = make_series(tmp_path / "s", stored_values((5, 4, 2)))
     file, rng = min(folder.iterdir()), np.random.default_rng(1)

@@ -13,7 +13,7 @@ def random_labels(shape=SHAPE, high=4, seed=0):
     return np.random.default_rng(seed).integers(0, high, shape).astype(np.int16)
 
 
-def test_a_damaged_header_is_told_or_harmless(tmp_path):
+def test_a_damaged_header_is_refused_or_harmless(tmp_path):
     """Any byte of the header outside its sizes may be wrong: the reader answers with a volume or a UserError."""
     content = make_scan(tmp_path / "scan.nii", random_labels(), affine_of(degrees=(5.0, 9.0, 4.0))).read_bytes()
     rng = np.random.default_rng(0)

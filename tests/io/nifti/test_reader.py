@@ -200,7 +200,7 @@ DAMAGE = [
 
 @pytest.mark.parametrize("reader", [nifti.read, nifti.read_labels], ids=["image", "labels"])
 @pytest.mark.parametrize(("spoil", "ending", "expected"), DAMAGE, ids=[d[0].__name__ + d[1] for d in DAMAGE])
-def test_a_file_that_cannot_be_read_is_told_by_name(tmp_path, reader, spoil, ending, expected):
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path, reader, spoil, ending, expected):
     path = tmp_path / f"patient_17{ending}"
     spoil(path)
     with pytest.raises(UserError, match=f"expected {expected}.* in .*patient_17{ending}"):
@@ -208,7 +208,7 @@ def test_a_file_that_cannot_be_read_is_told_by_name(tmp_path, reader, spoil, end
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_voxel_that_is_not_finite_is_told_with_its_place(tmp_path, value):
+def test_a_voxel_that_is_not_finite_is_refused_with_its_place(tmp_path, value):
     array = np.zeros(SHAPE, dtype=np.float32)
     array[4, 1, 3] = array[5, 1, 3] = value
     path = make_scan(tmp_path / "patient_17.nii.gz", array)
@@ -218,7 +218,7 @@ def test_a_voxel_that_is_not_finite_is_told_with_its_place(tmp_path, value):
         nifti.read_labels(path)
 
 
-def test_labels_that_are_no_whole_numbers_are_told(tmp_path):
+def test_labels_that_are_no_whole_numbers_are_refused(tmp_path):
     array = random_labels().astype(np.float32)
     array[0, 0, 0] = 0.25
     path = make_scan(tmp_path / "patient_17.nii.gz", array)
@@ -226,7 +226,7 @@ def test_labels_that_are_no_whole_numbers_are_told(tmp_path):
         nifti.read_labels(path)
 
 
-def test_a_file_of_another_kind_is_told(tmp_path):
+def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "patient_17.png").write_bytes(b"\x89PNG")
     with pytest.raises(UserError, match=r"ending in \.nii\.gz or \.nii; found patient_17\.png"):
         nifti.read(tmp_path / "patient_17.png")

@@ -177,7 +177,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch, failure, er
     assert not existing or output.read_bytes() == existing
 
 
-def test_a_folder_that_is_a_file_is_told(tmp_path):
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
     path = make_scan(tmp_path / "scan.nii.gz", random_labels())
     (tmp_path / "results").write_text("notes")
     with pytest.raises(UserError, match=r"expected a place to write to; found .* in .*results"):
