@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 
 
-class UserError(Exception):
-    """A mistake the user can mend; the command line prints it as one message without a traceback."""
+class Fault(Enum):
+    """What an error is about, for code that treats some errors apart from others; the words are for people."""
 
-    def __init__(self, *, expected: str, found: str, do: str, where: str | Path | None = None) -> None:
-        self.expected, self.found, self.where, self.do = expected, found, where, do
+    OTHER = "other"
+    MISSING = "missing"  # a file that is named and not there
+    DAMAGED = "damaged"  # a file that is cut short or whose bytes were changed
+    TRAILING_BYTES = "trailing bytes"  # after a complete gzip content, bytes that are not gzip
+    NAME_TWICE = "name twice"  # two cases of one name
+    FILE_TWICE = "file twice"  # one image listed twice
+
+
+class UserError(Exception):
+    """A mistake the user can mend; the command line prints it as one message without a traceback.
+
+    Args:
+        expected: what would have been right.
+        found: what is there instead.
+        do: how to mend it, as a command ("set data.root").
+        where: the file, folder or option it is about; None where the message says it already.
+        fault: what it is about, for code; OTHER where no code needs to know.
+    """
+
+    def __init__(
+        self, *, expected: str, found: str, do: str, where: str | Path | None = None, fault: Fault = Fault.OTHER
+    ) -> None:
+        self.expected, self.found, self.where, self.do, self.fault = expected, found, where, do, fault
         place = f" in {where}" if where is not None else ""
         super().__init__(f"expected {expected}; found {found}{place}. {do[:1].upper()}{do[1:]}.")
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (self.expected, self.found, self.do, self.where)
+        return _rebuild, (self.expected, self.found, self.do, self.where, self.fault)
 
 
-def _rebuild(expected: str, found: str, do: str, where: str | Path | None) -> UserError:
-    """Keep the error whole when a data-loading process hands it to the main one."""
-    return UserError(expected=expected, found=found, do=do, where=where)
+def _rebuild(expected: str, found: str, do: str, where: str | Path | None, fault: Fault) -> UserError:
+    """Return the same error again in the process that another one hands it to."""
+    return UserError(expected=expected, found=found, do=do, where=where, fault=fault)

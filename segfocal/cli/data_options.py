@@ -61,7 +61,7 @@ def split_cases(plain: dict[str, Any], cases: CaseList, structures: Sequence[Str
         splitting,
         fold=data.get("fold", 0),
         file=file,
-        shares=lambda chosen: foreground_shares(chosen, structures, cache),
+        foreground=lambda chosen: foreground_shares(chosen, structures, cache),
     )
 
 

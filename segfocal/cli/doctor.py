@@ -14,7 +14,7 @@ from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.data.case import Case
-    from segfocal.doctor.case_report import Examined
+    from segfocal.doctor.case_report import CaseReport
     from segfocal.doctor.diagnosis import Diagnosis, Examination
 
 _SWITCHES = ("fix", "same_shape", "strict")
@@ -75,7 +75,7 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _with_progress(cases: Sequence[Case], done: Iterable[Examined]) -> Iterator[Examined]:
+def _with_progress(cases: Sequence[Case], done: Iterable[CaseReport]) -> Iterator[CaseReport]:
     from segfocal.engine.progress import StepProgress
 
     with StepProgress(total=len(cases), done=0) as progress:
@@ -95,7 +95,7 @@ def _print(diagnosis: Diagnosis, examination: Examination) -> None:
     print(f"{diagnosis.cases} cases: {counts}")
     output = examination.output
     if examination.fix:
-        copies = len({change.to for change in diagnosis.changes})
+        copies = len({repair.to for repair in diagnosis.repairs})
         print(f"{copies} mended copies, {len(diagnosis.left_out)} cases left out: {output / 'fixes.jsonl'}")
         names = f" data.label_names={output / 'label_names.json'}" if (output / "label_names.json").is_file() else ""
         names += "" if diagnosis.ignored is None else f" data.ignore={diagnosis.ignored}"

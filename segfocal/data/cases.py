@@ -1,59 +1,93 @@
-"""The list of cases: whatever lies at a path, read by the source that knows its layout, and checked.
+"""The list of cases: whatever lies at a path, read by the layout that knows it, and checked.
 
-The layouts are in `segfocal.data.layouts`.
+Training reads it strictly (`read_cases`), the doctor with every problem (`read_contents`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from segfocal.data import dicom_labels
 from segfocal.data.case import SPLITS, Case, CaseList
-from segfocal.data.layouts import SOURCES
-from segfocal.data.layouts.layout import stem
+from segfocal.data.layouts import LAYOUTS, folders
+from segfocal.data.layouts.layout import Contents, Problem, collected, no_cases, stem
 from segfocal.data.splits import hold_out
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
 from segfocal.files import read_json
 from segfocal.io import volumes
 
-__all__ = ["SPLITS", "Case", "CaseList", "hold_out", "read_cases", "stem"]
+__all__ = ["SPLITS", "Case", "CaseList", "hold_out", "read_cases", "read_contents", "stem"]
 
 
 def read_cases(
     root: str | Path, *, label_names: str | Mapping[str, Any] | None = None, ignore: str | int | None = None
 ) -> CaseList:
-    """Read the cases that lie at a path, in any layout that a source knows.
+    """Read the cases that lie at a path, in any of the layouts of `segfocal.data.layouts`.
 
-    label_names: structure names by label value, as a mapping or a JSON file ("names.json" or "names.json#key" for
-    one object inside it); in place of those of dataset.json. ignore: the label value, or its name, of voxels that count
-    for nothing; by default that which dataset.json calls "ignore".
+    Args:
+        root: a folder or a file that lists cases.
+        label_names: structure names by label value, as a mapping or a JSON file ("names.json", or "names.json#key" for
+            one object inside it), in place of those of the data set.
+        ignore: the label value, or its name, of voxels that count for nothing; None takes the label that dataset.json
+            calls "ignore".
 
     Raises:
-        UserError: nothing there, a layout not recognised, a listed file missing, two cases of one name.
+        UserError: the first problem: nothing there, an unknown layout, a listed file missing, two cases of one name.
+    """
+    contents = read_contents(root, label_names=label_names, ignore=ignore)
+    if contents.problems:
+        raise contents.problems[0].error
+    return contents.found
+
+
+def read_contents(
+    root: str | Path, *, label_names: str | Mapping[str, Any] | None = None, ignore: str | int | None = None
+) -> Contents:
+    """Read what can be made out of the cases that lie at a path, with everything that `read_cases` refuses.
+
+    Args:
+        root: as of `read_cases`; so are label_names and ignore.
+        label_names: names that cannot be read are a problem, and those of the data set are kept.
+        ignore: a value that is unknown is a problem, and that of the data set is kept.
+
+    Raises:
+        UserError: nothing there, or nothing by which a case could be named.
     """
     root = Path(root)
     if not root.exists():
         raise UserError(expected="a data folder or CSV", found="nothing there", where=root, do="set data.root")
-    source = next((source for source in SOURCES if source.knows(root)), None)
-    if source is None:
-        raise UserError(
-            expected=", ".join(source.layout for source in SOURCES[:-1]) + f", or {SOURCES[-1].layout}",
-            found="none of these",
-            where=root,
-            do="set data.root to such a file or folder",
-        )
-    cases = source.read(root)
-    _check(list(cases.cases), root)
+    contents = _read_layout(root)
+    problems = [*contents.problems, *_list_problems(contents.found.cases, root)]
+    cases = contents.found
     if label_names is not None:
-        cases = replace(cases, label_values=_read_label_names(label_names))
-    cases = dicom_labels.name_labels(cases, root)
+        with collected(problems):
+            cases = replace(cases, label_values=_read_label_names(label_names))
+    cases = dicom_labels.name_labels(cases, root, problems)
     if ignore is not None:
-        cases = replace(cases, ignored=_value_to_ignore(ignore, cases.label_values))
-    return cases
+        with collected(problems):
+            cases = replace(cases, ignored=_value_to_ignore(ignore, cases.label_values))
+    return replace(contents, found=cases, problems=tuple(problems))
+
+
+def _read_layout(root: Path) -> Contents:
+    """Read a file or folder by the first layout that knows it."""
+    layout = next((layout for layout in LAYOUTS if layout.knows(root)), None)
+    if layout is not None:
+        return layout.read(root)
+    error = UserError(
+        expected=", ".join(layout.description for layout in LAYOUTS[:-1]) + f", or {LAYOUTS[-1].description}",
+        found="none of these",
+        where=root,
+        do="set data.root to such a file or folder",
+    )
+    images = folders.read_pair(root / "images", root / "labels")  # images without labels are worth a look
+    if not images.found.cases:
+        raise error
+    return replace(images, problems=(Problem(error=error), *images.problems))
 
 
 def _value_to_ignore(ignore: str | int, label_values: Mapping[str, int]) -> int:
@@ -68,47 +102,76 @@ def _value_to_ignore(ignore: str | int, label_values: Mapping[str, int]) -> int:
     return int(ignore)
 
 
-def _check(cases: list[Case], root: Path) -> None:
+def _list_problems(cases: Sequence[Case], root: Path) -> Iterator[Problem]:
+    """Yield what is wrong with a list of cases, whatever its layout."""
     if not cases:
-        raise UserError(expected="at least one case", found="none", where=root, do="add .nii.gz or .png files")
+        yield no_cases(root)
+        return
     for case in cases:
-        if case.name != Path(case.name).name:
-            raise UserError(
-                expected="case names fit for a file name", found=case.name, where=root, do="leave out the slashes"
-            )
-        for path in (*case.images, *((case.label,) if case.masks is None else case.label_files)):
-            if not volumes.exists(path):
-                raise UserError(
-                    expected=f"the {'image' if path in case.images else 'label'} of case {case.name}",
-                    found="no such file",
-                    where=path,
-                    do="add it or take the case off the list",
-                )
+        yield from _case_problems(case, root)
     odd = next((case for case in cases if len(case.more) != len(cases[0].more)), None)
     if odd is not None:
-        raise UserError(
+        error = UserError(
             expected=f"as many channels of every case, {len(cases[0].images)} as {cases[0].name} has",
             found=f"{len(odd.images)} of {odd.name}",
             where=odd.image.parent,
             do="add the missing files or take the case off the list",
         )
-    twice = sorted(name for name, count in Counter(case.name for case in cases).items() if count > 1)
-    if twice:
-        raise UserError(
-            expected="one case a name", found=f"{twice[0]} twice", where=root, do="give each a name of its own"
+        yield Problem(error=error, case=odd.name)
+    yield from _listed_twice(cases, root)
+
+
+def _case_problems(case: Case, root: Path) -> Iterator[Problem]:
+    """Yield a name that is no file name, and each file that is missing."""
+    if case.name != Path(case.name).name:
+        error = UserError(
+            expected="case names fit for a file name", found=case.name, where=root, do="leave out the slashes"
         )
-    count = Counter(image.resolve() for case in cases for image in case.images)
-    for case in cases:
-        again = next((image for image in case.images if count[image.resolve()] > 1), None)
-        if again is not None:
-            raise UserError(
-                expected="each scan once, in one split", found=f"{again.name} twice", where=root, do=f"drop {case.name}"
+        yield Problem(error=error, case=case.name)
+    for path in (*case.images, *((case.label,) if case.masks is None else case.label_files)):
+        if not volumes.exists(path):
+            error = UserError(
+                expected=f"the {'image' if path in case.images else 'label'} of case {case.name}",
+                found="no such file",
+                where=path,
+                do="add it or take the case off the list",
+                fault=Fault.MISSING,
             )
+            yield Problem(error=error, case=case.name, file=path)
 
 
-def _read_label_names(source: str | Mapping[str, Any]) -> dict[str, int]:
-    path, _, key = source.partition("#") if isinstance(source, str) else ("", "", "")
-    named: Any = read_json(Path(path)) if path else source
+def _listed_twice(cases: Sequence[Case], root: Path) -> Iterator[Problem]:
+    """Yield names that several cases have, and images that are listed several times."""
+    names = Counter(case.name for case in cases)
+    for name in sorted(name for name, count in names.items() if count > 1):
+        error = UserError(
+            expected="one case a name",
+            found=f"{name} twice",
+            where=root,
+            do="give each a name of its own",
+            fault=Fault.NAME_TWICE,
+        )
+        yield Problem(error=error, case=name)
+    listed = [(image.resolve(), image, case) for case in cases for image in case.images]
+    times = Counter(place for place, _, _ in listed)
+    seen = set[Path]()
+    for place, image, case in listed:
+        if times[place] == 1 or place in seen:
+            continue
+        seen.add(place)
+        error = UserError(
+            expected="each scan once, in one split",
+            found=f"{image.name} twice",
+            where=root,
+            do=f"drop {case.name}",
+            fault=Fault.FILE_TWICE,
+        )
+        yield Problem(error=error, file=image)
+
+
+def _read_label_names(given: str | Mapping[str, Any]) -> dict[str, int]:
+    path, _, key = given.partition("#") if isinstance(given, str) else ("", "", "")
+    named: Any = read_json(Path(path)) if path else given
     try:
         return {str(name): int(value) for value, name in (named[key] if key else named).items()}
     except (KeyError, ValueError, TypeError, AttributeError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.case import Case, CaseList
+from segfocal.data.layouts.layout import Problem, collected
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io import volumes
@@ -19,44 +20,52 @@ from segfocal.io.dicom.file_kinds import is_dicom, is_label, split_address
 from segfocal.io.dicom.series import read_series
 
 
-def name_labels(found: CaseList, root: Path) -> CaseList:
-    """Return the cases, those with DICOM labels told which value each name is read as, with the values by name.
+def name_labels(found: CaseList, root: Path, problems: list[Problem]) -> CaseList:
+    """Return the cases, those with a DICOM label with the value that each name is read as, and the values by name.
 
-    Where no values are known, the names of all labels are numbered from 1 in alphabetical order.
+    Where no values are known, the names of all DICOM labels are numbered from 1 in alphabetical order.
 
-    Raises:
-        UserError: label maps among the labels and no known values, a damaged label.
+    Args:
+        found: the cases.
+        root: where they were found, for messages.
+        problems: takes labels that cannot be read, and label maps among the DICOM labels where no values are known.
     """
     cases, values = found.cases, found.label_values
-    drawn = [case for case in cases if case.masks is None and _is_drawn(case.label)]
-    if not drawn:
+    with_dicom = [case for case in cases if case.masks is None and _is_dicom_label(case.label)]
+    if not with_dicom:
         return found
     if not values:
-        if len(drawn) < len(cases):
-            raise UserError(
+        if len(with_dicom) < len(cases):
+            error = UserError(
                 expected="label values by name where DICOM labels and label maps are mixed",
-                found=f"{len(drawn)} DICOM labels among {len(cases)}",
+                found=f"{len(with_dicom)} DICOM labels among {len(cases)}",
                 where=root,
                 do="set data.label_names",
             )
-        names = sorted({name for case in drawn for name in dicom_labels.names(case.label)})
-        values = {name: value for value, name in enumerate(names, start=1)}
-    named, of_dicom = tuple(values.items()), {case.name for case in drawn}
-    told = tuple(replace(case, named=named) if case.name in of_dicom else case for case in cases)
-    return replace(found, cases=told, label_values=values)
+            problems.append(Problem(error=error))
+            return found
+        names: set[str] = set()
+        for case in with_dicom:
+            with collected(problems, case=case.name):
+                names |= set(dicom_labels.names(case.label))
+        values = {name: value for value, name in enumerate(sorted(names), start=1)}
+    value_of_name, named = tuple(values.items()), {case.name for case in with_dicom}
+    with_values = tuple(replace(case, named=value_of_name) if case.name in named else case for case in cases)
+    return replace(found, cases=with_values, label_values=values)
 
 
-def _is_drawn(label: Path) -> bool:
+def _is_dicom_label(label: Path) -> bool:
+    """Return whether a label is a DICOM segmentation or structure set, whose grid is that of its image."""
     return not label.name.endswith(volumes.SUFFIXES) and is_label(label)
 
 
 def read_label(case: Case, image: Grid) -> Volume:
-    """Read the label map of a case: a DICOM label is drawn on the image's grid, a label map of a series takes its axes.
+    """Read the label map of a case: a DICOM label is laid on the image's grid, a label map of a series takes its axes.
 
     Raises:
         UserError: as `volumes.read_labels`.
     """
-    if _is_drawn(case.label):
+    if _is_dicom_label(case.label):
         return volumes.read_labels(case.label, on=image, values=dict(case.named))
     labels = volumes.read_labels(case.label)
     return labels.oriented(image.frame) if is_dicom(case.image) else labels
@@ -68,7 +77,7 @@ def label_grid(case: Case, image: Grid, path: Path) -> Grid:
     Raises:
         UserError: a DICOM label without structures, or of another frame of reference than its series.
     """
-    if not _is_drawn(path):
+    if not _is_dicom_label(path):
         grid = volumes.read_grid(path)
         return grid.oriented(grid.orientation_to(image.frame)) if is_dicom(case.image) else grid
     dicom_labels.names(path)

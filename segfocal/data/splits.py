@@ -19,15 +19,18 @@ from segfocal.data.case import Case, CaseList
 from segfocal.errors import UserError
 from segfocal.files import read_json, write_json
 
-Shares = Callable[[Sequence[Case]], Sequence[float]]
+ForegroundShares = Callable[[Sequence[Case]], Sequence[float]]  # the share of foreground voxels of each case
 
 
 @dataclass(frozen=True, kw_only=True)
 class Splitting:
     """How cases are drawn.
 
-    folds: parts, each of which validates once; None holds out `hold_out` of the cases, in [0,1). seed: of the draw.
-    stratify: parts have about the same share of foreground.
+    Args:
+        folds: parts, ≥ 2, each of which validates once; None holds out a share once.
+        hold_out: the share of the cases, in [0,1), that validates where `folds` is None.
+        seed: of the draw.
+        stratify: parts have about the same share of foreground.
 
     Raises:
         ValueError: a number out of range.
@@ -46,10 +49,12 @@ class Splitting:
 
 
 def grouped(cases: CaseList, pattern: str | None) -> CaseList:
-    """Return the cases in groups: what the brackets of a regular expression find in each name, or as the source says.
+    """Return the cases in groups: what the brackets of a regular expression find in each name.
+
+    pattern: the regular expression; None keeps the groups that the data set names.
 
     Raises:
-        UserError: no regular expression with one pair of brackets, a name it does not fit.
+        UserError: not a regular expression with one pair of brackets, or a name that it does not fit.
     """
     if pattern is None:
         return cases
@@ -75,11 +80,17 @@ def grouped(cases: CaseList, pattern: str | None) -> CaseList:
     return replace(cases, cases=named)
 
 
-def hold_out(cases: CaseList, *, share: float, seed: int, shares: Sequence[float] | None = None) -> CaseList:
+def hold_out(cases: CaseList, *, share: float, seed: int, foreground: Sequence[float] | None = None) -> CaseList:
     """Return the list with every case in a split: given ones stay, the others train, or validate if drawn.
 
-    `share` of the others is drawn for val unless some case is given as val; one always remains to train on. The draw
-    depends on the case names, their groups and `seed` only, and on the cases' foreground `shares` if given.
+    Where some case is given as val, none is drawn. One case always remains to train on.
+
+    Args:
+        cases: the list.
+        share: of the cases without a split, in [0,1), that validates.
+        seed: of the draw, which depends on names and groups besides, not on the order of cases.
+        foreground: the share of foreground voxels of each case; those held out are spread evenly over it. None draws at
+            random.
 
     Raises:
         ValueError: share outside [0,1).
@@ -89,51 +100,55 @@ def hold_out(cases: CaseList, *, share: float, seed: int, shares: Sequence[float
     names = sorted(case.name for case in open_cases)
     drawing = share > 0 and len(names) > 1 and not cases.of("val")
     count = min(len(names) - 1, max(1, round(share * len(names)))) if drawing else 0
-    if count and (shares is not None or any(case.group for case in open_cases)):
-        own = None if shares is None else [s for s, c in zip(shares, cases.cases, strict=True) if not c.split]
-        held = set(_held_groups(open_cases, count, seed=seed, shares=own))
+    if count and (foreground is not None or any(case.group for case in open_cases)):
+        own = None if foreground is None else [s for s, c in zip(foreground, cases.cases, strict=True) if not c.split]
+        held = set(_held_groups(open_cases, count, seed=seed, foreground=own))
     else:
         held = set(np.random.default_rng(seed).permutation(names)[:count].tolist())
     split = tuple(replace(c, split=c.split or ("val" if c.name in held else "train")) for c in cases.cases)
     return replace(cases, cases=split)
 
 
-def _held_groups(cases: Sequence[Case], count: int, *, seed: int, shares: Sequence[float] | None) -> list[str]:
+def _held_groups(cases: Sequence[Case], count: int, *, seed: int, foreground: Sequence[float] | None) -> list[str]:
     """Return the names of whole groups with about `count` cases, evenly spaced in the order of their foreground.
 
     None where all cases are of one group.
     """
     rng = np.random.default_rng(seed)
-    units, order = _ordered(cases, rng, shares)
+    units, order = _ordered(cases, rng, foreground)
     many = min(max(1, round(len(order) * count / len(cases))), len(order) - 1)
     places = (rng.random() + np.arange(many)) * len(order) / max(many, 1)
     return [cases[index].name for place in places for index in units[order[int(place)]]]
 
 
 def _ordered(
-    cases: Sequence[Case], rng: np.random.Generator, shares: Sequence[float] | None
+    cases: Sequence[Case], rng: np.random.Generator, foreground: Sequence[float] | None
 ) -> tuple[dict[str, list[int]], list[str]]:
     """Return the indices of the cases of each group, and the groups in random order or by their mean share."""
     units: dict[str, list[int]] = {}
     for index in sorted(range(len(cases)), key=lambda index: cases[index].name):
         units.setdefault(_unit(cases[index]), []).append(index)
     order = [sorted(units)[index] for index in rng.permutation(len(units))]
-    if shares is not None:
-        order.sort(key=lambda unit: float(np.mean([shares[index] for index in units[unit]])))
+    if foreground is not None:
+        order.sort(key=lambda unit: float(np.mean([foreground[index] for index in units[unit]])))
     return units, order
 
 
-def deal(cases: Sequence[Case], folds: int, *, seed: int, shares: Sequence[float] | None = None) -> list[list[str]]:
+def deal(cases: Sequence[Case], folds: int, *, seed: int, foreground: Sequence[float] | None = None) -> list[list[str]]:
     """Return the names of each fold: every case in one, groups whole, folds of about one size.
 
-    shares: of foreground, by which the groups are ranked; of each `folds` neighbours in that order every fold gets one.
-    The draw depends on names, groups, shares and seed, not on the order of cases.
+    Args:
+        cases: the cases.
+        folds: how many.
+        seed: of the draw, which depends on names and groups besides, not on the order of cases.
+        foreground: the share of foreground voxels of each case. Groups are ranked by it, and of as many neighbours as
+            there are folds each fold gets one. None deals at random.
 
     Raises:
         ValueError: fewer groups than folds.
     """
     rng = np.random.default_rng(seed)
-    units, order = _ordered(cases, rng, shares)
+    units, order = _ordered(cases, rng, foreground)
     if len(units) < folds:
         raise ValueError(f"expected at least {folds} cases or groups of cases for data.folds={folds}; got {len(units)}")
     dealt: list[list[str]] = [[] for _ in range(folds)]
@@ -152,22 +167,30 @@ def _unit(case: Case) -> str:
     return f"group {case.group}" if case.group else f"case {case.name}"
 
 
-def split(cases: CaseList, splitting: Splitting, *, fold: int, file: Path | None, shares: Shares) -> CaseList:
+def split(
+    cases: CaseList, splitting: Splitting, *, fold: int, file: Path | None, foreground: ForegroundShares
+) -> CaseList:
     """Return the list with every case in a split, as a file says; where there is none it is drawn and written.
 
-    Cases given as test stay so; of others the file counts. file: None draws without writing, by `hold_out`. shares:
-    makes the foreground shares of cases, where they are needed.
+    Cases given as test stay so; of others the file counts.
+
+    Args:
+        cases: the list.
+        splitting: how to draw where there is no file yet.
+        fold: which fold validates, from 0.
+        file: of the splits; None draws without writing.
+        foreground: returns the share of foreground of each case; called only where `stratify` needs it.
 
     Raises:
         UserError: a damaged file, one of other cases or of another number of folds, no such fold.
     """
     if file is None or not file.exists():
         if splitting.folds is None:
-            own = shares(cases.cases) if splitting.stratify else None
-            held = hold_out(cases, share=splitting.hold_out, seed=splitting.seed, shares=own)
+            own = foreground(cases.cases) if splitting.stratify else None
+            held = hold_out(cases, share=splitting.hold_out, seed=splitting.seed, foreground=own)
             folds = [{part: [case.name for case in held.of(part)] for part in ("train", "val")}]
         else:
-            folds = _folds(cases, splitting, shares)
+            folds = _folds(cases, splitting, foreground)
         if file is None:
             return _with_parts(cases, folds, fold, where="data.fold")
         tests = [case.name for case in cases.of("test")]
@@ -202,11 +225,11 @@ def _is_fold(value: object) -> bool:
     return all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in parts)
 
 
-def _folds(cases: CaseList, splitting: Splitting, shares: Shares) -> list[dict[str, list[str]]]:
+def _folds(cases: CaseList, splitting: Splitting, foreground: ForegroundShares) -> list[dict[str, list[str]]]:
     assert splitting.folds is not None
     chosen = [case for case in cases.cases if case.split != "test"]
-    own = shares(chosen) if splitting.stratify else None
-    dealt = deal(chosen, splitting.folds, seed=splitting.seed, shares=own)
+    own = foreground(chosen) if splitting.stratify else None
+    dealt = deal(chosen, splitting.folds, seed=splitting.seed, foreground=own)
     return [
         {"train": sorted(name for other in dealt if other is not held for name in other), "val": held} for held in dealt
     ]

@@ -1,4 +1,4 @@
-"""One case examined: its files read whatever they hold, every check of one case made, and what comparing needs kept."""
+"""The report of one case: its files are read whatever they hold, and every check of one case is made."""
 
 from __future__ import annotations
 
@@ -11,36 +11,53 @@ from numpy.typing import NDArray
 
 from segfocal.data.case import Case
 from segfocal.data.dicom_labels import read_label
-from segfocal.doctor.checks import Finding
-from segfocal.doctor.header_checks import Found, header_findings
+from segfocal.doctor.checks import Check, Finding, Found
+from segfocal.doctor.header_checks import header_findings
 from segfocal.doctor.image_checks import Intensities, fingerprint, image_findings, intensities
 from segfocal.doctor.label_checks import (
     counts_of,
     grid_findings,
+    integer_labels,
     label_findings,
     suspect_swap,
     value_findings,
-    whole_labels,
 )
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
 from segfocal.grid import Grid, Volume
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import nifti, volumes
 from segfocal.io.dicom.file_kinds import is_dicom, is_label
 from segfocal.report.thumbnail import thumbnail
 
-UNREADABLE = {"missing_file", "empty_file", "no_nifti", "not_packed", "packed", "damaged", "unreadable", "voxel_type"}
-UNREADABLE |= {"not_3d", "several_volumes", "empty_volume", "no_place", "bytes_after"}
-_EXPLAINED = {"constant_slices", "padding", "not_whole", "not_a_label_map", "tiny_components", "unknown_value"}
+_NOT_READ = frozenset(  # faults of a NIfTI file that leave no voxels to look at
+    (
+        *(Check.MISSING_FILE, Check.EMPTY_FILE, Check.NO_NIFTI, Check.NOT_PACKED, Check.PACKED, Check.DAMAGED),
+        *(Check.BYTES_AFTER, Check.UNREADABLE, Check.VOXEL_TYPE, Check.NOT_3D, Check.SEVERAL_VOLUMES),
+        *(Check.EMPTY_VOLUME, Check.NO_PLACE),
+    )
+)
+_EXPLAINED = frozenset(  # by image and label in each other's place
+    (
+        *(Check.CONSTANT_SLICES, Check.PADDING, Check.NOT_WHOLE, Check.NOT_A_LABEL_MAP),
+        *(Check.TINY_COMPONENTS, Check.UNKNOWN_VALUE),
+    )
+)
 _SHOWN = 192  # pixels of a side of the picture
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Examined:
-    """A case with what was found; grid and figures are those of its first channel, None where it cannot be read.
+class CaseReport:
+    """What was found of a case, and what comparing it with the other cases needs.
 
-    voxels: of each label value. picture: a data URL of the slice with most of the label, "" of no image. Hashes are
-    those of voxels, whatever type they are stored as.
+    Args:
+        case: the case.
+        findings: what is wrong with it.
+        grid: of the first channel; None where that cannot be read.
+        scale: the intensities of the first channel; None where that cannot be read or is a label.
+        image_hash: of the first channel's voxels, whatever type they are stored as; "" of none.
+        label_hash: of the label's voxels, likewise; "" of an empty label.
+        voxels: how many of each label value.
+        picture: a data URL of the slice with most of the label; "" without an image.
     """
 
     case: Case
@@ -53,19 +70,23 @@ class Examined:
     picture: str = ""
 
 
-def examine(case: Case, *, names: Mapping[str, int]) -> Examined:
+def examine(case: Case, *, names: Mapping[str, int]) -> CaseReport:
     """Examine one case; it never raises because of what a file holds.
 
-    names: label values by structure name; empty where none are known.
+    Args:
+        case: the case to read.
+        names: label values by structure name; others are findings. Empty where no names are known.
     """
     try:
         return _examine(case, names)
     except Exception as error:  # one case must not stop the others
-        found = Finding(check="unreadable", found=f"{type(error).__name__}: {error}", case=case.name, file=case.image)
-        return Examined(case=case, findings=[found])
+        found = Finding(
+            check=Check.UNREADABLE, found=f"{type(error).__name__}: {error}", case=case.name, file=case.image
+        )
+        return CaseReport(case=case, findings=[found])
 
 
-def _examine(case: Case, names: Mapping[str, int]) -> Examined:
+def _examine(case: Case, names: Mapping[str, int]) -> CaseReport:
     findings: list[Finding] = []
 
     def note(found: Iterable[Found], path: Path) -> None:
@@ -85,17 +106,17 @@ def _examine(case: Case, names: Mapping[str, int]) -> Examined:
     labels = None
     if label is not None:
         note(label_findings(label.array), case.label)
-        labels = whole_labels(label.array)
+        labels = integer_labels(label.array)
     counts = {} if labels is None else counts_of(labels)
     if labels is not None:
         note(value_findings(labels, counts, names), case.label)
     if image is not None and label is not None:
         note(grid_findings(image.grid, label.grid), case.label)
-        if confused := list(_confused(image, scale, label)):  # which explains whatever else is odd about the values
+        if confused := list(_confused(image, scale, label)):  # this explains what else is odd about the values
             findings = [one for one in findings if one.check not in _EXPLAINED]
             note(confused, case.image)
             scale = None
-    return Examined(
+    return CaseReport(
         case=case,
         findings=findings,
         grid=image.grid if image is not None else None,
@@ -112,18 +133,19 @@ def _channel(first: Volume | None, channel: Volume) -> Iterable[Found]:
     yield from image_findings(channel)
     difference = first.grid.difference(channel.grid) if first is not None else None
     if difference:
-        yield "channel_grid", difference
+        yield Check.CHANNEL_GRID, difference
 
 
 def _confused(image: Volume, scale: Intensities | None, label: Volume) -> Iterable[Found]:
+    """Yield signs that image and label were taken for each other."""
     if scale is None:
         return
     if image.array.shape == label.array.shape and np.array_equal(image.array, label.array):
-        yield "image_is_label", "every voxel is that of the label"
+        yield Check.IMAGE_IS_LABEL, "every voxel is that of the label"
     elif suspect_swap(scale, label.array):
-        yield "swapped", f"an image of {scale.distinct} whole values, and a label that is no label map"
-    elif 1 < scale.distinct <= 4 and scale.whole:
-        yield "image_is_label", f"only {scale.distinct} values"
+        yield Check.SWAPPED, f"an image of {scale.distinct} whole values, and a label that is no label map"
+    elif 1 < scale.distinct <= 4 and scale.integers_only:
+        yield Check.IMAGE_IS_LABEL, f"only {scale.distinct} values"
 
 
 def _volume(
@@ -134,17 +156,17 @@ def _volume(
     read: reads what is not NIfTI.
     """
     if is_nifti(path):
-        _, found = header_findings(path, case.name)
+        found = header_findings(path, case.name)
         findings += found
-        if any(one.check in UNREADABLE for one in found):
+        if any(one.check in _NOT_READ for one in found):
             return None
-    check, what = "unreadable", ""
+    check, what = Check.UNREADABLE, ""
     try:
         if is_nifti(path):
             return nifti.read_as_is(path)
         return read(path)
     except UserError as error:
-        check, what = _reason(path, error)
+        check, what = _reason(error)
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
     findings.append(Finding(check=check, found=what, case=case.name, file=path))
@@ -152,16 +174,17 @@ def _volume(
 
 
 def is_nifti(path: Path) -> bool:
-    """Return whether a path names a NIfTI file, which is read whatever it holds; what else there is, as in training."""
+    """Return whether a path names a NIfTI file: the doctor reads those whatever they hold, others as training does."""
     return path.name.endswith(nifti.SUFFIXES) and not path.is_dir()
 
 
-def _reason(path: Path, error: UserError) -> Found:
-    if not path.exists():
-        return "missing_file", "no such file"
-    if "Not a gzipped file" in error.found:
-        return "bytes_after", "other bytes after the packed ones"
-    return ("damaged" if "damaged" in error.found else "unreadable"), error.found
+def _reason(error: UserError) -> Found:
+    """Return the check that an error of reading a file belongs to, and what was found."""
+    if error.fault is Fault.MISSING:
+        return Check.MISSING_FILE, "no such file"
+    if error.fault is Fault.TRAILING_BYTES:
+        return Check.BYTES_AFTER, "other bytes after the packed ones"
+    return (Check.DAMAGED if error.fault is Fault.DAMAGED else Check.UNREADABLE), error.found
 
 
 def _label(case: Case, image: Volume | None, findings: list[Finding]) -> Volume | None:
@@ -179,7 +202,7 @@ def _label(case: Case, image: Volume | None, findings: list[Finding]) -> Volume 
         return label_map(case, image.grid)
     except UserError as error:
         place = Path(str(error.where)) if error.where else case.label
-        check = "missing_file" if not place.is_file() else "unreadable"
+        check = Check.MISSING_FILE if error.fault is Fault.MISSING else Check.UNREADABLE
         findings.append(Finding(check=check, found=error.found, case=case.name, file=place))
         return None
 

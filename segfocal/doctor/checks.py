@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Literal
 
@@ -10,9 +11,84 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")  # worst first
 
 
+class Check(str, Enum):
+    """One thing that the doctor looks for; the value names it in `doctor.json` and in docs/doctor.md."""
+
+    # The list
+    CASE_LIST = "case_list"
+    MISSING_FILE = "missing_file"
+    NAME_TWICE = "name_twice"
+    FILE_TWICE = "file_twice"
+    LABEL_WITHOUT_IMAGE = "label_without_image"
+    # Files and headers
+    EMPTY_FILE = "empty_file"
+    NO_NIFTI = "no_nifti"
+    NOT_PACKED = "not_packed"
+    PACKED = "packed"
+    DAMAGED = "damaged"
+    BYTES_AFTER = "bytes_after"
+    UNREADABLE = "unreadable"
+    VOXEL_TYPE = "voxel_type"
+    NOT_3D = "not_3d"
+    SEVERAL_VOLUMES = "several_volumes"
+    EMPTY_VOLUME = "empty_volume"
+    NO_PLACE = "no_place"
+    ABSURD_SPACING = "absurd_spacing"
+    WRONG_UNIT = "wrong_unit"
+    UNIT = "unit"
+    FORMS_DISAGREE = "forms_disagree"
+    PIXDIM = "pixdim"
+    NO_ORIENTATION = "no_orientation"
+    OBLIQUE = "oblique"
+    BYTE_ORDER = "byte_order"
+    ONE_SLICE = "one_slice"
+    # Voxels of the image
+    NOT_FINITE = "not_finite"
+    CONSTANT_VOLUME = "constant_volume"
+    CONSTANT_SLICES = "constant_slices"
+    PADDING = "padding"
+    NO_HOUNSFIELD = "no_hounsfield"
+    NORMALISED = "normalised"
+    IMAGE_IS_LABEL = "image_is_label"
+    SWAPPED = "swapped"
+    # Voxels of the label
+    NOT_WHOLE = "not_whole"
+    ALMOST_WHOLE = "almost_whole"
+    NOT_A_LABEL_MAP = "not_a_label_map"
+    EMPTY_LABEL = "empty_label"
+    NO_BACKGROUND = "no_background"
+    UNKNOWN_VALUE = "unknown_value"
+    TINY_COMPONENTS = "tiny_components"
+    # Image and label
+    GRID_SHAPE = "grid_shape"
+    GRID_SPACING = "grid_spacing"
+    GRID_DIRECTION = "grid_direction"
+    GRID_ORIGIN = "grid_origin"
+    CHANNEL_GRID = "channel_grid"
+    APART = "apart"
+    # The data set
+    LEAK = "leak"
+    DUPLICATE = "duplicate"
+    SAME_LABEL = "same_label"
+    NEVER_FOUND = "never_found"
+    MIXED_ORIENTATIONS = "mixed_orientations"
+    ODD_SPACING = "odd_spacing"
+    ODD_INTENSITY = "odd_intensity"
+
+    def __str__(self) -> str:
+        return self.value
+
+
 @dataclass(frozen=True)
-class Check:
-    """What one check looks for. mended: what fix=true does about it, "" for what a person has to decide."""
+class About:
+    """What a check is about, for people.
+
+    Args:
+        severity: how bad it is; an error stops training or spoils what is learnt.
+        finds: what is wrong where the check finds something.
+        do: what to do about it.
+        mended: what fix=true does about it in a copy; "" for what a person has to decide.
+    """
 
     severity: Severity
     finds: str
@@ -26,106 +102,122 @@ _RESAMPLED = (
     "the label is resampled onto the image's grid, or takes its header where they differ by half a voxel at most"
 )
 
-CHECKS: dict[str, Check] = {
+CHECKS: dict[Check, About] = {
     # The list
-    "case_list": Check("error", "a case list that training refuses", "mend the list"),
-    "missing_file": Check("error", "a listed image or label that is not there", "add it, or drop the case"),
-    "name_twice": Check("error", "two cases of one name", "give each a name of its own"),
-    "file_twice": Check("error", "one image listed twice", "list it once, in one split"),
-    "label_without_image": Check("warning", "a label that no image belongs to", "add the image, or remove the label"),
+    Check.CASE_LIST: About("error", "a case list that training refuses", "mend the list"),
+    Check.MISSING_FILE: About("error", "a listed image or label that is not there", "add it, or drop the case"),
+    Check.NAME_TWICE: About("error", "two cases of one name", "give each a name of its own"),
+    Check.FILE_TWICE: About("error", "one image listed twice", "list it once, in one split"),
+    Check.LABEL_WITHOUT_IMAGE: About(
+        "warning", "a label that no image belongs to", "add the image, or remove the label"
+    ),
     # Files and headers
-    "empty_file": Check("error", "a file of no bytes", _AGAIN),
-    "no_nifti": Check("error", "bytes without a NIfTI header", _AGAIN),
-    "not_packed": Check("error", "a .nii.gz that is not gzip", "rename it to .nii", "written as its name says"),
-    "packed": Check("error", "a .nii that is gzip", "rename it to .nii.gz", "written as its name says"),
-    "damaged": Check("error", "a file that is cut short or damaged, or a header that promises more than it", _AGAIN),
-    "bytes_after": Check(
+    Check.EMPTY_FILE: About("error", "a file of no bytes", _AGAIN),
+    Check.NO_NIFTI: About("error", "bytes without a NIfTI header", _AGAIN),
+    Check.NOT_PACKED: About("error", "a .nii.gz that is not gzip", "rename it to .nii", "written as its name says"),
+    Check.PACKED: About("error", "a .nii that is gzip", "rename it to .nii.gz", "written as its name says"),
+    Check.DAMAGED: About(
+        "error", "a file that is cut short or damaged, or a header that promises more than it", _AGAIN
+    ),
+    Check.BYTES_AFTER: About(
         "error", "bytes that are not gzip after the packed content", "copy it again", "the bytes are left out"
     ),
-    "unreadable": Check("error", "a file that cannot be read for another reason", "see its message"),
-    "voxel_type": Check("error", "colours or complex numbers", "convert it to one real number a voxel"),
-    "not_3d": Check("error", "fewer than three axes", "stack the slices into one volume"),
-    "several_volumes": Check("error", "several volumes in one file", "save each as a file of its own"),
-    "empty_volume": Check("error", "an axis of no voxels", _AGAIN),
-    "no_place": Check("error", "an affine that is singular or not finite", "convert it again, or set its sform"),
-    "absurd_spacing": Check("error", "a spacing below 0.01 mm or above 50 mm", "check the unit, and set the spacing"),
-    "wrong_unit": Check(
+    Check.UNREADABLE: About("error", "a file that cannot be read for another reason", "see its message"),
+    Check.VOXEL_TYPE: About("error", "colours or complex numbers", "convert it to one real number a voxel"),
+    Check.NOT_3D: About("error", "fewer than three axes", "stack the slices into one volume"),
+    Check.SEVERAL_VOLUMES: About("error", "several volumes in one file", "save each as a file of its own"),
+    Check.EMPTY_VOLUME: About("error", "an axis of no voxels", _AGAIN),
+    Check.NO_PLACE: About("error", "an affine that is singular or not finite", "convert it again, or set its sform"),
+    Check.ABSURD_SPACING: About(
+        "error", "a spacing below 0.01 mm or above 50 mm", "check the unit, and set the spacing"
+    ),
+    Check.WRONG_UNIT: About(
         "error", "a spacing that only makes sense in the header's unit, m or micron, which readers pass over",
         "write the spacing in mm", "the affine is scaled to mm",
     ),
-    "unit": Check("note", "a unit that is not mm", "readers take it for mm"),
-    "forms_disagree": Check(
+    Check.UNIT: About("note", "a unit that is not mm", "readers take it for mm"),
+    Check.FORMS_DISAGREE: About(
         "warning", "sform and qform that differ by more than a tenth of a voxel: programs will differ too",
         "decide for one", "both become the one in force here, the sform",
     ),
-    "pixdim": Check(
+    Check.PIXDIM: About(
         "warning", "spacings of the header that are not those of its affine", "decide for one", "those of the affine"
     ),
-    "no_orientation": Check("warning", "neither sform nor qform: left and right are a guess", "convert it again"),
-    "oblique": Check("note", "axes more than 5° off those of the body", "nothing: slices are taken as they are"),
-    "byte_order": Check("note", "big-endian numbers", "nothing: they are read"),
-    "one_slice": Check("note", "a volume of one slice", "nothing, if it is one"),
+    Check.NO_ORIENTATION: About("warning", "neither sform nor qform: left and right are a guess", "convert it again"),
+    Check.OBLIQUE: About("note", "axes more than 5° off those of the body", "nothing: slices are taken as they are"),
+    Check.BYTE_ORDER: About("note", "big-endian numbers", "nothing: they are read"),
+    Check.ONE_SLICE: About("note", "a volume of one slice", "nothing, if it is one"),
     # Voxels of the image
-    "not_finite": Check(
+    Check.NOT_FINITE: About(
         "error", "NaN or infinite voxels", "replace them",
         "in an image the smallest finite value, in a label 0 takes their place",
     ),
-    "constant_volume": Check("error", "an image of one value", _AGAIN),
-    "constant_slices": Check("warning", "slices of one value between others", "convert the scan again"),
-    "padding": Check("note", "slices of one value at the ends", "nothing, or crop them"),
-    "no_hounsfield": Check(
+    Check.CONSTANT_VOLUME: About("error", "an image of one value", _AGAIN),
+    Check.CONSTANT_SLICES: About("warning", "slices of one value between others", "convert the scan again"),
+    Check.PADDING: About("note", "slices of one value at the ends", "nothing, or crop them"),
+    Check.NO_HOUNSFIELD: About(
         "warning", "a CT without the scale of Hounsfield units: no air, or air at 0",
         "apply rescale slope and intercept; if it is none, or cropped, modality=other",
     ),
-    "normalised": Check(
+    Check.NORMALISED: About(
         "warning", "intensities that were normalised already", "give the scan as it was measured",
     ),
-    "image_is_label": Check("error", "a label in place of the image", "give the scan"),
-    "swapped": Check("error", "image and label in each other's place", "swap them"),
+    Check.IMAGE_IS_LABEL: About("error", "a label in place of the image", "give the scan"),
+    Check.SWAPPED: About("error", "image and label in each other's place", "swap them"),
     # Voxels of the label
-    "not_whole": Check("error", "a label with parts of numbers", "give a label map rather than probabilities"),
-    "almost_whole": Check(
+    Check.NOT_WHOLE: About("error", "a label with parts of numbers", "give a label map rather than probabilities"),
+    Check.ALMOST_WHOLE: About(
         "error", "label values within 0.001 of whole numbers", "round them", "rounded"
     ),
-    "not_a_label_map": Check("error", "label values below 0 or above 999", "give the label map"),
-    "empty_label": Check("warning", "a label without voxels", "nothing, if there is nothing to find"),
-    "no_background": Check("warning", "a label without background", "check what its values mean"),
-    "unknown_value": Check(
+    Check.NOT_A_LABEL_MAP: About("error", "label values below 0 or above 999", "give the label map"),
+    Check.EMPTY_LABEL: About("warning", "a label without voxels", "nothing, if there is nothing to find"),
+    Check.NO_BACKGROUND: About("warning", "a label without background", "check what its values mean"),
+    Check.UNKNOWN_VALUE: About(
         "error", "label values that the list of names does not know", "name them, or correct the label"
     ),
-    "tiny_components": Check(
+    Check.TINY_COMPONENTS: About(
         "note", "separate specks of fewer than 4 voxels", "look at them: a slip of the brush, or small lesions"
     ),
     # Image and label
-    "grid_shape": Check("error", "image and label of different shapes", _GRID, _RESAMPLED),
-    "grid_spacing": Check("error", "image and label of different spacings", _GRID, _RESAMPLED),
-    "grid_direction": Check("error", "image and label turned against each other", _GRID, _RESAMPLED),
-    "grid_origin": Check("error", "image and label moved against each other", _GRID, _RESAMPLED),
-    "channel_grid": Check("error", "channels of a case on different grids", "resample them onto the first"),
-    "apart": Check("error", "a label that shares no space with its image", "pair the right files"),
+    Check.GRID_SHAPE: About("error", "image and label of different shapes", _GRID, _RESAMPLED),
+    Check.GRID_SPACING: About("error", "image and label of different spacings", _GRID, _RESAMPLED),
+    Check.GRID_DIRECTION: About("error", "image and label turned against each other", _GRID, _RESAMPLED),
+    Check.GRID_ORIGIN: About("error", "image and label moved against each other", _GRID, _RESAMPLED),
+    Check.CHANNEL_GRID: About("error", "channels of a case on different grids", "resample them onto the first"),
+    Check.APART: About("error", "a label that shares no space with its image", "pair the right files"),
     # The data set
-    "leak": Check("error", "the same voxels in two splits", "keep one of them"),
-    "duplicate": Check("warning", "the same voxels in two cases of one split", "keep one of them"),
-    "same_label": Check("warning", "the same label, not empty, of two different images", "pair the right files"),
-    "never_found": Check("note", "a named label value that no case holds", "check the names"),
-    "mixed_orientations": Check(
+    Check.LEAK: About("error", "the same voxels in two splits", "keep one of them"),
+    Check.DUPLICATE: About("warning", "the same voxels in two cases of one split", "keep one of them"),
+    Check.SAME_LABEL: About("warning", "the same label, not empty, of two different images", "pair the right files"),
+    Check.NEVER_FOUND: About("note", "a named label value that no case holds", "check the names"),
+    Check.MIXED_ORIENTATIONS: About(
         "note", "array axes that run another way than in most cases", "nothing: training turns them"
     ),
-    "odd_spacing": Check(
+    Check.ODD_SPACING: About(
         "warning", "a spacing more than 3 times that of the median case, or less than a third", "check the header"
     ),
-    "odd_intensity": Check(
+    Check.ODD_INTENSITY: About(
         "warning", "intensities on a scale more than 10 times that of the median case, or less than a tenth",
         "check the rescaling",
     ),
 }  # fmt: skip
 
 
+Found = tuple[Check, str]  # a check and what it found, in words; who reads the file adds case and file
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing found: the check, where (a case, a file, or the data set), and what exactly."""
+    """One thing found.
 
-    check: str
+    Args:
+        check: the check that found it.
+        found: what exactly, in words.
+        case: the name of the case, "" of the whole data set.
+        file: the file, None of the whole data set.
+    """
+
+    check: Check
     found: str
     case: str = ""
     file: Path | None = None
@@ -144,7 +236,7 @@ class Finding:
         """Return it as a row of a table."""
         return {
             "severity": self.severity,
-            "check": self.check,
+            "check": self.check.value,
             "case": self.case,
             "file": str(self.file or ""),
             "found": self.found,

@@ -1,4 +1,4 @@
-"""A data set examined: findings, a table, a page; and, if asked, mended copies with a list of cases to train on."""
+"""The examination of a data set: findings, a table, a page; and, if asked, mended copies with a list to train on."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 
 from segfocal import __version__
 from segfocal.data.case import Case
-from segfocal.doctor.case_report import Examined
-from segfocal.doctor.checks import CHECKS, SEVERITIES, Finding, worst_first
-from segfocal.doctor.dataset_checks import set_findings
+from segfocal.doctor.case_list import CheckedCaseList, check_case_list
+from segfocal.doctor.case_report import CaseReport
+from segfocal.doctor.checks import CHECKS, SEVERITIES, Check, Finding, worst_first
+from segfocal.doctor.dataset_checks import dataset_findings
 from segfocal.doctor.diagnosis import Diagnosis, Examination
-from segfocal.doctor.every_case import examined
-from segfocal.doctor.listing import Listing, list_cases
+from segfocal.doctor.examine_all import examine_all
 from segfocal.doctor.page import write_doctor_page
-from segfocal.doctor.repair import Change, Mended, mend
+from segfocal.doctor.repair import FileRepair, RepairedCase, repair_case
 from segfocal.errors import UserError
 from segfocal.files import check_new, make_folder, write_json, write_text
 
@@ -31,11 +31,13 @@ _MENDED = ("cases.csv", "fixes.jsonl")
 def diagnose(
     examination: Examination,
     *,
-    showing: Callable[[Sequence[Case], Iterable[Examined]], Iterable[Examined]] | None = None,
+    showing: Callable[[Sequence[Case], Iterable[CaseReport]], Iterable[CaseReport]] | None = None,
 ) -> Diagnosis:
     """Examine a data set, write `doctor.json` and `doctor.html`, and with fix the mended copies too.
 
-    showing: wraps the cases as they are done, for a progress bar.
+    Args:
+        examination: the data set, and how to examine it.
+        showing: wraps the reports as they are made, to show progress; None shows nothing.
 
     Raises:
         UserError: nothing there to examine, an output that exists, or mended copies that would replace originals.
@@ -43,28 +45,28 @@ def diagnose(
     output = examination.output
     for name in (*_REPORTS, *(_MENDED if examination.fix else ())):
         check_new(output / name, overwrite=examination.overwrite)
-    listing = list_cases(examination.root, label_names=examination.label_names, ignore=examination.ignore)
+    listed = check_case_list(examination.root, label_names=examination.label_names, ignore=examination.ignore)
     if examination.fix:
-        _check_apart(listing.cases, output)
+        _check_output_folder(listed.cases, output)
     make_folder(output)
-    done = examined(listing.cases, names=listing.allowed, workers=examination.workers)
-    cases = list(showing(listing.cases, done) if showing else done)
+    done = examine_all(listed.cases, names=listed.allowed, workers=examination.workers)
+    cases = list(showing(listed.cases, done) if showing else done)
     of_cases = [one for case in cases for one in case.findings]
-    findings = worst_first([*listing.findings, *of_cases, *_of_set(cases, listing, examination)])
+    findings = worst_first([*listed.findings, *of_cases, *_of_set(cases, listed, examination)])
     diagnosis = Diagnosis(findings=findings, cases=len(cases))
     if examination.fix:
-        diagnosis = _mend(cases, listing, examination, findings)
+        diagnosis = _repair(cases, listed, examination, findings)
     write_json(output / "doctor.json", _report(diagnosis, cases, examination))
     write_doctor_page(output / "doctor.html", diagnosis, cases, examination)
     return diagnosis
 
 
-def _of_set(cases: Sequence[Examined], listing: Listing, examination: Examination) -> list[Finding]:
-    modality = listing.modality if examination.modality == "auto" else examination.modality
-    return set_findings(cases, names=listing.label_values, modality=modality)
+def _of_set(cases: Sequence[CaseReport], listed: CheckedCaseList, examination: Examination) -> list[Finding]:
+    modality = listed.modality if examination.modality == "auto" else examination.modality
+    return dataset_findings(cases, names=listed.label_values, modality=modality)
 
 
-def _check_apart(cases: Sequence[Case], output: Path) -> None:
+def _check_output_folder(cases: Sequence[Case], output: Path) -> None:
     """Raise UserError when a mended copy could take the place of an original."""
     taken = {(output / name).resolve() for name in ("images", "labels")}
     if any(path.resolve().parent in taken for case in cases for path in (*case.images, case.label)):
@@ -83,33 +85,35 @@ def _check_apart(cases: Sequence[Case], output: Path) -> None:
         )
 
 
-def _mend(cases: Sequence[Examined], listing: Listing, examination: Examination, findings: list[Finding]) -> Diagnosis:
+def _repair(
+    cases: Sequence[CaseReport], listed: CheckedCaseList, examination: Examination, findings: list[Finding]
+) -> Diagnosis:
     """Mend what can be mended case by case; write the list of cases and the log."""
-    output, changes, left_out = examination.output, list[Change](), dict[str, str]()
+    output, repairs, left_out = examination.output, list[FileRepair](), dict[str, str]()
     kept: list[Case] = []
     double = {name for name, count in Counter(case.case.name for case in cases).items() if count > 1}
     for case in cases:
-        mended = _unmended(case)
+        mended = _as_it_is(case)
         if case.case.name not in double:
-            mended = mend(case, output, names=listing.allowed, same_shape=examination.same_shape)
-        changes += mended.changes
+            mended = repair_case(case, output, names=listed.allowed, same_shape=examination.same_shape)
+        repairs += mended.repairs
         errors = [one for one in mended.after.findings if one.severity == "error"]
         if errors:
             left_out[case.case.name] = f"{errors[0].check}: {errors[0].found}"
         else:
             kept.append(mended.case)
     write_text(output / "cases.csv", _csv(kept, output))
-    if listing.label_values:
-        named = {str(value): name for name, value in listing.label_values.items()}
+    if listed.label_values:
+        named = {str(value): name for name, value in listed.label_values.items()}
         write_json(output / "label_names.json", named)
-    lines = [json.dumps(change._asdict(), ensure_ascii=False) for change in changes]
+    lines = [json.dumps(repair._asdict(), ensure_ascii=False) for repair in repairs]
     lines += [json.dumps({"case": name, "action": "left out", "why": why}) for name, why in left_out.items()]
     write_text(output / "fixes.jsonl", "".join(line + "\n" for line in lines))
-    return Diagnosis(findings=findings, cases=len(cases), changes=changes, left_out=left_out, ignored=listing.ignored)
+    return Diagnosis(findings=findings, cases=len(cases), repairs=repairs, left_out=left_out, ignored=listed.ignored)
 
 
-def _unmended(case: Examined) -> Mended:
-    return Mended(case=case.case, changes=(), after=case)
+def _as_it_is(case: CaseReport) -> RepairedCase:
+    return RepairedCase(case=case.case, repairs=(), after=case)
 
 
 def _csv(cases: Sequence[Case], folder: Path) -> str:
@@ -127,20 +131,20 @@ def _place(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else os.path.abspath(path)
 
 
-def _report(diagnosis: Diagnosis, cases: Sequence[Examined], examination: Examination) -> dict[str, Any]:
+def _report(diagnosis: Diagnosis, cases: Sequence[CaseReport], examination: Examination) -> dict[str, Any]:
     return {
         "segfocal": __version__,
         "data": str(examination.root),
         "cases": diagnosis.cases,
         "counts": {severity: diagnosis.count(severity) for severity in SEVERITIES},
         "findings": [one.row() for one in diagnosis.findings],
-        "mended": [change._asdict() for change in diagnosis.changes],
+        "mended": [repair._asdict() for repair in diagnosis.repairs],
         "left_out": diagnosis.left_out,
         "images": [_facts(case) for case in cases],
     }
 
 
-def _facts(case: Examined) -> dict[str, Any]:
+def _facts(case: CaseReport) -> dict[str, Any]:
     facts: dict[str, Any] = {"case": case.case.name, "split": case.case.split, "image": str(case.case.image)}
     if case.grid is not None:
         facts |= {"shape": case.grid.shape, "frame": case.grid.frame}
@@ -152,13 +156,13 @@ def _facts(case: Examined) -> dict[str, Any]:
 
 def table_rows(findings: Sequence[Finding]) -> list[dict[str, str]]:
     """Return a row for each check that found something, worst first: how often, an example, what to do."""
-    groups: dict[str, list[Finding]] = {}
+    groups: dict[Check, list[Finding]] = {}
     for one in findings:
         groups.setdefault(one.check, []).append(one)
     return [
         {
             "severity": group[0].severity,
-            "check": check,
+            "check": check.value,
             "times": str(len(group)),
             "for example": f"{group[0].case or 'data set'}: {group[0].found}",
             "what to do": CHECKS[check].do + (" (fix=true does)" if CHECKS[check].mended else ""),

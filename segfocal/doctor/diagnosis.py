@@ -1,4 +1,4 @@
-"""What a doctor's examination is asked, and what it found: the records the diagnosis and its page share."""
+"""The options of an examination, and what it found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.doctor.checks import Finding
-from segfocal.doctor.repair import Change
+from segfocal.doctor.repair import FileRepair
 from segfocal.errors import UserError
 
 MODALITIES = ("auto", "ct", "other")
@@ -16,10 +16,19 @@ MODALITIES = ("auto", "ct", "other")
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
-    """A data set to examine. root, label_names, ignore: as of `read_cases`. output: a folder for the reports.
+    """A data set to examine, and how.
 
-    modality: ct, other, or auto by dataset.json and the images. fix: write mended copies and `cases.csv` into output.
-    same_shape: as of `mend`. workers: processes. pictures: of cases on the page, worst first.
+    Args:
+        root: the folder or file that `read_cases` takes.
+        output: a folder for the reports and mended copies.
+        label_names: names of the label values, as of `read_cases`; None takes those of the data set.
+        ignore: the label value, or its name, of voxels that count for nothing, as of `read_cases`.
+        modality: "ct" demands Hounsfield units, "other" does not, "auto" decides by dataset.json and the images.
+        fix: write mended copies, and `cases.csv` to train on.
+        same_shape: a label of its image's shape takes the image's header, however far apart the two are.
+        workers: processes, a case each; None for as many as there are cores and memory for.
+        pictures: cases on the page, worst first; more would make it slow to open.
+        overwrite: replace earlier results.
     """
 
     root: Path
@@ -42,14 +51,19 @@ class Examination:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What was found, worst first, and what was mended. left_out: cases that cases.csv lacks, with the reason.
+    """What was found, and what was mended.
 
-    ignored: the label value of voxels that count for nothing.
+    Args:
+        findings: worst first.
+        cases: how many cases were examined.
+        repairs: what was done to copies.
+        left_out: the cases that cases.csv lacks, with the reason.
+        ignored: the label value of voxels that count for nothing, None without one.
     """
 
     findings: list[Finding]
     cases: int
-    changes: list[Change] = field(default_factory=list)
+    repairs: list[FileRepair] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     ignored: int | None = None
 

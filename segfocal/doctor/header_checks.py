@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.doctor.checks import Finding
+from segfocal.doctor.checks import Check, Finding, Found
 from segfocal.errors import UserError
 from segfocal.grid import Grid
 from segfocal.io.nifti.header import RawHeader, read_raw_header
@@ -16,37 +16,36 @@ from segfocal.io.nifti.header import RawHeader, read_raw_header
 SMALLEST_MM, LARGEST_MM = 0.01, 50.0
 _MM = {"m": 1000.0, "micron": 0.001}
 _OBLIQUE_DEGREES = 5.0
-Found = tuple[str, str]  # the name of a check, and what was found
 
 
-def header_findings(path: Path, case: str) -> tuple[RawHeader | None, list[Finding]]:
-    """Return a file's header, None where there is none, and what is wrong with it."""
-    header, found = None, []
+def header_findings(path: Path, case: str) -> list[Finding]:
+    """Return what is wrong with a NIfTI file by its size and header; nothing in it raises an error."""
+    found: list[Found] = []
     if not path.exists():
-        found = [("missing_file", "no such file")]
+        found = [(Check.MISSING_FILE, "no such file")]
     elif path.is_file() and path.stat().st_size == 0:
-        found = [("empty_file", "0 bytes")]
+        found = [(Check.EMPTY_FILE, "0 bytes")]
     else:
         try:
             header = read_raw_header(path)
             found = [*_of_file(header), *_of_voxels(header), *_of_space(header)]
         except UserError as error:
-            found = [("no_nifti", error.found)]
+            found = [(Check.NO_NIFTI, error.found)]
         except Exception as error:  # one file must not stop the others
-            found = [("unreadable", f"{type(error).__name__}: {error}")]
-    return header, [Finding(check=check, found=what, case=case, file=path) for check, what in found]
+            found = [(Check.UNREADABLE, f"{type(error).__name__}: {error}")]
+    return [Finding(check=check, found=what, case=case, file=path) for check, what in found]
 
 
 def _of_file(header: RawHeader) -> Iterator[Found]:
     named = header.path.name.endswith(".gz")
     if named and not header.packed:
-        yield "not_packed", "a plain NIfTI file"
+        yield Check.NOT_PACKED, "a plain NIfTI file"
     if header.packed and not named:
-        yield "packed", "a gzip file"
+        yield Check.PACKED, "a gzip file"
     if not header.packed and header.shape and header.dtype is not None and _end(header) > header.size:
-        yield "damaged", f"{header.size} bytes, and a header that promises {_end(header):.0f}"
+        yield Check.DAMAGED, f"{header.size} bytes, and a header that promises {_end(header):.0f}"
     if header.byte_order == ">":
-        yield "byte_order", "most significant byte first"
+        yield Check.BYTE_ORDER, "most significant byte first"
 
 
 def _end(header: RawHeader) -> float:
@@ -56,53 +55,53 @@ def _end(header: RawHeader) -> float:
 def _of_voxels(header: RawHeader) -> Iterator[Found]:
     shape = header.shape
     if header.dtype is None or header.dtype.kind not in "iuf":
-        yield "voxel_type", header.type_name
+        yield Check.VOXEL_TYPE, header.type_name
     if not shape or min(shape) < 0:
-        yield "damaged", f"sizes {header.fields['dim'].tolist()}"
+        yield Check.DAMAGED, f"sizes {header.fields['dim'].tolist()}"
         return
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if 0 in shape:
-        yield "empty_volume", f"shape {shape}"
+        yield Check.EMPTY_VOLUME, f"shape {shape}"
     elif len(shape) < 3:
-        yield "not_3d", f"shape {shape}"
+        yield Check.NOT_3D, f"shape {shape}"
     elif len(shape) > 3:
-        yield "several_volumes", f"shape {shape}"
+        yield Check.SEVERAL_VOLUMES, f"shape {shape}"
     elif shape[2] == 1:
-        yield "one_slice", f"shape {shape}"
+        yield Check.ONE_SLICE, f"shape {shape}"
 
 
 def _of_space(header: RawHeader) -> Iterator[Found]:
     affine = best_affine(header)
     if affine is None:
-        yield "no_place", "an affine that is singular or not finite"
+        yield Check.NO_PLACE, "an affine that is singular or not finite"
         return
     spacing = _spacing(affine)
     yield from _scale(spacing, header.units)
     forms = header.sform, header.qform
     if header.codes[0] <= 0 and header.codes[1] <= 0:
-        yield "no_orientation", "sform and qform are not set"
+        yield Check.NO_ORIENTATION, "sform and qform are not set"
     elif header.codes[1] > 0 and forms[1] is None:
-        yield "forms_disagree", "a qform whose quaternion is no rotation"
+        yield Check.FORMS_DISAGREE, "a qform whose quaternion is no rotation"
     elif forms[0] is not None and forms[1] is not None:
         yield from _forms(header, forms[0], forms[1])
     pixdim = np.abs(header.pixdim)
     if not np.allclose(pixdim, spacing, rtol=0.01):
-        yield "pixdim", f"{_mm(pixdim)} against {_mm(spacing)}"
+        yield Check.PIXDIM, f"{_mm(pixdim)} against {_mm(spacing)}"
     off = _degrees_off(affine)
     if off > _OBLIQUE_DEGREES:
-        yield "oblique", f"{off:.0f}° off"
+        yield Check.OBLIQUE, f"{off:.0f}° off"
 
 
 def _scale(spacing: NDArray, units: str) -> Iterator[Found]:
     in_mm = spacing * _MM.get(units, 1.0)
     if units in _MM and _absurd(spacing) and not _absurd(in_mm):
-        yield "wrong_unit", f"{_plain(spacing)} in {units}, which is {_mm(in_mm)}"
+        yield Check.WRONG_UNIT, f"{_plain(spacing)} in {units}, which is {_mm(in_mm)}"
     else:
         if _absurd(spacing):
-            yield "absurd_spacing", _mm(spacing)
+            yield Check.ABSURD_SPACING, _mm(spacing)
         if units != "mm":
-            yield "unit", units
+            yield Check.UNIT, units
 
 
 def _absurd(spacing: NDArray) -> bool:
@@ -121,7 +120,7 @@ def _forms(header: RawHeader, sform: NDArray, qform: NDArray) -> Iterator[Found]
     if len(shape) == 3 and min(shape) > 0 and np.isfinite(qform).all():
         moved = corner_shift(Grid(shape=shape, affine=sform), Grid(shape=shape, affine=qform))
         if moved > 0.1 * _spacing(sform).min():
-            yield "forms_disagree", f"voxels up to {moved:.4g} mm apart"
+            yield Check.FORMS_DISAGREE, f"voxels up to {moved:.4g} mm apart"
 
 
 def best_affine(header: RawHeader) -> NDArray[np.float64] | None:
@@ -131,7 +130,7 @@ def best_affine(header: RawHeader) -> NDArray[np.float64] | None:
             affine = np.asarray(header.fields.get_best_affine(), dtype=np.float64)
             sound = np.isfinite(affine).all() and np.abs(affine).max() < 1e6
             return affine if sound and abs(np.linalg.det(affine[:3, :3])) >= 1e-12 else None
-    except Exception:  # nibabel on nonsense
+    except Exception:  # whatever nibabel raises of a header that makes no sense
         return None
 
 

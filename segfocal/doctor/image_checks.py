@@ -1,4 +1,4 @@
-"""Checks of an image's voxels, and the figures by which images are compared with each other."""
+"""Checks of an image's voxels, and the numbers by which images are compared with each other."""
 
 from __future__ import annotations
 
@@ -9,56 +9,67 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.doctor.header_checks import Found
+from segfocal.doctor.checks import Check, Found
 from segfocal.grid import Volume
 
 AIR_HU = -500.0  # every CT that is not cropped to the inside of a body holds less
-_SAMPLE = 200_000  # voxels that figures are estimated by
+_SAMPLE = 200_000  # voxels that the numbers are estimated by
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intensities:
-    """The scale of an image: extremes over all finite voxels, the others over a sample. whole: no fractions."""
+    """The scale of an image: lowest and highest over all finite voxels, the others over a sample.
+
+    Args:
+        low: the lowest value.
+        high: the highest value.
+        mean: of the sample.
+        sd: the standard deviation of the sample.
+        body: the median of what lies above the middle of the 1st and 99th percentile: of a body, not of the air.
+        spread: the 99th percentile less the 1st.
+        integers_only: no value of the sample has a fraction.
+        distinct: how many values the sample holds.
+    """
 
     low: float
     high: float
     mean: float
     sd: float
-    body: float  # the median of what lies above the middle of the 1st and 99th percentile
-    spread: float  # the 99th percentile less the first
-    whole: bool
-    distinct: int  # values in the sample
+    body: float
+    spread: float
+    integers_only: bool
+    distinct: int
 
     @property
     def air_at_zero(self) -> bool:
         """Whether this is a CT stored without its rescale intercept: air at 0, water at about 1000."""
-        return self.whole and -100 <= self.low <= 100 and 1200 < self.high < 5000 and 850 <= self.body <= 1300
+        return self.integers_only and -100 <= self.low <= 100 and 1200 < self.high < 5000 and 850 <= self.body <= 1300
 
     @property
     def normalised(self) -> bool:
-        """Whether somebody scaled it: all of it in [0,1] or [-1,1] in fractions, or mean 0 and deviation 1."""
+        """Whether it was scaled before: all of it in [0,1] or [-1,1] in fractions, or mean 0 and deviation 1."""
         unit = self.low >= -1.0 and self.high <= 1.0
         standard = abs(self.mean) < 0.05 and abs(self.sd - 1) < 0.05
-        return not self.whole and (unit or standard)
+        return not self.integers_only and (unit or standard)
 
 
 def image_findings(image: Volume) -> Iterator[Found]:
     """Yield what is wrong with an image's voxels by themselves."""
     array = image.array
     if bad := _not_finite(array):
-        yield "not_finite", f"{bad} of {array.size} voxels"
+        yield Check.NOT_FINITE, f"{bad} of {array.size} voxels"
     if bad == array.size:
         return
     if _constant(array):
-        yield "constant_volume", f"every voxel is {float(array.flat[0]):.4g}"
+        yield Check.CONSTANT_VOLUME, f"every voxel is {float(array.flat[0]):.4g}"
     else:
         constant = _constant_slices(image)
         lasting = np.flatnonzero(~constant)
         inside = int(constant[lasting[0] : lasting[-1]].sum()) if len(lasting) else 0
         if inside:
-            yield "constant_slices", f"{inside} of {len(constant)} slices"
+            yield Check.CONSTANT_SLICES, f"{inside} of {len(constant)} slices"
         if constant.sum() > inside:
-            yield "padding", f"{int(constant.sum()) - inside} of {len(constant)} slices"
+            yield Check.PADDING, f"{int(constant.sum()) - inside} of {len(constant)} slices"
 
 
 def _not_finite(array: NDArray) -> int:
@@ -99,7 +110,7 @@ def intensities(array: NDArray) -> Intensities:
         sd=float(sample.std()),
         body=float(np.median(body)),
         spread=float(last - first),
-        whole=bool((sample == np.rint(sample)).all()),
+        integers_only=bool((sample == np.rint(sample)).all()),
         distinct=len(np.unique(sample)),
     )
 

@@ -8,14 +8,14 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.doctor.header_checks import Found
+from segfocal.doctor.checks import Check, Found
 from segfocal.doctor.image_checks import Intensities
 from segfocal.grid import Grid
 
-ALMOST = 1e-3  # a value so near a whole number means it
+ALMOST = 1e-3  # a value so near a whole number was meant to be it
 LARGEST_LABEL = 999
 _SPECK = 4  # voxels; fewer are a speck
-_LABEL_LIKE = 128  # values; an image has more
+_LABEL_LIKE = 128  # distinct values; an image has more
 _DEGREES, _RATIO, _MM = 0.5, 1e-3, 0.01  # what counts as the same direction, spacing and place
 
 
@@ -24,21 +24,21 @@ def label_findings(array: NDArray) -> Iterator[Found]:
     if array.dtype.kind == "f":
         finite = np.isfinite(array)
         if not finite.all():
-            yield "not_finite", f"{int(array.size - finite.sum())} of {array.size} voxels"
+            yield Check.NOT_FINITE, f"{int(array.size - finite.sum())} of {array.size} voxels"
             array = array[finite]
         off = np.abs(array - np.rint(array))
         if off.size and off.max() > ALMOST:
-            yield "not_whole", f"values such as {float(array[off > ALMOST].flat[0]):.4g}"
+            yield Check.NOT_WHOLE, f"values such as {float(array[off > ALMOST].flat[0]):.4g}"
             return
         if off.size and off.max() > 0:
-            yield "almost_whole", f"values such as {float(array[off > 0].flat[0]):.7g}"
+            yield Check.ALMOST_WHOLE, f"values such as {float(array[off > 0].flat[0]):.7g}"
     if array.size and (array.min() < 0 or array.max() > LARGEST_LABEL):
-        yield "not_a_label_map", f"values from {float(array.min()):.6g} to {float(array.max()):.6g}"
+        yield Check.NOT_A_LABEL_MAP, f"values from {float(array.min()):.6g} to {float(array.max()):.6g}"
 
 
-def whole_labels(array: NDArray) -> NDArray[np.int16] | None:
-    """Return a label map's values as integers, NaN as 0 and what is almost whole rounded; None of no label map."""
-    if any(check in ("not_whole", "not_a_label_map") for check, _ in label_findings(array)):
+def integer_labels(array: NDArray) -> NDArray[np.int16] | None:
+    """Return a label map as integers, NaN as 0 and almost whole values rounded; None where it is no label map."""
+    if any(check in (Check.NOT_WHOLE, Check.NOT_A_LABEL_MAP) for check, _ in label_findings(array)):
         return None
     if array.dtype.kind == "f":
         array = np.rint(np.where(np.isfinite(array), array, 0))
@@ -49,16 +49,16 @@ def value_findings(labels: NDArray[np.int16], counts: Mapping[int, int], names: 
     """Yield what is wrong with the values of a label map. names: the values known; empty where none are."""
     found = sorted(set(counts) - {0})
     if not found:
-        yield "empty_label", "0 everywhere"
+        yield Check.EMPTY_LABEL, "0 everywhere"
         return
     if 0 not in counts:
-        yield "no_background", f"values {found[:8]} everywhere"
+        yield Check.NO_BACKGROUND, f"values {found[:8]} everywhere"
     unknown = [value for value in found if names and value not in names.values()]
     if unknown:
-        yield "unknown_value", ", ".join(f"{value} ({counts[value]} voxels)" for value in unknown[:8])
+        yield Check.UNKNOWN_VALUE, ", ".join(f"{value} ({counts[value]} voxels)" for value in unknown[:8])
     specks, structures = _specks(labels)
     if specks:
-        yield "tiny_components", f"{specks} in {structures} structure{'s' * (structures > 1)}"
+        yield Check.TINY_COMPONENTS, f"{specks} in {structures} structure{'s' * (structures > 1)}"
 
 
 def counts_of(labels: NDArray[np.int16]) -> dict[int, int]:
@@ -81,29 +81,29 @@ def _specks(labels: NDArray[np.int16]) -> tuple[int, int]:
 def grid_findings(image: Grid, label: Grid) -> Iterator[Found]:
     """Yield in what the grid of a label differs from that of its image, each way by itself."""
     if not _touching(image, label):
-        yield "apart", "no voxel of one lies within the other"
+        yield Check.APART, "no voxel of one lies within the other"
         return
     if image.shape != label.shape:
-        yield "grid_shape", f"{label.shape} against {image.shape} of the image"
+        yield Check.GRID_SHAPE, f"{label.shape} against {image.shape} of the image"
     elif image.difference(label, tolerance_mm=_MM) is None:
         return
     ratio = np.array(label.spacing_mm) / np.array(image.spacing_mm)
     spaced = bool((np.abs(ratio - 1) > _RATIO).any())
     if spaced:
-        yield "grid_spacing", f"{_rounded(label)} mm against {_rounded(image)} mm of the image"
+        yield Check.GRID_SPACING, f"{_rounded(label)} mm against {_rounded(image)} mm of the image"
     turned = _angle(image, label)
     if turned > _DEGREES:
-        yield "grid_direction", f"{label.frame} against {image.frame} of the image, {turned:.1f}°"
+        yield Check.GRID_DIRECTION, f"{label.frame} against {image.frame} of the image, {turned:.1f}°"
     moved = float(np.linalg.norm(_centre(image) - _centre(label)))
     nothing_else = image.shape == label.shape and not spaced and turned <= _DEGREES
     if moved > _MM or nothing_else:
-        yield "grid_origin", f"centres {moved:.4g} mm apart"
+        yield Check.GRID_ORIGIN, f"centres {moved:.4g} mm apart"
 
 
 def suspect_swap(image: Intensities, label: NDArray) -> bool:
     """Return whether the image looks like a label map and the label like an image."""
-    like = image.whole and image.low >= 0 and image.high <= LARGEST_LABEL and image.distinct <= _LABEL_LIKE
-    return like and whole_labels(label) is None
+    like = image.integers_only and image.low >= 0 and image.high <= LARGEST_LABEL and image.distinct <= _LABEL_LIKE
+    return like and integer_labels(label) is None
 
 
 def _rounded(grid: Grid) -> str:

@@ -1,21 +1,28 @@
-"""The page of the doctor: what was found, worst first, what was mended, and a picture of each case."""
+"""The doctor's page: what was found, worst first, what was mended, and a picture of each case."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from segfocal.doctor.case_report import Examined
-from segfocal.doctor.checks import CHECKS, SEVERITIES, Finding
+from segfocal.doctor.case_report import CaseReport
+from segfocal.doctor.checks import CHECKS, SEVERITIES, Check, Finding
 from segfocal.doctor.diagnosis import Diagnosis, Examination
 from segfocal.report.html import write_page
 
 _MOST_ROWS = 50  # of one check
 
 
-def write_doctor_page(path: Path, diagnosis: Diagnosis, cases: Sequence[Examined], examination: Examination) -> None:
-    """Write the page; the pictures are inside it, so the one file can be mailed."""
-    groups: dict[str, list[Finding]] = {}
+def write_doctor_page(path: Path, diagnosis: Diagnosis, cases: Sequence[CaseReport], examination: Examination) -> None:
+    """Write the page; the pictures are inside it, so the one file can be mailed.
+
+    Args:
+        path: of the page.
+        diagnosis: what was found and mended.
+        cases: the reports, in any order.
+        examination: names the data set, and how many pictures are shown.
+    """
+    groups: dict[Check, list[Finding]] = {}
     for one in diagnosis.findings:
         groups.setdefault(one.check, []).append(one)
     by_case: dict[str, list[Finding]] = {}

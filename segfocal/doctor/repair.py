@@ -1,4 +1,4 @@
-"""Mending one case: copies of its files without what can be put right safely. Originals are only read."""
+"""The repair of one case: copies of its files in which what is safe to mend is mended. Originals are only read."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from scipy import ndimage
 
 from segfocal.data.case import Case
-from segfocal.doctor.case_report import Examined, examine, is_nifti
-from segfocal.doctor.checks import CHECKS, Finding
+from segfocal.doctor.case_report import CaseReport, examine, is_nifti
+from segfocal.doctor.checks import CHECKS, Check, Finding
 from segfocal.doctor.header_checks import corner_shift, in_mm
 from segfocal.doctor.label_checks import ALMOST
 from segfocal.errors import UserError
@@ -22,56 +22,77 @@ from segfocal.io import nifti, volumes
 from segfocal.io.nifti.header import read_raw_header
 from segfocal.io.nifti.packing import salvaged
 
-_ROUNDS = 3  # what is mended may bring the next thing to light
+_ROUNDS = 3  # one fault may hide the next
 _SLIGHT = 0.5  # of the smallest spacing: a label moved no farther takes the image's header
-_CONTAINER = {"not_packed", "packed", "bytes_after"}
+_PACKING = frozenset((Check.NOT_PACKED, Check.PACKED, Check.BYTES_AFTER))
+_OFF_THE_IMAGE = frozenset(  # a label whose voxels are not those of its image
+    (Check.GRID_SHAPE, Check.GRID_SPACING, Check.GRID_DIRECTION, Check.GRID_ORIGIN, Check.APART)
+)
 
 
-class Change(NamedTuple):
-    """One thing done to a copy of a file."""
+class FileRepair(NamedTuple):
+    """One thing done to a copy of a file.
+
+    Args:
+        case: the name of the case.
+        file: the original.
+        check: what it mends.
+        action: what was done, in words.
+        to: the copy.
+    """
 
     case: str
     file: str
-    check: str
+    check: Check
     action: str
     to: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Mended:
-    """A case whose files are mended copies or its own, what was done, and how it was found afterwards."""
+class RepairedCase:
+    """A case whose files are mended copies or its own, what was done, and the report of it afterwards."""
 
     case: Case
-    changes: tuple[Change, ...]
-    after: Examined
+    repairs: tuple[FileRepair, ...]
+    after: CaseReport
 
 
-def mend(before: Examined, folder: Path, *, names: Mapping[str, int], same_shape: bool = False) -> Mended:
+def repair_case(
+    before: CaseReport, folder: Path, *, names: Mapping[str, int], same_shape: bool = False
+) -> RepairedCase:
     """Write mended copies of a case's files to folder/images and folder/labels, and examine them again.
 
-    same_shape: a label of its image's shape takes the image's header however far its own is from it.
+    Args:
+        before: the report of the case.
+        folder: where copies go.
+        names: label values by structure name, as of `examine`.
+        same_shape: a label of its image's shape takes the image's header, however far apart the two are.
 
     Raises:
         UserError: the copies cannot be written.
     """
-    changes: list[Change] = []
+    repairs: list[FileRepair] = []
     case, after = before.case, before
     for _ in range(_ROUNDS):
-        wanted = [one for one in after.findings if CHECKS[one.check].mended or (same_shape and one.check == "apart")]
+        wanted = [
+            one for one in after.findings if CHECKS[one.check].mended or (same_shape and one.check is Check.APART)
+        ]
         if not wanted or case.masks is not None:
             break
-        case, done = _mend_once(case, wanted, folder, same_shape=same_shape)
+        case, done = _repair_once(case, wanted, folder, same_shape=same_shape)
         if not done:
             break
-        changes += done
+        repairs += done
         after = examine(case, names=names)
-    return Mended(case=case, changes=tuple(changes), after=after)
+    return RepairedCase(case=case, repairs=tuple(repairs), after=after)
 
 
-def _mend_once(case: Case, wanted: Iterable[Finding], folder: Path, *, same_shape: bool) -> tuple[Case, list[Change]]:
+def _repair_once(
+    case: Case, wanted: Iterable[Finding], folder: Path, *, same_shape: bool
+) -> tuple[Case, list[FileRepair]]:
     files = (*case.images, case.label)
     checks = {path: [one.check for one in wanted if one.file == path and is_nifti(path)] for path in files}
-    changes: list[Change] = []
+    repairs: list[FileRepair] = []
     images, label_path = list(case.images), case.label
     for index, path in enumerate(case.images):
         if checks[path]:
@@ -79,23 +100,23 @@ def _mend_once(case: Case, wanted: Iterable[Finding], folder: Path, *, same_shap
             ending = f"_{index:04d}" if case.more else ""
             images[index] = folder / "images" / f"{case.name}{ending}.nii.gz"
             nifti.write_new(images[index], volume, overwrite=True)
-            changes += _logged(case, path, done, images[index])
+            repairs += _logged(case, path, done, images[index])
     if checks[case.label]:
         volume, done = _sound(case.label, checks[case.label], folder, label=True)
         grid = _grid_of(images[0])
-        elsewhere = [check for check in checks[case.label] if check.startswith("grid_") or check == "apart"]
+        elsewhere = [check for check in checks[case.label] if check in _OFF_THE_IMAGE]
         if grid is not None and elsewhere:
             volume, action = _onto_image(volume, grid, same_shape=same_shape)
             done += [(check, action) for check in elsewhere if action]
         if done:
             label_path = folder / "labels" / f"{case.name}.nii.gz"
             nifti.write_new(label_path, volume, overwrite=True)
-            changes += _logged(case, case.label, done, label_path)
-    return replace(case, image=images[0], more=tuple(images[1:]), label=label_path), changes
+            repairs += _logged(case, case.label, done, label_path)
+    return replace(case, image=images[0], more=tuple(images[1:]), label=label_path), repairs
 
 
-def _logged(case: Case, file: Path, done: Iterable[tuple[str, str]], to: Path) -> list[Change]:
-    return [Change(case.name, str(file), check, action, str(to)) for check, action in done]
+def _logged(case: Case, file: Path, done: Iterable[tuple[Check, str]], to: Path) -> list[FileRepair]:
+    return [FileRepair(case.name, str(file), check, action, str(to)) for check, action in done]
 
 
 def _grid_of(image: Path) -> Grid | None:
@@ -106,33 +127,33 @@ def _grid_of(image: Path) -> Grid | None:
 
 
 @contextmanager
-def _opened(path: Path, checks: Iterable[str], folder: Path) -> Iterator[Path]:
-    if _CONTAINER & set(checks):
+def _opened(path: Path, checks: Iterable[Check], folder: Path) -> Iterator[Path]:
+    if _PACKING & set(checks):
         with salvaged(path, beside=folder) as plain:
             yield plain
     else:
         yield path
 
 
-def _sound(path: Path, checks: list[str], folder: Path, *, label: bool) -> tuple[Volume, list[tuple[str, str]]]:
+def _sound(path: Path, checks: list[Check], folder: Path, *, label: bool) -> tuple[Volume, list[tuple[Check, str]]]:
     """Return a volume whose header and values are mended, and what was done for which check."""
     with _opened(path, checks, folder) as source:
         volume, header = nifti.read_as_is(source), read_raw_header(source)
         array, grid = np.array(volume.array), volume.grid  # of a mapped file a copy: the source may vanish
-    done = [(check, "content written anew") for check in checks if check in _CONTAINER]
-    done += [(check, "both forms hold the affine in force") for check in checks if check == "forms_disagree"]
-    done += [(check, "spacings written as those of the affine") for check in checks if check == "pixdim"]
+    done = [(check, "content written anew") for check in checks if check in _PACKING]
+    done += [(check, "both forms hold the affine in force") for check in checks if check is Check.FORMS_DISAGREE]
+    done += [(check, "spacings written as those of the affine") for check in checks if check is Check.PIXDIM]
     factor = in_mm(header)
-    if "wrong_unit" in checks and factor != 1:
+    if Check.WRONG_UNIT in checks and factor != 1:
         grid = Grid(shape=grid.shape, affine=np.diag([factor, factor, factor, 1.0]) @ grid.affine)
-        done.append(("wrong_unit", f"affine times {factor:g}: {header.units} to mm"))
-    if "not_finite" in checks:
+        done.append((Check.WRONG_UNIT, f"affine times {factor:g}: {header.units} to mm"))
+    if Check.NOT_FINITE in checks:
         array, action = _finite(array, label=label)
-        done.append(("not_finite", action))
-    if "almost_whole" in checks:
+        done.append((Check.NOT_FINITE, action))
+    if Check.ALMOST_WHOLE in checks:
         off = float(np.abs(array - np.rint(array)).max())
         array = np.rint(array).astype(np.int64)
-        done.append(("almost_whole", f"rounded, by {off:.3g} at most (of {ALMOST:g})"))
+        done.append((Check.ALMOST_WHOLE, f"rounded, by {off:.3g} at most (of {ALMOST:g})"))
     if label:
         array = _smallest(array)
     return Volume(array=array, grid=grid), done

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
 from segfocal.files import check_new, written_beside
 from segfocal.grid import Grid, Volume
 
@@ -72,15 +72,23 @@ def read_labels(path: str | Path) -> Volume:
 
 
 def read_grid(path: str | Path) -> Grid:
-    """Read a picture's nominal grid without its pixels; UserError as `read`."""
+    """Read a picture's nominal grid without its pixels.
+
+    Raises:
+        UserError: as `read`, but damage among the pixels goes unseen.
+    """
     (width, height), _ = _header(Path(path))
     return _grid(width, height)
 
 
 def write(path: str | Path, labels: Volume, *, like: str | Path, overwrite: bool = False) -> None:
-    """Write a label map [x,y,1] as an 8-bit grey picture of the size of the picture `like`, a level a structure.
+    """Write a label map as an 8-bit grey picture, a level a structure. The file appears complete or not at all.
 
-    The file appears whole or not at all.
+    Args:
+        path: ends in .png.
+        labels: [x,y,1], values 0…255.
+        like: the picture it belongs to, of the same size.
+        overwrite: replace a file that exists.
 
     Raises:
         UserError: the sizes differ, a label value does not fit 8 bits, `path` exists and overwrite is False, or it
@@ -121,7 +129,8 @@ def _header(path: Path) -> tuple[tuple[int, int], int]:
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         found = "no such file" if missing else error.strerror or str(error)
-        raise UserError(expected="a PNG file", found=found, where=path, do="check the path") from error
+        fault = Fault.MISSING if missing else Fault.OTHER
+        raise UserError(expected="a PNG file", found=found, where=path, do="check the path", fault=fault) from error
     if len(start) < _HEADER.size or not start.startswith(b"\x89PNG\r\n\x1a\n"):
         raise UserError(
             expected="a PNG file", found="other bytes", where=path, do="convert it to PNG, or give it its own ending"
@@ -149,5 +158,6 @@ def _decoded(path: Path) -> Iterator[Image.Image]:
             found=f"{path.stat().st_size} bytes that are damaged or cut short ({error})",
             where=path,
             do="copy or convert the picture again",
+            fault=Fault.DAMAGED,
         ) from error
     yield picture

@@ -1,4 +1,4 @@
-"""Arrays on disk while they are made: what is larger than memory should be grows in a file beside the output."""
+"""Arrays in a temporary file: results too large for memory grow there, beside the output, until they are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Volumes in and out by their names: NIfTI, PNG as a volume of one slice, or a folder of DICOM slices."""
+"""Volumes in and out: what reads or writes a file is chosen by its name or, of DICOM, by its content.
+
+A volume is a NIfTI file, a PNG (of one slice), or a folder of DICOM slices.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,22 @@ SUFFIXES = (*nifti.SUFFIXES, png.SUFFIX)
 
 
 def read(path: str | Path) -> Volume:
-    """Read an image as float32 with its grid; UserError as `nifti.read`, `png.read` and `dicom.read`."""
+    """Read an image as float32 with its grid.
+
+    Raises:
+        UserError: the file is missing, damaged, or no image of one volume (`nifti.read`, `png.read`, `dicom.read`).
+    """
     if is_dicom(path):
         return dicom.read(path)
     return png.read(path) if png.is_png(path) else nifti.read(path)
 
 
 def read_stored(path: str | Path) -> Volume:
-    """Read an image as `read` does, integers that need no rescaling as they are stored."""
+    """Read an image as `read` does, but leave integers that need no rescaling as they are stored.
+
+    Raises:
+        UserError: as `read`.
+    """
     if is_dicom(path):
         return dicom.read_stored(path)
     return png.read(path) if png.is_png(path) else nifti.read_stored(path)
@@ -62,11 +73,13 @@ def check_channels(grids: Sequence[Grid], paths: Sequence[str | Path]) -> None:
 def read_labels(path: str | Path, *, on: Grid | None = None, values: Mapping[str, int] | None = None) -> Volume:
     """Read a label map as integers with its grid.
 
-    on: the grid of the image, which DICOM segmentations and contours need: they are drawn on it. values: of those,
-    label values by name; None takes their own numbers.
+    Args:
+        path: a NIfTI file, a PNG, a DICOM segmentation or a DICOM structure set (RTSTRUCT).
+        on: the grid of the image. DICOM labels need it: they have no grid of their own. Others pass over it.
+        values: label values by structure name, for DICOM labels; None takes the numbers that the file has.
 
     Raises:
-        UserError: as `nifti.read_labels`, `png.read_labels` and `dicom_labels.read_labels`.
+        UserError: the file is missing or damaged, a voxel is not a whole number, a DICOM label does not fit the grid.
     """
     if is_dicom(path) or is_label(path):
         return dicom_labels.read_labels(path, on=on, values=values)
@@ -74,7 +87,11 @@ def read_labels(path: str | Path, *, on: Grid | None = None, values: Mapping[str
 
 
 def read_mask(path: str | Path) -> Volume:
-    """Read the mask of one object as `read_labels`; of probabilities, fractions in [0,1], one half is inside."""
+    """Read the mask of one object; of probabilities in [0,1], as NIfTI, those from one half are inside.
+
+    Raises:
+        UserError: as `read_labels`.
+    """
     if str(path).endswith(nifti.SUFFIXES):
         volume = nifti.read_stored(path)
         array = volume.array
@@ -84,7 +101,11 @@ def read_mask(path: str | Path) -> Volume:
 
 
 def read_grid(path: str | Path) -> Grid:
-    """Read a volume's grid without its voxels; UserError as `read`."""
+    """Read a volume's grid without its voxels.
+
+    Raises:
+        UserError: as `read`, but damage among the voxels goes unseen.
+    """
     if is_dicom(path):
         return dicom.read_grid(path)
     return png.read_grid(path) if png.is_png(path) else nifti.read_grid(path)
@@ -109,12 +130,17 @@ def write(
     overwrite: bool = False,
     names: Mapping[int, str] | None = None,
 ) -> None:
-    """Write a label map in the geometry of the image `like`: of a DICOM series as NIfTI or, ending in .dcm, DICOM-SEG.
+    """Write a label map with the geometry of its image, in the format that the name says.
 
-    names: of the structures by label value, which DICOM-SEG carries.
+    Args:
+        path: ends in .nii.gz, .nii or .png as the image does; of a DICOM series in .nii.gz, .nii or .dcm (DICOM-SEG).
+        labels: the label map, on the grid of the image.
+        like: the image.
+        overwrite: replace a file that exists.
+        names: structure names by label value, which DICOM-SEG holds; other formats have no place for them.
 
     Raises:
-        UserError: as `nifti.write`, `png.write`, `dicom_seg.write` and `check_output`.
+        UserError: another format than the image's, another grid, `path` exists, or it cannot be written.
     """
     path = Path(path)
     check_output(path, like=like)
@@ -126,14 +152,25 @@ def write(
         nifti.write(path, labels, like=_geometry(like), overwrite=overwrite)
 
 
-def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path, overwrite: bool = False) -> None:
-    """Write a map of probabilities as NIfTI with the geometry of `like`; UserError as `nifti.write_probabilities`."""
+def write_probabilities(path: str | Path, probabilities: Volume, *, like: str | Path, overwrite: bool = False) -> None:
+    """Write a map of probabilities as NIfTI with the geometry of its image.
+
+    Args:
+        path: ends in .nii.gz or .nii.
+        probabilities: as uint16, 65535 for 1.
+        like: the image, NIfTI, PNG or a DICOM series.
+        overwrite: replace a file that exists.
+
+    Raises:
+        UserError: as `write`.
+    """
     nifti.write_probabilities(
-        path, Volume(array=shares.array, grid=shares.grid), like=_geometry(like), overwrite=overwrite
+        path, Volume(array=probabilities.array, grid=probabilities.grid), like=_geometry(like), overwrite=overwrite
     )
 
 
 def _geometry(like: str | Path) -> str | Path | Grid:
+    """Return what `nifti.write` takes the geometry from: the file itself, or the grid of a DICOM series."""
     return dicom.read_grid(like) if is_dicom(like) else like
 
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from segfocal.data.cases import Case, CaseList, hold_out, read_cases, stem
+from segfocal.data.cases import Case, CaseList, read_cases, stem
 from segfocal.data.store.prepare import read_pair
 from segfocal.errors import UserError
 from tests.pictures import make_png
@@ -164,50 +164,9 @@ def test_stem_takes_off_the_nifti_suffix_only(tmp_path, name, expected):
     assert stem(tmp_path / name) == expected
 
 
-# Splits
-
-
 def listed(*splits):
     cases = [Case(name=f"c{i}", image=f"i{i}", label=f"l{i}", split=split) for i, split in enumerate(splits)]
     return CaseList(cases=tuple(cases), label_values={"liver": 1})
-
-
-def test_hold_out_draws_the_share_and_keeps_the_rest():
-    held = hold_out(listed(*[""] * 10), share=0.3, seed=4)
-    assert (len(held.of("val")), len(held.of("train"))) == (3, 7)
-    assert [(c.name, c.image, c.label) for c in held.cases] == [(f"c{i}", f"i{i}", f"l{i}") for i in range(10)]
-    assert held.label_values == {"liver": 1}
-
-
-def test_hold_out_depends_on_names_and_seed_alone():
-    cases = listed(*[""] * 10)
-    shuffled = CaseList(cases=cases.cases[::-1], label_values={})
-    draws = [{case.name for case in hold_out(cases, share=0.3, seed=seed).of("val")} for seed in range(6)]
-    again = [{case.name for case in hold_out(shuffled, share=0.3, seed=seed).of("val")} for seed in range(6)]
-    assert draws == again
-    assert len({frozenset(draw) for draw in draws}) > 1
-
-
-def test_hold_out_keeps_the_splits_that_are_given():
-    cases = listed("train", "val", "test", "train")
-    assert hold_out(cases, share=0.5, seed=0).cases == cases.cases
-
-
-@pytest.mark.parametrize("given", ["val", "test", "train"])
-def test_hold_out_gives_every_other_case_a_split_where_some_have_one(given):
-    held = hold_out(listed(given, *[""] * 5), share=0.4, seed=0)
-    assert held.cases[0].split == given
-    assert all(case.split in ("train", "val") for case in held.cases[1:])
-    assert len(held.of("val")) == (1 if given == "val" else 2)  # a given validation set is not added to
-
-
-@pytest.mark.parametrize(("count", "share", "val"), [(1, 0.2, 0), (2, 0.2, 1), (3, 0.9, 2), (3, 0.99, 2), (5, 0.0, 0)])
-def test_hold_out_always_leaves_a_case_to_train_on(count, share, val):
-    held = hold_out(listed(*[""] * count), share=share, seed=0)
-    assert (len(held.of("val")), len(held.of("train"))) == (val, count - val)
-
-
-# Mistakes
 
 
 def csv_of(tmp_path, text):
@@ -215,18 +174,18 @@ def csv_of(tmp_path, text):
     return tmp_path / "list.csv"
 
 
-def test_nothing_there_is_told(tmp_path):
+def test_nothing_there_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"nothing there in .*nowhere.*data\.root"):
         read_cases(tmp_path / "nowhere")
 
 
-def test_an_unknown_layout_is_told(tmp_path):
+def test_an_unknown_layout_is_refused(tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(UserError, match="found none of these in"):
         read_cases(tmp_path)
 
 
-def test_empty_folders_are_told(tmp_path):
+def test_empty_folders_are_refused(tmp_path):
     as_folders(tmp_path / "data", {})
     with pytest.raises(UserError, match=r"at least one case; found none in .*data"):
         read_cases(tmp_path / "data")
@@ -243,7 +202,7 @@ def test_empty_folders_are_told(tmp_path):
         (as_nnunet, "label"),
     ],
 )  # the last two list the images that are there
-def test_a_missing_file_is_told_with_its_case(tmp_path, originals, layout, part):
+def test_a_missing_file_is_refused_with_its_case(tmp_path, originals, layout, part):
     root = layout(tmp_path / "data", originals)
     path = getattr(read_cases(root).cases[1], part)
     path.unlink()
@@ -251,43 +210,43 @@ def test_a_missing_file_is_told_with_its_case(tmp_path, originals, layout, part)
         read_cases(root)
 
 
-def test_a_name_used_twice_is_told(tmp_path, originals):
+def test_a_name_used_twice_is_refused(tmp_path, originals):
     image, label = originals["c1"]
     with pytest.raises(UserError, match=r"one case a name; found c1 twice in .*list\.csv"):
         read_cases(csv_of(tmp_path, f"image,label\n{image},{label}\n{image},{label}\n"))
 
 
-def test_a_name_that_is_no_file_name_is_told(tmp_path, originals):
+def test_a_name_that_is_no_file_name_is_refused(tmp_path, originals):
     image, label = originals["c1"]
     with pytest.raises(UserError, match=r"found a/b in .*list\.csv"):
         read_cases(csv_of(tmp_path, f"name,image,label\na/b,{image},{label}\n"))
 
 
 @pytest.mark.parametrize("word", ["Train", "validation", "trian"])
-def test_a_wrong_split_is_told(tmp_path, originals, word):
+def test_a_wrong_split_is_refused(tmp_path, originals, word):
     image, label = originals["c1"]
     with pytest.raises(UserError, match=rf"a split of train, val, test; found '{word}' in .*list\.csv"):
         read_cases(csv_of(tmp_path, f"image,label,split\n{image},{label},{word}\n"))
 
 
 @pytest.mark.parametrize("text", ["", "scan,mask\na,b\n", "image;label\na;b\n", "a.nii.gz,b.nii.gz\n"])
-def test_a_csv_without_its_columns_is_told(tmp_path, text):
+def test_a_csv_without_its_columns_is_refused(tmp_path, text):
     with pytest.raises(UserError, match=r"columns image,label \(and split\); found columns .* in .*list\.csv"):
         read_cases(csv_of(tmp_path, text))
 
 
-def test_a_csv_of_no_rows_is_told(tmp_path):
+def test_a_csv_of_no_rows_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"at least one case; found none in .*list\.csv"):
         read_cases(csv_of(tmp_path, "image,label\n"))
 
 
-def test_a_row_without_a_label_is_told(tmp_path, originals):
+def test_a_row_without_a_label_is_refused(tmp_path, originals):
     image, _ = originals["c1"]
     with pytest.raises(UserError, match="the label of case c1"):
         read_cases(csv_of(tmp_path, f"image,label\n{image}\n"))
 
 
-def test_a_scan_in_place_of_a_list_is_told(originals):
+def test_a_scan_in_place_of_a_list_is_refused(originals):
     image, _ = originals["c1"]
     with pytest.raises(UserError, match=r"expected a CSV .*c1\.nii\.gz"):
         read_cases(image)
@@ -305,7 +264,7 @@ def test_the_channels_of_a_case_are_read_in_order(tmp_path, originals):
         assert case.images == (case.image, *case.more)
 
 
-def test_a_channel_that_only_one_case_has_is_told(tmp_path, originals):
+def test_a_channel_that_only_one_case_has_is_refused(tmp_path, originals):
     root = as_nnunet(tmp_path / "data", originals)
     shutil.copy(root / "imagesTr" / "c1_0000.nii.gz", root / "imagesTr" / "c1_0001.nii.gz")
     with pytest.raises(UserError, match=r"as many channels of every case, .* found .* in .*imagesTr"):
@@ -318,7 +277,7 @@ def test_a_case_may_be_numbered_like_a_channel(tmp_path, originals, name):
     assert [case.name for case in read_cases(root).cases] == [name]
 
 
-def test_a_broken_dataset_json_is_told(tmp_path, originals):
+def test_a_broken_dataset_json_is_refused(tmp_path, originals):
     root = as_msd(tmp_path / "data", originals)
     (root / "dataset.json").write_text('{"labels": ')
     with pytest.raises(UserError, match=r"expected JSON; found .* in .*dataset\.json"):
@@ -326,7 +285,7 @@ def test_a_broken_dataset_json_is_told(tmp_path, originals):
 
 
 @pytest.mark.parametrize("names", [{"liver": 1}, {"1.5": "liver"}])
-def test_label_names_the_wrong_way_round_are_told(tmp_path, originals, names):
+def test_label_names_the_wrong_way_round_are_refused(tmp_path, originals, names):
     root = as_folders(tmp_path / "data", originals)
     (tmp_path / "names.json").write_text(json.dumps(names))
     with pytest.raises(UserError, match="structure names by label value"):
@@ -335,7 +294,7 @@ def test_label_names_the_wrong_way_round_are_told(tmp_path, originals, names):
         read_cases(root, label_names=str(tmp_path / "names.json"))
 
 
-def test_label_names_that_are_not_there_are_told(tmp_path, originals):
+def test_label_names_that_are_not_there_are_refused(tmp_path, originals):
     root = as_folders(tmp_path / "data", originals)
     (tmp_path / "names.json").write_text('{"ct": {"1": "liver"}}')
     with pytest.raises(UserError, match=r"no such file in .*nowhere\.json"):

@@ -25,7 +25,7 @@ def listed(groups):
     return CaseList(cases=tuple(cases_of(groups)), label_values={})
 
 
-def no_shares(cases):
+def not_needed(cases):
     raise AssertionError("shares are not needed")
 
 
@@ -42,9 +42,9 @@ def test_folds_are_disjoint_cover_all_and_keep_groups_whole(groups, folds, seed,
     shares = [index**2 / 1000 for index in range(len(cases))] if ranked else None
     if len(units) < folds:
         with pytest.raises(ValueError, match="at least"):
-            deal(cases, folds, seed=seed, shares=shares)
+            deal(cases, folds, seed=seed, foreground=shares)
         return
-    dealt = deal(cases, folds, seed=seed, shares=shares)
+    dealt = deal(cases, folds, seed=seed, foreground=shares)
     assert sorted(name for names in dealt for name in names) == [case.name for case in cases]
     fold_of = {name: fold for fold, names in enumerate(dealt) for name in names}
     for group in {"p", "q", "r"}:
@@ -60,8 +60,8 @@ def test_folds_are_of_one_size():
 def test_folds_depend_on_names_and_seed_alone():
     cases = cases_of(["", "p", "p", "", "", "q", "", ""])
     shares = np.linspace(0, 1, 8).tolist()
-    draws = [deal(cases, 3, seed=seed, shares=shares) for seed in range(6)]
-    backwards = [deal(cases[::-1], 3, seed=seed, shares=shares[::-1]) for seed in range(6)]
+    draws = [deal(cases, 3, seed=seed, foreground=shares) for seed in range(6)]
+    backwards = [deal(cases[::-1], 3, seed=seed, foreground=shares[::-1]) for seed in range(6)]
     assert draws == backwards
     assert len({str(draw) for draw in draws}) > 1
 
@@ -75,7 +75,7 @@ def test_stratified_folds_are_closer_than_random_ones():
         draws = [deal(cases, 4, seed=seed, **options) for seed in range(20)]
         return np.mean([np.std([np.mean([np.log(by_name[n]) for n in fold]) for fold in draw]) for draw in draws])
 
-    assert spread(shares=shares) < spread() / 2
+    assert spread(foreground=shares) < spread() / 2
 
 
 def test_a_held_out_part_never_shares_a_group():
@@ -89,7 +89,7 @@ def test_a_held_out_part_never_shares_a_group():
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
 def test_a_stratified_part_has_the_share_asked_for(share):
     cases = listed([""] * 10)
-    held = hold_out(cases, share=share, seed=0, shares=np.linspace(0, 1, 10).tolist())
+    held = hold_out(cases, share=share, seed=0, foreground=np.linspace(0, 1, 10).tolist())
     assert len(held.of("val")) == round(share * 10)
 
 
@@ -114,36 +114,36 @@ def test_a_regular_expression_names_the_groups():
 
 def test_folds_are_written_once_and_read_from_then_on(tmp_path):
     file, cases = tmp_path / "sub" / "splits.json", listed([""] * 10)
-    first = [split(cases, Splitting(folds=5), fold=k, file=file, shares=no_shares) for k in range(5)]
+    first = [split(cases, Splitting(folds=5), fold=k, file=file, foreground=not_needed) for k in range(5)]
     written = file.read_text()
-    again = [split(cases, Splitting(folds=5, seed=9), fold=k, file=file, shares=no_shares) for k in range(5)]
+    again = [split(cases, Splitting(folds=5, seed=9), fold=k, file=file, foreground=not_needed) for k in range(5)]
     assert file.read_text() == written
     assert first == again
     validated = sorted(case.name for part in first for case in part.of("val"))
     assert validated == [case.name for case in cases.cases]
     assert all(len(part.of("train")) == 8 and len(part.of("val")) == 2 for part in first)
-    assert first[1] == split(cases, Splitting(), fold=1, file=file, shares=no_shares)  # the file knows how many
+    assert first[1] == split(cases, Splitting(), fold=1, file=file, foreground=not_needed)  # the file knows how many
 
 
 def test_a_held_out_part_may_be_written_too(tmp_path):
     file, cases = tmp_path / "splits.json", listed([""] * 10)
-    drawn = split(cases, Splitting(hold_out=0.3, seed=4), fold=0, file=file, shares=no_shares)
+    drawn = split(cases, Splitting(hold_out=0.3, seed=4), fold=0, file=file, foreground=not_needed)
     assert drawn == hold_out(cases, share=0.3, seed=4)
-    assert drawn == split(cases, Splitting(hold_out=0.5), fold=0, file=file, shares=no_shares)
-    assert drawn == split(cases, Splitting(hold_out=0.3, seed=4), fold=0, file=None, shares=no_shares)
+    assert drawn == split(cases, Splitting(hold_out=0.5), fold=0, file=file, foreground=not_needed)
+    assert drawn == split(cases, Splitting(hold_out=0.3, seed=4), fold=0, file=None, foreground=not_needed)
 
 
 def test_nnunets_splits_are_read(tmp_path):
     file = tmp_path / "splits_final.json"
     file.write_text(json.dumps([{"train": ["c00"], "val": ["c01"]}, {"train": ["c01"], "val": ["c00"]}]))
-    second = split(listed(["", ""]), Splitting(), fold=1, file=file, shares=no_shares)
+    second = split(listed(["", ""]), Splitting(), fold=1, file=file, foreground=not_needed)
     assert [case.split for case in second.cases] == ["val", "train"]
 
 
 def test_test_cases_stay_out_of_the_folds(tmp_path):
     cases = CaseList(cases=(*cases_of([""] * 4), Case(name="t", image="t", label="t", split="test")), label_values={})
     for fold in range(2):
-        part = split(cases, Splitting(folds=2), fold=fold, file=tmp_path / "splits.json", shares=no_shares)
+        part = split(cases, Splitting(folds=2), fold=fold, file=tmp_path / "splits.json", foreground=not_needed)
         assert [case.name for case in part.of("test")] == ["t"]
 
 
@@ -157,20 +157,20 @@ def test_test_cases_stay_out_of_the_folds(tmp_path):
         ({"folds": [{"train": "c00", "val": []}]}, r"folds as \[\{"),
     ],
 )
-def test_a_file_of_other_cases_is_told(tmp_path, content, told):
+def test_a_file_of_other_cases_is_refused(tmp_path, content, told):
     file = tmp_path / "splits.json"
     file.write_text(json.dumps(content))
     with pytest.raises(UserError, match=rf"{told}.*splits\.json"):
-        split(listed(["", ""]), Splitting(), fold=0, file=file, shares=no_shares)
+        split(listed(["", ""]), Splitting(), fold=0, file=file, foreground=not_needed)
 
 
-def test_another_number_of_folds_or_no_such_fold_is_told(tmp_path):
+def test_another_number_of_folds_or_no_such_fold_is_refused(tmp_path):
     file, cases = tmp_path / "splits.json", listed([""] * 6)
-    split(cases, Splitting(folds=3), fold=0, file=file, shares=no_shares)
+    split(cases, Splitting(folds=3), fold=0, file=file, foreground=not_needed)
     with pytest.raises(UserError, match=r"expected 5 folds; found 3 in .*splits\.json"):
-        split(cases, Splitting(folds=5), fold=0, file=file, shares=no_shares)
+        split(cases, Splitting(folds=5), fold=0, file=file, foreground=not_needed)
     with pytest.raises(UserError, match=r"data\.fold from 0 to 2; found 3"):
-        split(cases, Splitting(folds=3), fold=3, file=file, shares=no_shares)
+        split(cases, Splitting(folds=3), fold=3, file=file, foreground=not_needed)
     for wrong in (1, 2.5, True):
         with pytest.raises(ValueError, match=r"data\.folds to be a whole number"):
             Splitting(folds=wrong)
@@ -193,3 +193,43 @@ def _array(path):
     import nibabel as nib
 
     return nib.load(path).dataobj
+
+
+def with_splits(*splits):
+    cases = [Case(name=f"c{i}", image=f"i{i}", label=f"l{i}", split=split) for i, split in enumerate(splits)]
+    return CaseList(cases=tuple(cases), label_values={"liver": 1})
+
+
+def test_hold_out_draws_the_share_and_keeps_the_rest():
+    held = hold_out(with_splits(*[""] * 10), share=0.3, seed=4)
+    assert (len(held.of("val")), len(held.of("train"))) == (3, 7)
+    assert [(c.name, c.image, c.label) for c in held.cases] == [(f"c{i}", f"i{i}", f"l{i}") for i in range(10)]
+    assert held.label_values == {"liver": 1}
+
+
+def test_hold_out_depends_on_names_and_seed_alone():
+    cases = with_splits(*[""] * 10)
+    shuffled = CaseList(cases=cases.cases[::-1], label_values={})
+    draws = [{case.name for case in hold_out(cases, share=0.3, seed=seed).of("val")} for seed in range(6)]
+    again = [{case.name for case in hold_out(shuffled, share=0.3, seed=seed).of("val")} for seed in range(6)]
+    assert draws == again
+    assert len({frozenset(draw) for draw in draws}) > 1
+
+
+def test_hold_out_keeps_the_splits_that_are_given():
+    cases = with_splits("train", "val", "test", "train")
+    assert hold_out(cases, share=0.5, seed=0).cases == cases.cases
+
+
+@pytest.mark.parametrize("given", ["val", "test", "train"])
+def test_hold_out_gives_every_other_case_a_split_where_some_have_one(given):
+    held = hold_out(with_splits(given, *[""] * 5), share=0.4, seed=0)
+    assert held.cases[0].split == given
+    assert all(case.split in ("train", "val") for case in held.cases[1:])
+    assert len(held.of("val")) == (1 if given == "val" else 2)  # a given validation set is not added to
+
+
+@pytest.mark.parametrize(("count", "share", "val"), [(1, 0.2, 0), (2, 0.2, 1), (3, 0.9, 2), (3, 0.99, 2), (5, 0.0, 0)])
+def test_hold_out_always_leaves_a_case_to_train_on(count, share, val):
+    held = hold_out(with_splits(*[""] * count), share=share, seed=0)
+    assert (len(held.of("val")), len(held.of("train"))) == (val, count - val)

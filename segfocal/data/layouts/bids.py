@@ -14,12 +14,12 @@ Source: Brain Imaging Data Structure 1.10, "Derivatives: Imaging".
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.layouts.layout import Source, masks_of, numbered, stem
+from segfocal.data.layouts.layout import Contents, Layout, Problem, collected, masks_of, numbered, stem
 from segfocal.errors import UserError
 from segfocal.io.nifti import SUFFIXES
 
@@ -29,7 +29,7 @@ _RAW_SPACES = ("", "orig", "T1w")
 
 
 @dataclass(frozen=True)
-class _Named:
+class _BidsFile:
     """A file, its entities and its suffix: sub-01_desc-x_dseg.nii.gz is {sub: 01, desc: x} and dseg."""
 
     path: Path
@@ -51,61 +51,83 @@ class _Named:
         return self.entities.get("label") or self.entities.get("desc") or self.suffix
 
 
-def read(root: Path) -> CaseList:
+_Case = tuple[tuple[tuple[str, str], ...], str]  # what tells cases apart: the shared entities, and the space
+
+
+def read(root: Path) -> Contents:
     """Read the segmentations below a folder, with their images there or in the raw data set around it.
 
-    Raises:
-        UserError: a segmentation without an image or with several alike, two label maps of a case, a damaged
-            dseg.tsv.
+    A segmentation without an image or with several alike, two label maps of a case, label maps beside masks, and a
+    damaged dseg.tsv are problems.
     """
-    files = _named(root)
+    files = _bids_files(root)
     images = [file for file in files if file.suffix not in _LABELS]
     raw = _raw(root)
-    images += [] if raw is None else [file for file in _named(raw) if file.suffix not in _LABELS]
-    groups: dict[tuple[tuple[tuple[str, str], ...], str], list[_Named]] = {}
+    images += [] if raw is None else [file for file in _bids_files(raw) if file.suffix not in _LABELS]
+    problems: list[Problem] = []
+    labels = _labels(files, problems)
+    values = _label_values(root, labels, problems)
+    with_space = len({space for _, space in labels}) > 1
+    cases = []
+    for (shared, space), group in sorted(labels.items()):
+        entities = [*shared, ("space", space)] if with_space and space else shared
+        name = "_".join(f"{key}-{value}" for key, value in entities)
+        with collected(problems, case=name):
+            first, *more = _images(group[0], images)
+            is_map = group[0].suffix == "dseg"
+            cases.append(
+                Case(
+                    name=name,
+                    image=first,
+                    more=tuple(more),
+                    label=group[0].path,
+                    masks=None if is_map else masks_of({file.structure: file.path for file in group}, values),
+                    group=f"sub-{dict(shared).get('sub', '')}",
+                )
+            )
+    return Contents(found=CaseList(cases=tuple(cases), label_values=values), problems=tuple(problems))
+
+
+def _labels(files: Iterable[_BidsFile], problems: list[Problem]) -> dict[_Case, list[_BidsFile]]:
+    """Return the label map or the masks of each case."""
+    groups: dict[_Case, list[_BidsFile]] = {}
     for file in files:
         if file.suffix in _LABELS:
             groups.setdefault((file.shared, file.space), []).append(file)
-    chosen = {key: _label_files(group) for key, group in groups.items()}
-    maps = all(group[0].suffix == "dseg" for group in chosen.values())
-    values = _names(root, [group[0].path for group in chosen.values()]) if maps else {}
-    if not maps:
-        mixed = next((group[0] for group in chosen.values() if group[0].suffix == "dseg"), None)
-        if mixed is not None:
-            raise UserError(
-                expected="a dseg of every case, or masks of every case",
-                found="both",
-                where=mixed.path,
-                do="set data.root to one of the derivatives",
-            )
-        values = numbered(file.structure for group in chosen.values() for file in group)
-    spaces = len({space for _, space in chosen}) > 1
-    cases = []
-    for (shared, space), group in sorted(chosen.items()):
-        first, *more = _images(group[0], images)
-        masks = None if maps else masks_of({file.structure: file.path for file in group}, values)
-        named = [*shared, ("space", space)] if spaces and space else shared
-        cases.append(
-            Case(
-                name="_".join(f"{key}-{value}" for key, value in named),
-                image=first,
-                more=tuple(more),
-                label=group[0].path,
-                masks=masks,
-                group=f"sub-{dict(shared).get('sub', '')}",
-            )
+    labels = {}
+    for key, group in groups.items():
+        with collected(problems, case="_".join(f"{name}-{value}" for name, value in key[0])):
+            labels[key] = _label_files(group)
+    return labels
+
+
+def _label_values(root: Path, labels: Mapping[_Case, Sequence[_BidsFile]], problems: list[Problem]) -> dict[str, int]:
+    """Return label values by name: of label maps as a dseg.tsv says, of masks numbered."""
+    maps = [group[0] for group in labels.values() if group[0].suffix == "dseg"]
+    if maps and len(maps) == len(labels):
+        with collected(problems):
+            return _names(root, maps[0].path)
+        return {}
+    if maps:
+        error = UserError(
+            expected="a dseg of every case, or masks of every case",
+            found="both",
+            where=maps[0].path,
+            do="set data.root to one of the derivatives",
         )
-    return CaseList(cases=tuple(cases), label_values=values)
+        problems.append(Problem(error=error))
+    masks = (file for group in labels.values() if group[0].suffix != "dseg" for file in group)
+    return numbered(file.structure for file in masks)
 
 
-def _named(root: Path) -> list[_Named]:
+def _bids_files(root: Path) -> list[_BidsFile]:
     """Return the NIfTI files of subjects below a folder, one for each path."""
     found = []
     for path in sorted(root.rglob("sub-*")):
         if path.name.endswith(SUFFIXES) and path.is_file():
             *pairs, suffix = stem(path).split("_")
             entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
-            found.append(_Named(path, entities, suffix))
+            found.append(_BidsFile(path, entities, suffix))
     return found
 
 
@@ -117,7 +139,7 @@ def _raw(root: Path) -> Path | None:
     return None
 
 
-def _label_files(group: Sequence[_Named]) -> list[_Named]:
+def _label_files(group: Sequence[_BidsFile]) -> list[_BidsFile]:
     """Return the label map of a case, or its masks."""
     maps = [file for file in group if file.suffix == "dseg"]
     chosen = maps or list(group)
@@ -132,12 +154,12 @@ def _label_files(group: Sequence[_Named]) -> list[_Named]:
     return chosen
 
 
-def _images(label: _Named, images: Iterable[_Named]) -> list[Path]:
+def _images(label: _BidsFile, images: Iterable[_BidsFile]) -> list[Path]:
     """Return the images of a segmentation, a channel a suffix."""
     fitting = [image for image in images if image.shared == label.shared and image.space == label.space]
     beside = [image for image in fitting if image.path.parent == label.path.parent]
     unique = list({image.path.resolve(): image for image in beside or fitting}.values())
-    by_suffix: dict[str, list[_Named]] = {}
+    by_suffix: dict[str, list[_BidsFile]] = {}
     for image in unique:
         by_suffix.setdefault(image.suffix, []).append(image)
     channels = []
@@ -162,10 +184,10 @@ def _images(label: _Named, images: Iterable[_Named]) -> list[Path]:
     return channels
 
 
-def _names(root: Path, maps: Sequence[Path]) -> dict[str, int]:
-    """Return label values by name from the dseg.tsv beside the first label map, or in a folder above it."""
-    folders = [folder for folder in (maps[0].parent, *maps[0].parent.parents) if folder.is_relative_to(root)]
-    tables = [maps[0].with_name(f"{stem(maps[0])}.tsv")] if maps else []
+def _names(root: Path, label_map: Path) -> dict[str, int]:
+    """Return label values by name from the dseg.tsv beside a label map, or in a folder above it."""
+    folders = [folder for folder in (label_map.parent, *label_map.parent.parents) if folder.is_relative_to(root)]
+    tables = [label_map.with_name(f"{stem(label_map)}.tsv")]
     tables += [table for folder in folders for table in sorted(folder.glob("*dseg.tsv")) if table not in tables]
     table = next((table for table in tables if table.is_file()), None)
     if table is None:
@@ -187,7 +209,7 @@ def _knows(root: Path) -> bool:
     """Return whether segmentations of subjects lie below a folder of subjects or of BIDS."""
     if not root.is_dir() or not ((root / "dataset_description.json").is_file() or any(root.glob("sub-*/"))):
         return False
-    return any(file.suffix in _LABELS for file in _named(root))
+    return any(file.suffix in _LABELS for file in _bids_files(root))
 
 
-SOURCE = Source(layout="BIDS derivatives with sub-…_dseg.nii.gz or _mask.nii.gz", knows=_knows, read=read)
+LAYOUT = Layout(description="BIDS derivatives with sub-…_dseg.nii.gz or _mask.nii.gz", knows=_knows, read=read)

@@ -11,22 +11,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.layouts.layout import Source, masks_of, numbered, scans_in, stem, structure_name
+from segfocal.data.layouts.layout import Contents, Layout, Problem, masks_of, numbered, scans_in, stem, structure_name
 from segfocal.errors import UserError
 
 _FOLDERS = ("segmentations", "labels", "masks")
 _LABEL = re.compile(r"(^|.*[_-])(seg|segmentation|label|labels|mask|gt)$", re.IGNORECASE)
 
 
-def read(root: Path) -> CaseList:
-    """Read the folders of a folder that hold a case each.
-
-    Raises:
-        UserError: images of other names than the first case's.
-    """
+def read(root: Path) -> Contents:
+    """Read the folders of a folder that hold a case each; images of other names than most cases' are a problem."""
     found = [folder for folder in sorted(root.glob("[!.]*")) if folder.is_dir() and _label(folder) is not None]
     masks = {}
     for folder in found:
@@ -40,8 +37,7 @@ def read(root: Path) -> CaseList:
         assert label is not None
         own = masks_of(masks[folder], values) if folder in masks else None
         cases.append(Case(name=folder.name, image=images[0], more=tuple(images[1:]), label=label, masks=own))
-    _check_channels(found)
-    return CaseList(cases=tuple(cases), label_values=values)
+    return Contents(found=CaseList(cases=tuple(cases), label_values=values), problems=tuple(_odd_channels(found)))
 
 
 def _images(folder: Path) -> list[Path]:
@@ -57,23 +53,27 @@ def _label(folder: Path) -> Path | None:
     return places[0] if len(places) == 1 else None
 
 
-def _check_channels(folders: list[Path]) -> None:
+def _odd_channels(folders: list[Path]) -> Iterator[Problem]:
+    """Yield a problem for each case whose images have not the names of most cases' images."""
     names = {folder: tuple(structure_name(path, folder.name) for path in _images(folder)) for folder in folders}
     if not names:
         return
     usual = Counter(names.values()).most_common(1)[0][0]
-    odd = next((folder for folder, own in names.items() if own != usual and len(usual) > 1), None)
-    if odd is not None:
-        raise UserError(
-            expected=f"the images {', '.join(usual)} of every case",
-            found=", ".join(names[odd]),
-            where=odd,
-            do="add the missing files or take the folder away",
-        )
+    for folder, own in names.items():
+        if own != usual and len(usual) > 1:
+            error = UserError(
+                expected=f"the images {', '.join(usual)} of every case",
+                found=", ".join(own),
+                where=folder,
+                do="add the missing files or take the folder away",
+            )
+            yield Problem(error=error, case=folder.name)
 
 
 def _knows(root: Path) -> bool:
     return root.is_dir() and any(folder.is_dir() and _label(folder) is not None for folder in root.glob("[!.]*"))
 
 
-SOURCE = Source(layout="a folder a case with its image and segmentations/ or x_seg.nii.gz", knows=_knows, read=read)
+LAYOUT = Layout(
+    description="a folder a case with its image and segmentations/ or x_seg.nii.gz", knows=_knows, read=read
+)

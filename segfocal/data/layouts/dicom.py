@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.layouts.layout import Source
+from segfocal.data.layouts.layout import Contents, Layout, Problem, collected
 from segfocal.errors import UserError
 from segfocal.io import nifti
 from segfocal.io.dicom import labels
@@ -21,44 +21,46 @@ def is_folder(root: Path) -> bool:
     return found > 0 and 2 * found >= len(patients)
 
 
-def read_folder(root: Path) -> CaseList:
+def read_folder(root: Path) -> Contents:
     """Return a case for each folder of `root`, a patient's, by its name.
 
-    In it and below lie one series and one label. Of several series the one counts that a DICOM label refers to.
-
-    Raises:
-        UserError: a patient without a series or a label, or with several.
+    In it and below lie one series and one label. Of several series the one counts that a DICOM label refers to. A
+    patient without a series or a label, or with several, is a problem and no case.
     """
-    return CaseList(cases=tuple(_case(patient) for patient in _folders(root)), label_values={})
+    cases, problems = [], list[Problem]()
+    for patient in _folders(root):
+        with collected(problems, case=patient.name):
+            cases.append(_case(patient))
+    return Contents(found=CaseList(cases=tuple(cases), label_values={}), problems=tuple(problems))
 
 
 def _case(patient: Path) -> Case:
     folders = _with_below(patient)
     files = [file for folder in folders for file in sorted(folder.glob("[!.]*")) if file.is_file()]
     maps = [file for file in files if file.name.endswith(nifti.SUFFIXES)]
-    drawn = [file for file in files if not file.name.endswith(nifti.SUFFIXES) and is_label(file)]
-    if len(maps) + len(drawn) != 1:
-        listed = ", ".join(str(file.relative_to(patient)) for file in [*maps, *drawn][:5]) or "none"
+    dicom_labels = [file for file in files if not file.name.endswith(nifti.SUFFIXES) and is_label(file)]
+    if len(maps) + len(dicom_labels) != 1:
+        listed = ", ".join(str(file.relative_to(patient)) for file in [*maps, *dicom_labels][:5]) or "none"
         raise UserError(
             expected="one label a patient: a NIfTI file, a DICOM segmentation or an RTSTRUCT",
             found=listed,
             where=patient,
             do="leave one of them there, or name each pair in a CSV (image,label)",
         )
-    label = (maps + drawn)[0]
-    return Case(name=patient.name, image=_image(patient, folders, label if drawn else None), label=label)
+    label = (maps + dicom_labels)[0]
+    return Case(name=patient.name, image=_image(patient, folders, label if dicom_labels else None), label=label)
 
 
-def _image(patient: Path, folders: Sequence[Path], drawn: Path | None) -> Path:
-    """Return the address of the series of a patient."""
+def _image(patient: Path, folders: Sequence[Path], dicom_label: Path | None) -> Path:
+    """Return the address of the series of a patient. dicom_label: its label if that is DICOM, and names its series."""
     found = [(folder, series_uids(folder)) for folder in folders if is_dicom(folder)]
     addresses = {
         folder if len(uids) == 1 else folder.with_name(f"{folder.name}@{uid}"): uid
         for folder, uids in found
         for uid in uids
     }
-    if len(addresses) > 1 and drawn is not None:
-        referred = labels.reference(drawn).series
+    if len(addresses) > 1 and dicom_label is not None:
+        referred = labels.reference(dicom_label).series
         hits = [address for address, uid in addresses.items() if uid in referred]
         if len(hits) == 1:
             return hits[0]
@@ -82,4 +84,6 @@ def _with_below(folder: Path) -> list[Path]:
     return [folder, *sorted(one for one in below if not any(p.startswith(".") for p in one.relative_to(folder).parts))]
 
 
-SOURCE = Source(layout="a folder of patients with DICOM slices and a label each", knows=is_folder, read=read_folder)
+LAYOUT = Layout(
+    description="a folder of patients with DICOM slices and a label each", knows=is_folder, read=read_folder
+)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.layouts.layout import Source, masks_of, numbered, scans_in, stem, structure_name
+from segfocal.data.layouts.layout import Contents, Layout, masks_of, numbered, scans_in, stem, structure_name
 from segfocal.io.volumes import SUFFIXES
 
 _IMAGES = ("images", "image", "imgs", "scans", "volumes")
@@ -22,13 +22,13 @@ _LABELS = ("labels", "label", "masks", "mask", "segmentations", "segs")
 _ENDING = re.compile(r"[_-](seg|segmentation|label|labels|mask|gt)$", re.IGNORECASE)
 
 
-def read(root: Path) -> CaseList:
+def read(root: Path) -> Contents:
     """Read a folder that holds one of images and one of labels."""
-    return pairs(*_pair(root))
+    return read_pair(*_pair(root))
 
 
-def pairs(images: Path, labels: Path) -> CaseList:
-    """Return the cases of two folders."""
+def read_pair(images: Path, labels: Path) -> Contents:
+    """Read a folder of images and one of labels; a missing label has the path where it should be."""
     maps = _by_name(scans_in(labels))
     folders = {path.name: path for path in sorted(labels.glob("[!.]*")) if path.is_dir()} if labels.is_dir() else {}
     groups = _groups(scans_in(images), {*maps, *folders})
@@ -47,7 +47,14 @@ def pairs(images: Path, labels: Path) -> CaseList:
                     masks=masks_of(files, values) if files else None,
                 )
             )
-    return CaseList(cases=tuple(cases), label_values=values)
+    return Contents(found=CaseList(cases=tuple(cases), label_values=values), unused_labels=unused_labels(labels, cases))
+
+
+def unused_labels(folder: Path, cases: Iterable[Case]) -> tuple[Path, ...]:
+    """Return the files of a folder of labels that are no case's label; none of a folder that no case uses."""
+    used = {path.resolve() for case in cases for path in (case.label, *case.label_files)}
+    unused = [path for path in scans_in(folder) if path.resolve() not in used]
+    return tuple(unused) if len(unused) < len(scans_in(folder)) else ()
 
 
 def _by_name(labels: Iterable[Path]) -> dict[str, Path]:
@@ -81,7 +88,7 @@ def _case_of(image: Path, known: Collection[str]) -> str:
 
 
 def _channels(scans: list[Path]) -> list[tuple[Path, tuple[Path, ...]]]:
-    """Return the first image with the further ones; each by itself where two have one name, for that to be told."""
+    """Return the first image with the further ones; each by itself where two have one name, which is a mistake."""
     if len({stem(path) for path in scans}) < len(scans):
         return [(path, ()) for path in scans]
     return [(scans[0], tuple(scans[1:]))]
@@ -117,4 +124,4 @@ def _knows(root: Path) -> bool:
         return False
 
 
-SOURCE = Source(layout="a folder with images/ and labels/ (or masks/)", knows=_knows, read=read)
+LAYOUT = Layout(description="a folder with images/ and labels/ (or masks/)", knows=_knows, read=read)

@@ -1,27 +1,81 @@
-"""What a source is, and how files are told from each other by name."""
+"""What a layout is, what reading one yields, and what the names of its files mean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from segfocal.data.case import CaseList, Mask
+from segfocal.errors import UserError
 from segfocal.io.png import is_png
 from segfocal.io.volumes import SUFFIXES
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """A layout of labelled scans.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """Something wrong with a data set. Training stops at the first one, the doctor lists all.
 
-    layout: in words, for the message that lists what can be read. knows: whether a file or folder is laid out so.
-    read: its cases, with label values where names are known. `read_cases` checks them.
+    Args:
+        error: what is wrong, as training says it.
+        case: the name of the case that has it, "" where it is not one case's.
+        file: the file that has it, None where that is the data set's own.
     """
 
-    layout: str
+    error: UserError
+    case: str = ""
+    file: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What was read of a data set: the cases that can be made out, and what is wrong with the others.
+
+    Args:
+        found: the cases, with label values by name where the layout knows them. A file that is listed but missing
+            belongs to its case all the same.
+        problems: what is wrong, in the order in which it was met; none if training may use the cases.
+        unused_labels: label files that belong to no image; training passes over them.
+        region_values: label values of dataset.json that only regions (lists of values) hold, as {"whole, 3": 3}.
+        modality: "ct" or "other" where dataset.json says so, "" where nothing does.
+    """
+
+    found: CaseList
+    problems: tuple[Problem, ...] = ()
+    unused_labels: tuple[Path, ...] = ()
+    region_values: Mapping[str, int] = field(default_factory=dict)
+    modality: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A way to lay out labelled scans.
+
+    Args:
+        description: in words, for the message that lists what can be read.
+        knows: whether a file or folder is laid out so.
+        read: its contents; it raises UserError where no case can be made out.
+    """
+
+    description: str
     knows: Callable[[Path], bool]
-    read: Callable[[Path], CaseList]
+    read: Callable[[Path], Contents]
+
+
+@contextmanager
+def collected(problems: list[Problem], *, case: str = "") -> Iterator[None]:
+    """Add a UserError to the problems in place of raising it; what is left of the block is skipped."""
+    try:
+        yield
+    except UserError as error:
+        problems.append(Problem(error=error, case=case))
+
+
+def no_cases(root: Path) -> Problem:
+    """Return the problem of a data set that lists no case."""
+    error = UserError(expected="at least one case", found="none", where=root, do="add .nii.gz or .png files")
+    return Problem(error=error)
 
 
 def stem(path: Path) -> str:

@@ -11,56 +11,83 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segfocal.data.case import SPLITS, Case, CaseList
-from segfocal.data.layouts.layout import Source, masks_of, numbered, stem, structure_name
+from segfocal.data.layouts.layout import Contents, Layout, Problem, collected, masks_of, numbered, stem, structure_name
 from segfocal.errors import UserError
 
 _GROUPS = ("group", "patient", "patient_id", "subject")
 
 
-def read_csv(path: Path) -> CaseList:
-    """Read columns image,label and perhaps split, name and group."""
+def read_csv(path: Path) -> Contents:
+    """Read columns image,label and perhaps split, name and group.
+
+    Raises:
+        UserError: no CSV, or one without the columns image and label.
+    """
+    problems: list[Problem] = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        rows, columns = _rows(path, errors="strict")
+    except UserError as error:
+        problems.append(Problem(error=error))
+        rows, columns = _rows(path, errors="replace")
+    if not {"image", "label"} <= set(columns or []):
+        raise (
+            problems[0].error
+            if problems
+            else UserError(
+                expected="a CSV with the columns image,label (and split)",
+                found=f"columns {columns}",
+                where=path,
+                do="name the columns in its first line, separated by commas",
+            )
+        )
+    return _contents([row | {key: _cell(row[key], path) for key in ("image", "label")} for row in rows], path, problems)
+
+
+def _rows(path: Path, *, errors: str) -> tuple[list[dict[str, Any]], Sequence[str] | None]:
+    """Return the rows and the names of the columns. errors: "strict", or "replace" for bytes that are not UTF-8."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors=errors) as file:
             reader = csv.DictReader(file)
-            rows, columns = list(reader), reader.fieldnames
+            return list(reader), reader.fieldnames
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             expected="a CSV in UTF-8", found=f"other bytes ({error.__class__.__name__})", where=path, do="set data.root"
         ) from error
-    if not {"image", "label"} <= set(columns or []):
-        raise UserError(
-            expected="a CSV with the columns image,label (and split)",
-            found=f"columns {columns}",
-            where=path,
-            do="name the columns in its first line, separated by commas",
-        )
-    return _cases([row | {key: _cell(row[key], path) for key in ("image", "label")} for row in rows], path)
 
 
-def read_jsonl(path: Path) -> CaseList:
-    """Read an object a line, with "image", "label" and perhaps "split", "name" and "group"."""
-    rows = []
+def read_jsonl(path: Path) -> Contents:
+    """Read an object a line, with "image", "label" and perhaps "split", "name" and "group".
+
+    Raises:
+        UserError: a file that is not text.
+    """
+    rows, problems = [], list[Problem]()
     for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            row = str(error)
-        if not (isinstance(row, dict) and _is_listed(row.get("image")) and _is_listed(row.get("label"), named=True)):
-            raise UserError(
-                expected='{"image": a path or a list, "label": a path, a list or {name: path}} in each line',
-                found=f"in line {number} {str(row)[:80]}",
-                where=path,
-                do="mend the line",
-            )
-        rows.append(row)
-    return _cases(rows, path)
+        if line.strip():
+            with collected(problems):
+                rows.append(_row(line, number, path))
+    return _contents(rows, path, problems)
+
+
+def _row(line: str, number: int, path: Path) -> dict[str, Any]:
+    """Return a line of JSONL as a row; UserError unless it names image and label."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        row = str(error)
+    if isinstance(row, dict) and _is_listed(row.get("image")) and _is_listed(row.get("label"), named=True):
+        return row
+    raise UserError(
+        expected='{"image": a path or a list, "label": a path, a list or {name: path}} in each line',
+        found=f"in line {number} {str(row)[:80]}",
+        where=path,
+        do="mend the line",
+    )
 
 
 def _lines(path: Path) -> list[str]:
@@ -86,33 +113,37 @@ def _cell(text: str | None, path: Path) -> str | list[str]:
     return [part.strip() for part in text.split(";") if part.strip()]
 
 
-def _cases(rows: Iterable[Mapping[str, Any]], path: Path) -> CaseList:
-    rows = list(rows)
+def _contents(rows: Sequence[Mapping[str, Any]], path: Path, problems: list[Problem]) -> Contents:
+    """Return the cases of rows, with what is wrong with the rows added to the problems of the file."""
     listed = [(row, _images(row, path), _masks(row)) for row in rows]
     values = numbered(name for _, _, masks in listed for name in masks or ())
     mixed = {masks is None for _, _, masks in listed}
     if len(mixed) > 1:
-        raise UserError(
+        error = UserError(
             expected="a label map of every case, or masks of every case",
             found="both",
             where=path,
             do='write {"label": {name: path}} where a case has one mask only',
         )
+        problems.append(Problem(error=error))
     cases = []
     for row, images, masks in listed:
         files = None if masks is None else {name: path.parent / file for name, file in masks.items()}
+        name, split = str(row.get("name") or stem(images[0])), ""
+        with collected(problems, case=name):
+            split = _split(row, path)
         cases.append(
             Case(
-                name=str(row.get("name") or stem(images[0])),
+                name=name,
                 image=images[0],
                 more=tuple(images[1:]),
                 label=path if files is not None else path.parent / row["label"],
-                split=_split(row, path),
+                split=split,
                 masks=None if files is None else masks_of(files, values),
                 group=next((str(row[key]) for key in _GROUPS if row.get(key)), ""),
             )
         )
-    return CaseList(cases=tuple(cases), label_values=values)
+    return Contents(found=CaseList(cases=tuple(cases), label_values=values), problems=tuple(problems))
 
 
 def _images(row: Mapping[str, Any], path: Path) -> list[Path]:
@@ -142,7 +173,7 @@ def _is_jsonl(root: Path) -> bool:
     return root.is_file() and root.suffix.lower() in (".jsonl", ".ndjson")
 
 
-CSV = Source(
-    layout="a CSV (image,label,split)", knows=lambda root: root.is_file() and not _is_jsonl(root), read=read_csv
+CSV = Layout(
+    description="a CSV (image,label,split)", knows=lambda root: root.is_file() and not _is_jsonl(root), read=read_csv
 )
-JSONL = Source(layout="a JSONL", knows=_is_jsonl, read=read_jsonl)
+JSONL = Layout(description="a JSONL", knows=_is_jsonl, read=read_jsonl)

@@ -17,8 +17,8 @@ from typing import Any
 
 from segfocal.data.case import Case, CaseList, Mask
 from segfocal.data.label_scheme import INSIDE, OBJECTS
-from segfocal.data.layouts.layout import Source
-from segfocal.errors import UserError
+from segfocal.data.layouts.layout import Contents, Layout, Problem, collected
+from segfocal.errors import Fault, UserError
 from segfocal.files import read_json
 
 _TRAIN, _VAL, _TEST = "image2label_train.json", "label2image_val.json", "label2image_test.json"
@@ -30,23 +30,23 @@ def is_folder(root: Path) -> bool:
     return any((root / name).is_file() for name in (_TRAIN, _VAL, _TEST))
 
 
-def read_folder(root: Path) -> CaseList:
-    """Read a folder's JSON files: a case an image, and values for the structures that mask names tell.
+def read_folder(root: Path) -> Contents:
+    """Read a folder's JSON files: a case an image, and values for the structures that masks are named after.
 
     label2image_test.json is what a run validates on, unless there is a label2image_val.json too; without either the
     images to train on have no split yet. Values count from 1 in the order of names; `objects` stands for all masks.
-
-    Raises:
-        UserError: JSON of another form or that lists nothing, a file missing, an image to train on and to judge by.
+    JSON of another form or that lists nothing, a missing file, and an image to train on and to judge by are problems.
     """
-    listed = {name: _by_image(root / name) for name in (_TRAIN, _VAL, _TEST) if (root / name).is_file()}
+    problems: list[Problem] = []
+    listed = {name: _by_image(root / name, problems) for name in (_TRAIN, _VAL, _TEST) if (root / name).is_file()}
     splits = {_TRAIN: "train" if len(listed) > 1 else "", _VAL: "val", _TEST: "test" if _VAL in listed else "val"}
     found = [
-        (root / name, _existing(image, root, name), [_existing(mask, root, name) for mask in masks])
+        (root / name, _place(image, root, name, problems), [_place(mask, root, name, problems) for mask in masks])
         for name, images in listed.items()
         for image, masks in images.items()
     ]
-    _check_apart(found)
+    with collected(problems):
+        _check_lists_share_nothing(found)
     names = _case_names([image for _, image, _ in found])
     known = {structure_of(mask, image) for _, image, masks in found for mask in masks} - {None, OBJECTS}
     values = {name: value for value, name in enumerate(sorted(filter(None, known)), start=1)}
@@ -60,7 +60,8 @@ def read_folder(root: Path) -> CaseList:
         )
         for source, image, masks in found
     )
-    return CaseList(cases=cases, label_values={OBJECTS: max(INSIDE, len(values) + 1), **values})
+    case_list = CaseList(cases=cases, label_values={OBJECTS: max(INSIDE, len(values) + 1), **values})
+    return Contents(found=case_list, problems=tuple(problems))
 
 
 def structure_of(mask: Path, image: Path) -> str | None:
@@ -73,22 +74,31 @@ def structure_of(mask: Path, image: Path) -> str | None:
     return _INSTANCE.sub("", mask.stem[len(image.stem) :]).strip("_- ") or None
 
 
-def _by_image(path: Path) -> dict[str, list[str]]:
-    """Return {image: [mask, …]} of either kind of file."""
+def _by_image(path: Path, problems: list[Problem]) -> dict[str, list[str]]:
+    """Return {image: [mask, …]} of either kind of file, without entries of another form."""
+    images: dict[str, list[str]] = {}
+    with collected(problems):
+        for key, value in _entries(path).items():
+            with collected(problems):
+                _check_entry(path, key, value)
+                if path.name == _TRAIN:
+                    images[key] = value
+                else:
+                    images.setdefault(value, []).append(key)
+    return images
+
+
+def _entries(path: Path) -> dict[str, Any]:
     listed: Any = read_json(path)
-    lists_masks = path.name == _TRAIN
     if not isinstance(listed, dict) or not listed:
         raise _malformed(path, "nothing" if listed in ({}, []) else f"a {type(listed).__name__}")
-    images: dict[str, list[str]] = {}
-    for key, value in listed.items():
-        right = isinstance(value, list) if lists_masks else isinstance(value, str)
-        if not right or not all(isinstance(mask, str) for mask in value):
-            raise _malformed(path, f"{key!r}: {str(value)[:60]}")
-        if lists_masks:
-            images[key] = value
-        else:
-            images.setdefault(value, []).append(key)
-    return images
+    return listed
+
+
+def _check_entry(path: Path, key: str, value: Any) -> None:
+    right = isinstance(value, list) if path.name == _TRAIN else isinstance(value, str)
+    if not right or not all(isinstance(mask, str) for mask in value):
+        raise _malformed(path, f"{key!r}: {str(value)[:60]}")
 
 
 def _malformed(path: Path, found: str) -> UserError:
@@ -96,8 +106,8 @@ def _malformed(path: Path, found: str) -> UserError:
     return UserError(expected=f"paths of PNG files as {form}", found=found, where=path, do="mend the file")
 
 
-def _existing(listed: str, root: Path, source: str) -> Path:
-    """Return a listed file: under the folder, or there without the first part of its path."""
+def _place(listed: str, root: Path, source: str, problems: list[Problem]) -> Path:
+    """Return the path of a listed file: under the folder, or there without the first part of its path."""
     path = PurePosixPath(listed.replace("\\", "/"))
     places = [root / path, root.joinpath(*path.parts[1:])]
     for place in places:
@@ -107,10 +117,14 @@ def _existing(listed: str, root: Path, source: str) -> Path:
         do = "write paths relative to the folder of the JSON file"
     else:
         do = f"add it, or set data.root to the folder that holds it ({places[1]} was tried too)"
-    raise UserError(expected=f"the file {listed} of {source}", found="no such file", where=root, do=do)
+    error = UserError(
+        expected=f"the file {listed} of {source}", found="no such file", where=root, do=do, fault=Fault.MISSING
+    )
+    problems.append(Problem(error=error, file=places[0]))
+    return places[0]
 
 
-def _check_apart(found: Iterable[tuple[Path, Path, list[Path]]]) -> None:
+def _check_lists_share_nothing(found: Iterable[tuple[Path, Path, list[Path]]]) -> None:
     """Raise UserError when an image is both trained on and judged by, or one file lists it by two paths."""
     sources: dict[Path, str] = {}
     twice: list[tuple[Path, str, str]] = []
@@ -135,4 +149,4 @@ def _case_names(images: list[Path]) -> dict[Path, str]:
     return {i: i.stem if count[i.stem] == 1 else f"{i.parent.name}--{i.stem}" for i in images}
 
 
-SOURCE = Source(layout="SAM-Med2D's with image2label_train.json", knows=is_folder, read=read_folder)
+LAYOUT = Layout(description="SAM-Med2D's with image2label_train.json", knows=is_folder, read=read_folder)

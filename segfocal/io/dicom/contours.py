@@ -18,28 +18,27 @@ from segfocal.grid import Grid
 from segfocal.io.dicom.file_kinds import header, readable
 from segfocal.io.dicom.series import TO_RAS
 from segfocal.io.dicom.slices import text_of
+from segfocal.io.dicom.structure_boxes import Box
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _FLAT, _OFF = 0.2, 0.25  # of a slice's thickness: by which a contour may leave its plane, and that plane its slice's
 
-Piece = tuple[tuple[slice, slice, slice], NDArray[np.bool_]]
-
 
 def rois(elements: Any) -> dict[int, str]:
     """Return the names of the ROIs that have a closed contour, by number."""
-    drawn = {int(one.ReferencedROINumber) for one in elements.get("ROIContourSequence") or [] if _closed(one)}
+    with_contour = {int(one.ReferencedROINumber) for one in elements.get("ROIContourSequence") or [] if _closed(one)}
     found = {
         int(one.ROINumber): text_of(one, "ROIName") or f"roi_{one.ROINumber}"
         for one in elements.get("StructureSetROISequence") or []
     }
-    return {number: name for number, name in found.items() if number in drawn}
+    return {number: name for number, name in found.items() if number in with_contour}
 
 
 def _closed(roi: Any) -> list[Any]:
     return [one for one in roi.get("ContourSequence") or [] if text_of(one, "ContourGeometricType") in _CLOSED]
 
 
-def pieces(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Piece]]:
+def boxes(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Box]]:
     """Yield number and voxels of the wanted ROIs, slice by slice.
 
     Raises:
@@ -50,18 +49,18 @@ def pieces(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Piec
     for roi in elements.get("ROIContourSequence") or []:
         with readable(path):
             number = int(roi.ReferencedROINumber)
-            drawn = [np.array(one.ContourData, dtype=np.float64).reshape(-1, 3) for one in _closed(roi)]
+            outlines = [np.array(one.ContourData, dtype=np.float64).reshape(-1, 3) for one in _closed(roi)]
         if number not in wanted:
             continue
         on_slices: dict[tuple[int, int], list[NDArray]] = {}
-        for points in drawn:
+        for points in outlines:
             voxels = points @ inverse[:3, :3].T + inverse[:3, 3]
             if len(voxels) > 2:
                 on_slices.setdefault(_slice_of(voxels, grid, path, number), []).append(voxels)
         for (axis, index), contours in on_slices.items():
-            piece = _filled(contours, axis, index, grid)
-            if piece is not None:
-                yield number, piece
+            box = _filled(contours, axis, index, grid)
+            if box is not None:
+                yield number, box
 
 
 def _slice_of(voxels: NDArray, grid: Grid, path: Path, number: int) -> tuple[int, int]:
@@ -84,7 +83,7 @@ def _slice_of(voxels: NDArray, grid: Grid, path: Path, number: int) -> tuple[int
     )
 
 
-def _filled(contours: list[NDArray], axis: int, index: int, grid: Grid) -> Piece | None:
+def _filled(contours: list[NDArray], axis: int, index: int, grid: Grid) -> Box | None:
     """Return the voxels of a slice with their centre inside an odd number of contours; None where there are none."""
     flat = [i for i in range(3) if i != axis]
     outlines = list({contour[:, flat].tobytes(): contour[:, flat] for contour in contours}.values())  # each once

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
 
 SUFFIX = ".dcm"
 Kind = Literal["image", "segmentation", "contours", "other"]
@@ -109,7 +109,13 @@ def image_files(path: Path) -> list[Path]:
     elif place.is_dir():
         files = [file for file in _visible(place) if not file.name.lower().endswith(_OTHERS)]
     else:
-        raise UserError(expected="a folder of DICOM slices", found="nothing there", where=place, do="check the path")
+        raise UserError(
+            expected="a folder of DICOM slices",
+            found="nothing there",
+            where=place,
+            do="check the path",
+            fault=Fault.MISSING,
+        )
     kinds = {file: kind_of(file) for file in files}
     for file, kind in kinds.items():
         if kind is None:
@@ -172,10 +178,12 @@ def readable(path: Path) -> Iterator[None]:
     except Exception as error:  # pydicom meets damage with whatever its parsers raise
         if isinstance(error, OSError) and error.strerror:
             found = error.strerror
+            fault = Fault.MISSING if isinstance(error, FileNotFoundError) else Fault.OTHER
         else:
             found = f"{path.stat().st_size} bytes that are damaged or cut short ({_first_line(error)})"
+            fault = Fault.DAMAGED
         raise UserError(
-            expected="a whole DICOM file", found=found, where=path, do="copy or export the file again"
+            expected="a whole DICOM file", found=found, where=path, do="copy or export the file again", fault=fault
         ) from error
 
 

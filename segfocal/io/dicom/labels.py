@@ -1,40 +1,21 @@
-"""DICOM segmentations and contours (RTSTRUCT) in, as label maps on the grid of the image they belong to.
+"""DICOM labels in: segmentations and contours (RTSTRUCT), as label maps on the grid of the image they belong to.
 
 A label map holds one value a voxel. Where structures overlap, the smaller one lies on top, as with mask files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io.dicom import contours, seg_frames
 from segfocal.io.dicom.file_kinds import Kind, header, kind_of, readable
 from segfocal.io.dicom.slices import text_of
-from segfocal.io.nifti import smallest_integer_type
-
-Piece = tuple[tuple[slice, slice, slice], NDArray[np.bool_]]
-
-
-@dataclass
-class Region:
-    """A structure by name: boxes [x,y,z] of the image, and which of their voxels are inside."""
-
-    name: str
-    number: int
-    pieces: list[Piece] = field(default_factory=list)
-
-    @property
-    def voxels(self) -> int:
-        """How many voxels are inside, one on which pieces overlap as often as they do."""
-        return sum(int(np.count_nonzero(inside)) for _, inside in self.pieces)
+from segfocal.io.dicom.structure_boxes import Region, label_map_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +29,17 @@ class Reference:
 def read_labels(path: str | Path, *, on: Grid | None, values: Mapping[str, int] | None = None) -> Volume:
     """Read a segmentation or contours as a label map on a grid. Fractional segments are inside from one half.
 
-    values: label values by name; names that it lacks stay background. None: the numbers of segments or ROIs. Segments
-    of one name are one structure.
+    Args:
+        path: the file.
+        on: the grid of the image, which the file has not.
+        values: label values by name; names that it lacks stay background, and segments of one name are one structure.
+            None takes the numbers of segments or ROIs.
 
     Raises:
         UserError: no grid, no segmentation or contours, damage, frames off the grid's voxels, contours off its slices.
     """
     path = Path(path)
-    kind, reader = _checked_kind(path), {"segmentation": seg_frames.pieces, "contours": contours.pieces}
+    kind, reader = _checked_kind(path), {"segmentation": seg_frames.boxes, "contours": contours.boxes}
     if on is None:
         raise UserError(
             expected="a label map with a grid of its own",
@@ -65,29 +49,28 @@ def read_labels(path: str | Path, *, on: Grid | None, values: Mapping[str, int] 
         )
     named = {number: name for number, name in _numbered(path, kind).items() if values is None or name in values}
     regions: dict[str, Region] = {}
-    for number, piece in reader[kind](path, on, set(named)):
+    for number, box in reader[kind](path, on, set(named)):
         name = named[number]
-        regions.setdefault(name, Region(name, number)).pieces.append(piece)
+        regions.setdefault(name, Region(name, number)).boxes.append(box)
     own = {name: min(n for n, other in named.items() if other == name) for name in named.values()}
-    return painted(list(regions.values()), on, own if values is None else values)
-
-
-def painted(regions: Sequence[Region], grid: Grid, values: Mapping[str, int]) -> Volume:
-    """Return regions as a label map, the largest painted first."""
-    labels = np.zeros(grid.shape, dtype=smallest_integer_type(np.array([0, *values.values()])), order="F")
-    for region in sorted(regions, key=lambda one: -one.voxels):
-        for place, inside in region.pieces:
-            labels[place][inside] = values[region.name]
-    return Volume(array=labels, grid=grid)
+    return label_map_of(list(regions.values()), on, own if values is None else values)
 
 
 def names(path: Path) -> list[str]:
-    """Return the names of a label's structures in its order, each once; UserError as `read_labels`."""
+    """Return the names of a label's structures in its order, each once.
+
+    Raises:
+        UserError: no segmentation or contours, damage, no structure in it.
+    """
     return list(dict.fromkeys(_numbered(path, _checked_kind(path)).values()))
 
 
 def reference(path: Path) -> Reference:
-    """Return what a label says it belongs to; UserError as `read_labels`."""
+    """Return what a label says it belongs to.
+
+    Raises:
+        UserError: no segmentation or contours, damage.
+    """
     kind, elements = _checked_kind(path), header(path)
     with readable(path):
         frames = elements.get("ReferencedFrameOfReferenceSequence") or []
@@ -128,7 +111,9 @@ def _segments(elements: Any) -> dict[int, str]:
 
 def _checked_kind(path: Path) -> Kind:
     if not path.is_file():
-        raise UserError(expected="a DICOM label", found="no such file", where=path, do="check the path")
+        raise UserError(
+            expected="a DICOM label", found="no such file", where=path, do="check the path", fault=Fault.MISSING
+        )
     kind = kind_of(path)
     if kind not in ("segmentation", "contours"):
         found = "another file" if kind is None else "a slice of an image" if kind == "image" else "another DICOM file"

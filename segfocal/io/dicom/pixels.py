@@ -33,10 +33,10 @@ def read_stored(path: str | Path) -> Volume:
         UserError: as `read_series`, and where pixels are damaged or cannot be decoded.
     """
     series = read_series(path)
-    whole = all(one.slope == 1 and one.intercept.is_integer() for one in series.slices)
-    array: NDArray = np.zeros(0, dtype=np.int16 if whole else np.float32)
+    integers = all(one.slope == 1 and one.intercept.is_integer() for one in series.slices)
+    array: NDArray = np.zeros(0, dtype=np.int16 if integers else np.float32)
     with ThreadPoolExecutor(_THREADS) as pool:
-        for places, values in pool.map(lambda file: _decoded(file, series, whole=whole), series.files):
+        for places, values in pool.map(lambda file: _decoded(file, series, integers=integers), series.files):
             if not array.size:  # not before a slice proved to be of the size that headers promise
                 array = np.zeros(series.grid.shape, dtype=array.dtype, order="F")
             if array.dtype == np.int16 and not (values.min() >= -_INT16 - 1 and values.max() <= _INT16):
@@ -50,18 +50,18 @@ def read_grid(path: str | Path) -> Grid:
     return read_series(path).grid
 
 
-def _decoded(file: Path, series: Series, *, whole: bool) -> tuple[list[int], NDArray]:
+def _decoded(file: Path, series: Series, *, integers: bool) -> tuple[list[int], NDArray]:
     """Return which slices of a series a file holds and their values [column,row,slice]."""
     places = [i for i, one in enumerate(series.slices) if one.path == file]
     pixels = extra("pydicom.pixels")
     with readable(file):
         elements = extra("pydicom").dcmread(file)
         frames = list(pixels.iter_pixels(elements, indices=[series.slices[i].frame for i in places]))
-    rescaled = [_rescaled(frame, series.slices[i], whole=whole) for i, frame in zip(places, frames, strict=True)]
+    rescaled = [_rescaled(frame, series.slices[i], integers=integers) for i, frame in zip(places, frames, strict=True)]
     return places, np.stack(rescaled, axis=-1)
 
 
-def _rescaled(pixels: NDArray, one: Slice, *, whole: bool) -> NDArray:
+def _rescaled(pixels: NDArray, one: Slice, *, integers: bool) -> NDArray:
     """Return the values [column,row] of pixels [row,column]."""
     if pixels.shape != one.shape or pixels.dtype.kind not in "iuf":
         raise UserError(
@@ -70,6 +70,6 @@ def _rescaled(pixels: NDArray, one: Slice, *, whole: bool) -> NDArray:
             where=one.path,
             do="export the series again",
         )
-    if whole:
+    if integers:
         return pixels.T.astype(np.int32) + np.int32(one.intercept)
     return pixels.T.astype(np.float32) * np.float32(one.slope) + np.float32(one.intercept)

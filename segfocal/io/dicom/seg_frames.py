@@ -14,14 +14,13 @@ from segfocal.grid import Grid
 from segfocal.io.dicom.file_kinds import extra, readable
 from segfocal.io.dicom.series import affine_of
 from segfocal.io.dicom.slices import Slice, slices_of
+from segfocal.io.dicom.structure_boxes import Box
 
 _OFF = 0.1  # of a voxel by which a frame's corner may miss the centre of one
 _HALF = 0.5  # of the largest fraction: inside from there
 
-Piece = tuple[tuple[slice, slice, slice], NDArray[np.bool_]]
 
-
-def pieces(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Piece]]:
+def boxes(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Box]]:
     """Yield number and voxels of the wanted segments, frame by frame.
 
     Raises:
@@ -75,7 +74,7 @@ def _number(groups: list[Any], elements: Any, index: int, path: Path) -> int:
         return int(found[0].ReferencedSegmentNumber)
 
 
-def _placed(inside: NDArray[np.bool_], frame: Slice, grid: Grid) -> Piece:
+def _placed(inside: NDArray[np.bool_], frame: Slice, grid: Grid) -> Box:
     """Return the box of an image's voxels that the true pixels [row,column] of a frame fill."""
     rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
     low, high = np.array([columns[0], rows[0], 0]), np.array([columns[-1], rows[-1], 0])

@@ -49,10 +49,16 @@ def check_source(like: str | Path) -> Series:
 def write(
     path: str | Path, labels: Volume, names: Mapping[int, str], *, like: str | Path, overwrite: bool = False
 ) -> None:
-    """Write a label map on the grid of the series `like` as a binary DICOM segmentation, a segment a name.
+    """Write a label map as a binary DICOM segmentation, a segment a name. It appears complete or not at all.
 
-    names: structures by label value; a structure without a voxel is a segment without a frame. Patient and study are
-    copied from the first slice. The file appears whole or not at all.
+    Patient and study are copied from the first slice of the series.
+
+    Args:
+        path: ends in .dcm.
+        labels: the label map, on the grid of the series.
+        names: structure names by label value; a structure without a voxel is a segment without a frame.
+        like: the series: a folder of slices, `folder@SeriesInstanceUID`, or one file of many frames.
+        overwrite: replace a file that exists.
 
     Raises:
         UserError: as `check_source`; the grids differ, a label value has no name, `path` exists and overwrite is False.

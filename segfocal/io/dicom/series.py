@@ -28,7 +28,15 @@ _SHEAR = 0.01  # of the spacing
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Slices in order along their normal, the grid they make, and the UIDs ("" where an anonymiser emptied them)."""
+    """Slices that make one grid.
+
+    Args:
+        path: as it was named: a folder, `folder@SeriesInstanceUID`, or a file.
+        uid: its SeriesInstanceUID, "" where an anonymiser emptied it.
+        frame_of_reference: the UID of its coordinate system, "" likewise.
+        slices: in order along their normal.
+        grid: shape and affine (RAS+, mm) of axes column, row, slice.
+    """
 
     path: Path
     uid: str
@@ -46,8 +54,8 @@ def read_series(path: str | Path) -> Series:
     """Read the headers of a series: a folder, `folder@SeriesInstanceUID`, or one file of many frames.
 
     Raises:
-        UserError: no slices, several series and none chosen, a slice without a place in the patient, colours, slices of
-            different sizes or directions, two in one place, missing ones, uneven spacing, a tilted gantry.
+        UserError: no slices, or several series and none chosen; colours; a slice without a place in the patient;
+            slices of different sizes or directions; two in one place, missing ones, uneven spacing; a tilted gantry.
     """
     path = Path(path)
     place, uid = split_address(path)

@@ -25,7 +25,20 @@ _COSINES = 1e-3  # by which directions may miss unit length and a right angle
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """One slice: frame `frame` of a file, and what its header says. position, row, column: LPS, [3]."""
+    """One slice, by the header of its file. Vectors are in DICOM's world: left, back, head (LPS), in mm.
+
+    Args:
+        path: its file.
+        frame: which frame of the file, 0 of a file of one.
+        shape: rows, columns.
+        position: [3], the centre of the first pixel.
+        row: [3], the unit direction along a row: of growing columns.
+        column: [3], the unit direction along a column: of growing rows.
+        spacing_mm: between rows, between columns.
+        thickness_mm: of the slice, or the distance to the next where the header says it; 1 where it says neither.
+        slope: what a stored value is multiplied by.
+        intercept: what is added then.
+    """
 
     path: Path
     frame: int
@@ -80,7 +93,7 @@ def check_grey(elements: Any, path: Path) -> None:
 
 
 def _slice(groups: Sequence[Any], path: Path, *, frame: int) -> Slice:
-    """Return one slice by the groups of elements that speak of it, the dataset itself the last."""
+    """Return one slice by the groups of elements that describe it, the dataset itself the last."""
 
     def find(group: str, name: str, default: Any = None) -> Any:
         for part in groups:

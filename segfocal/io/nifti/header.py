@@ -1,4 +1,7 @@
-"""The header of a NIfTI file: as it stands, sound or not, and checked before a byte of voxels is read for it."""
+"""The header of a NIfTI file: as it is, sound or not (`read_raw_header`), or checked (`read_header`).
+
+It is checked against the bytes of the file before memory is taken for a voxel.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
 from segfocal.grid import Grid
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -33,7 +36,7 @@ _DAMAGE: tuple[type[Exception], ...] = (  # what reading a damaged file raises
     ValueError,
     OverflowError,
 )
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 _SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MAGIC = {348: b"n+1", 540: b"n+2"}
 _EXTENDED = 4  # bytes after the header that say whether an extension follows
@@ -43,12 +46,19 @@ _MOST_PACKED = 1032  # gzip makes no more than so many bytes of one
 UNITS = {0: "unknown", 1: "m", 2: "mm", 3: "micron"}
 
 
+class TrailingBytesError(OSError):
+    """After a complete gzip content a file goes on with bytes that are not gzip."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RawHeader:
-    """What a header says, whatever its sense; `fields` is nibabel's header, unchecked.
+    """What a header says, whether it makes sense or not. Affines are None where they are not set or are none.
 
-    packed: whether the content is gzip, whatever the name. size: bytes of the file. affines are None where they are not
-    set or make none.
+    Args:
+        path: the file.
+        fields: nibabel's header, unchecked.
+        packed: the content is gzip, whatever the name says.
+        size: bytes of the file on disk.
     """
 
     path: Path
@@ -137,11 +147,13 @@ def read_raw_header(path: str | Path) -> RawHeader:
     if path.is_dir():
         raise UserError(expected="a NIfTI file", found="a folder without DICOM slices", where=path, do="check the path")
     if not path.is_file():
-        raise UserError(expected="a NIfTI file", found="no such file", where=path, do="check the path")
+        raise UserError(
+            expected="a NIfTI file", found="no such file", where=path, do="check the path", fault=Fault.MISSING
+        )
     with readable(path):
         with path.open("rb") as file:
             start = file.read(_READ)
-        packed = start.startswith(_GZIP)
+        packed = start.startswith(GZIP)
         content = zlib.decompressobj(wbits=31).decompress(start, _HEADER) if packed else start
         return RawHeader(path=path, fields=_fields(content), packed=packed, size=path.stat().st_size)
 
@@ -217,12 +229,16 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
+        found, fault = (
+            f"{os.path.getsize(path)} bytes that are damaged or cut short ({_first_line(error)})",
+            Fault.DAMAGED,
+        )
         if isinstance(error, PermissionError):
-            found = "no permission to read it"
-        else:
-            found = f"{os.path.getsize(path)} bytes that are damaged or cut short ({_first_line(error)})"
+            found, fault = "no permission to read it", Fault.OTHER
+        elif isinstance(error, TrailingBytesError):
+            fault = Fault.TRAILING_BYTES
         raise UserError(
-            expected="a whole NIfTI file", found=found, where=path, do="copy or convert the scan again"
+            expected="a whole NIfTI file", found=found, where=path, do="copy or convert the scan again", fault=fault
         ) from error
     except MemoryError as error:
         raise UserError(

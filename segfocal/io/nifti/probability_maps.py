@@ -25,7 +25,17 @@ _SLAB_BYTES = 64 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class ProbabilityMaps:
-    """A NIfTI file [x,y,z] or [x,y,z,k] of probabilities in [0,1]; `maps` is k, or 1."""
+    """A NIfTI file of probabilities in [0,1], whose voxels are read slab by slab.
+
+    Args:
+        path: the file, [x,y,z] or [x,y,z,k].
+        grid: of one map.
+        maps: how many: k, or 1.
+        dtype: of a stored voxel.
+        offset: the byte of the unpacked content where voxels begin.
+        slope: what a stored value is multiplied by.
+        intercept: what is added then.
+    """
 
     path: Path
     grid: Grid

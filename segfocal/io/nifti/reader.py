@@ -1,4 +1,8 @@
-"""NIfTI volumes in: every array carries its grid."""
+"""NIfTI volumes in, each array with its grid.
+
+`read` is for images, `read_stored` for images in half the memory, `read_labels` for label maps, `read_as_is` for the
+doctor, which wants whatever values there are.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,9 @@ def read_stored(path: str | Path) -> Volume:
     """Read a 3-D image as `read` does, but leave integers that need no rescaling as they are stored.
 
     A CT then takes half the memory.
+
+    Raises:
+        UserError: as `read`.
     """
     path = Path(path)
     array, grid = _load(path)
@@ -73,7 +80,8 @@ def read_labels(path: str | Path) -> Volume:
     """Read a 3-D label map as integers of the smallest type that holds them.
 
     Raises:
-        UserError: as `read`, and when a voxel is not a whole number.
+        UserError: the file is missing, damaged, shorter than its header promises, or not 3-D; its affine is
+            singular; a voxel is not a whole number.
     """
     path = Path(path)
     array, grid = _load(path)
@@ -99,7 +107,7 @@ def read_labels(path: str | Path) -> Volume:
 
 
 def check_label_map(labels: Volume, path: str | Path) -> None:
-    """Raise UserError when "labels" look like an image: a negative value, or more values than structures have names."""
+    """Raise UserError where labels look like an image: values below 0 or above 999."""
     low, high = int(labels.array.min()), int(labels.array.max())
     if low < 0 or high > _LARGEST_LABEL:
         raise UserError(
@@ -111,7 +119,11 @@ def check_label_map(labels: Volume, path: str | Path) -> None:
 
 
 def read_grid(path: str | Path) -> Grid:
-    """Read a volume's grid without its voxels; UserError as `read`."""
+    """Read a volume's grid without its voxels.
+
+    Raises:
+        UserError: as `read`, but damage among the voxels goes unseen.
+    """
     path = Path(path)
     return grid_of(read_header(path), path)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
-from segfocal.io.nifti.header import RawHeader
+from segfocal.io.nifti.header import GZIP, RawHeader, TrailingBytesError
 
 _PIECE = 1 << 20  # bytes read at a time
 _MOST_AFTER = 64 << 20  # bytes that may follow the voxels; more is no scan but a file made to fill a memory
@@ -26,7 +31,7 @@ def read_voxels(header: RawHeader) -> NDArray:
     slope, inter = header.fields.get_slope_inter()
     if slope in (1, None) and inter in (0, None):
         return stored
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told by those who mind
+    with np.errstate(over="ignore", invalid="ignore"):  # readers that need finite values check them
         array = stored.astype(np.float32)
         array *= np.float32(slope)
         array += np.float32(inter)
@@ -39,7 +44,7 @@ def _stored(header: RawHeader) -> NDArray:
     if not header.packed:
         return np.memmap(header.path, dtype=dtype, mode="c", offset=offset, shape=shape, order="F")
     array: NDArray = np.empty(shape, dtype=dtype, order="F")
-    with igzip.open(header.path) as file:
+    with igzip.open(header.path) as file, _trailing_bytes_told(header.path):
         _pass_over(file, offset)
         rest = memoryview(array.reshape(-1, order="F").view(np.uint8).data)
         while rest.nbytes:  # piece by piece: memory is taken only as far as the file goes
@@ -67,6 +72,32 @@ def _check_end(file: BinaryIO) -> None:
         after += got
         if after > _MOST_AFTER:
             raise ValueError(f"more than {_MOST_AFTER >> 20} MiB follow the voxels")
+
+
+@contextmanager
+def _trailing_bytes_told(path: Path) -> Iterator[None]:
+    """Raise TrailingBytesError where a gzip error comes of bytes after a complete content, not of a wrong checksum."""
+    try:
+        yield
+    except gzip.BadGzipFile as error:
+        if _is_complete(path):
+            raise TrailingBytesError(str(error)) from error
+        raise
+
+
+def _is_complete(path: Path) -> bool:
+    """Return whether the first gzip content of a file ends with its right checksum and no other one follows it."""
+    unpack = zlib.decompressobj(wbits=31)
+    try:
+        with path.open("rb") as file:
+            while not unpack.eof and (packed := file.read(_PIECE)):
+                while packed and not unpack.eof:
+                    unpack.decompress(packed, _PIECE)
+                    packed = unpack.unconsumed_tail
+            after = (unpack.unused_data + file.read(len(GZIP)))[: len(GZIP)]
+    except zlib.error:
+        return False
+    return unpack.eof and after != GZIP
 
 
 def smallest_integer_type(array: NDArray) -> np.dtype:

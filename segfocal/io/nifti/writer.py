@@ -1,4 +1,4 @@
-"""NIfTI volumes out: what is written carries the scan's own geometry, and appears whole or not at all."""
+"""NIfTI volumes out: what is written carries the scan's own geometry, and appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -26,9 +26,13 @@ _MILLIMETRES = 2  # the code of the unit
 
 
 def write(path: str | Path, labels: Volume, *, like: str | Path | Grid, overwrite: bool = False) -> None:
-    """Write a label map with the affine, form codes and units of the scan `like`, as the smallest integer type.
+    """Write a label map with its scan's affine, form codes and units. The file appears complete or not at all.
 
-    like: a NIfTI file, or the grid of a scan of another format. The file appears whole or not at all.
+    Args:
+        path: ends in .nii.gz or .nii.
+        labels: the label map, on the scan's grid; stored as the smallest integer type that holds its values.
+        like: the scan, a NIfTI file, or the grid of a scan of another format.
+        overwrite: replace a file that exists.
 
     Raises:
         UserError: the grids differ, `path` exists and overwrite is False, or it cannot be written.
@@ -44,8 +48,16 @@ def write(path: str | Path, labels: Volume, *, like: str | Path | Grid, overwrit
     _write(path, data, scan)
 
 
-def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path | Grid, overwrite: bool = False) -> None:
-    """Write probabilities stored as uint16 (65535 is 1), which readers see as [0,1], with the geometry of `like`.
+def write_probabilities(
+    path: str | Path, probabilities: Volume, *, like: str | Path | Grid, overwrite: bool = False
+) -> None:
+    """Write probabilities stored as uint16, which readers see as [0,1].
+
+    Args:
+        path: ends in .nii.gz or .nii.
+        probabilities: as uint16, 65535 for 1.
+        like: the scan whose geometry it gets, a NIfTI file, or the grid of a scan of another format.
+        overwrite: replace a file that exists.
 
     Raises:
         UserError: as `write`.
@@ -53,7 +65,7 @@ def write_probabilities(path: str | Path, shares: Volume, *, like: str | Path | 
     path = Path(path)
     check_suffix(path)
     check_new(path, overwrite=overwrite)
-    _write(path, shares.array, _scan(like, path), slope=1 / 65535)
+    _write(path, probabilities.array, _scan(like, path), slope=1 / 65535)
 
 
 def _scan(like: str | Path | Grid, path: Path) -> RawHeader:
@@ -63,7 +75,7 @@ def _scan(like: str | Path | Grid, path: Path) -> RawHeader:
 def write_new(path: str | Path, volume: Volume, *, overwrite: bool = False) -> None:
     """Write a volume as it is on its own grid in mm, which both sform and qform hold; of a sheared one the sform only.
 
-    The file appears whole or not at all.
+    The file appears complete or not at all.
 
     Raises:
         UserError: `path` exists and overwrite is False, or it cannot be written.

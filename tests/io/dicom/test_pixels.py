@@ -1,13 +1,10 @@
-"""DICOM series read as volumes: the voxels and the place they have in NIfTI, and one line for each way it cannot be."""
-
-import shutil
+"""The voxels of DICOM series: rescaled slice by slice, in every compression that is read."""
 
 import numpy as np
 import pytest
 
 pydicom = pytest.importorskip("pydicom")
-
-from pydicom.uid import JPEGLSLossless, RLELossless, generate_uid  # noqa: E402
+from pydicom.uid import JPEGLSLossless, RLELossless  # noqa: E402
 
 from segfocal.errors import UserError  # noqa: E402
 from segfocal.grid import Volume  # noqa: E402
@@ -23,36 +20,6 @@ def test_series_of_ct_b_is_its_nifti_voxel_for_voxel():
     np.testing.assert_array_equal(scan.array, same.array)
     np.testing.assert_array_equal(scan.grid.affine.astype(np.float32), same.grid.affine.astype(np.float32))
     assert dicom.read_grid(DEMO / "ct_b_dicom").difference(same.grid) is None
-
-
-def test_slices_are_ordered_by_place_and_rescaled(tmp_path):
-    stored = stored_values()
-    scan = dicom.read_stored(make_series(tmp_path / "s", stored))
-    np.testing.assert_array_equal(scan.array, stored - 1024)
-    # LPS (-10,-20,30) is RAS (10,20,30); columns (0.6 mm) go to the left, rows (0.8 mm) to the back.
-    np.testing.assert_allclose(
-        scan.grid.affine, [[-0.6, 0, 0, 10], [0, -0.8, 0, 20], [0, 0, 2.5, 30], [0, 0, 0, 1]], atol=1e-12
-    )
-
-
-def test_slices_stored_head_first_come_feet_first(tmp_path):
-    stored = stored_values()
-    scan = dicom.read_stored(make_series(tmp_path / "s", stored, step=(0, 0, -2.5)))
-    np.testing.assert_array_equal(scan.array, stored[:, :, ::-1] - 1024)
-    assert scan.grid.affine[2, 3] == pytest.approx(30 - 4 * 2.5)
-
-
-def test_oblique_series_keeps_its_directions(tmp_path):
-    turn = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
-    row, column = turn[:, 0], turn[:, 1]
-    step = 2.5 * np.cross(row, column)
-    directions = [float(f"{value:.9f}") for value in (*row, *column)]
-    series = make_series(tmp_path / "s", step=step, ImageOrientationPatient=directions)
-    grid = dicom.read_grid(series)
-    lps = np.diag([-1.0, -1.0, 1.0])
-    np.testing.assert_allclose(grid.affine[:3, 0], lps @ row * 0.6, atol=1e-6)
-    np.testing.assert_allclose(grid.affine[:3, 1], lps @ column * 0.8, atol=1e-6)
-    np.testing.assert_allclose(grid.affine[:3, 2], lps @ step, atol=1e-6)
 
 
 def test_slopes_that_differ_by_slice_give_floats(tmp_path):
@@ -111,101 +78,6 @@ def make_enhanced(path, stored):
     return path
 
 
-def test_one_of_several_series_is_chosen_by_its_uid(tmp_path):
-    first, second = generate_uid(), generate_uid()
-    make_series(tmp_path / "s", uids={"SeriesInstanceUID": first}, SeriesDescription="arterial")
-    for path in (tmp_path / "s").iterdir():
-        path.rename(path.with_name("a" + path.name))
-    wanted = stored_values(seed=1)
-    make_series(tmp_path / "s", wanted, uids={"SeriesInstanceUID": second})
-    with pytest.raises(UserError, match=r"one DICOM series; found 2 \(.*arterial, 5 files"):
-        volumes.read(tmp_path / "s")
-    np.testing.assert_array_equal(volumes.read(f"{tmp_path / 's'}@{second}").array, wanted - 1024)
-    with pytest.raises(UserError, match=r"expected the series 1\.2\.3"):
-        volumes.read(f"{tmp_path / 's'}@1.2.3")
-
-
-def test_a_localizer_of_its_own_series_is_no_rival(tmp_path):
-    folder = make_series(tmp_path / "s")
-    scout = make_slice(np.zeros((40, 50)), (0, 0, 0), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
-    scout.SeriesInstanceUID = generate_uid()
-    scout.save_as(folder / "scout.dcm", enforce_file_format=True)
-    assert dicom.read(folder).array.shape == (9, 7, 5)
-
-
-def test_files_that_say_they_are_no_slices_are_passed_over(tmp_path):
-    folder = make_series(tmp_path / "s")
-    (folder / "README.txt").write_text("notes")
-    (folder / ".DS_Store").write_bytes(b"x")
-    assert dicom.read(folder).array.shape == (9, 7, 5)
-
-
-def _leave_out(*indices):
-    return {"change": lambda index, dataset: index not in indices}
-
-
-def _at(index, **elements):
-    def change(i, dataset):
-        for name, value in elements.items() if i == index else ():
-            setattr(dataset, name, value)
-
-    return {"change": change}
-
-
-BAD = {
-    "missing slice": (_leave_out(2), "slices at even distances; found 1 missing between slice"),
-    "missing slices": (_leave_out(1, 2), "slices at even distances; found 2 missing between"),
-    "uneven spacing": (_at(2, ImagePositionPatient=[-10, -20, 35.9]), "even distances; found gaps of 1.60 to 3.40 mm"),
-    "two in one place": (_at(2, ImagePositionPatient=[-10, -20, 32.5]), "one slice in a place; found slice"),
-    "other size": (_at(1, Rows=9, Columns=7), "slices of one size; found 4 of 7×9 pixels, 1 of 9×7 pixels"),
-    "other spacing": (_at(1, PixelSpacing=[1, 1]), "slices of one pixel spacing; found 4 of 0.8000×0.6000 mm"),
-    "other directions": (_at(1, ImageOrientationPatient=[1, 0, 0, 0, 0, -1]), "slices of one direction; found 4 of"),
-    "tilted gantry": ({"step": (0, 0.7, 2.5)}, "each 0.70 mm aside of the one before .a gantry tilted by 15.6°"),
-    "no position": ({"ImagePositionPatient": None}, "a slice with ImagePositionPatient, 3 numbers; found none in"),
-    "no spacing": ({"PixelSpacing": None}, "a slice with PixelSpacing, 2 numbers; found none"),
-    "skewed directions": ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "perpendicular unit directions"),
-    "colour": ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "MONOCHROME2 pixels; found RGB"),
-    "slope zero": ({"RescaleSlope": 0}, "a finite rescaling; found .* slope 0.0"),
-    "pixels cut short": (_at(3, PixelData=b"\0" * 20), "pixels|damaged or cut short"),
-}
-
-
-@pytest.mark.parametrize("kind", BAD)
-def test_bad_series_is_one_clear_line(kind, tmp_path):
-    options, message = BAD[kind]
-    folder = make_series(tmp_path / "s", **options)
-    with pytest.raises(UserError, match=message) as caught:
-        volumes.read(folder)
-    assert str(tmp_path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_damaged_files_are_one_clear_line(tmp_path):
-    folder = make_series(tmp_path / "s")
-    file = sorted(folder.iterdir())[2]
-    whole = file.read_bytes()
-    for size in (0, 100, 140, 300, 700, len(whole) - 30):
-        file.write_bytes(whole[:size])
-        with pytest.raises(UserError, match="slice002") as caught:
-            volumes.read(folder)
-        assert "\n" not in str(caught.value)
-
-
-def test_a_folder_of_nothing_is_no_series(tmp_path):
-    (tmp_path / "s").mkdir()
-    with pytest.raises(UserError, match="a folder without DICOM slices"):
-        volumes.read(tmp_path / "s")
-    with pytest.raises(UserError, match="found nothing there"):
-        volumes.read(tmp_path / "no.dcm")
-
-
-def test_missing_extra_is_one_clear_line(tmp_path, monkeypatch):
-    folder = make_series(tmp_path / "s")
-    monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
-    with pytest.raises(UserError, match=r"found no module pydicom\. Install it: pip install 'segfocal\[dicom\]'"):
-        volumes.read(folder)
-
-
 def test_mask_of_a_series_is_a_nifti_in_its_place(tmp_path):
     folder = make_series(tmp_path / "s")
     grid = dicom.read_grid(folder)
@@ -220,15 +92,6 @@ def test_mask_of_a_series_is_a_nifti_in_its_place(tmp_path):
     header = nib.load(tmp_path / "mask.nii.gz").header
     assert header.get_xyzt_units()[0] == "mm"
     assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 1)
-
-
-def test_a_folder_is_a_series_unless_volumes_outnumber_its_slices(tmp_path):
-    folder = make_series(tmp_path / "s", stored_values((9, 7, 2)))
-    assert volumes.is_dicom(folder)
-    shutil.copy(DEMO / "mr_d_image.nii.gz", folder / "mask.nii.gz")
-    assert volumes.read(folder).array.shape == (9, 7, 2)
-    shutil.copy(DEMO / "mr_d_image.nii.gz", folder / "other.nii.gz")
-    assert not volumes.is_dicom(folder)
 
 
 def test_a_compression_without_a_decoder_is_one_clear_line(tmp_path):
@@ -249,7 +112,7 @@ def test_jpeg_ls_slices_are_the_uncompressed_ones(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_damage_at_random_is_read_or_told(tmp_path, caplog):
+def test_damage_at_random_is_read_or_refused(tmp_path, caplog):
     caplog.set_level("CRITICAL")
     folder = make_series(tmp_path / "s", stored_values((5, 4, 2)))
     file, rng = min(folder.iterdir()), np.random.default_rng(1)

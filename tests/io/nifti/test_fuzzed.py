@@ -49,7 +49,7 @@ def test_nothing_is_reserved_for_voxels_that_a_file_cannot_hold(tmp_path):
             nifti.read(path)
 
 
-def test_a_name_that_hides_or_feigns_packing_is_told(tmp_path):
+def test_a_name_that_hides_or_feigns_packing_is_refused(tmp_path):
     content, _ = sound(1, "i2", "<")
     (tmp_path / "x.nii.gz").write_bytes(content)
     with pytest.raises(UserError, match="not packed as its name says"):

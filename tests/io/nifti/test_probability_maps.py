@@ -46,14 +46,14 @@ def test_whole_numbers_are_scaled(tmp_path, order):
 
 
 @pytest.mark.parametrize("wrong", [-0.1, 1.1, np.nan, np.inf])
-def test_what_is_no_probability_is_told(tmp_path, wrong):
+def test_what_is_no_probability_is_refused(tmp_path, wrong):
     values = np.full(SHAPE, 0.5, np.float32)
     values[3, 2, 7] = wrong
     with pytest.raises(UserError, match="from 0 to 1"):
         together(open_maps(make_scan(tmp_path / "maps.nii.gz", values, AFFINE)))
 
 
-def test_files_that_are_no_maps_are_told(tmp_path):
+def test_files_that_are_no_maps_are_refused(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         open_maps(tmp_path / "none.nii.gz")
     (tmp_path / "bad.nii.gz").write_bytes(b"no gzip")

@@ -1,4 +1,4 @@
-"""Every case of a data set examined, several processes at a time; a process that dies takes one case with it."""
+"""The examination of all cases in several processes; one that dies takes a single case with it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 from segfocal.data.case import Case
-from segfocal.doctor.case_report import Examined, examine
-from segfocal.doctor.checks import Finding
+from segfocal.doctor.case_report import CaseReport, examine
+from segfocal.doctor.checks import Check, Finding
 from segfocal.errors import UserError
 from segfocal.io.nifti.header import read_raw_header
 from segfocal.parallel import affordable, pool
 
-_SMALL_BYTES = 32 << 20  # of voxels in all: starting processes would take longer
-_TIMES = 8  # what examining takes of memory, at most, for each byte of voxels
+_SMALL_BYTES = 32 << 20  # of voxels in all; of so few, starting processes would take longer than examining
+_TIMES = 8  # bytes of memory that examining takes, at most, for each byte of voxels
 _KILLED = "the process that read it was killed, perhaps for want of memory"
 
 
-def examined(cases: Sequence[Case], *, names: Mapping[str, int], workers: int | None) -> Iterator[Examined]:
-    """Yield the cases examined, in order. workers: processes; None for as many as there are cores and memory for."""
+def examine_all(cases: Sequence[Case], *, names: Mapping[str, int], workers: int | None) -> Iterator[CaseReport]:
+    """Yield the reports of all cases, in order.
+
+    Args:
+        cases: the cases to examine.
+        names: label values by structure name, as of `examine`.
+        workers: processes, a case each; None for as many as there are cores and memory for, and one for small cases.
+    """
     work = partial(examine, names=names)
     sizes = [_bytes(case) for case in cases]
     if workers is None and sum(sizes) < _SMALL_BYTES:
@@ -37,23 +43,23 @@ def examined(cases: Sequence[Case], *, names: Mapping[str, int], workers: int | 
             yield _alone(case, names)
 
 
-def _alone(case: Case, names: Mapping[str, int]) -> Examined:
+def _alone(case: Case, names: Mapping[str, int]) -> CaseReport:
     """Examine a case in a process of its own."""
     try:
         with pool(1) as process:
             return process.submit(examine, case, names=names).result()
     except BrokenProcessPool:
-        killed = Finding(check="unreadable", found=_KILLED, case=case.name, file=case.image)
-        return Examined(case=case, findings=[killed])
+        killed = Finding(check=Check.UNREADABLE, found=_KILLED, case=case.name, file=case.image)
+        return CaseReport(case=case, findings=[killed])
 
 
 def _bytes(case: Case) -> int:
-    """Return the bytes that the voxels of a case take by their headers; 0 where that cannot be told."""
+    """Return the bytes that the voxels of a case take by their headers; 0 where no header can be read."""
     total = 0
     for path in (*case.images, *case.label_files):
         try:
             header = read_raw_header(path)
             total += max(0, min(header.promised, header.size * 1032))
-        except (UserError, OSError, ValueError, OverflowError):  # told when its turn comes
+        except (UserError, OSError, ValueError, OverflowError):  # examining the case finds it
             continue
     return total

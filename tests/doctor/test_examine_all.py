@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from segfocal.doctor.case_list import check_case_list
 from segfocal.doctor.case_report import examine
-from segfocal.doctor.every_case import examined
-from segfocal.doctor.listing import list_cases
+from segfocal.doctor.examine_all import examine_all
 from tests import ROOT
 from tests.broken_data import make_case, make_corpus
 
@@ -24,12 +24,12 @@ class Deadly(type(Path())):
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
     kinds = ["sound", "cut_short", "label_moved_far", "not_finite"]
-    return list_cases(make_corpus(tmp_path_factory.mktemp("data"), kinds)).cases
+    return check_case_list(make_corpus(tmp_path_factory.mktemp("data"), kinds)).cases
 
 
 def test_several_processes_find_what_one_does(cases):
     alone = [examine(case, names={}) for case in cases]
-    together = list(examined(cases, names={}, workers=2))
+    together = list(examine_all(cases, names={}, workers=2))
     assert [one.case.name for one in together] == [case.name for case in cases]
     assert [one.findings for one in together] == [one.findings for one in alone]
     assert [one.image_hash for one in together] == [one.image_hash for one in alone]
@@ -38,9 +38,9 @@ def test_several_processes_find_what_one_does(cases):
 def test_a_process_that_is_killed_takes_only_its_own_case_with_it(tmp_path):
     for number, name in enumerate("abc"):
         make_case(tmp_path, name, number)
-    cases = list(list_cases(tmp_path).cases)
+    cases = list(check_case_list(tmp_path).cases)
     object.__setattr__(cases[1], "image", Deadly(cases[1].image))
-    found = [[one.check for one in done.findings] for done in examined(cases, names={}, workers=1)]
+    found = [[one.check for one in done.findings] for done in examine_all(cases, names={}, workers=1)]
     assert found[1] == ["unreadable"]
     assert "unreadable" not in found[0] + found[2]
 

@@ -1,0 +1,87 @@
+"""The case list of a data set as training reads it, with everything in it that training would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segfocal.data.case import Case
+from segfocal.data.cases import read_contents, stem
+from segfocal.data.layouts.layout import Problem
+from segfocal.doctor.checks import Check, Finding
+from segfocal.errors import Fault
+
+_CHECKS = {Fault.NAME_TWICE: Check.NAME_TWICE, Fault.FILE_TWICE: Check.FILE_TWICE}
+_FOUND_WITH_ITS_FILE = (Fault.MISSING, Fault.DAMAGED)  # examining the case finds these, with the file
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedCaseList:
+    """The cases of a data set before any scan is read.
+
+    Args:
+        cases: all that can be named, also those that training would refuse.
+        label_values: label values by structure name; empty where no names are known.
+        allowed: label_values with whatever else a label may hold: parts of regions, and the value to ignore.
+        ignored: the label value of voxels that count for nothing, None without one.
+        findings: what is wrong with the list.
+        modality: "ct" or "other" where dataset.json says so, "" where nothing does.
+    """
+
+    cases: tuple[Case, ...]
+    label_values: dict[str, int]
+    allowed: dict[str, int]
+    ignored: int | None
+    findings: list[Finding]
+    modality: str
+
+
+def check_case_list(
+    root: str | Path, *, label_names: str | Mapping[str, Any] | None = None, ignore: str | int | None = None
+) -> CheckedCaseList:
+    """List the cases of a data set; what training would refuse is a finding, not an error.
+
+    Args:
+        root: as of `read_cases`; so are label_names and ignore.
+        label_names: names take the place of those of the data set, and of its regions.
+        ignore: the label value, or its name, of voxels that count for nothing.
+
+    Raises:
+        UserError: nothing there, or nothing by which a case could be named.
+    """
+    root = Path(root)
+    contents = read_contents(root, label_names=label_names, ignore=ignore)
+    found = contents.found
+    if not found.cases:
+        raise contents.problems[0].error
+    allowed = dict(found.label_values)
+    if allowed and label_names is None:
+        allowed |= contents.region_values
+    if allowed and found.ignored is not None:
+        allowed.setdefault("ignore", found.ignored)
+    return CheckedCaseList(
+        cases=found.cases,
+        label_values=dict(found.label_values),
+        allowed=allowed,
+        ignored=found.ignored,
+        findings=[
+            *(_finding(one, root) for one in contents.problems if one.error.fault not in _FOUND_WITH_ITS_FILE),
+            *(
+                Finding(check=Check.LABEL_WITHOUT_IMAGE, found="no image of its name", case=stem(path), file=path)
+                for path in contents.unused_labels
+            ),
+        ],
+        modality=contents.modality,
+    )
+
+
+def _finding(problem: Problem, root: Path) -> Finding:
+    error = problem.error
+    check = _CHECKS.get(error.fault)
+    if check is None:
+        return Finding(
+            check=Check.CASE_LIST, found=f"{error.found}; {error.do}", case=problem.case, file=problem.file or root
+        )
+    return Finding(check=check, found=error.found, case=problem.case, file=problem.file)
