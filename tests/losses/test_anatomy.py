@@ -98,7 +98,7 @@ def test_a_sum_reports_the_positive_pixels_and_each_focal_term_s_figures_by_name
     for target in (t, t.double()):
         report = criterion(x.requires_grad_(), target)
         assert numbers(report.anatomy) == pytest.approx(expected, **EXACT)
-        assert list(report.anatomy) == criterion.figures
+        assert list(report.anatomy) == criterion.anatomy_names
         assert not any(value.requires_grad for value in report.anatomy.values())
 
 
@@ -109,7 +109,7 @@ def test_a_softmax_sum_counts_every_structure_as_positive():
     figures = {f"focal_{part}": value for part, value in by_hand(2.0, 1, 1).items()}
     report = criterion(x, t)
     assert numbers(report.anatomy) == pytest.approx({"positive_pixels": 0.5} | figures, **EXACT)
-    assert list(report.anatomy) == criterion.figures
+    assert list(report.anatomy) == criterion.anatomy_names
 
 
 def test_positive_pixels_are_the_mean_of_the_masks():
@@ -126,7 +126,7 @@ def test_no_figures_are_made_unless_asked_for():
     x, t = four_pixels()
     criterion = WeightedSum({"focal": FocalLoss()}, {"focal": 1.0})
     assert criterion(x, t).anatomy == {}
-    assert criterion.figures == []
+    assert criterion.anatomy_names == []
 
 
 def test_the_mean_of_reports_is_the_mean_of_every_number_in_them():
