@@ -28,13 +28,6 @@ def pair(*shape, dtype=torch.float64, seed=0):
     ) < 0.2
 
 
-@pytest.fixture(params=["eager", "as compiled"])
-def form(request, monkeypatch):
-    """Both forms of the one pass; what a compiler would see is run as it stands, without waiting for one."""
-    if request.param == "as compiled":
-        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-
-
 def summed(terms, x, t, *, compile=False):
     """Return total, terms and gradient of the weighted sum: of the one pass where the target is hard."""
     y = x.detach().clone().requires_grad_()
@@ -97,16 +90,6 @@ def test_nothing_full_size_is_saved_but_the_inputs():
 )
 def test_what_cannot_be_fused_is_composed(terms, target, fusable):
     assert share_one_pass(terms.values(), torch.zeros(1, 1, 2, 2).to(target)) is fusable
-
-
-def test_a_subclass_with_a_forward_of_its_own_is_called_by_it():
-    class Thousandfold(FocalLoss):
-        def forward(self, logits, target):
-            return 1000 * super().forward(logits, target)
-
-    x, t = pair(1, 1, 4, 4)
-    plain, own = (WeightedSum({"f": kind()}, {"f": 1.0})(x, t).total for kind in (FocalLoss, Thousandfold))
-    torch.testing.assert_close(own, 1000 * plain)
 
 
 def test_a_machine_that_cannot_compile_gets_the_eager_loss_and_one_warning(monkeypatch):
