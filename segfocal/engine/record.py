@@ -34,7 +34,7 @@ class Record:
     def __init__(self, folder: Path, *, criterion: WeightedSum, structures: Sequence[str], first: int) -> None:
         make_folder(folder)
         self.folder = folder
-        self.terms, self.figures, self.followed = list(criterion.weights), criterion.figures, criterion.followed
+        self.terms, self.figures, self.followed = list(criterion.weights), criterion.anatomy_names, criterion.followed
         self.columns = ["step", "loss", *self.terms, *self.figures, *self.followed]
         self.columns += ["lr", "grad_norm", "skipped", "seconds", "samples_per_second", "waiting_share", "gpu_gib"]
         self.columns += ["val_dice"]

@@ -151,7 +151,7 @@ def start(
         progress=progress,
         losses=losses,
     )
-    plan.task.criterion.reports_samples = losses is not None
+    plan.task.criterion.reports_hardness = losses is not None
     kept = [part for part in (average, losses) if part is not None]
     accelerator.register_for_checkpointing(schedule, run.progress, *kept)
     if plan.resume:

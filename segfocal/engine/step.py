@@ -123,13 +123,13 @@ def _loss(run: Run, batch: Batch) -> LossReport:
 
 def _note(run: Run, losses: LastLosses, report: LossReport, batch: Batch) -> None:
     """Remember how hard each sample was, the same in every process."""
-    if report.samples is None:
+    if report.hardness is None:
         raise UserError(
             expected="a task that says how hard each sample is, for data.replay",
             found=f"none from {type(run.plan.task).__name__}",
             do="set data.replay=0, or return the report of its criterion",
         )
-    hardness = report.samples.reshape(len(batch), -1).mean(1)  # of the prompts of an image
+    hardness = report.hardness.reshape(len(batch), -1).mean(1)  # of the prompts of an image
     slots = torch.tensor([losses.slot(origin) for origin in batch.origins], device=hardness.device)
     numbers, values = run.accelerator.gather((slots, hardness))
     losses.note(numbers.cpu().numpy(), values.cpu().numpy())

@@ -1,27 +1,52 @@
-"""What every loss shares, so that a weighted sum can hold any of them."""
+"""What every loss answers about itself, so that a weighted sum can hold any of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
-from segfocal.losses.parameter_schedules import Following
+from torch import Tensor, nn
 
-Link = Literal["sigmoid", "softmax"]
+from segfocal.losses.parameter_schedules import FollowsTraining
+
+Link = Literal["sigmoid", "softmax"]  # what makes probabilities of logits; see links.py
 
 
-class Term(Following):
-    """A loss of logits and target.
+class PixelSums(NamedTuple):
+    """Sums over the pixels of each sample and class, [b,k]; `fused.pixel_sums` takes all five in one pass.
+
+    Args:
+        positive: Σ FL over the positives, FL the focal loss without α.
+        negative: Σ FL over the negatives.
+        both: Σ p·t.
+        predicted: Σ p.
+        target: Σ t.
+    """
+
+    positive: Tensor
+    negative: Tensor
+    both: Tensor
+    predicted: Tensor
+    target: Tensor
+
+
+class Term(FollowsTraining):
+    """A loss of logits and target. A subclass gives `forward`; the rest has an answer here that fits most losses.
 
     link: "sigmoid" losses take logits and masks `[b,k,*space]` of independent structures; "softmax" losses take logits
     `[b,c,*space]` of classes that exclude each other, the background first, and class indices `[b,*space]`.
-    validate: check values too (soft targets in [0,1], class indices in range, finite logits), which synchronises a GPU.
+    reduction: "none" where the loss is a map, which cannot be summed with others.
+    anatomy_names: what `anatomy` returns values for.
     """
 
     link: Link = "sigmoid"
-    uses_predicted_iou: ClassVar[bool] = False  # whether it is called with the IoU head's output as third argument
+    reduction: str = "mean"
+    anatomy_names: tuple[str, ...] = ()
+    takes_probabilities: ClassVar[bool] = False  # in place of logits
+    uses_predicted_iou: bool = False  # whether `forward` takes the IoU head's output as third argument
 
     def __init__(self, *, validate: bool = False) -> None:
+        """Make a loss; with `validate` it checks values too (see `input_checks`), which synchronises a GPU."""
         super().__init__()
         self.validate = validate
         self.awaits_rates = False
@@ -36,3 +61,60 @@ class Term(Following):
                 "expected the pixel rates that inverse_frequency needs; got none: call use_rates with the share of "
                 "pixels of the background and of each structure"
             )
+
+    @property
+    def takes_sums(self) -> bool:
+        """Whether `from_sums` gives what `forward` gives for a hard target (bool or integer)."""
+        return False
+
+    @property
+    def gamma_of_sums(self) -> float | None:
+        """The γ of the focal sums that `from_sums` reads; None where it reads none."""
+        return None
+
+    def from_sums(self, sums: PixelSums, pixels: int) -> Tensor:
+        """Return the loss from the sums over maps of `pixels` pixels each; called where `takes_sums`."""
+        raise NotImplementedError(f"expected a loss made of pixel sums; got {type(self).__name__}")
+
+    def anatomy(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Return where the loss comes from: a detached scalar for each of `anatomy_names`, such as a share of it."""
+        return {}
+
+    def value(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None, candidates: Tensor | None) -> Tensor:
+        """Return the loss of what a weighted sum was called with.
+
+        Args:
+            logits: `[b,k,*space]`, or `[b,c,*space]` for a softmax loss.
+            target: masks `[b,k,*space]`, or class indices `[b,*space]` for a softmax loss.
+            predicted_iou: [b,k], for the losses that use it; None from a network without an IoU head.
+            candidates: logits [b,m,*space] of all masks that predicted_iou [b,m] is of, where a network answered with
+                several and `logits` are one of them; None where `logits` are all.
+        """
+        if not self.uses_predicted_iou:
+            return self(logits, target)
+        several = (logits, target) if candidates is None else (candidates, target.expand_as(candidates))
+        return self(*several, predicted_iou)
+
+
+class OtherTerm(Term):
+    """A loss that does not derive from Term, such as one of MONAI's: an nn.Module called with logits and target.
+
+    It counts as a sigmoid loss that is one number, unless it has attributes `link`, `reduction` or
+    `uses_predicted_iou` that say otherwise.
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+        self.link = getattr(loss, "link", self.link)
+        self.reduction = getattr(loss, "reduction", self.reduction)
+        self.uses_predicted_iou = getattr(loss, "uses_predicted_iou", self.uses_predicted_iou)
+
+    def forward(self, *arguments: Tensor) -> Tensor:
+        """Return what the loss returns."""
+        return self.loss(*arguments)
+
+
+def as_term(loss: nn.Module) -> Term:
+    """Return a loss as it is where it is a Term, else wrapped as one."""
+    return loss if isinstance(loss, Term) else OtherTerm(loss)

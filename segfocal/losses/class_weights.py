@@ -1,4 +1,4 @@
-"""How losses weigh positives against negatives, or one class against another."""
+"""How losses weigh positives against negatives (`AlphaTerm`), or one class against another (`ClassTerm`)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from torch import Tensor
 
 from segfocal.losses.base import Term
 from segfocal.losses.input_checks import check_pair
-from segfocal.losses.parameter_schedules import Followed
+from segfocal.losses.parameter_schedules import NumberOrSchedule
 
 INVERSE_FREQUENCY = "inverse_frequency"  # in place of class weights: they are made from the training set's pixel rates
 
-Alpha = Followed | Sequence[float] | Literal["inverse_frequency"] | None
+Alpha = NumberOrSchedule | Sequence[float] | Literal["inverse_frequency"] | None
 ClassWeights = Sequence[float] | Tensor | Literal["inverse_frequency"] | None
 
 
 class AlphaTerm(Term):
-    """A loss that weighs positives by α and negatives by 1 − α: one α, one for each channel k, or None for 1 and 1."""
+    """A loss that weighs positives by α and negatives by 1 − α: the two sides of every pixel's decision.
+
+    alpha: one number in [0,1], which may follow training; one for each channel k; None for weights 1 and 1; or
+    "inverse_frequency", which waits for `use_rates`.
+    """
 
     alpha: Tensor | None
 
@@ -88,7 +92,11 @@ class AlphaTerm(Term):
 class ClassTerm(Term):
     """A softmax loss with one weight ≥ 0 for each class, the background first: a buffer that follows the module.
 
-    weights: None for ones; "inverse_frequency" waits for `use_rates`. name: what the option and the buffer are called.
+    Args:
+        weights: [c], ≥ 0; None for ones; "inverse_frequency" waits for `use_rates`.
+        name: what the option and the buffer are called; "alpha", as in the focal loss's paper, but where torch says
+            "weight".
+        validate: check values too; False, because it synchronises a GPU.
     """
 
     link = "softmax"

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segfocal.losses.class_weights import Alpha, AlphaTerm, ClassTerm, ClassWeights
-from segfocal.losses.distributed import processes, total
+from segfocal.losses.distributed import global_sum, world_size
 from segfocal.losses.input_checks import as_mask, check_classes, check_pair, check_reduction, computed, reduced
 
 
@@ -16,12 +16,13 @@ class CrossEntropyLoss(AlphaTerm):
 
     Args:
         alpha: weight of the positives in [0,1] ("balanced" cross-entropy), a list for each channel k, or
-            "inverse_frequency"; None weighs both sides by one. One number may follow training.
-        reduction: "mean" over all pixels, "sum", or "none".
-        validate: check values too; synchronises a GPU.
+            "inverse_frequency"; None, as in plain cross-entropy, weighs both sides by one. One number may follow
+            training.
+        reduction: "mean" over all pixels, as torch does; "sum", or "none" for a map.
+        validate: check values too; False, because it synchronises a GPU.
 
     The target has the logits' shape and is bool, integer (non-zero is inside) or float in [0,1].
-    The same as FocalLoss with gamma=0.
+    Source: FocalLoss with gamma=0; "balanced" as in Lin et al., ICCV 2017, eq. 3.
 
     Raises:
         ValueError: as FocalLoss.
@@ -52,12 +53,13 @@ class SoftmaxCrossEntropyLoss(ClassTerm):
     """torch's cross-entropy of logits `[b,c,*space]`, in float32 whatever the precision.
 
     Args:
-        weight: a weight ≥ 0 for each class, [c], or None; "inverse_frequency" waits for `use_rates`.
-        ignore_index: class index of pixels that do not count.
-        reduction: "mean" (as torch: divided by the sum of the weights of the valid pixels), "sum", or "none".
-        validate: check values too; synchronises a GPU.
+        weight: a weight ≥ 0 for each class, [c]; None, as torch's, for ones; "inverse_frequency" waits for `use_rates`.
+        ignore_index: class index of pixels that do not count; −100 as torch's.
+        reduction: "mean" (as torch: divided by the sum of the weights of the valid pixels), "sum", or "none" for a map.
+        validate: check values too; False, because it synchronises a GPU.
 
     The target is class indices `[b,*space]`, or probabilities of the logits' shape.
+    Source: `torch.nn.functional.cross_entropy`, which does the arithmetic.
 
     Raises:
         ValueError: a negative weight, unknown reduction; shapes that do not fit, integer logits, no pixels, weights for
@@ -88,13 +90,13 @@ class SoftmaxCrossEntropyLoss(ClassTerm):
             x = computed(logits)
             weight = None if self.weight is None else self.weight.to(x.dtype)
             target = target.to(x.dtype) if target.is_floating_point() else target.long()
-            if self.reduction != "mean" or processes() == 1 or target.is_floating_point():
+            if self.reduction != "mean" or world_size() == 1 or target.is_floating_point():
                 loss = F.cross_entropy(x, target, weight, ignore_index=self.ignore_index, reduction=self.reduction)
-                return loss * processes() if self.reduction == "sum" else loss
+                return loss * world_size() if self.reduction == "sum" else loss
             whole = F.cross_entropy(x, target, weight, ignore_index=self.ignore_index, reduction="sum")
             valid = target != self.ignore_index
             counted = valid.to(x.dtype) if weight is None else weight[torch.where(valid, target, 0)] * valid
-            return whole * processes() / total(counted.sum().detach())
+            return whole * world_size() / global_sum(counted.sum().detach())
 
     def extra_repr(self) -> str:
         """Return the options, for printing."""

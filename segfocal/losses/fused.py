@@ -1,8 +1,9 @@
-"""One pass forward and one backward over the pixels, for every loss that is made of the same sums.
+"""How the terms of a sum are computed: where they share sums in one pass over the pixels each way, compiled if asked.
 
 Focal needs Σ FL over positives and over negatives; Dice, IoU and Tversky need Σ p·t, Σ p and Σ t. `pixel_sums` takes
 all together and saves nothing full-size but its inputs: the backward pass computes what it needs again, which costs
-less than reading it would. Both passes are pure functions, which torch.compile turns into one loop each.
+less than reading it would. Both passes are pure functions, which torch.compile turns into one loop each. `TermValues`
+decides: this pass for a hard target where every term takes sums, else each term's own `forward`.
 
 With s = x where the target is 1 and −x where it is 0, p_t = sigmoid(s) and CE = softplus(−s):
 
@@ -14,16 +15,20 @@ With s = x where the target is 1 and −x where it is 0, p_t = sigmoid(s) and CE
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segfocal.losses.input_checks import computed
+from segfocal.losses.base import PixelSums, Term
+from segfocal.losses.input_checks import check_pair, computed
+
+Compile = Literal["auto"] | bool
 
 _WHOLE_POWERS = range(5)  # exponents taken by multiplying
 
@@ -31,21 +36,77 @@ _WHOLE_POWERS = range(5)  # exponents taken by multiplying
 _ONE_LOOP = {"realize_opcount_threshold": 10_000, "realize_reads_threshold": 1_000}
 
 
-class PixelSums(NamedTuple):
-    """Sums over the pixels of each sample and class, [b,k]: focal loss of positives and negatives, p·t, p and t."""
+class TermValues:
+    """Computes the values of the terms of a sum, the quickest way there is.
 
-    positive: Tensor
-    negative: Tensor
-    both: Tensor
-    predicted: Tensor
-    target: Tensor
+    Args:
+        terms: by name, all of one link.
+        compile: through torch.compile: True, False, or "auto" for CUDA logits only.
+
+    Raises:
+        ValueError: another way to compile.
+    """
+
+    def __init__(self, terms: Mapping[str, Term], compile: Compile) -> None:
+        if compile not in ("auto", True, False):
+            raise ValueError(f"expected loss.compile auto, true or false; got {compile!r}")
+        self.terms, self.compile = terms, compile
+        self._compiled: Callable[..., dict[str, Tensor]] | None = None
+
+    def __call__(
+        self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None, candidates: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Return each term's value by name; the arguments are those of `Term.value`."""
+        compiled = logits.is_cuda if self.compile == "auto" else bool(self.compile)
+        if share_one_pass(self.terms.values(), target):
+            return self._in_one_pass(logits, target, compiled=compiled)
+        checked = any(term.validate for term in self.terms.values())  # a check ends the loop a compiler would make
+        if not compiled or checked or not compiles(logits.device.type):
+            return self._one_by_one(logits, target, predicted_iou, candidates)
+        try:
+            self._compiled = self._compiled or torch.compile(self._one_by_one)
+            return self._compiled(logits, target, predicted_iou, candidates)
+        except (ValueError, torch.OutOfMemoryError):  # of a term, which the eager form would raise too
+            raise
+        except Exception as error:  # the compiler's errors share no base class with each other
+            cannot_compile(logits.device.type, error)
+            return self._one_by_one(logits, target, predicted_iou, candidates)
+
+    def _in_one_pass(self, logits: Tensor, target: Tensor, *, compiled: bool) -> dict[str, Tensor]:
+        check_pair(logits, target, validate=any(term.validate for term in self.terms.values()))
+        for term in self.terms.values():
+            term.check_ready(logits.shape[1])
+        gamma = next(iter(_gammas(self.terms.values())), None)
+        with torch.autocast(logits.device.type, enabled=False):
+            sums = pixel_sums(logits, target, gamma=gamma, compiled=compiled)
+            pixels = math.prod(logits.shape[2:])
+            return {name: term.from_sums(sums, pixels) for name, term in self.terms.items()}
+
+    def _one_by_one(
+        self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None, candidates: Tensor | None
+    ) -> dict[str, Tensor]:
+        return {name: term.value(logits, target, predicted_iou, candidates) for name, term in self.terms.items()}
+
+
+def share_one_pass(terms: Collection[Term], target: Tensor) -> bool:
+    """Return whether one pass over the pixels serves all terms: a hard target, terms that take sums, one γ."""
+    hard = not target.is_floating_point()
+    return hard and all(term.takes_sums for term in terms) and len(_gammas(terms)) <= 1
+
+
+def _gammas(terms: Collection[Term]) -> set[float]:
+    return {term.gamma_of_sums for term in terms if term.gamma_of_sums is not None}
 
 
 def pixel_sums(logits: Tensor, target: Tensor, *, gamma: float | None, compiled: bool = False) -> PixelSums:
-    """Return the sums over logits `[b,k,*space]` against a bool or integer target (non-zero inside) of that shape.
+    """Return the sums in float32 (float64 stays), differentiable in the logits.
 
-    In float32 (float64 stays), differentiable in the logits. gamma: focusing exponent; None leaves the focal sums 0.
-    compiled: run both passes through torch.compile; a machine that cannot runs them as they are, after one warning.
+    Args:
+        logits: `[b,k,*space]`, of any floating-point dtype.
+        target: bool or integer of that shape, non-zero inside.
+        gamma: focusing exponent ≥ 0; None leaves the focal sums 0, for sums without a focal term.
+        compiled: run both passes through torch.compile. False, because compiling takes seconds; a machine that cannot
+            compile runs them as they are, after one warning.
     """
     return PixelSums(*_Sums.apply(logits, target, gamma, compiled))
 
@@ -152,16 +213,16 @@ def _flat(tensor: Tensor) -> Tensor:
     return tensor.flatten(2) if tensor.ndim > 2 else tensor.unsqueeze(2)
 
 
-_cannot_compile: set[str] = set()  # kinds of device
+kinds_that_cannot_compile: set[str] = set()  # kinds of device, "cpu" or "cuda", where torch.compile has failed
 
 
 def _run(function: Callable[..., Any], compiled: bool, x: Tensor, *rest: Any) -> Any:
     """Call `function`, compiled if asked and possible; where torch.compile fails, say so once and never try again."""
     kind = x.device.type
-    if not compiled or kind in _cannot_compile:
+    if not compiled or not compiles(kind):
         return function(x, *rest)
     try:
-        return _compiled(function)(x, *rest)
+        return compiled_form(function)(x, *rest)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # the compiler's errors share no base class with each other
@@ -171,7 +232,7 @@ def _run(function: Callable[..., Any], compiled: bool, x: Tensor, *rest: Any) ->
 
 def cannot_compile(kind: str, error: Exception) -> None:
     """Remember that torch.compile fails on this kind of device, and warn."""
-    _cannot_compile.add(kind)
+    kinds_that_cannot_compile.add(kind)
     warnings.warn(
         f"losses run uncompiled on {kind}: {type(error).__name__} from torch.compile; loss.compile=false silences this",
         stacklevel=2,
@@ -180,9 +241,10 @@ def cannot_compile(kind: str, error: Exception) -> None:
 
 def compiles(kind: str) -> bool:
     """Return whether torch.compile has not failed on this kind of device yet."""
-    return kind not in _cannot_compile
+    return kind not in kinds_that_cannot_compile
 
 
 @cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled_form(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a pass over the pixels as torch.compile makes it, one loop; compiled at its first call."""
     return torch.compile(function, options=dict(_ONE_LOOP))

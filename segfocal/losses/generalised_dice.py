@@ -13,37 +13,38 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from segfocal.losses.dice_iou_tversky import Overlap, OverlapLoss
-from segfocal.losses.distributed import processes, total
+from segfocal.losses.dice_iou_tversky import RegionLoss, SoftCounts
+from segfocal.losses.distributed import global_sum, world_size
 
 
-class GeneralisedDiceLoss(OverlapLoss):
+class GeneralisedDiceLoss(RegionLoss):
     """Generalised Dice loss of logits, the mean over samples (or one quotient for the batch).
 
     Args:
-        smooth: added above and below, > 0.
-        batch: one sum over the whole batch for each class, over all processes where there are several.
+        smooth: added above and below, in pixels of the rarest class, > 0; 1 as in RegionLoss.
+        batch: one sum over the whole batch for each class, over all processes where there are several; False has a
+            quotient for each sample.
         empty: a class without a pixel gets the weight of the rarest present one ("smooth") or none ("skip").
         link: "sigmoid" takes masks `[b,k,*space]`: each channel and its complement are the two classes of a quotient of
             its own. "softmax" takes class indices `[b,*space]`: all classes, the background too, share one quotient.
-        validate: check values too; synchronises a GPU.
+        validate: check values too; False, because it synchronises a GPU.
 
     Raises:
-        ValueError: as OverlapLoss.
+        ValueError: as RegionLoss.
     """
 
     policies: ClassVar[tuple[str, ...]] = ("smooth", "skip")
     background_counts: ClassVar[bool] = True
 
-    def of(self, sums: Overlap, pixels: int) -> Tensor:
+    def of(self, sums: SoftCounts, pixels: int) -> Tensor:
         """Return the loss of sums [b,k] over maps of `pixels` pixels."""
         if self.batch:
-            pixels *= len(sums.both) * processes()
-            sums = Overlap(*[total(one.sum(0, keepdim=True)) for one in sums])
+            pixels *= len(sums.both) * world_size()
+            sums = SoftCounts(*[global_sum(one.sum(0, keepdim=True)) for one in sums])
         return self.cost(_with_complement(sums, pixels) if self.link == "sigmoid" else sums).mean()
 
-    def cost(self, sums: Overlap) -> Tensor:
-        """Return one minus generalised Dice of sums whose last axis is the classes."""
+    def cost(self, sums: SoftCounts) -> Tensor:
+        """Return one minus generalised Dice of soft counts whose last axis is the classes."""
         present = sums.target > 0
         size = torch.where(present, sums.target, torch.inf).amin(-1, keepdim=True)
         weight = torch.where(present, (size / sums.target.clamp(min=1e-6)).square(), float(self.empty == "smooth"))
@@ -52,10 +53,10 @@ class GeneralisedDiceLoss(OverlapLoss):
         return 1 - (2 * above + self.smooth) / (below + self.smooth)
 
 
-def _with_complement(sums: Overlap, pixels: int) -> Overlap:
+def _with_complement(sums: SoftCounts, pixels: int) -> SoftCounts:
     """Return sums [b,k,2] of each channel and of what it leaves: 1 − p against 1 − t."""
     both, predicted, target = sums
-    return Overlap(
+    return SoftCounts(
         torch.stack([both, pixels - predicted - target + both], dim=-1),
         torch.stack([predicted, pixels - predicted], dim=-1),
         torch.stack([target, pixels - target], dim=-1),

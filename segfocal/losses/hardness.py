@@ -1,4 +1,4 @@
-"""How hard each sample of a batch is, whatever loss it is trained by."""
+"""How hard each sample of a batch is: its mean cross-entropy, whatever loss it is trained by."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from segfocal.losses.base import Link
 def sample_cross_entropy(logits: Tensor, target: Tensor, link: Link) -> Tensor:
     """Return the mean cross-entropy [b] of each sample, in float32.
 
-    logits [b,k,*space] and masks of that shape under "sigmoid", logits [b,c,*space] and class indices [b,*space] under
-    "softmax". Overlap losses over a batch have no value for a sample; this one every loss has.
+    A Dice loss over a batch has no value for one sample; cross-entropy has, so hard examples are chosen by it.
+
+    Args:
+        logits: `[b,k,*space]` under "sigmoid", `[b,c,*space]` with the background under "softmax".
+        target: masks of that shape under "sigmoid", class indices `[b,*space]` under "softmax".
+        link: what makes probabilities of the logits.
     """
     with torch.autocast(logits.device.type, enabled=False):
         if link == "softmax":

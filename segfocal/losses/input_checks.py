@@ -1,4 +1,4 @@
-"""What every loss asks of its logits and target, checked once, and the dtype its arithmetic runs in."""
+"""Checks of logits, targets and options that every loss makes, and the dtype its arithmetic runs in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from segfocal.losses.distributed import processes
+from segfocal.losses.distributed import world_size
 
 
 def check_pair(logits: Tensor, target: Tensor, *, validate: bool = False) -> None:
@@ -32,7 +32,12 @@ def check_pair(logits: Tensor, target: Tensor, *, validate: bool = False) -> Non
 def check_classes(logits: Tensor, target: Tensor, *, ignore_index: int | None = None, validate: bool = False) -> None:
     """Raise ValueError unless `target` [b,*space] holds class indices that fit logits [b,c,*space].
 
-    validate: also look for indices out of range and logits that are not finite, which synchronises a GPU.
+    Args:
+        logits: the network's raw output, c ≥ 2.
+        target: integer class indices, the background 0.
+        ignore_index: an index that may stand outside 0 to c − 1; None for none.
+        validate: also look for indices out of range and logits that are not finite; False, because it synchronises a
+            GPU.
     """
     if logits.ndim < 2 or target.shape != logits.shape[:1] + logits.shape[2:]:
         raise ValueError(
@@ -108,7 +113,7 @@ def reduced(losses: Tensor, reduction: str, *, count: Tensor | int | float) -> T
     """
     if reduction == "none":
         return losses
-    return losses.sum() * processes() if reduction == "sum" else losses.sum() / count
+    return losses.sum() * world_size() if reduction == "sum" else losses.sum() / count
 
 
 def one_hot(index: Tensor, classes: int) -> Tensor:

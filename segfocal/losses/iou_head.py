@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from segfocal.losses.base import Term
-from segfocal.losses.distributed import total
+from segfocal.losses.distributed import global_sum
 from segfocal.losses.input_checks import as_mask, check_pair, computed
 
 
@@ -14,10 +14,10 @@ class IoUHeadLoss(Term):
     """Mean squared error between the predicted IoU `[b,k]` and the true IoU of each mask in logits `[b,k,*space]`.
 
     Args:
-        soft_batch: False compares with the *hard* IoU of each mask (logit > 0), detached: what the head is asked at
+        soft_batch: False compares with the *hard* IoU of each mask (logit > 0), detached: what the head predicts at
             inference. True is SAM-Med2D's form: one soft IoU over the whole batch, through which the gradient also
             reaches the mask.
-        validate: check values too; synchronises a GPU.
+        validate: check values too; False, because it synchronises a GPU.
 
     An empty target with an empty mask has IoU 1.
     Source: Kirillov et al., "Segment Anything", ICCV 2023, appendix A; SAM-Med2D for the soft form.
@@ -60,5 +60,5 @@ def _hard_iou(logits: Tensor, target: Tensor) -> Tensor:
 
 def _soft_batch_iou(logits: Tensor, target: Tensor) -> Tensor:
     p = torch.sigmoid(logits)
-    both, either = total((p * target).sum()), total(p.sum() + target.sum())
+    both, either = global_sum((p * target).sum()), global_sum(p.sum() + target.sum())
     return (both + 1e-7) / (either - both + 1e-7)

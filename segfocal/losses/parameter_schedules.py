@@ -15,12 +15,12 @@ from typing import Any
 
 from torch import nn
 
-Followed = float | Mapping[str, Any]  # a number, or the schedule of one
+NumberOrSchedule = float | Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A function of training progress in [0,1], given by knots (progress, value) in order."""
+    """A function of training progress in [0,1], by knots (progress, value) in order; shape: "linear" or "steps"."""
 
     shape: str
     knots: tuple[tuple[float, float], ...]
@@ -56,15 +56,20 @@ def read_schedule(value: Mapping[str, Any], name: str) -> Schedule:
     return Schedule(shape=shape, knots=pairs)
 
 
-class Following(nn.Module):
-    """A module some of whose numbers may follow training."""
+class FollowsTraining(nn.Module):
+    """A module some of whose numbers may follow training: `schedules` holds the schedule of each by its name."""
 
     def __init__(self) -> None:
         super().__init__()
         self.schedules: dict[str, Schedule] = {}
 
-    def follow(self, name: str, value: Followed, check: Callable[[float], None]) -> float:
-        """Note the schedule of option `name`, if `value` is one; return the value to start with, checked.
+    def follow(self, name: str, value: NumberOrSchedule, check: Callable[[float], None]) -> float:
+        """Keep the schedule of an option, if it is given one; return the value to start with, checked.
+
+        Args:
+            name: the option, an attribute of this module.
+            value: a number, or a mapping that `read_schedule` takes.
+            check: raises ValueError for a number that the option cannot have.
 
         Raises:
             ValueError: whatever `check` raises about a value that the schedule reaches, and a schedule not understood.

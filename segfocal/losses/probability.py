@@ -2,9 +2,9 @@
 
     FL(p_t) = −α_t (1 − p_t)^γ log p_t
 
-The less safe form: a probability rounded to 0 or 1 has forgotten how wrong it is, so its gradient is cut off by an
-epsilon; under guard "add" it reaches 1/epsilon, too large for float16. Take the last layer off and use `FocalLoss` or
-`SoftmaxFocalLoss` on logits where you can.
+The less safe form: a probability rounded to 0 or 1 has lost how wrong it is, so an epsilon guards its logarithm and
+cuts its gradient off; under guard "add" the gradient reaches 1/epsilon, too large for float16. Take the last layer off
+and use `FocalLoss` or `SoftmaxFocalLoss` on logits where you can. A `WeightedSum`, called with logits, refuses these.
 
 Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, eq. 5; the epsilons are those in common use.
 """
@@ -28,20 +28,22 @@ from segfocal.losses.input_checks import (
     one_hot,
     reduced,
 )
-from segfocal.losses.parameter_schedules import Followed
+from segfocal.losses.parameter_schedules import NumberOrSchedule
 
 Guard = Literal["clip", "add"]
 
 
-class Guarded:
-    """The guard against log 0 that both share."""
+class GuardedFocal:
+    """−(1 − p)^γ log p with a guard against log 0, which the sigmoid and the softmax form share.
+
+    guard: "clip" keeps p in [ε, 1 − ε], where the gradient is 0 beyond; "add" takes log(p + ε).
+    """
 
     gamma: float
     reduction: str
-    takes_probabilities = True
 
     def guard_with(self, epsilon: float, guard: Guard) -> None:
-        """Take over the guard; ValueError for one that is none."""
+        """Set the guard; ValueError for ε outside (0, 0.5) and an unknown guard."""
         if not 0 < epsilon < 0.5:
             raise ValueError(f"expected epsilon in (0, 0.5); got {epsilon}")
         if guard not in ("clip", "add"):
@@ -61,15 +63,16 @@ class Guarded:
         return f"gamma={self.gamma}, epsilon={self.epsilon}, guard={self.guard!r}, reduction={self.reduction!r}"
 
 
-class SigmoidProbabilityFocalLoss(AlphaTerm, Guarded):
+class SigmoidProbabilityFocalLoss(AlphaTerm, GuardedFocal):
     """Binary focal loss of probabilities `[b,k,*space]` in [0,1] against a target of that shape.
 
     Args:
-        gamma: focusing exponent, ≥ 0. May follow training.
-        alpha: as FocalLoss.
-        epsilon, guard: "clip" keeps p in [ε, 1 − ε], "add" takes log(p + ε). ε below 1e-7 is lost in float32.
-        reduction: "mean" over all pixels, "sum", or "none".
-        validate: check values too; synchronises a GPU.
+        gamma: focusing exponent, ≥ 0; 2, the paper's best. May follow training.
+        alpha: weight of the positives in [0,1]; 0.25, a list, None and "inverse_frequency" as in FocalLoss.
+        epsilon: the guard's ε in (0, 0.5); 1e-6, because 1 − ε below 1e-7 is 1 in float32.
+        guard: "clip" keeps p in [ε, 1 − ε]; "add" takes log(p + ε), whose gradient reaches 1/ε.
+        reduction: "mean" over all pixels, "sum", or "none" for a map.
+        validate: check values too; False, because it synchronises a GPU.
 
     The target is bool, integer (non-zero is inside) or float in [0,1].
 
@@ -77,9 +80,11 @@ class SigmoidProbabilityFocalLoss(AlphaTerm, Guarded):
         ValueError: an option out of range; shapes that differ, integer probabilities, no pixels.
     """
 
+    takes_probabilities = True
+
     def __init__(
         self,
-        gamma: Followed = 2.0,
+        gamma: NumberOrSchedule = 2.0,
         alpha: Alpha = 0.25,
         epsilon: float = 1e-6,
         guard: Guard = "clip",
@@ -107,26 +112,30 @@ class SigmoidProbabilityFocalLoss(AlphaTerm, Guarded):
         return f"{self.alpha_repr()}, {self.guard_repr()}"
 
 
-class SoftmaxProbabilityFocalLoss(ClassTerm, Guarded):
+class SoftmaxProbabilityFocalLoss(ClassTerm, GuardedFocal):
     """Multi-class focal loss of probabilities `[b,c,*space]` whose sum over c is one.
 
     The target is one-hot, of that shape, or class indices `[b,*space]`.
 
     Args:
-        gamma, epsilon, guard, validate: as SigmoidProbabilityFocalLoss.
-        alpha: as SoftmaxFocalLoss.
+        gamma: focusing exponent, ≥ 0; 2, the paper's best. May follow training.
+        alpha: a weight ≥ 0 for each class, [c]; None for ones; "inverse_frequency" waits for `use_rates`.
+        epsilon: the guard's ε in (0, 0.5); 1e-6, because 1 − ε below 1e-7 is 1 in float32.
+        guard: "clip" keeps p in [ε, 1 − ε]; "add" takes log(p + ε), whose gradient reaches 1/ε.
         reduction: "mean" over pixels (not over classes), "sum", or "none" (a map `[b,*space]`).
+        validate: check values too; False, because it synchronises a GPU.
 
     Raises:
         ValueError: an option out of range; shapes that differ, integer probabilities, no pixels, alpha of another
             length than c.
     """
 
+    takes_probabilities = True
     alpha: Tensor | None
 
     def __init__(
         self,
-        gamma: Followed = 2.0,
+        gamma: NumberOrSchedule = 2.0,
         alpha: ClassWeights = None,
         epsilon: float = 1e-6,
         guard: Guard = "clip",

@@ -2,8 +2,9 @@
 
     FL(p_t) = −α_t (1 − p_t)^γ log p_t,   p = softmax(x),  p_t the probability of a pixel's true class t
 
-With the margin m = x_t − log Σ_{j≠t} exp(x_j) of the true class over all others together, p_t = sigmoid(m). The loss is
-the binary one of m, shares its arithmetic, and is as finite: no 1 − p_t is ever formed from a rounded p_t.
+With the margin m = x_t − log Σ_{j≠t} exp(x_j), the log-odds of the true class against all others together,
+p_t = sigmoid(m). The loss is the binary one of m, shares its arithmetic (`focal.focal_of_margin`), and is as finite: no
+1 − p_t is ever formed from a rounded p_t. This file's `forward` is what trains.
 
 Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, eq. 5, with softmax in place of sigmoid.
 """
@@ -17,21 +18,22 @@ from torch import Tensor
 
 from segfocal.losses.class_weights import ClassTerm, ClassWeights
 from segfocal.losses.distributed import mean_count
-from segfocal.losses.focal import focal_anatomy, focal_of_margin
+from segfocal.losses.focal import ANATOMY_NAMES, focal_anatomy, focal_of_margin
 from segfocal.losses.input_checks import check_classes, check_gamma, check_reduction, computed, reduced
-from segfocal.losses.parameter_schedules import Followed
+from segfocal.losses.parameter_schedules import NumberOrSchedule
 
 
 class SoftmaxFocalLoss(ClassTerm):
     """Focal loss of logits `[b,c,*space]` (any number of spatial axes) against class indices `[b,*space]`.
 
     Args:
-        gamma: focusing exponent, ≥ 0; 0 without alpha is `torch.nn.functional.cross_entropy`. May follow training.
-        alpha: a weight ≥ 0 for each class, [c], or None for ones; "inverse_frequency" waits for `use_rates`.
+        gamma: focusing exponent, ≥ 0; 2, the paper's best; 0 without alpha is `torch.nn.functional.cross_entropy`. May
+            follow training.
+        alpha: a weight ≥ 0 for each class, [c]; None for ones; "inverse_frequency" waits for `use_rates`.
         ignore_index: class index of pixels that count neither in the sum nor in the mean; None for none.
         reduction: "mean" over the valid pixels (0 where there are none), "sum", or "none" (a map `[b,*space]`, 0 where
             ignored). Unlike torch's weighted cross-entropy the mean does not divide by the sum of the weights.
-        validate: check values too; synchronises a GPU.
+        validate: check values too; False, because it synchronises a GPU.
 
     Raises:
         ValueError: gamma < 0, a negative or empty alpha, unknown reduction; shapes that do not fit, integer logits, a
@@ -39,11 +41,12 @@ class SoftmaxFocalLoss(ClassTerm):
             that are not finite.
     """
 
+    anatomy_names = ANATOMY_NAMES
     alpha: Tensor | None
 
     def __init__(
         self,
-        gamma: Followed = 2.0,
+        gamma: NumberOrSchedule = 2.0,
         alpha: ClassWeights = None,
         ignore_index: int | None = None,
         reduction: Literal["mean", "sum", "none"] = "mean",
@@ -73,7 +76,7 @@ class SoftmaxFocalLoss(ClassTerm):
 
     @torch.no_grad()
     def anatomy(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return figures as FocalLoss does; every class but the first counts as positive."""
+        """Return what `FocalLoss.anatomy` does; every class but the first counts as positive."""
         with torch.autocast(logits.device.type, enabled=False):
             index, valid = self._valid(target)
             over = margin(computed(logits), index)

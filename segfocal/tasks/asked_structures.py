@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segfocal.losses.dice_iou_tversky import overlap
+from segfocal.losses.dice_iou_tversky import soft_counts
 
 
 def drawn_structures(target: Tensor, many: int, uniforms: Tensor) -> Tensor:
@@ -27,5 +27,5 @@ def best_true(logits: Tensor, target: Tensor) -> Tensor:
 
     By soft IoU, which tells masks apart that are all empty, as those of an untrained model.
     """
-    sums = overlap(logits.float(), target.expand_as(logits), "sigmoid")
-    return ((sums.both + 1) / (sums.predicted + sums.target - sums.both + 1)).argmax(1, keepdim=True)
+    counts = soft_counts(logits.float(), target.expand_as(logits), "sigmoid")
+    return ((counts.both + 1) / (counts.predicted + counts.target - counts.both + 1)).argmax(1, keepdim=True)

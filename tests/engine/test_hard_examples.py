@@ -42,21 +42,21 @@ def test_loading_processes_change_nothing_and_replay_does(spheres, tmp_path, mon
 def test_a_sample_is_as_hard_as_its_cross_entropy():
     logits, target = torch.randn(3, 2, 5, 4), torch.randint(0, 2, (3, 2, 5, 4), dtype=torch.uint8)
     criterion = WeightedSum({"ce": CrossEntropyLoss()}, {"ce": 2.0})
-    assert criterion(logits, target).samples is None
-    criterion.reports_samples = True
+    assert criterion(logits, target).hardness is None
+    criterion.reports_hardness = True
     report = criterion(logits, target)
-    torch.testing.assert_close(report.samples.mean(), report.terms["ce"])
+    torch.testing.assert_close(report.hardness.mean(), report.terms["ce"])
     one = criterion(logits[1:2], target[1:2]).terms["ce"]
-    torch.testing.assert_close(report.samples[1], one)
+    torch.testing.assert_close(report.hardness[1], one)
 
 
 def test_under_softmax_a_sample_is_as_hard_as_its_cross_entropy_of_classes():
     logits, target = torch.randn(3, 2, 5, 4), torch.zeros(3, 2, 5, 4, dtype=torch.uint8)
     target[:, 1, :3] = 1
     criterion = WeightedSum({"ce": SoftmaxCrossEntropyLoss()}, {"ce": 1.0})
-    criterion.reports_samples = True
+    criterion.reports_hardness = True
     report = criterion(logits, target)
-    torch.testing.assert_close(report.samples.mean(), report.terms["ce"])
+    torch.testing.assert_close(report.hardness.mean(), report.terms["ce"])
 
 
 @pytest.mark.slow

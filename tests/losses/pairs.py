@@ -1,8 +1,10 @@
-"""Random logits with a target to match, and every loss beside the kind of target it takes."""
+"""Random logits with a target to match, what the laws draw from, and every loss beside the target it takes."""
 
 import itertools
 
 import torch
+from hypothesis import settings
+from hypothesis import strategies as st
 from torch.nn.functional import one_hot
 
 from segfocal.losses import (
@@ -19,6 +21,15 @@ from segfocal.losses import (
     TverskyLoss,
     WeightedSum,
 )
+
+# float64: both sides of an equation differ by the order of a few sums and products, 1e-12 relative at most; the
+# absolute 1e-14 is for what cancels to nothing.
+CLOSE = {"rtol": 1e-12, "atol": 1e-14}
+seeds = st.integers(0, 9999)
+gammas = st.floats(0, 6)
+rates = st.floats(0, 1)
+spaces = st.lists(st.integers(1, 5), min_size=0, max_size=3)
+law = settings(max_examples=30, deadline=None)
 
 
 def masks(*shape, seed=0, dtype=torch.float64):
@@ -66,6 +77,21 @@ def predictions(*shape, seed=0):
     """Return logits [b,k,*space], masks and a predicted IoU [b,k]."""
     generator = torch.Generator().manual_seed(seed)
     return *masks(*shape, seed=seed), torch.rand(shape[:2], generator=generator, dtype=torch.float64)
+
+
+def losses_and_gradients(term, x, t):
+    """Yield value and gradient of a term called on its own, and, of a sigmoid term, in the one pass."""
+    criterion = WeightedSum({"term": term}, {"term": 1.0})
+    for loss in (term, lambda x, t: criterion(x, t).total)[: 2 if term.link == "sigmoid" else 1]:
+        value = loss(y := x.clone().requires_grad_(), t)
+        yield value.detach(), torch.autograd.grad(value, y)[0]
+
+
+def with_one(tensor, value):
+    """Return a copy with the last number replaced."""
+    changed = tensor.clone(memory_format=torch.contiguous_format)
+    changed.view(-1)[-1] = value
+    return changed
 
 
 def total(terms):

@@ -12,6 +12,7 @@ from segfocal.losses import (
     SoftmaxProbabilityFocalLoss,
     WeightedSum,
 )
+from segfocal.losses.fused import share_one_pass
 from segfocal.losses.parameter_schedules import read_schedule
 from tests.losses.pairs import classes, masks, sigmoid_outputs, softmax_outputs
 
@@ -85,7 +86,7 @@ def test_a_sum_sets_its_weights_and_its_terms_numbers_by_name_and_uses_them(soft
     for progress, dice, gamma, alpha in ((0.0, 1.0, 0.0, 0.5), (0.25, 0.75, 1.0, 0.5), (0.75, 0.25, 2.0, 0.25)):
         assert criterion.at(progress) == {"weights.dice": dice, "focal.gamma": gamma, "focal.alpha": alpha}
         report = criterion(x, t)
-        assert criterion._fusable(t) is not soft
+        assert share_one_pass(criterion.terms.values(), t) is not soft
         torch.testing.assert_close(report.terms["focal"], FocalLoss(gamma, alpha)(x, t), **CLOSE)
         torch.testing.assert_close(report.total, 3 * report.terms["focal"] + dice * report.terms["dice"], **CLOSE)
         if progress == 0:
@@ -100,7 +101,7 @@ def test_two_focal_terms_share_the_one_pass_only_while_their_gammas_agree():
     )
     for progress, gamma in ((0.0, 0.0), (0.5, 1.0), (1.0, 2.0)):
         criterion.at(progress)
-        assert criterion._fusable(t) is (gamma == 2)
+        assert share_one_pass(criterion.terms.values(), t) is (gamma == 2)
         report = criterion(x, t)
         torch.testing.assert_close(report.terms["moving"], FocalLoss(gamma)(x, t), **CLOSE)
         torch.testing.assert_close(report.terms["still"], FocalLoss(2, None)(x, t), **CLOSE)

@@ -1,13 +1,33 @@
-"""Focal losses on saturated probabilities: what epsilon makes of a loss and a gradient without bounds."""
+"""Focal losses on probabilities: those on logits away from saturation, and what epsilon makes of the rest."""
 
 import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from segfocal.losses import SigmoidProbabilityFocalLoss, SoftmaxProbabilityFocalLoss
+from segfocal.losses import FocalLoss, SigmoidProbabilityFocalLoss, SoftmaxFocalLoss, SoftmaxProbabilityFocalLoss
+from tests.losses.pairs import classes, masks
 
 EPSILON = 1e-6
+
+
+@pytest.mark.parametrize("guard", ["clip", "add"])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_focal_on_probabilities_is_focal_on_logits_away_from_saturation(guard, gamma, reduction):
+    x, t = masks(3, 2, 5, 4)
+    options = {"gamma": gamma, "epsilon": 1e-9, "guard": guard, "reduction": reduction}
+    close = {"rtol": 1e-5, "atol": 1e-9}  # epsilon shifts log p by at most 1e-9 / p, and p is above 1e-3 here
+    for alpha in (None, 0.25, [0.2, 0.9]):
+        ours = SigmoidProbabilityFocalLoss(alpha=alpha, **options)(torch.sigmoid(x), t)
+        torch.testing.assert_close(ours, FocalLoss(gamma, alpha, reduction)(x, t), **close)
+    x, index = classes(2, 4, 6, 5)
+    for alpha in (None, [0.5, 1.0, 2.0, 4.0]):
+        ours = SoftmaxProbabilityFocalLoss(alpha=alpha, **options)
+        expected = SoftmaxFocalLoss(gamma, alpha, reduction=reduction)(x, index)
+        torch.testing.assert_close(ours(x.softmax(1), F.one_hot(index, 4).movedim(-1, 1)), expected, **close)
+        torch.testing.assert_close(ours(x.softmax(1), index), expected, **close)
 
 
 @pytest.mark.parametrize("guard", ["clip", "add"])

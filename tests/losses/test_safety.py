@@ -21,6 +21,7 @@ from segfocal.losses import (
     TverskyLoss,
     WeightedSum,
 )
+from segfocal.losses.fused import share_one_pass
 
 GAMMAS = (0, 0.5, 1, 1.5, 2, 5)
 LOGITS = [sign * size for size in (0, 4, 8.5, 12, 17, 20, 30, 60, 100, 1e4) for sign in (1, -1)]
@@ -37,13 +38,6 @@ def dtype(request):
     name, *autocast = request.param.split(" under ")
     with torch.autocast("cpu", torch.bfloat16, enabled=bool(autocast)):
         yield getattr(torch, name)
-
-
-@pytest.fixture(params=["eager", "as compiled"])
-def form(request, monkeypatch):
-    """Both forms of the one pass; what a compiler would see is run as it stands, without waiting for one."""
-    if request.param == "as compiled":
-        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
 
 
 def every_pair(dtype, targets=(0, 1)):
@@ -119,7 +113,7 @@ def test_focal_in_one_pass_is_safe(alpha, dtype, form):
     x, t, exact = every_pair(dtype)
     for gamma in GAMMAS:
         criterion = WeightedSum({"focal": FocalLoss(gamma, alpha, reduction="sum")}, {"focal": 1.0})
-        assert criterion._fusable(t)
+        assert share_one_pass(criterion.terms.values(), t)
         losses = [criterion(x[i : i + 1], t[i : i + 1]).total for i in range(len(x))]
         value, slope = binary(exact, t, gamma, alpha)
         assert_safe(torch.stack(losses), x, value.sum(1), slope)
@@ -174,7 +168,7 @@ def generalised(pt, p, t):
     return 1 - (2 * (weight * pt).sum(-1) + 1) / ((weight * (p + t)).sum(-1) + 1)
 
 
-OVERLAPS = {
+FORMULAS = {
     DiceLoss: lambda pt, p, t: 1 - (2 * pt + 1) / (p + t + 1),
     IoULoss: lambda pt, p, t: 1 - (pt + 1) / (p + t - pt + 1),
     TverskyLoss: lambda pt, p, t: 1 - (pt + 1) / (pt + 0.3 * (p - pt) + 0.7 * (t - pt) + 1),
@@ -203,15 +197,15 @@ def shares(x, t, kind):
     return (p, truth) if kind is GeneralisedDiceLoss else (p[:, 1:], truth[:, 1:])
 
 
-@pytest.mark.parametrize("kind", OVERLAPS, ids=lambda kind: kind.__name__)
-def test_overlap_is_safe_alone_and_in_one_pass(kind, dtype, form):
+@pytest.mark.parametrize("kind", FORMULAS, ids=lambda kind: kind.__name__)
+def test_losses_of_soft_counts_are_safe_alone_and_in_one_pass(kind, dtype, form):
     for (link, x, t), batch in itertools.product(maps(dtype), [False, True]):
         exact = x.double().requires_grad_()
         (p, truth), axes = shares(exact, t, kind), [0, 2] if batch else [2]
-        value = OVERLAPS[kind]((p * truth).sum(axes), p.sum(axes), truth.sum(axes)).mean()
+        value = FORMULAS[kind]((p * truth).sum(axes), p.sum(axes), truth.sum(axes)).mean()
         (slope,) = torch.autograd.grad(value, exact)
         term = kind(link=link, batch=batch)
-        total = WeightedSum({"overlap": term}, {"overlap": 1.0})
+        total = WeightedSum({"term": term}, {"term": 1.0})
         for loss in [term, lambda x, t, total=total: total(x, t).total] if link == "sigmoid" else [term]:
             result = loss(x.requires_grad_(), t)
             (gradient,) = torch.autograd.grad(result, x)
@@ -225,13 +219,13 @@ def test_overlap_is_safe_alone_and_in_one_pass(kind, dtype, form):
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
-        *[(kind, {"empty": "skip"}) for kind in OVERLAPS],
-        *[(kind, {"empty": "include"}) for kind in OVERLAPS if kind is not GeneralisedDiceLoss],
+        *[(kind, {"empty": "skip"}) for kind in FORMULAS],
+        *[(kind, {"empty": "include"}) for kind in FORMULAS if kind is not GeneralisedDiceLoss],
         *[(TverskyLoss, {"exponent": power, "smooth": smooth}) for power in (0.75, 0.1) for smooth in (1, 1e-5)],
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_no_option_makes_an_overlap_loss_infinite(kind, options, dtype):
+def test_no_option_makes_a_loss_of_soft_counts_infinite(kind, options, dtype):
     for (link, x, t), batch in itertools.product(maps(dtype), [False, True]):
         loss = kind(**options, link=link, batch=batch)(x.requires_grad_(), t)
         (gradient,) = torch.autograd.grad(loss, x)

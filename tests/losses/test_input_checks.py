@@ -19,10 +19,19 @@ from segfocal.losses import (
     SoftmaxFocalLoss,
     SoftmaxProbabilityFocalLoss,
     TverskyLoss,
-    WeightedSum,
     inverse_frequency,
 )
-from tests.losses.pairs import EVERY, channels, classes, masks, predictions, sigmoid_outputs, soft_classes, soft_masks
+from tests.losses.pairs import (
+    EVERY,
+    channels,
+    classes,
+    masks,
+    predictions,
+    sigmoid_outputs,
+    soft_classes,
+    soft_masks,
+    with_one,
+)
 
 # one name for each class of loss, link, and kind of target
 NAMES = {(type(loss), getattr(loss, "link", ""), draw): name for name, (loss, draw) in reversed(EVERY.items())}
@@ -97,14 +106,6 @@ def test_a_single_class_under_softmax_is_refused(name):
         loss(x[:, :1], index * 0)
 
 
-@pytest.mark.parametrize("guess", [(3,), (1, 2), (3, 1), (3, 2, 1), (2, 3)], ids=str)
-def test_a_predicted_iou_for_other_masks_is_refused(guess):
-    x, t, _ = predictions(3, 2, 4, 5)
-    for soft_batch in (False, True):
-        with pytest.raises(ValueError, match="expected"):
-            IoUHeadLoss(soft_batch)(x, t, torch.zeros(guess))
-
-
 # Options
 
 
@@ -175,97 +176,6 @@ def test_an_option_out_of_range_is_refused_when_the_loss_is_made(make, words):
         make()
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_an_alpha_for_another_number_of_channels_is_refused(count):
-    weights = [0.5] * count
-    words = f"expected one (alpha|weight) for each of 2 classes; got {count}"
-    x, t = masks(2, 2, 3, 4)
-    for loss in (
-        FocalLoss(alpha=weights),
-        CrossEntropyLoss(alpha=weights),
-        WeightedSum({"focal": FocalLoss(alpha=weights)}, {"focal": 1.0}),
-        WeightedSum({"focal": FocalLoss(alpha=weights), "iou": CrossEntropyLoss()}, {"focal": 1.0, "iou": 1.0}),
-    ):
-        for target in (t, t.double()):
-            with pytest.raises(ValueError, match=words):
-                loss(x, target)
-    with pytest.raises(ValueError, match=words):
-        SigmoidProbabilityFocalLoss(alpha=weights)(torch.sigmoid(x), t)
-    x, index = classes(2, 2, 3, 4)
-    for loss in (SoftmaxFocalLoss(alpha=weights), SoftmaxCrossEntropyLoss(weight=weights)):
-        with pytest.raises(ValueError, match=words):
-            loss(x, index)
-    with pytest.raises(ValueError, match=words):
-        SoftmaxProbabilityFocalLoss(alpha=weights)(x.softmax(1), index)
-
-
-# Sums
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda: WeightedSum({"dice": DiceLoss()}, {"focal": 1.0}), "one weight for each loss term; got terms .*dice"),
-        (lambda: WeightedSum({"dice": DiceLoss()}, {}), "one weight for each"),
-        (lambda: WeightedSum({}, {"dice": 1.0}), "one weight for each"),
-        (lambda: WeightedSum({}, {}), "one weight for each"),
-        (lambda: WeightedSum({"dice": DiceLoss()}, {"dice": -1.0}), "expected loss weights ≥ 0; got -1"),
-        (lambda: WeightedSum({"dice": DiceLoss()}, {"dice": math.nan}), "expected loss weights ≥ 0; got nan"),
-    ],
-)
-def test_names_and_weights_that_do_not_fit_are_refused(make, words):
-    with pytest.raises(ValueError, match=words):
-        make()
-
-
-@pytest.mark.parametrize("term", [SigmoidProbabilityFocalLoss(), SoftmaxProbabilityFocalLoss()])
-def test_a_sum_refuses_losses_of_probabilities_because_it_is_given_logits(term):
-    with pytest.raises(ValueError, match="expected losses of logits"):
-        WeightedSum({"focal": term}, {"focal": 1.0})
-
-
-@pytest.mark.parametrize("compile", ["never", 2, None])
-def test_a_way_to_compile_that_is_none_is_refused(compile):
-    with pytest.raises(ValueError, match="auto, true or false"):
-        WeightedSum({"dice": DiceLoss()}, {"dice": 1.0}, compile=compile)
-
-
-@pytest.mark.parametrize(
-    "terms",
-    [
-        {"focal": FocalLoss(), "dice": DiceLoss(link="softmax")},
-        {"focal": SoftmaxFocalLoss(), "dice": DiceLoss()},
-        {"cross_entropy": SoftmaxCrossEntropyLoss(), "generalised": GeneralisedDiceLoss()},
-        {"focal": SoftmaxFocalLoss(), "iou_head": IoUHeadLoss()},
-    ],
-)
-def test_a_sum_of_both_links_is_refused_and_names_them(terms):
-    with pytest.raises(ValueError, match=r"expected loss terms of one link; got .*softmax.*: choose the softmax or"):
-        WeightedSum(terms, dict.fromkeys(terms, 1.0))
-
-
-def test_an_iou_head_without_a_predicted_iou_is_refused():
-    x, t, guess = predictions(2, 2, 3, 4)
-    criterion = WeightedSum({"iou_head": IoUHeadLoss()}, {"iou_head": 1.0})
-    with pytest.raises(ValueError, match="got none: use a promptable task"):
-        criterion(x, t)
-    assert criterion(x, t, guess).total > 0
-
-
-@pytest.mark.parametrize("term", [FocalLoss(), DiceLoss(), SoftmaxFocalLoss(), DiceLoss(link="softmax")], ids=repr)
-def test_a_sum_refuses_what_its_terms_refuse(term):
-    criterion = WeightedSum({"term": term}, {"term": 1.0})
-    x, t = masks(2, 2, 3, 4)
-    for logits, target, words in (
-        (x, t[:, :1], "one shape"),
-        (x, t[:, 0], "one shape"),
-        (x[:0], t[:0], "at least one pixel"),
-        (x.long(), t, "floating-point logits"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            criterion(logits, target)
-
-
 # Values, checked on request
 
 NAN = r"expected finite logits; got 1 of \d+ that are not: look at the network's input, lower the learning rate"
@@ -280,13 +190,6 @@ ON_CLASSES = [
     ],
 ]
 ON_PROBABILITIES = [SigmoidProbabilityFocalLoss, SoftmaxProbabilityFocalLoss]
-
-
-def with_one(tensor, value):
-    """Return a copy with the last number replaced."""
-    changed = tensor.clone(memory_format=torch.contiguous_format)
-    changed.view(-1)[-1] = value
-    return changed
 
 
 def bad_values():
@@ -351,25 +254,3 @@ def test_validate_changes_no_good_value(name):
         torch.testing.assert_close(loss(*arguments), expected, rtol=0, atol=0)
     finally:
         loss.validate = False
-
-
-@pytest.mark.parametrize(
-    ("terms", "wrong"),
-    [
-        ({"focal": FocalLoss(), "dice": DiceLoss()}, "soft"),
-        ({"focal": FocalLoss(), "dice": DiceLoss()}, "nan"),  # in the one pass
-        ({"cross_entropy": CrossEntropyLoss()}, "nan"),
-        ({"focal": SoftmaxFocalLoss(), "dice": DiceLoss(link="softmax")}, "nan"),
-    ],
-)
-def test_a_sum_checks_values_from_when_it_is_told_to_until_told_not_to(terms, wrong):
-    criterion = WeightedSum(terms, dict.fromkeys(terms, 1.0))
-    x, t = masks(2, 2, 3, 4)
-    x, t = (x, with_one(t.double(), 1.5)) if wrong == "soft" else (with_one(x, math.nan), t)
-    criterion(x, t)
-    criterion.check_values(True)
-    assert all(term.validate for term in terms.values())
-    with pytest.raises(ValueError, match=SOFT if wrong == "soft" else "expected finite logits; got 1 of"):
-        criterion(x, t)
-    criterion.check_values(False)
-    criterion(x, t)
