@@ -24,7 +24,7 @@ def main() -> int:
 def predict(config: DictConfig) -> None:
     """Segment one scan, or many, by a config and print what was written."""
     from segfocal.inference import bundle as bundles
-    from segfocal.predict.inputs import find_scans, is_many
+    from segfocal.predict.inputs import find_scans, names_many
     from segfocal.predict.many import predict_many
     from segfocal.predict.predict import predict as predict_job
 
@@ -33,7 +33,7 @@ def predict(config: DictConfig) -> None:
         plain.pop(handled)
     retry = plain.pop("retry")
     job = _job(plain)
-    if not job.more and is_many(job.input):
+    if not job.more and names_many(job.input):
         scans = find_scans(job.input, output=job.output, channels=bundles.read_channels(job.bundles[0]))
         predict_many(job, scans, retry=retry, say=_say)
         return

@@ -14,13 +14,12 @@ from typing import Any
 from segfocal.data import dicom_labels
 from segfocal.data.case import SPLITS, Case, CaseList
 from segfocal.data.layouts import SOURCES
-from segfocal.data.layouts.layout import stem
 from segfocal.data.splits import hold_out
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.io import volumes
 
-__all__ = ["SPLITS", "Case", "CaseList", "hold_out", "read_cases", "stem"]
+__all__ = ["SPLITS", "Case", "CaseList", "hold_out", "read_cases"]
 
 
 def read_cases(

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.case import SPLITS, Case
-from segfocal.data.cases import read_cases, stem
+from segfocal.data.cases import read_cases
 from segfocal.data.layouts import SOURCES
 from segfocal.doctor.checks import Finding
 from segfocal.errors import UserError
 from segfocal.files import read_json
-from segfocal.io.volumes import SUFFIXES
+from segfocal.io.volumes import SUFFIXES, stem
 
 _FOLDERS = (("images", "labels", ""), ("imagesTr", "labelsTr", "_0000"))
 

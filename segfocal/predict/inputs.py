@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from segfocal.errors import UserError
 from segfocal.io.dicom.file_kinds import is_dicom
-from segfocal.io.volumes import SUFFIXES
+from segfocal.io.volumes import SUFFIXES, is_many
 
 _LISTS = (".txt", ".csv")
 
@@ -30,15 +30,9 @@ class Scan(NamedTuple):
     more: tuple[Path, ...] = ()
 
 
-def is_many(named: Path) -> bool:
-    """Say whether a path stands for many scans: a folder, a pattern such as scans/*.nii.gz, a .txt or .csv file.
-
-    A folder of DICOM slices is one scan.
-    """
-    if is_dicom(named):
-        return False
-    pattern = glob.has_magic(str(named)) and not named.exists()
-    return named.is_dir() or pattern or named.suffix.lower() in _LISTS
+def names_many(place: Path) -> bool:
+    """Return whether a path stands for many scans: as `volumes.is_many`, or a list of them (.txt, .csv)."""
+    return is_many(place) or place.suffix.lower() in _LISTS
 
 
 def find_scans(named: Path, *, output: Path | None = None, channels: int = 1) -> list[Scan]:

@@ -11,7 +11,7 @@ pytest.importorskip("highdicom")
 
 from segfocal.io import dicom, nifti, volumes  # noqa: E402
 from segfocal.io.dicom import labels  # noqa: E402
-from segfocal.predict.inputs import find_scans, is_many  # noqa: E402
+from segfocal.predict.inputs import find_scans, names_many  # noqa: E402
 from tests.dicom import make_series  # noqa: E402
 from tests.scans import make_scan  # noqa: E402
 from tests.system.commands import segfocal  # noqa: E402
@@ -77,8 +77,8 @@ def test_a_folder_of_series_is_many_scans(bundle, series, tmp_path, monkeypatch)
     study = series.parent
     make_scan(study / "other" / "ct.nii.gz", np.zeros((21, 18, 7), np.int16))
     shutil.copytree(series, study / "deep" / "second")
-    assert not is_many(series)
-    assert is_many(study)
+    assert not names_many(series)
+    assert names_many(study)
     names = [scan.name for scan in find_scans(study)]
     assert names == ["deep/second.nii.gz", "other/ct.nii.gz", "series.nii.gz"]
     options = (f"bundle={bundle}", f"input={study}", f"output={tmp_path / 'masks'}")

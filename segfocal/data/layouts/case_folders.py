@@ -14,8 +14,9 @@ from collections import Counter
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.layouts.layout import Source, masks_of, numbered, scans_in, stem, structure_name
+from segfocal.data.layouts.layout import Source, masks_of, numbered, scans_in, structure_name
 from segfocal.errors import UserError
+from segfocal.io.volumes import stem
 
 _FOLDERS = ("segmentations", "labels", "masks")
 _LABEL = re.compile(r"(^|.*[_-])(seg|segmentation|label|labels|mask|gt)$", re.IGNORECASE)

@@ -12,10 +12,10 @@ from typing import Any
 
 from segfocal.data.case import Case, CaseList
 from segfocal.data.layouts.folders import pairs
-from segfocal.data.layouts.layout import Source, stem
+from segfocal.data.layouts.layout import Source
 from segfocal.errors import UserError
 from segfocal.files import read_json
-from segfocal.io.volumes import SUFFIXES
+from segfocal.io.volumes import SUFFIXES, stem
 
 _FILE = "dataset.json"
 _IGNORE = "ignore"  # nnU-Net's name for voxels that count for nothing

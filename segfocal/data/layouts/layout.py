@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segfocal.data.case import CaseList, Mask
 from segfocal.io.png import is_png
-from segfocal.io.volumes import SUFFIXES
+from segfocal.io.volumes import SUFFIXES, stem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +22,6 @@ class Source:
     layout: str
     knows: Callable[[Path], bool]
     read: Callable[[Path], CaseList]
-
-
-def stem(path: Path) -> str:
-    """Return a file's name without .nii, .nii.gz or .png."""
-    for suffix in SUFFIXES:
-        if path.name.endswith(suffix):
-            return path.name.removesuffix(suffix)
-    return path.stem
 
 
 def scans_in(folder: Path) -> list[Path]:
