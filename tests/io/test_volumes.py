@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from segfocal.io.volumes import is_many, stem
-from tests.dicom import make_series
 from tests.scans import make_scan
 
 
@@ -36,6 +35,8 @@ def test_a_folder_or_a_pattern_is_many_and_a_file_is_one(tmp_path):
 
 def test_a_folder_of_dicom_slices_is_one(tmp_path):
     pytest.importorskip("pydicom")
+    from tests.dicom import make_series
+
     series = make_series(tmp_path / "study" / "series", np.zeros((5, 6, 4), np.int16))
     assert not is_many(series)
     assert is_many(series.parent)
