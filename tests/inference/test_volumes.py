@@ -19,9 +19,10 @@ from segfocal.data.store.prepared_case import Preparation
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.predictor import Predictor, Sweeping
+from segfocal.inference.predictor import Predictor
 from segfocal.inference.segment import segment_with
-from segfocal.inference.sliding.model_input import View
+from segfocal.inference.sliding.model_input import ModelInput
+from segfocal.inference.sliding.sliding_options import SlidingOptions
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.inference.sliding.through_plane import at_depth
 from segfocal.intensity import Percentiles, Window
@@ -60,8 +61,8 @@ def logits_of(predictor, view):
 @pytest.mark.parametrize("overlap", [0.25, 0.5])
 def test_a_small_unet_gives_the_logits_that_monais_sliding_window_gives(shape, overlap):
     network, window = small_unet(), (8, 16, 12)
-    view = View(volume(*shape), ModelGrid(frame="RAS"), UNIT)
-    predictor = Predictor([bundle_of(network, window=window)], settings=Sweeping(overlap=overlap, batch_size=3))
+    view = ModelInput(volume(*shape), ModelGrid(frame="RAS"), UNIT)
+    predictor = Predictor([bundle_of(network, window=window)], sliding=SlidingOptions(overlap=overlap, batch_size=3))
     profiles = [np.maximum(np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (0.125 * n)) ** 2), 1e-3) for n in window]
     weights = torch.from_numpy(np.einsum("i,j,k->ijk", *profiles)).float()
     theirs = sliding_window_inference(
@@ -95,7 +96,7 @@ def test_slices_read_in_any_parts_are_the_volume_resampled_through_plane(depth, 
     except UserError:  # a scan that would become a single slice
         return
     kind = Percentiles() if percentiles else UNIT
-    view = View(scan, grid, kind)
+    view = ModelInput(scan, grid, kind)
     edges = sorted({0, len(whole), *[min(c, len(whole)) for c in cuts]})
     parts = [view.slices(low, high)[0].numpy() for low, high in itertools.pairwise(edges)]
     np.testing.assert_allclose(np.concatenate(parts), kind(whole), atol=2e-5)  # rounding, over a window's narrow range
@@ -125,7 +126,7 @@ def test_a_ball_is_found_where_it_is_at_any_spacing(spacing_mm, crop):
     inside = sphere((31, 27, 24), affine, radius_mm=9.0)
     scan = Volume(array=inside.astype(np.float32), grid=Grid(shape=inside.shape, affine=affine))
     bundle = bundle_of(Bright(), window=(8, 16, 16), spacing_mm=spacing_mm, frame="SPL")
-    mask = segment_with(Predictor([bundle], settings=Sweeping(crop=crop)), scan).array
+    mask = segment_with(Predictor([bundle], sliding=SlidingOptions(crop=crop)), scan).array
     wrong = np.count_nonzero(mask.astype(bool) != inside)
     assert wrong <= (0 if spacing_mm is None else 0.12 * inside.sum())
 
@@ -133,7 +134,7 @@ def test_a_ball_is_found_where_it_is_at_any_spacing(spacing_mm, crop):
 @torch.no_grad()
 def test_flipping_and_permuting_the_scan_does_the_same_to_the_mask():
     network = small_unet(classes=1)
-    predictor = Predictor([bundle_of(network, window=(8, 16, 12), frame="SPL")], settings=Sweeping())
+    predictor = Predictor([bundle_of(network, window=(8, 16, 12), frame="SPL")], sliding=SlidingOptions())
     affine = affine_of(spacing_mm=(1.0, 1.2, 2.0), axes="LAS")
     scan = Volume(array=volume(17, 18, 9).array, grid=Grid(shape=(17, 18, 9), affine=affine))
     mask = segment_with(predictor, scan)
@@ -145,23 +146,23 @@ def test_flipping_and_permuting_the_scan_does_the_same_to_the_mask():
 
 @torch.no_grad()
 def test_mirrored_along_every_axis_the_mean_counts():
-    network, view = small_unet(), View(volume(8, 16, 16), ModelGrid(frame="RAS"), UNIT)
-    settings_ = Sweeping(flips=["d", "w"])
-    found = logits_of(Predictor([bundle_of(network, window=(8, 16, 16))], settings=settings_), view)
+    network, view = small_unet(), ModelInput(volume(8, 16, 16), ModelGrid(frame="RAS"), UNIT)
+    sliding = SlidingOptions(flips=["d", "w"])
+    found = logits_of(Predictor([bundle_of(network, window=(8, 16, 16))], sliding=sliding), view)
     image = view.whole()[None]
     answers = [network(image.flip(axes)).flip(axes) for axes in ([], [-3], [-1], [-3, -1])]
     torch.testing.assert_close(found, torch.stack(answers).mean(0)[0], rtol=0, atol=1e-5)
     with pytest.raises(UserError, match="2-D windows"):
-        Predictor([bundle_of(network, window=(16, 16))], settings=settings_)
+        Predictor([bundle_of(network, window=(16, 16))], sliding=sliding)
 
 
 def test_memory_does_not_grow_with_the_slices(monkeypatch):
     made = []
-    whole = View._made
-    monkeypatch.setattr(View, "_made", lambda self, a, b: made.append((a, b)) or whole(self, a, b))
-    predictor = Predictor([bundle_of(Bright(), window=(8, 8, 8))], settings=Sweeping(batch_size=2))
+    whole = ModelInput._made
+    monkeypatch.setattr(ModelInput, "_made", lambda self, a, b: made.append((a, b)) or whole(self, a, b))
+    predictor = Predictor([bundle_of(Bright(), window=(8, 8, 8))], sliding=SlidingOptions(batch_size=2))
     ahead = 0
-    for slab in predictor.slabs(View(volume(64, 9, 10), ModelGrid(frame="RAS"), UNIT)):
+    for slab in predictor.slabs(ModelInput(volume(64, 9, 10), ModelGrid(frame="RAS"), UNIT)):
         ahead = max(ahead, made[-1][1] - slab.stop)
     assert [a for a, _ in made[1:]] == [b for _, b in made[:-1]]  # each slice once
     assert ahead <= 8

@@ -13,8 +13,10 @@ import torch
 from segfocal import models
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
-from segfocal.inference.predictor import Predictor, Sweeping
+from segfocal.inference.predictor import Predictor
+from segfocal.inference.prompted.scan_prompts import ScanPrompts
 from segfocal.inference.segment import segment_with
+from segfocal.inference.sliding.sliding_options import SlidingOptions
 from segfocal.intensity import Window
 from segfocal.io import nifti
 from segfocal.resample import ModelGrid
@@ -74,7 +76,7 @@ def test_each_scan_gets_the_mask_it_would_get_alone(bundle, scans, tmp_path, mon
         mask = tmp_path / "masks" / scan.relative_to(scans)
         assert mask.read_bytes() == alone.read_bytes()
         assert mask.with_name("ct.json").is_file()
-    assert not list(tmp_path.rglob("*.spool"))
+    assert not list(tmp_path.rglob("*.scratch"))
 
 
 def test_a_bad_scan_stops_nothing_and_is_explained(bundle, scans, tmp_path, monkeypatch, capsys):
@@ -140,10 +142,10 @@ def test_settings_of_the_sweep_change_little(bundle, scans, tmp_path, monkeypatc
 def test_several_bundles_answer_with_the_mean_of_their_logits(tmp_path):
     folders = [make_bundle(tmp_path / f"fold_{seed}", seed) for seed in (0, 1, 2)]
     loaded = [bundles.load(folder) for folder in folders]
-    together, alone = Predictor(loaded, settings=Sweeping()), []
+    together, alone = Predictor(loaded, sliding=SlidingOptions()), []
     batch = torch.rand(2, 1, 16, 16)
     with torch.no_grad():
-        alone = [Predictor([one], settings=Sweeping()).network(batch) for one in loaded]
+        alone = [Predictor([one], sliding=SlidingOptions()).network(batch) for one in loaded]
         torch.testing.assert_close(together.network(batch), torch.stack(alone).mean(0))
 
 
@@ -160,14 +162,15 @@ def test_several_bundles_are_not_asked_with_prompts(tmp_path):
     facts = {"model": models.build(config), "model_config": config, "window": (32, 32), "structures": STRUCTURES[:1]}
     loaded = bundles.load(make_bundle(tmp_path / "bundle", **facts))
     scan = nifti.read_stored(make_scan(tmp_path / "ct.nii.gz", image(0)))
+    prompts = ScanPrompts(prompts=[], structures=STRUCTURES[:1])
     with pytest.raises(UserError, match="one bundle for prompts; found 2"):
-        segment_with(Predictor([loaded, loaded], settings=Sweeping()), scan, boxes=torch.zeros(1, 7, 4))
+        segment_with(Predictor([loaded, loaded], sliding=SlidingOptions()), scan, prompts=prompts)
 
 
 def test_flips_average_the_answers_to_mirrored_windows(bundle):
     loaded, batch = bundles.load(bundle), torch.rand(2, 1, 16, 16)
     with torch.no_grad():
-        mean = Predictor([loaded], settings=Sweeping(flips=("h", "w"))).network(batch)
+        mean = Predictor([loaded], sliding=SlidingOptions(flips=("h", "w"))).network(batch)
         answers = [loaded.model(batch.flip(axes)).flip(axes) for axes in ([], [-2], [-1], [-2, -1])]
     torch.testing.assert_close(mean, torch.stack(answers).mean(0))
 
@@ -192,7 +195,7 @@ def test_probabilities_and_separate_masks_agree_with_the_mask(bundle, scans, tmp
 @pytest.mark.parametrize("flip", [(), (0,), (1, 2)])
 def test_turning_the_axes_of_a_scan_turns_its_mask_and_nothing_else(bundle, tmp_path, turn, flip):
     array, affine = image(0), AFFINES["oblique"]
-    predictor = Predictor([bundles.load(bundle)], settings=Sweeping())
+    predictor = Predictor([bundles.load(bundle)], sliding=SlidingOptions())
     first = segment_with(predictor, nifti.read_stored(make_scan(tmp_path / "a.nii", array, affine))).array
     move = np.zeros((4, 4))
     move[3, 3] = 1

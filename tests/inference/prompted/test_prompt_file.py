@@ -9,11 +9,13 @@ import torch
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.prompted.prompt_file import read_prompts, together
-from segfocal.inference.prompted.slice_model import Propagation
+from segfocal.inference.prompted.prompt_file import read_prompts
+from segfocal.inference.prompted.propagation_options import PropagationOptions
+from segfocal.inference.prompted.scan_prompts import combine
 from segfocal.inference.segment import segment
 from segfocal.intensity import Window
-from segfocal.predict.prompts import Prompting, prompted_scan
+from segfocal.predict.options import PromptOptions
+from segfocal.predict.prompts import prompts_of_scan
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 from tests.inference.perfect import SIDE, Perfect
@@ -82,11 +84,11 @@ def test_of_one_slice_a_box_or_mask_replaces_what_came_before_it(tmp_path):
     box = {"structure": "liver", "lower": [3, 5, 2], "upper": [6, 11, 2]}
     point = {"structure": "liver", "point": [4, 6, 2]}
     absent = {"structure": "liver", "absent": True, "slice": 2}
-    asked = together(read(tmp_path, [point, absent, box, point, point | {"inside": False}]))
+    asked = combine(read(tmp_path, [point, absent, box, point, point | {"inside": False}]))
     assert asked.mask is None
     assert asked.box_xyxy is not None
     assert asked.point_labels == [1, 0]
-    assert together(read(tmp_path, [box, point, absent])).point_labels == []
+    assert combine(read(tmp_path, [box, point, absent])).point_labels == []
 
 
 def test_a_mask_prompts_the_slices_it_marks_whatever_its_axes(tmp_path):
@@ -188,9 +190,9 @@ def test_a_turned_scan_gets_the_turned_mask(tmp_path, frame):
     masks = []
     for volume, own in ((scan, entries), (turned, [turned_entry(e, scan.grid, turn) for e in entries])):
         (tmp_path / "prompts.json").write_text(json.dumps(own))
-        prompting = Prompting(file=tmp_path / "prompts.json", options=Propagation(min_overlap=0.0))
-        with prompted_scan(prompting, volume.grid, bundle, batch_size=4) as prompted:
-            masks.append(segment(volume, bundle, answering=prompted.answered).array)
+        options = PromptOptions(file=tmp_path / "prompts.json", propagation=PropagationOptions(min_overlap=0.0))
+        with prompts_of_scan(options, volume.grid, bundle) as prompts:
+            masks.append(segment(volume, bundle, prompts=prompts).array)
     assert np.array_equal(turn.apply(masks[0]), masks[1])
     assert set(np.unique(masks[0])) == {0, 5}
     assert [bool(masks[0][:, :, z].any()) for z in range(9)] == [False, *[True] * 7, False]

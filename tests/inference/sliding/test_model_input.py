@@ -18,10 +18,11 @@ from segfocal.data.store.prepared_case import Preparation
 from segfocal.grid import Grid, Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.predictor import Predictor, Sweeping
+from segfocal.inference.predictor import Predictor
 from segfocal.inference.prompted.slice_boxes import boxes_from_labels
 from segfocal.inference.segment import segment_with
-from segfocal.inference.sliding.model_input import View
+from segfocal.inference.sliding.model_input import ModelInput
+from segfocal.inference.sliding.sliding_options import SlidingOptions
 from segfocal.intensity import Percentiles, PerChannel, Window
 from segfocal.io import volumes
 from segfocal.resample import ModelGrid
@@ -69,7 +70,7 @@ class Channel(nn.Module):
 
 
 def logits_of(predictor, array, neighbours):
-    slabs = predictor.slabs(View(scan_of(array), ModelGrid(frame="RAS"), UNIT, neighbours=neighbours))
+    slabs = predictor.slabs(ModelInput(scan_of(array), ModelGrid(frame="RAS"), UNIT, neighbours=neighbours))
     return torch.cat([slab.logits for slab in slabs], dim=1).numpy()
 
 
@@ -82,8 +83,8 @@ def logits_of(predictor, array, neighbours):
 @settings(max_examples=100, deadline=None)
 def test_slices_read_in_any_parts_have_their_neighbours(depth, neighbours, cuts, spacing):
     slices, grid = noise(depth, 6, 5), ModelGrid(frame="RAS", spacing_mm=spacing)
-    plain = View(scan_of(slices), grid, Percentiles()).whole()[0].numpy()
-    view = View(scan_of(slices), grid, Percentiles(), neighbours=neighbours)
+    plain = ModelInput(scan_of(slices), grid, Percentiles()).whole()[0].numpy()
+    view = ModelInput(scan_of(slices), grid, Percentiles(), neighbours=neighbours)
     edges = sorted({0, depth, *[min(c, depth) for c in cuts]})
     parts = [view.slices(low, high).numpy() for low, high in itertools.pairwise(edges)]
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), expected(plain, neighbours))
@@ -96,7 +97,9 @@ def test_windows_of_a_slice_see_its_neighbours(crop):
     array = noise(9, 13, 11)
     array[:2] = array[:, :3] = 0  # air
     for channel in range(5):
-        predictor = Predictor([bundle_of(Channel(channel), neighbours=2)], settings=Sweeping(crop=crop, batch_size=5))
+        predictor = Predictor(
+            [bundle_of(Channel(channel), neighbours=2)], sliding=SlidingOptions(crop=crop, batch_size=5)
+        )
         found = logits_of(predictor, array, 2)[0]
         inside = np.s_[2:, 3:] if crop == "body" else np.s_[:]
         np.testing.assert_allclose(found[inside], expected(array, 2)[channel][inside] - 0.5, atol=1e-6)
@@ -104,22 +107,22 @@ def test_windows_of_a_slice_see_its_neighbours(crop):
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_constant_in_is_constant_out(value):
-    predictor = Predictor([bundle_of(Channel(2), neighbours=1)], settings=Sweeping())
+    predictor = Predictor([bundle_of(Channel(2), neighbours=1)], sliding=SlidingOptions())
     logits = logits_of(predictor, np.full((7, 13, 11), value, np.float32), 1)
     assert (logits == np.float32(value) - np.float32(0.5)).all()
 
 
 def test_memory_does_not_grow_with_the_slices_and_each_is_made_once(monkeypatch):
     made, held = [], []
-    whole = View._made
+    whole = ModelInput._made
 
     def counted(self, start, stop):
         made.extend(range(start, stop))
         held.append(self._last[1].shape[1])
         return whole(self, start, stop)
 
-    monkeypatch.setattr(View, "_made", counted)
-    predictor = Predictor([bundle_of(Channel(0), neighbours=2)], settings=Sweeping(batch_size=4))
+    monkeypatch.setattr(ModelInput, "_made", counted)
+    predictor = Predictor([bundle_of(Channel(0), neighbours=2)], sliding=SlidingOptions(batch_size=4))
     logits_of(predictor, noise(60, 11, 13), 2)
     assert made == list(range(60))
     assert max(held) <= 4
@@ -156,9 +159,9 @@ def test_boxes_are_answered_with_neighbours():
     array[2:5, 10:20, 8:22] = 1.0
     labels = Volume(array=(array > 0).astype(np.uint8), grid=scan_of(array).grid)
     model = Counting()
-    predictor = Predictor([bundle_of(model, neighbours=1, window=(32, 32))], settings=Sweeping())
+    predictor = Predictor([bundle_of(model, neighbours=1, window=(32, 32))], sliding=SlidingOptions())
     boxes = boxes_from_labels(labels, BALL, ModelGrid(frame="RAS"))
-    mask = segment_with(predictor, scan_of(array), boxes=boxes)
+    mask = segment_with(predictor, scan_of(array), prompts=boxes)
     np.testing.assert_array_equal(mask.array, labels.array)
     assert model.seen == 3
 
@@ -185,6 +188,6 @@ def test_training_and_inference_see_channels_and_neighbours_alike(tmp_path):
     maps = PerChannel(each=(Percentiles(), Window(lower=-20.0, upper=90.0)))
     seen = Preparation(grid=ModelGrid(spacing_mm=(1.3, 0.9)), intensity=maps, structures=BALL)
     (ready,) = prepare([case], seen, tmp_path / "cache")
-    view = View(volumes.read_channels(case.images), seen.grid, maps, neighbours=2).whole().numpy()
+    view = ModelInput(volumes.read_channels(case.images), seen.grid, maps, neighbours=2).whole().numpy()
     for z in range(ready.shape[0]):
         np.testing.assert_allclose(ready.slice(z, neighbours=2)[0], view[:, z], atol=2**-12)  # float16 on disk
