@@ -182,6 +182,7 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         ) from error
     if facts["link"] not in LINKS:
         raise ValueError(f"link {facts['link']!r}, where this version knows {' and '.join(LINKS)}")
+    mapped = intensity.build(facts["intensity"])
     spacing, size = facts["spacing_mm"], facts.get("size")
     grid = ModelGrid(
         frame=facts["frame"],
@@ -194,7 +195,7 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         model_config=facts["model"],
         grid=grid,
         window=tuple(facts["window"]),
-        intensity=intensity.build(facts["intensity"]),
+        intensity=mapped,
         structures=structures,
         training=facts["training"],
         link=facts["link"],

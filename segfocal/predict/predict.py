@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from segfocal.errors import UserError
+from segfocal.files import write_json
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference.predictor import Predictor
@@ -15,8 +16,9 @@ from segfocal.inference.segment import label_type, segment_with
 from segfocal.io.scratch import scratch_array
 from segfocal.predict.inputs import read_scan
 from segfocal.predict.options import PredictOptions
-from segfocal.predict.outputs import ProbabilityMaps, check_outputs, write_outputs
-from segfocal.predict.prediction_report import measure, prediction_report, write_report
+from segfocal.predict.outputs import check_outputs, report_path, write_outputs
+from segfocal.predict.prediction import Prediction, ProbabilityMaps
+from segfocal.predict.prediction_report import prediction_report
 from segfocal.predict.prompts import prompts_of_scan
 
 
@@ -50,37 +52,15 @@ def load_predictor(options: PredictOptions) -> Predictor:
     return Predictor(loaded, sliding=options.sliding, device=options.device)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """A scan and what was found in it, in scratch files beside the output while `held` is open.
-
-    Args:
-        scan: as it was read.
-        mask: the label map, on the scan's grid.
-        maps: a probability map of each structure; None where none are asked for.
-        prompts_report: what answering prompts says in the report.
-        held: closes the scratch files.
-    """
-
-    scan: Volume
-    mask: Volume
-    maps: ProbabilityMaps | None
-    prompts_report: dict[str, Any]
-    held: ExitStack
-
-
 def segment_scan(predictor: Predictor, options: PredictOptions, scan: Volume) -> Prediction:
-    """Segment a scan that was read.
-
-    Mask and maps grow in scratch files beside the output, so that their size is no matter of memory.
-    """
+    """Segment a scan that was read; mask and maps grow in scratch files beside the output."""
     bundle, folder = predictor.bundle, options.outputs.mask.parent
     with ExitStack() as stack:
-        out = stack.enter_context(scratch_array(folder, scan.grid.shape, label_type(bundle.structures)))
         maps = None
         if options.outputs.probabilities:
             maps = stack.enter_context(ProbabilityMaps.on_disk(folder, bundle, scan.grid))
         with prompts_of_scan(options.prompts, scan.grid, bundle) as prompts:
+            out = stack.enter_context(scratch_array(folder, scan.grid.shape, label_type(bundle.structures)))
             mask = segment_with(predictor, scan, prompts=prompts, watch=maps, out=out)
         said = prompts.report() if prompts else {}
         return Prediction(scan=scan, mask=mask, maps=maps, prompts_report=said, held=stack.pop_all())
@@ -98,7 +78,8 @@ def write_prediction(
         started: time.monotonic() at the beginning, for the report.
     """
     with prediction.held:
-        sizes = measure(prediction.mask, prediction.scan, predictor.bundle.structures)
-        files = write_outputs(options, prediction.mask, prediction.maps, predictor.bundle)
-    report = prediction_report(options, predictor, sizes, files=files, prompts=prediction.prompts_report)
-    return write_report(options, report | {"seconds": round(time.monotonic() - started, 2)})
+        files = write_outputs(options, prediction, predictor.bundle)
+        report = prediction_report(options, predictor, prediction, files)
+    report["seconds"] = round(time.monotonic() - started, 2)
+    write_json(report_path(options.outputs.mask), report)
+    return report

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import segfocal
-from segfocal.files import write_json
 from segfocal.grid import Volume
 from segfocal.inference.components import count_components
 from segfocal.inference.postprocess import describe
@@ -18,7 +17,7 @@ from segfocal.inference.predictor import Predictor
 from segfocal.io import png
 from segfocal.io.scratch import release
 from segfocal.predict.options import PredictOptions, PromptKind
-from segfocal.predict.outputs import report_path
+from segfocal.predict.prediction import Prediction
 from segfocal.structure import Structure
 
 _SLICES = 16
@@ -42,6 +41,33 @@ class StructureSizes:
     mean: dict[str, float | None]
     deviation: dict[str, float | None]
 
+    @classmethod
+    def of(cls, mask: Volume, scan: Volume, structures: Sequence[Structure]) -> StructureSizes:
+        """Measure the structures of a label map, a few slices at a time; intensities in the first channel."""
+        scan = scan.channels()[0]
+        sums = {structure.name: np.zeros(3) for structure in structures}
+        for start in range(0, mask.array.shape[2], _SLICES):
+            part = (..., slice(start, start + _SLICES))
+            labels, values = mask.array[part], scan.array[part]
+            for structure in structures:
+                inside = values[structure.inside(labels)].astype(np.float64)
+                sums[structure.name] += inside.size, inside.sum(), (inside**2).sum()
+            release(mask.array)
+        voxel_ml = abs(float(np.linalg.det(mask.grid.affine[:3, :3]))) / 1000
+        mean = {name: float(s[1] / s[0]) if s[0] else None for name, s in sums.items()}
+        deviation = {
+            name: float(np.sqrt(max(s[2] / s[0] - (s[1] / s[0]) ** 2, 0.0))) if s[0] else None
+            for name, s in sums.items()
+        }
+        voxels = {name: int(s[0]) for name, s in sums.items()}
+        return cls(
+            voxels=voxels,
+            voxel_ml=voxel_ml,
+            components=_components(mask.array, structures),
+            mean=mean,
+            deviation=deviation,
+        )
+
     def facts(self, *, picture: bool) -> dict[str, Any]:
         """Return them for a report: in millilitres, of a picture in pixels."""
         size = (
@@ -60,32 +86,6 @@ class StructureSizes:
         )
 
 
-def measure(mask: Volume, scan: Volume, structures: Sequence[Structure]) -> StructureSizes:
-    """Measure the structures of a label map, a few slices at a time; intensities in the first channel."""
-    scan = scan.channels()[0]
-    sums = {structure.name: np.zeros(3) for structure in structures}
-    for start in range(0, mask.array.shape[2], _SLICES):
-        part = (..., slice(start, start + _SLICES))
-        labels, values = mask.array[part], scan.array[part]
-        for structure in structures:
-            inside = values[structure.inside(labels)].astype(np.float64)
-            sums[structure.name] += inside.size, inside.sum(), (inside**2).sum()
-        release(mask.array)
-    voxel_ml = abs(float(np.linalg.det(mask.grid.affine[:3, :3]))) / 1000
-    mean = {name: float(s[1] / s[0]) if s[0] else None for name, s in sums.items()}
-    deviation = {
-        name: float(np.sqrt(max(s[2] / s[0] - (s[1] / s[0]) ** 2, 0.0))) if s[0] else None for name, s in sums.items()
-    }
-    voxels = {name: int(s[0]) for name, s in sums.items()}
-    return StructureSizes(
-        voxels=voxels,
-        voxel_ml=voxel_ml,
-        components=_components(mask.array, structures),
-        mean=mean,
-        deviation=deviation,
-    )
-
-
 def _components(labels: NDArray, structures: Sequence[Structure]) -> dict[str, int]:
     """Return the number of components by name: of all structures at once, unless they overlap."""
     if any(structure.overlaps for structure in structures):
@@ -95,23 +95,18 @@ def _components(labels: NDArray, structures: Sequence[Structure]) -> dict[str, i
 
 
 def prediction_report(
-    options: PredictOptions,
-    predictor: Predictor,
-    sizes: StructureSizes,
-    *,
-    files: Mapping[str, list[str]],
-    prompts: Mapping[str, Any],
+    options: PredictOptions, predictor: Predictor, prediction: Prediction, files: Mapping[str, list[str]]
 ) -> dict[str, Any]:
     """Return what the report says, but for the seconds.
 
     Args:
         options: what was asked for.
         predictor: which answered.
-        sizes: of what was found.
+        prediction: what was found, its files still open.
         files: written of each structure, by its name.
-        prompts: what answering the prompts says.
     """
     bundle, prompted = predictor.bundle, options.prompts
+    sizes = StructureSizes.of(prediction.mask, prediction.scan, bundle.structures)
     made_of = {structure.name: list(structure.of) for structure in bundle.structures if structure.of}
     more = [str(path.resolve()) for path in options.inputs[1:]]
     folders = [str(path.resolve()) for path in options.bundles]
@@ -126,14 +121,8 @@ def prediction_report(
         "structures": {structure.name: structure.value for structure in bundle.structures},
         **({"made_of": made_of} if made_of else {}),  # values of the training set whose union a structure is
         **sizes.facts(picture=png.is_png(options.scan)),
-        **prompts,
+        **prediction.prompts_report,
         **({"files": files} if files else {}),
         "device": str(predictor.device),
         "batch_size": predictor.batching.size,
     }
-
-
-def write_report(options: PredictOptions, report: dict[str, Any]) -> dict[str, Any]:
-    """Write a report beside the mask, and return it."""
-    write_json(report_path(options.outputs.mask), report)
-    return report

@@ -28,12 +28,7 @@ def prompts_of_scan(options: PromptOptions | None, scan: Grid, bundle: Bundle) -
     """
     if options is None:
         yield None
-    elif options.kind is PromptKind.LABEL_BOXES:
-        yield _label_boxes(options.file, scan, bundle)
-    elif options.kind is PromptKind.BOXES:
-        boxes = read_prompts(options.file, scan, bundle.structures, bundle.grid, boxes_only=True)
-        yield ScanPrompts(prompts=boxes, structures=bundle.structures)
-    else:
+    elif options.kind is PromptKind.PROPAGATED:
         prompts = read_prompts(options.file, scan, bundle.structures, bundle.grid)
         with TemporaryDirectory(prefix="segfocal_") as temporary:
             kept = options.session or Path(temporary)
@@ -45,12 +40,16 @@ def prompts_of_scan(options: PromptOptions | None, scan: Grid, bundle: Bundle) -
                 embeddings=options.embeddings or kept / "embeddings",
                 options=options.propagation,
             )
-
-
-def _label_boxes(file: Path, scan: Grid, bundle: Bundle) -> ScanPrompts:
-    meaning = meaning_of(bundle.structures)
-    values = {structure.name: structure.value for structure in bundle.structures}
-    labels = volumes.read_labels(file, on=scan, values=values)
-    if difference := scan.difference(labels.grid):
-        raise UserError(expected="a reference on the scan's grid", found=difference, where=file, do="resample it")
-    return boxes_from_labels(replace(labels, array=meaning.read(labels.array)), bundle.structures, bundle.grid)
+    elif options.kind is PromptKind.BOXES:
+        boxes = read_prompts(options.file, scan, bundle.structures, bundle.grid, boxes_only=True)
+        yield ScanPrompts(prompts=boxes, structures=bundle.structures)
+    else:
+        meaning = meaning_of(bundle.structures)
+        values = {structure.name: structure.value for structure in bundle.structures}
+        labels = volumes.read_labels(options.file, on=scan, values=values)
+        if difference := scan.difference(labels.grid):
+            raise UserError(
+                expected="a reference on the scan's grid", found=difference, where=options.file, do="resample it"
+            )
+        labels = replace(labels, array=meaning.read(labels.array))
+        yield boxes_from_labels(labels, bundle.structures, bundle.grid)
