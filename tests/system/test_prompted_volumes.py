@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from segfocal.inference import bundle as bundles
-from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.intensity import Window
 from segfocal.models import build
 from segfocal.models.weights.published import cached_at
@@ -17,7 +16,6 @@ from segfocal.predict.predict import predict
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 from tests import DEMO
-from tests.cli.test_configs import composed
 from tests.scans import make_sphere_case
 from tests.system.commands import segfocal
 
@@ -83,10 +81,6 @@ def test_mistakes_are_one_line_and_leave_nothing(small, monkeypatch, capfd):
         assert error.count("\n") == 1
     assert not (folder / "mask.nii.gz").exists()
     assert json.loads((folder / "prompts.json").read_text())
-
-
-def test_the_options_of_the_command_are_those_of_propagation():
-    assert dict(composed("predict").propagate) == vars(PropagationOptions())
 
 
 def box_on(target, z, name):

@@ -309,11 +309,3 @@ def test_a_real_model_gives_the_same_whether_answers_are_kept_or_not(propagated)
     assert torch.equal(later, fresh)
     assert reached[0].asked == {3}
     assert np.isfinite(first.numpy()).all()
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"carry": "lines"}, {"carry": "box+box"}, {"margin_mm": -1}, {"min_overlap": 2}, {"reach_mm": "far"}]
-)
-def test_options_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match=f"propagate.{next(iter(wrong))}"):
-        PropagationOptions(**wrong)
