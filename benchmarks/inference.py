@@ -5,7 +5,7 @@ contender reads the .nii.gz, segments every voxel and writes a uint8 .nii.gz. Ea
 turns. Prints seconds, the ratio to ours and the peak of resident memory beyond the input volume (int16); writes JSON
 under benchmarks/results.
 
-    ours              serve.predict's parts: View, Predictor, a label map that grows on disk; isal for gzip
+    ours              serve.predict's parts: ModelInput, Predictor, a label map that grows on disk; isal for gzip
     ours, compiled    the same with compile=true, its compilation (counted) included
     monai             LoadImage, ScaleIntensityRange, SlidingWindowInferer on the slices as a batch, argmax, nibabel
     loop              the same, a slice at a time (SliceInferer), its mask kept
@@ -37,11 +37,12 @@ from torch import nn
 
 from segfocal import models
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.predictor import Predictor, Sweeping
+from segfocal.inference.predictor import Predictor
 from segfocal.inference.segment import label_type, segment_with
+from segfocal.inference.sliding.sliding_options import SlidingOptions
 from segfocal.intensity import Window
 from segfocal.io import nifti
-from segfocal.io.scratch import spooled
+from segfocal.io.scratch import scratch_array
 from segfocal.memory import forget_peak, peak_gib
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
@@ -82,10 +83,10 @@ def ours(scan, mask, network, asked):
         structures=structures,
         training={},
     )
-    settings = Sweeping(overlap=asked.overlap, batch_size=BATCH, compile=asked.contender == "ours, compiled")
-    predictor = Predictor([bundle], settings=settings, device=asked.device)
+    sliding = SlidingOptions(overlap=asked.overlap, batch_size=BATCH, compile=asked.contender == "ours, compiled")
+    predictor = Predictor([bundle], sliding=sliding, device=asked.device)
     volume = nifti.read_stored(scan)
-    with spooled(mask.parent, volume.grid.shape, label_type(structures)) as out:
+    with scratch_array(mask.parent, volume.grid.shape, label_type(structures)) as out:
         nifti.write(mask, segment_with(predictor, volume, out=out), like=scan)
 
 

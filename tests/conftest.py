@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.random_bundle import make_bundle
 from tests.scans import affine_of, make_sphere_case
 from tests.system.commands import segfocal, small_training
 
@@ -33,3 +34,9 @@ def run(spheres, tmp_path_factory):
         options = small_training(spheres, folder, "train.steps=80", "train.validate_every=40", "augment=light")
         assert segfocal(monkeypatch, "train", *options) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def random_bundle(tmp_path_factory):
+    """The folder of a bundle of random weights for liver (5) and spleen (1)."""
+    return make_bundle(tmp_path_factory.mktemp("random") / "bundle")

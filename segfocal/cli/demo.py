@@ -58,19 +58,17 @@ def _mask(case: Case, prompt: str, folder: Path) -> Path:
 def _predicted(case: Case, prompt: str, folder: Path) -> dict[str, Any]:
     """Write the mask for one kind of prompt, and judge it; return the row of figures of the first structure."""
     from segfocal.evaluate.evaluate import Comparison, evaluate
-    from segfocal.predict.predict import Job, predict
+    from segfocal.predict.options import OutputOptions, PredictOptions, PromptKind, PromptOptions
+    from segfocal.predict.predict import predict
 
     mask = _mask(case, prompt, folder)
-    reference = case.label if prompt == "box" else None
+    boxes = PromptOptions(file=case.label, kind=PromptKind.LABEL_BOXES)
     predict(
-        Job(
-            bundle=folder / "bundle",
-            input=case.image,
-            more=case.more,
-            output=mask,
-            prompt="box" if reference else "none",
-            reference=reference,
-            overwrite=True,
+        PredictOptions(
+            bundles=(folder / "bundle",),
+            inputs=case.images,
+            outputs=OutputOptions(mask=mask, overwrite=True),
+            prompts=boxes if prompt == "box" else None,
         )
     )
     rows = evaluate(Comparison(prediction=mask, reference=case.label, output=_judged(mask), overwrite=True))
@@ -117,7 +115,7 @@ def _commands(case: Case, folder: Path, prompts: list[str]) -> list[str]:
     for prompt in prompts:
         kind = "none" if prompt == "no prompt" else prompt
         mask = shown_path(_mask(case, kind, folder))
-        asked = f" prompt=box reference={label}" if kind == "box" else ""
+        asked = f" prompt=box prompts={label}" if kind == "box" else ""
         commands.append(
             f"python scripts/predict.py bundle={place}/bundle input={image} output={mask}{asked} overwrite=true"
         )

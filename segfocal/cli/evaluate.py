@@ -99,7 +99,7 @@ def _whole(value: Any) -> bool:
 
 def _beside(prediction: Path) -> Path:
     """Return a folder named after a mask, a folder of them, or the fixed part of a pattern."""
-    from segfocal.evaluate.pairing import is_many, stem_of
+    from segfocal.io.volumes import is_many, stem
 
     if prediction.is_dir():
         prediction = prediction.resolve()
@@ -108,7 +108,7 @@ def _beside(prediction: Path) -> Path:
         while is_many(prediction) and not prediction.is_dir():
             prediction = prediction.parent
         return prediction / "evaluation"
-    return prediction.with_name(f"{stem_of(prediction)}_evaluation")
+    return prediction.with_name(f"{stem(prediction)}_evaluation")
 
 
 def _with_progress(cases: Sequence[CaseFiles], judged: Iterable[Judged]) -> Iterator[Judged]:

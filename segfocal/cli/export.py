@@ -21,8 +21,8 @@ def main() -> int:
 
 def export(config: DictConfig) -> None:
     """Export a bundle by a config and print how the result compares with the model."""
-    from segfocal.export.export import Job
-    from segfocal.export.export import export as export_job
+    from segfocal.export.export import ExportOptions
+    from segfocal.export.export import export as export_bundle
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     for handled in ("debug", "imports"):
@@ -31,7 +31,7 @@ def export(config: DictConfig) -> None:
     paths = {key: Path(plain[key]) for key in ("bundle", "output")}
     given = [None] if plain["scan"] is None else as_list(plain["scan"])
     channels = {"scan": _scan(given[0]), "more": tuple(map(Path, given[1:]))}
-    report = export_job(Job(**(plain | paths | channels)))
+    report = export_bundle(ExportOptions(**(plain | paths | channels)))
     dice = ", ".join(f"{name} {value:.4f}" for name, value in report["dice"].items())
     print(
         f"{shown_path(paths['output'].resolve())}: on {Path(report['scan']).name} logits within "

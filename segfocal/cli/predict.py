@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from segfocal.cli.data_options import as_list
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.predict.predict import Job
-    from segfocal.predict.prompts import Prompting
+    from segfocal.predict.options import PredictOptions, PromptOptions
+
+_OLD_KEYS = ("boxes", "reference")  # of prompts for prompt=box, before prompts=FILE held them all
 
 
 def main() -> int:
@@ -24,20 +26,21 @@ def main() -> int:
 def predict(config: DictConfig) -> None:
     """Segment one scan, or many, by a config and print what was written."""
     from segfocal.inference import bundle as bundles
-    from segfocal.predict.inputs import find_scans, is_many
+    from segfocal.predict.inputs import find_scans, names_many
     from segfocal.predict.many import predict_many
-    from segfocal.predict.predict import predict as predict_job
+    from segfocal.predict.predict import predict as predict_one
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    for handled in ("debug", "imports"):
-        plain.pop(handled)
-    retry = plain.pop("retry")
-    job = _job(plain)
-    if not job.more and is_many(job.input):
-        scans = find_scans(job.input, output=job.output, channels=bundles.read_channels(job.bundles[0]))
-        predict_many(job, scans, retry=retry, say=_say)
+    options = predict_options(plain)
+    for key in _OLD_KEYS:
+        if plain[key]:
+            print(f"note: {key}={plain[key]} is now prompts={plain[key]}, with prompt=box as before", file=sys.stderr)
+    if len(options.inputs) == 1 and names_many(options.scan):
+        folder, channels = options.outputs.mask, bundles.read_channels(options.bundles[0])
+        scans = find_scans(options.scan, output=folder, channels=channels)
+        predict_many(options, scans, retry=plain["retry"], say=_say)
         return
-    report = predict_job(job)
+    report = predict_one(options)
     sizes = [f"{name} {ml:.1f} ml" for name, ml in report.get("volume_ml", {}).items()]
     sizes += [f"{name} {count} pixels" for name, count in report.get("pixels", {}).items()]
     print(f"{plain['output']}: {', '.join(sizes)} ({report['seconds']:.1f} s on {report['device']})")
@@ -49,41 +52,74 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _job(plain: dict[str, Any]) -> Job:
-    """Return the job that options ask for; UserError for values of the wrong kind."""
-    from segfocal.inference.predictor import SETTINGS, Sweeping
-    from segfocal.predict.predict import Job
+def predict_options(plain: dict[str, Any]) -> PredictOptions:
+    """Return the checked record of a config's options; UserError for values of the wrong kind or combination."""
+    from segfocal.device import choose_device
+    from segfocal.inference.sliding.sliding_options import SLIDING, SlidingOptions
+    from segfocal.predict.options import OutputOptions, PredictOptions
 
-    _check(plain)
+    _check_kinds(plain)
     try:
-        sweeping = Sweeping(**{name: plain.pop(name) for name in SETTINGS})
+        sliding = SlidingOptions(**{name: plain[name] for name in SLIDING})
     except (TypeError, ValueError) as error:
         raise UserError(expected="options that go together", found=str(error), do="change that option") from error
-    bundle, given = plain.pop("bundle"), as_list(plain.pop("input"))
-    paths: dict[str, Any] = {"input": Path(given[0]), "more": tuple(map(Path, given[1:]))}
-    paths["output"] = Path(plain["output"])
-    paths |= {key: Path(plain[key]) if plain[key] else None for key in ("boxes", "reference")}
-    paths["bundle"] = Path(bundle) if isinstance(bundle, str) else [Path(one) for one in bundle]
-    prompting = _prompting({key: plain.pop(key) for key in ("prompts", "session", "embeddings", "propagate")})
-    return Job(**(plain | paths), sweeping=sweeping, prompting=prompting)
+    switches = {name: plain[name] for name in ("probabilities", "separate", "overwrite")}
+    return PredictOptions(
+        bundles=tuple(map(Path, as_list(plain["bundle"]))),
+        inputs=tuple(map(Path, as_list(plain["input"]))),
+        outputs=OutputOptions(mask=Path(plain["output"]), **switches),
+        prompts=_prompt_options(plain),
+        sliding=sliding,
+        postprocess=plain["postprocess"],
+        device=choose_device(plain["device"]),
+    )
 
 
-def _prompting(plain: dict[str, Any]) -> Prompting | None:
-    """Return what was asked of a file of prompts; UserError for an option out of its range."""
-    from segfocal.inference.prompted.slice_model import Propagation
-    from segfocal.predict.prompts import Prompting
+def _prompt_options(plain: dict[str, Any]) -> PromptOptions | None:
+    """Return which file of prompts is answered, and how; UserError for options that contradict each other."""
+    from segfocal.inference.prompted.propagation_options import PropagationOptions
+    from segfocal.predict.options import PromptKind, PromptOptions
 
     try:
-        options = Propagation(**plain["propagate"])
+        propagation = PropagationOptions(**plain["propagate"])
     except (TypeError, ValueError) as error:
         raise UserError(expected="options of propagation", found=str(error), do="change that option") from error
-    if not plain["prompts"]:
+    given = [key for key in ("prompts", *_OLD_KEYS) if plain[key]]
+    _check_prompts(plain["prompt"], given)
+    if not given:
         return None
+    file, kind = Path(plain[given[0]]), PromptKind.PROPAGATED
+    if plain["prompt"] == "box":
+        labels = given[0] == "reference" or (given[0] == "prompts" and _holds_labels(file))
+        kind = PromptKind.LABEL_BOXES if labels else PromptKind.BOXES
     session, embeddings = (Path(plain[key]) if plain[key] else None for key in ("session", "embeddings"))
-    return Prompting(file=Path(plain["prompts"]), session=session, embeddings=embeddings, options=options)
+    return PromptOptions(file=file, kind=kind, session=session, embeddings=embeddings, propagation=propagation)
 
 
-def _check(plain: dict[str, Any]) -> None:
+def _holds_labels(file: Path) -> bool:
+    from segfocal.io.dicom.file_kinds import is_dicom, is_label
+    from segfocal.io.volumes import SUFFIXES
+
+    return file.name.endswith(SUFFIXES) or is_dicom(file) or is_label(file)
+
+
+def _check_prompts(prompt: str, given: list[str]) -> None:
+    """Raise UserError unless `prompt` and the keys that name files of prompts go together."""
+    if len(given) > 1:
+        raise UserError(
+            expected="prompts=FILE alone", found=" and ".join(given), do="put all prompts into that file, or choose one"
+        )
+    if prompt == "box" and not given:
+        raise UserError(
+            expected="prompts=FILE.json, boxes, or prompts=LABEL.nii.gz, whose boxes are taken, for prompt=box",
+            found="neither",
+            do="give one of them",
+        )
+    if prompt == "none" and given and given != ["prompts"]:
+        raise UserError(expected=f"prompt=box with {given[0]}", found="prompt=none", do="add prompt=box")
+
+
+def _check_kinds(plain: dict[str, Any]) -> None:
     for key, do in (("bundle", "give the folder"), ("input", "give the file or folder, or one file a channel")):
         given = as_list(plain[key])
         if not given or not all(isinstance(one, str) for one in given):

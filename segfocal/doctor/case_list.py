@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.case import Case
-from segfocal.data.cases import read_contents, stem
+from segfocal.data.cases import read_contents
 from segfocal.data.layouts.layout import Problem
 from segfocal.doctor.checks import Check, Finding
 from segfocal.errors import Fault
+from segfocal.io.volumes import stem
 
 _CHECKS = {Fault.NAME_TWICE: Check.NAME_TWICE, Fault.FILE_TWICE: Check.FILE_TWICE}
 _FOUND_WITH_ITS_FILE = (Fault.MISSING, Fault.DAMAGED)  # examining the case finds these, with the file

@@ -16,7 +16,7 @@ from segfocal.data.ignore_label import without_ignored
 from segfocal.data.store.prepare import read_pair
 from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.postprocess import Parts, Rules, components, holes, voxel_volume
+from segfocal.inference.postprocess import Parts, PostprocessRules, components, holes, voxel_volume
 from segfocal.inference.prompted.slice_boxes import boxes_from_labels
 from segfocal.inference.segment import segment
 from segfocal.metrics import Counts
@@ -25,13 +25,13 @@ from segfocal.structure import Structure
 LEAST_GAIN = 0.001  # of mean Dice: less is noise
 
 # Mildest first: of those that gain the same, the first is taken.
-_REMOVALS = (*(Rules(minimum_mm3=10.0**power) for power in (1, 2, 3, 4)), Rules(largest=True))
-_FILLINGS = tuple(Rules(holes_mm3=10.0**power) for power in (2, 3, 4))
+_REMOVALS = (*(PostprocessRules(minimum_mm3=10.0**power) for power in (1, 2, 3, 4)), PostprocessRules(largest=True))
+_FILLINGS = tuple(PostprocessRules(holes_mm3=10.0**power) for power in (2, 3, 4))
 
 
 def choose_rules(
     bundle: Bundle, cases: Iterable[Case], *, device: torch.device
-) -> tuple[dict[str, Rules], list[dict[str, Any]]]:
+) -> tuple[dict[str, PostprocessRules], list[dict[str, Any]]]:
     """Return the rules by structure that raised its mean Dice by LEAST_GAIN or more, and what was tried with its Dice.
 
     Every rule is tried alone, on the masks that the bundle without rules gives for whole scans. The best way of taking
@@ -42,18 +42,18 @@ def choose_rules(
     for case in cases:
         scan, labels = read_pair(case)
         boxes = boxes_from_labels(labels, bundle.structures, bundle.grid) if bundle.needs_prompts else None
-        mask, labels = without_ignored(segment(scan, plain, boxes=boxes, device=device), labels, case)
+        mask, labels = without_ignored(segment(scan, plain, prompts=boxes, device=device), labels, case)
         for structure in bundle.structures:
             pair, value = (mask, labels), structure.value
             if structure.overlaps:
                 pair, value = (_alone(mask, structure), _alone(labels, structure)), 1
             dice[structure.name].append(dice_of_each(*pair, value))
-    rules: dict[str, Rules] = {}
+    rules: dict[str, PostprocessRules] = {}
     report = []
     for name, rows in dice.items():
         means = [fmean(column) for column in zip(*rows, strict=True)]
         chosen = _best(means)
-        if chosen != Rules():
+        if chosen != PostprocessRules():
             rules[name] = chosen
         tried = [asdict(r) | {"dice": m} for r, m in zip((*_REMOVALS, *_FILLINGS), means[1:], strict=True)]
         report.append({"structure": name, "dice": means[0], "chosen": asdict(chosen), "tried": tried})
@@ -91,14 +91,14 @@ def dice_of_each(mask: Volume, labels: Volume, value: int) -> list[float]:
     return [_dice(voxels, inside, total), *removed, *filled]
 
 
-def _best(means: Sequence[float]) -> Rules:
+def _best(means: Sequence[float]) -> PostprocessRules:
     """Return the best of both kinds of rules, of those that gain enough."""
-    best = Rules()
+    best = PostprocessRules()
     for first, kind in ((1, _REMOVALS), (1 + len(_REMOVALS), _FILLINGS)):
         own = means[first : first + len(kind)]
         if max(own) - means[0] >= LEAST_GAIN:
             rule = kind[own.index(max(own))]
-            best = Rules(
+            best = PostprocessRules(
                 largest=best.largest or rule.largest,
                 minimum_mm3=max(best.minimum_mm3, rule.minimum_mm3),
                 holes_mm3=max(best.holes_mm3, rule.holes_mm3),

@@ -16,6 +16,7 @@ from segfocal.data.ignore_label import ignored_in, without_ignored
 from segfocal.data.store.prepare import read_pair
 from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.prompted.scan_prompts import ScanPrompts
 from segfocal.inference.prompted.slice_boxes import boxes_from_labels
 from segfocal.inference.segment import segment
 from segfocal.losses.links import margins
@@ -53,12 +54,12 @@ def validate(
     scores = []
     for number, case in enumerate(cases):
         scan, labels = read_pair(case)
-        prompts: dict[str, Tensor | None] = {} if bundle.needs_prompts else {"none": None}
+        prompts: dict[str, ScanPrompts | None] = {} if bundle.needs_prompts else {"none": None}
         if bundle.needs_prompts or (fully and isinstance(bundle.model, PromptableModel)):
             prompts["box"] = boxes_from_labels(labels, bundle.structures, bundle.grid)
-        for prompt, boxes in prompts.items():
+        for prompt, given in prompts.items():
             ranks = _Ranks(bundle, labels, case) if fully else None
-            mask = segment(scan, bundle, boxes=boxes, device=device, watch=ranks)
+            mask = segment(scan, bundle, prompts=given, device=device, watch=ranks)
             mask, truth = without_ignored(mask, labels, case)
             for k, structure in enumerate(bundle.structures):
                 score = Score(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from segfocal.errors import UserError
-from segfocal.evaluate.pairing import CaseFiles, stem_of
+from segfocal.evaluate.pairing import CaseFiles
 from segfocal.files import read_json
 from segfocal.grid import Grid, Volume
 from segfocal.io import nifti, volumes
@@ -103,7 +103,7 @@ def judge_or_say(files: CaseFiles, settings: Settings, *, compared: bool) -> Jud
 
 def report_beside(mask: Path | None) -> Row:
     """Return the JSON report that `predict` left beside a mask, or an empty one."""
-    path = mask.with_name(stem_of(mask) + ".json") if mask else None
+    path = mask.with_name(volumes.stem(mask) + ".json") if mask else None
     report = read_json(path) if path and path.is_file() else {}
     return report if isinstance(report, dict) and "segfocal" in report else {}
 

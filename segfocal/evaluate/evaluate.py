@@ -11,7 +11,7 @@ from pathlib import Path
 
 from segfocal.errors import UserError
 from segfocal.evaluate.case_metrics import DEFAULT, GROUPS, Judged, Row, Settings, judge, judge_or_say, named_labels
-from segfocal.evaluate.pairing import CaseFiles, case_files, is_many, named_files
+from segfocal.evaluate.pairing import CaseFiles, case_files, named_files
 from segfocal.evaluate.results import RESULTS, write_results
 from segfocal.files import check_new, make_folder
 from segfocal.io import volumes
@@ -72,7 +72,7 @@ class Comparison:
     @property
     def many(self) -> bool:
         """Whether there may be more than one case, so that one bad file must not stop the rest."""
-        return is_many(self.prediction) or is_many(self.reference)
+        return volumes.is_many(self.prediction) or volumes.is_many(self.reference)
 
 
 def evaluate(
@@ -142,7 +142,7 @@ def _cases(comparison: Comparison) -> tuple[list[CaseFiles], list[str]]:
         images=named_files(comparison.image, what="images") if comparison.image else None,
         probabilities=_maps(comparison.probabilities),
     )
-    if not is_many(comparison.prediction):  # one mask among many references is about its own
+    if not volumes.is_many(comparison.prediction):  # one mask among many references is about its own
         cases = [case for case in cases if case.prediction]
     if comparison.probabilities:
         _check_maps(cases, comparison.probabilities)

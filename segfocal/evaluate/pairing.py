@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segfocal.errors import UserError
-from segfocal.io.volumes import SUFFIXES
+from segfocal.io.volumes import SUFFIXES, is_many, stem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,17 +22,6 @@ class CaseFiles:
     against: Path | None = None
     image: Path | None = None
     probabilities: Path | None = None
-
-
-def stem_of(path: Path) -> str:
-    """Return a file's name without .nii.gz, .nii or .png."""
-    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), path.suffix)
-    return path.name[: len(path.name) - len(suffix)]
-
-
-def is_many(place: Path) -> bool:
-    """Return whether a place names a folder or a pattern rather than one file."""
-    return place.is_dir() or (not place.exists() and glob.has_magic(str(place)))
 
 
 def named_files(place: Path, *, what: str) -> dict[str, Path]:
@@ -53,14 +42,14 @@ def named_files(place: Path, *, what: str) -> dict[str, Path]:
         raise UserError(
             expected=f"{what} ending in {', '.join(SUFFIXES)}", found="none", where=place, do="check the path"
         )
-    for name in (stem_of, lambda path: path.parent.name):
+    for name in (stem, lambda path: path.parent.name):
         by_name = {name(path): path for path in found}
         if len(by_name) == len(found):
             return by_name
-    stems = [stem_of(path) for path in found]
-    twice = next(path for path in found if stems.count(stem_of(path)) > 1)
+    stems = [stem(path) for path in found]
+    twice = next(path for path in found if stems.count(stem(path)) > 1)
     raise UserError(
-        expected=f"{what} of different names", found=f"two called {stem_of(twice)}", where=place, do="rename one"
+        expected=f"{what} of different names", found=f"two called {stem(twice)}", where=place, do="rename one"
     )
 
 

@@ -32,11 +32,18 @@ FACTS, PARITY = "model.json", "parity.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """One bundle to export into the folder `output`.
+class ExportOptions:
+    """One bundle to export.
 
-    scan: what model and exported network are compared on, more: files of its further channels. overlap: of neighbouring
-    windows, for the comparison and for those who use the files. tolerance: how far logits may be from the model's.
+    Args:
+        bundle: its folder.
+        output: the folder to write.
+        scan: what model and exported network are compared on; of several channels the first one's file.
+        more: files of its further channels.
+        format: onnx, openvino (ONNX and OpenVINO's files) or monai_bundle.
+        overlap: share of neighbouring windows, in [0,1), for the comparison and for those who use the files.
+        tolerance: by which logits may differ from the model's; float32 sums in another order stay far below 0.001.
+        overwrite: whether files of an earlier export are replaced.
     """
 
     bundle: Path
@@ -49,7 +56,7 @@ class Job:
     overwrite: bool = False
 
 
-def export(job: Job) -> dict[str, Any]:
+def export(options: ExportOptions) -> dict[str, Any]:
     """Write the files of a bundle for other programs, all or none of them; return the comparison with the model.
 
     Raises:
@@ -57,65 +64,65 @@ def export(job: Job) -> dict[str, Any]:
             where the format has none, a network too far from the model.
     """
     started = time.monotonic()
-    check_packages(*({"monai_bundle": (), "openvino": (*PACKAGES, "openvino")}.get(job.format, PACKAGES)))
-    bundle = bundles.load(job.bundle)
-    if bundle.needs_prompts and job.format != "onnx":
+    check_packages(*({"monai_bundle": (), "openvino": (*PACKAGES, "openvino")}.get(options.format, PACKAGES)))
+    bundle = bundles.load(options.bundle)
+    if bundle.needs_prompts and options.format != "onnx":
         raise UserError(
-            expected=f"a model that segments without a prompt for format={job.format}",
+            expected=f"a model that segments without a prompt for format={options.format}",
             found="one that was trained with prompts only",
-            where=job.bundle,
+            where=options.bundle,
             do="set format=onnx, which writes image encoder and mask decoder",
         )
-    _check_sees_slices(bundle, job)
-    _check_exclusive(bundle, job)
-    make_folder(job.output.parent)
-    check_new(job.output / _first_file(job.format, bundle), overwrite=job.overwrite)
-    check_channels(bundle, 1 + len(job.more), " for the comparison", do="give scan=[t1.nii.gz,t2.nii.gz]")
-    scan = volumes.read_channels((job.scan, *job.more))
-    with _all_or_nothing(job.output, overwrite=job.overwrite) as folder:
-        if job.format == "monai_bundle":
-            network = monai_bundle.write(bundle, folder, overlap=job.overlap)
-            parity = compare(scan, bundle, network, overlap=job.overlap)
+    _check_sees_slices(bundle, options)
+    _check_exclusive(bundle, options)
+    make_folder(options.output.parent)
+    check_new(options.output / _first_file(options.format, bundle), overwrite=options.overwrite)
+    check_channels(bundle, 1 + len(options.more), " for the comparison", do="give scan=[t1.nii.gz,t2.nii.gz]")
+    scan = volumes.read_channels((options.scan, *options.more))
+    with _all_or_nothing(options.output, overwrite=options.overwrite) as folder:
+        if options.format == "monai_bundle":
+            network = monai_bundle.write(bundle, folder, overlap=options.overlap)
+            parity = compare(scan, bundle, network, overlap=options.overlap)
         else:
-            parity = _write_onnx(bundle, folder, scan, job)
-        parity.check(job.tolerance)
+            parity = _write_onnx(bundle, folder, scan, options)
+        parity.check(options.tolerance)
         report = {
             "segfocal": segfocal.__version__,
-            "bundle": str(job.bundle.resolve()),
-            "scan": str(job.scan.resolve()),
+            "bundle": str(options.bundle.resolve()),
+            "scan": str(options.scan.resolve()),
             "asked": "a box around the middle of every slice" if bundle.needs_prompts else "no prompt",
-            **parity.row(job.tolerance),
+            **parity.row(options.tolerance),
             "seconds": round(time.monotonic() - started, 1),
         }
         write_json(folder / PARITY, report)
     return report
 
 
-def _check_sees_slices(bundle: Bundle, job: Job) -> None:
+def _check_sees_slices(bundle: Bundle, options: ExportOptions) -> None:
     """Raise UserError for a model of volumes, or of more than a slice of one channel where that cannot be said."""
     if len(bundle.window) == 3 or len(bundle.grid.spacing_mm or ()) == 3:
         raise UserError(
             expected="a model of slices, which keep their distance, to export",
             found=f"windows of {'×'.join(map(str, bundle.window))} and data.spacing_mm={bundle.grid.spacing_mm}",
-            where=job.bundle,
+            where=options.bundle,
             do="use it through segfocal predict",
         )
-    if job.format == "monai_bundle" and bundle.inputs > 1:
+    if options.format == "monai_bundle" and bundle.inputs > 1:
         raise UserError(
             expected="a model that sees single slices of one channel for format=monai_bundle",
             found=f"{bundle.channels} channel{'s' * (bundle.channels > 1)} and {bundle.neighbours} slices on each side",
-            where=job.bundle,
+            where=options.bundle,
             do="set format=onnx",
         )
 
 
-def _check_exclusive(bundle: Bundle, job: Job) -> None:
+def _check_exclusive(bundle: Bundle, options: ExportOptions) -> None:
     """Raise UserError for structures that may overlap: what reads an exported model makes one label map."""
     if bundle.structures[0].overlaps:
         raise UserError(
             expected="structures of which a voxel has one at most",
             found=f"{', '.join(structure.name for structure in bundle.structures)}, which may overlap",
-            where=job.bundle,
+            where=options.bundle,
             do="use segfocal predict separate=true, or train a model for each",
         )
 
@@ -126,7 +133,7 @@ def _first_file(chosen: Format, bundle: Bundle) -> str:
     return ENCODER if bundle.needs_prompts else NETWORK
 
 
-def _write_onnx(bundle: Bundle, folder: Path, scan: Any, job: Job) -> Parity:
+def _write_onnx(bundle: Bundle, folder: Path, scan: Any, options: ExportOptions) -> Parity:
     """Write the network, or both halves of one that needs prompts, with the facts; return how it compares."""
     networks: Mapping[str, Any]
     if bundle.needs_prompts:
@@ -139,9 +146,9 @@ def _write_onnx(bundle: Bundle, folder: Path, scan: Any, job: Job) -> Parity:
         write_network(bundle.model, folder / NETWORK, (bundle.inputs, *bundle.window))
         network = OnnxNetwork(folder / NETWORK)
         networks = {NETWORK: ports(network.session)}
-        parity = compare(scan, bundle, network, overlap=job.overlap)
-    write_json(folder / FACTS, facts(bundle, overlap=job.overlap, folder=folder, networks=networks))
-    if job.format == "openvino":
+        parity = compare(scan, bundle, network, overlap=options.overlap)
+    write_json(folder / FACTS, facts(bundle, overlap=options.overlap, folder=folder, networks=networks))
+    if options.format == "openvino":
         _write_openvino(folder / NETWORK)
     return parity
 

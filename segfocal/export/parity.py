@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.predictor import Predictor, Sweeping
+from segfocal.inference.predictor import Predictor
 from segfocal.inference.prompted.slice_boxes import answer_boxes
 from segfocal.inference.segment import segment_with
-from segfocal.inference.sliding.model_input import View
+from segfocal.inference.sliding.model_input import ModelInput
+from segfocal.inference.sliding.sliding_options import SlidingOptions
 from segfocal.metrics import Counts, count
 from segfocal.models import PromptableModel
 
@@ -55,9 +56,9 @@ def compare(scan: Volume, bundle: Bundle, exported: nn.Module, *, overlap: float
     """Segment a scan with the bundle's model and with the exported network, by the same sliding window, on the CPU."""
     bundle = replace(bundle, postprocess={})
     both = _Both(bundle.model, exported)
-    settings = Sweeping(overlap=overlap, batch_size=_BATCH)
+    sliding = SlidingOptions(overlap=overlap, batch_size=_BATCH)
     ours, theirs = (
-        segment_with(Predictor([one], settings=settings), scan) for one in (bundle, replace(bundle, model=both))
+        segment_with(Predictor([one], sliding=sliding), scan) for one in (bundle, replace(bundle, model=both))
     )
     pairs = {s.name: count(s.inside(theirs.array), s.inside(ours.array), True) for s in bundle.structures}
     return _parity(both.difference, pairs)
@@ -66,7 +67,7 @@ def compare(scan: Volume, bundle: Bundle, exported: nn.Module, *, overlap: float
 @torch.no_grad()
 def compare_prompted(scan: Volume, bundle: Bundle, exported: nn.Module) -> Parity:
     """Ask both about the middle of every slice with a box; masks are compared on the model's grid."""
-    image = View(scan, bundle.grid, bundle.intensity, neighbours=bundle.neighbours).whole()
+    image = ModelInput(scan, bundle.grid, bundle.intensity, neighbours=bundle.neighbours).whole()
     depth, h, w = image.shape[1:]
     box = torch.tensor([w / 4, h / 4, 3 * w / 4, 3 * h / 4])
     boxes = box.expand(len(bundle.structures), depth, 4)

@@ -22,7 +22,7 @@ from segfocal import intensity, models
 from segfocal.errors import UserError
 from segfocal.files import make_folder, read_json, write_json, written_beside
 from segfocal.inference import postprocess
-from segfocal.inference.postprocess import Rules
+from segfocal.inference.postprocess import PostprocessRules
 from segfocal.intensity import Intensity
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
@@ -36,12 +36,19 @@ _WEIGHTS, _FACTS = "model.safetensors", "bundle.json"
 class Bundle:
     """A model with the facts that inference needs.
 
-    model_config: `_target_` and arguments. window: pixels (h, w), or voxels (d, h, w) of
-    a 3-D model. structures: one a channel. training: free facts.
-    link: what makes probabilities of logits, "sigmoid", or "softmax" with a background logit of 0; labels need neither.
-    needs_prompts: the model was only ever asked with prompts; of several structures they say which is meant.
-    postprocess: by structure name, what is done to its mask (see `rules`).
-    channels: of a scan. neighbours: slices on each side of one that the model sees as further channels of it.
+    Args:
+        model: makes logits [b,k,*window] of images [b,c,*window].
+        model_config: `_target_` and arguments, from which it is built again.
+        grid: the frame and pixels in which it sees a scan.
+        window: pixels (h, w), or voxels (d, h, w) of a 3-D model.
+        intensity: maps a scan's values to [0,1].
+        structures: one a channel of the logits.
+        training: facts about the training, for people.
+        link: what makes probabilities of logits, "sigmoid", or "softmax" with a background logit of 0.
+        needs_prompts: whether it was trained with prompts only; of several structures they say which is meant.
+        postprocess: by structure name, what is done to its mask (see `rules`).
+        channels: of a scan.
+        neighbours: slices on each side of one that the model sees as further channels of it.
     """
 
     model: nn.Module
@@ -53,7 +60,7 @@ class Bundle:
     training: dict[str, Any]
     link: str = "sigmoid"
     needs_prompts: bool = False
-    postprocess: Mapping[str, Rules] = field(default_factory=dict)
+    postprocess: Mapping[str, PostprocessRules] = field(default_factory=dict)
     channels: int = 1
     neighbours: int = 0
 
@@ -62,11 +69,11 @@ class Bundle:
         """Return the channels that the model takes."""
         return self.channels * (2 * self.neighbours + 1)
 
-    def rules(self, *, prompted: bool) -> dict[int, Rules]:
+    def rules(self, *, prompted: bool) -> dict[int, PostprocessRules]:
         """Return what is done to the mask of each label value.
 
-        Rules are for answers of the kind they were chosen on: without a prompt, or prompted where the model needs it.
-        A prompt may well ask for the piece that a rule would take away.
+        Rules are for answers of the kind they were chosen on: without a prompt, or prompted where the model needs it. A
+        prompt may well ask for the piece that a rule would take away.
         """
         if prompted != self.needs_prompts:
             return {}
@@ -175,6 +182,7 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         ) from error
     if facts["link"] not in LINKS:
         raise ValueError(f"link {facts['link']!r}, where this version knows {' and '.join(LINKS)}")
+    mapped = intensity.build(facts["intensity"])
     spacing, size = facts["spacing_mm"], facts.get("size")
     grid = ModelGrid(
         frame=facts["frame"],
@@ -187,7 +195,7 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         model_config=facts["model"],
         grid=grid,
         window=tuple(facts["window"]),
-        intensity=intensity.build(facts["intensity"]),
+        intensity=mapped,
         structures=structures,
         training=facts["training"],
         link=facts["link"],

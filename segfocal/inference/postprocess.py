@@ -25,14 +25,16 @@ _ROUNDING = 1e-5  # headers hold affines in float32: 5 voxels of 1 mm³ must pas
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What is done to one structure, in this order; the default is nothing.
+class PostprocessRules:
+    """What is done to one structure, in this order: small components, all but the largest, holes. By default nothing.
 
-    minimum_mm3: components of less volume become background. largest: only the largest component stays (several, if
-    they are equally large). holes_mm3: holes of at most this volume are filled.
+    Args:
+        largest: whether only the largest component stays (several, if they are equally large).
+        minimum_mm3: components of less volume become background.
+        holes_mm3: holes of at most this volume are filled.
 
     Raises:
-        ValueError: a volume that is negative or not finite, a switch that is none.
+        ValueError: a volume that is negative or not finite, a switch that is neither true nor false.
     """
 
     largest: bool = False
@@ -62,21 +64,21 @@ class Rules:
         return volumes_mm3 <= self.holes_mm3 * (1 + _ROUNDING)
 
 
-def describe(rules: Mapping[str, Rules]) -> dict[str, dict[str, Any]]:
+def describe(rules: Mapping[str, PostprocessRules]) -> dict[str, dict[str, Any]]:
     """Return rules by structure name as `read_rules` takes them."""
     return {name: asdict(rule) for name, rule in rules.items()}
 
 
-def read_rules(facts: Mapping[str, Mapping[str, Any]], structures: Sequence[Structure]) -> dict[str, Rules]:
+def read_rules(facts: Mapping[str, Mapping[str, Any]], structures: Sequence[Structure]) -> dict[str, PostprocessRules]:
     """Return the rules that `describe` wrote; ValueError for ones of no structure, TypeError for an unknown rule."""
     names = [structure.name for structure in structures]
     unknown = sorted(set(facts) - set(names))
     if unknown:
         raise ValueError(f"postprocess names {', '.join(unknown)}, where the structures are {', '.join(names)}")
-    return {name: Rules(**rule) for name, rule in facts.items()}
+    return {name: PostprocessRules(**rule) for name, rule in facts.items()}
 
 
-def clean(labels: Volume, rules: Mapping[int, Rules]) -> Volume:
+def clean(labels: Volume, rules: Mapping[int, PostprocessRules]) -> Volume:
     """Return a label map with the rules of each label value applied; the given one stays as it is.
 
     Every structure is cut back before any hole is filled, and a hole belongs to the one structure around it, so the
@@ -139,7 +141,7 @@ def holes(array: NDArray, value: int) -> Parts | None:
     return Parts(place, numbers, _voxels(numbers))
 
 
-def _cut_back(array: NDArray, value: int, rules: Rules, voxel_mm3: float) -> int:
+def _cut_back(array: NDArray, value: int, rules: PostprocessRules, voxel_mm3: float) -> int:
     """Take components away in place; return how many stay."""
     found = components(array, value)
     if found is None:
@@ -150,7 +152,7 @@ def _cut_back(array: NDArray, value: int, rules: Rules, voxel_mm3: float) -> int
     return int(kept.sum())
 
 
-def _fill(array: NDArray, value: int, rules: Rules, voxel_mm3: float) -> bool:
+def _fill(array: NDArray, value: int, rules: PostprocessRules, voxel_mm3: float) -> bool:
     """Fill holes in place; return whether there were any."""
     found = holes(array, value)
     if found is None:

@@ -1,6 +1,6 @@
 """From a scan to a label map on the scan's own grid, slab by slab.
 
-scan → model grid → intensity → windows → model → blended logits → scan's pixels → label → scan's axes
+scan → model input → windows or prompts → model → logits → scan's pixels → label → scan's axes → post-processing
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from torch import Tensor
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.postprocess import Rules, clean
-from segfocal.inference.predictor import Predictor, Sweeping
+from segfocal.inference.postprocess import PostprocessRules, clean
+from segfocal.inference.predictor import Predictor
+from segfocal.inference.prompted.propagation import propagate
+from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, ScanPrompts
 from segfocal.inference.prompted.slice_boxes import answer_boxes
-from segfocal.inference.sliding.model_input import View
+from segfocal.inference.sliding.model_input import ModelInput
+from segfocal.inference.sliding.sliding_options import SlidingOptions
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.inference.sliding.through_plane import at_depth
 from segfocal.io.nifti import smallest_integer_type
@@ -27,7 +30,6 @@ from segfocal.resample import resized
 from segfocal.structure import Structure
 
 Watcher = Callable[[int, Tensor], None]
-Answering = Callable[[Tensor, PromptableModel, torch.device], Iterator[Slab]]
 
 _LARGEST = 1 << 24  # logits brought to the scan's pixels at a time
 
@@ -36,14 +38,22 @@ def segment(
     scan: Volume,
     bundle: Bundle,
     *,
-    boxes: Tensor | None = None,
-    answering: Answering | None = None,
+    prompts: ScanPrompts | None = None,
     device: torch.device | str = "cpu",
     watch: Watcher | None = None,
 ) -> Volume:
-    """Return the label map of a scan by one bundle with the usual settings, as `segment_with`."""
-    predictor = Predictor([bundle], settings=Sweeping(), device=device)
-    return segment_with(predictor, scan, boxes=boxes, answering=answering, watch=watch)
+    """Return the label map of a scan by one bundle with the usual options.
+
+    Args:
+        scan: as of `segment_with`.
+        bundle: the trained model.
+        prompts: as of `segment_with`.
+        device: where the model runs.
+        watch: as of `segment_with`.
+    """
+    return segment_with(
+        Predictor([bundle], sliding=SlidingOptions(), device=device), scan, prompts=prompts, watch=watch
+    )
 
 
 @torch.no_grad()
@@ -51,21 +61,22 @@ def segment_with(
     predictor: Predictor,
     scan: Volume,
     *,
-    boxes: Tensor | None = None,
-    answering: Answering | None = None,
+    prompts: ScanPrompts | None = None,
     watch: Watcher | None = None,
     out: NDArray | None = None,
 ) -> Volume:
     """Return the label map of a scan: each structure's value where its logit is above 0 and the largest.
 
-    Of structures that may overlap it is the sum of the values of all whose logits are above 0. scan: [x,y,z], or
-    [x,y,z,c] for a bundle of c channels.
-    The bundle's post-processing follows.
-    boxes: prompts [k,d,4] on the model's grid (`prompted.slice_boxes`), which each structure's logits answer;
-    None asks nothing and slides windows. answering: makes slabs of logits of the image [c,d,h,w] on the model's grid
-    instead (`propagate.PromptedScan`).
-    watch: is called with the first index of logits [n,k,h,w], on the scan's pixels in the model's frame, and with them,
-    in order along the slices. out: an array of zeros of the scan's shape to write to, as one on disk.
+    Of structures that may overlap it is the sum of the values of all whose logits are above 0. The bundle's
+    post-processing follows.
+
+    Args:
+        predictor: the bundles, ready.
+        scan: [x,y,z], or [x,y,z,c] for a bundle of c channels.
+        prompts: on the model's grid, which the model answers; None: windows slide over the scan.
+        watch: is called with the first index of logits [n,k,h,w], on the scan's pixels in the model's frame, and with
+            them, in order along the slices.
+        out: an array of zeros of the scan's shape to write to, as one on disk; None: a new one in memory.
 
     Raises:
         UserError: a scan of other channels, prompts for a model that takes none or for several, none for one that needs
@@ -73,22 +84,21 @@ def segment_with(
     """
     bundle = predictor.bundle
     check_channels(bundle, len(scan.channels()))
-    view = View(scan, bundle.grid, bundle.intensity, neighbours=bundle.neighbours)
-    prompted = boxes is not None or answering is not None
-    slabs = _answered(predictor, view, boxes, answering) if prompted else predictor.slabs(view)
-    if not prompted and bundle.needs_prompts:
+    if prompts is None and bundle.needs_prompts:
         raise UserError(
             expected=f"boxes of {', '.join(structure.name for structure in bundle.structures)}",
             found="no prompt for a model that was trained with prompts only",
-            do="add prompts=FILE.json, or prompt=box with boxes=FILE.json, or train with task.first.none above 0",
+            do="add prompts=FILE.json, with prompt=box for a box on every slice, or train with task.first.none above 0",
         )
+    image = ModelInput(scan, bundle.grid, bundle.intensity, neighbours=bundle.neighbours)
+    slabs = predictor.slabs(image) if prompts is None else _answered(predictor, image, prompts)
     labels = np.zeros(scan.grid.shape, dtype=label_type(bundle.structures)) if out is None else out
     turned = scan.grid.orientation_to(bundle.grid.frame).apply(labels)
-    _label(slabs, view.grid.shape[0], bundle.structures, turned, watch)
-    return _cleaned(Volume(array=labels, grid=scan.grid), bundle, bundle.rules(prompted=prompted))
+    _label(slabs, image.grid.shape[0], bundle.structures, turned, watch)
+    return _cleaned(Volume(array=labels, grid=scan.grid), bundle, bundle.rules(prompted=prompts is not None))
 
 
-def _cleaned(labels: Volume, bundle: Bundle, rules: Mapping[int, Rules]) -> Volume:
+def _cleaned(labels: Volume, bundle: Bundle, rules: Mapping[int, PostprocessRules]) -> Volume:
     """Return a label map with rules applied: together, or to each of structures that may overlap by itself."""
     if not bundle.structures[0].overlaps:
         return clean(labels, rules)
@@ -106,7 +116,14 @@ _DO = "give one file a channel in that order: input=[t1.nii.gz,t2.nii.gz]"
 
 
 def check_channels(bundle: Bundle, count: int, found: str = "", *, do: str = _DO) -> None:
-    """Raise UserError unless a scan of `count` channels is what a bundle takes; `found` says more of it."""
+    """Raise UserError unless a scan is what a bundle takes.
+
+    Args:
+        bundle: which was trained on some number of channels.
+        count: the scan's channels.
+        found: what else to say of the scan, after their number.
+        do: what the user can do.
+    """
     if count != bundle.channels:
         raise UserError(
             expected=f"a scan of {bundle.channels} channel{'s' * (bundle.channels > 1)}, as the bundle was trained on",
@@ -121,8 +138,9 @@ def label_type(structures: Sequence[Structure]) -> np.dtype:
     return smallest_integer_type(np.array([0, sum(values) if structures[0].overlaps else max(values)]))
 
 
-def _answered(predictor: Predictor, view: View, boxes: Tensor | None, answering: Answering | None) -> Iterator[Slab]:
-    model = predictor.bundle.model
+def _answered(predictor: Predictor, image: ModelInput, prompts: ScanPrompts) -> Iterator[Slab]:
+    """Return the logits that a promptable model answers to prompts; UserError for another model, or several."""
+    model, device, size = predictor.bundle.model, predictor.device, predictor.batching.size
     if not isinstance(model, PromptableModel):
         raise UserError(
             expected="a bundle of a promptable model for prompts",
@@ -133,19 +151,23 @@ def _answered(predictor: Predictor, view: View, boxes: Tensor | None, answering:
         raise UserError(
             expected="one bundle for prompts", found=f"{len(predictor.models)}", do="leave out all but one of them"
         )
-    if answering is not None:
-        return answering(view.whole(), model, predictor.device)
-    assert boxes is not None
-    size = predictor.batching.size
-    return answer_boxes(view.whole(), model, boxes, batch_size=size, device=predictor.device)
+    whole = image.whole()
+    if isinstance(prompts, PropagatedPrompts):
+        return propagate(prompts, whole, model, device=device, batch_size=size)
+    return answer_boxes(whole, model, prompts.boxes(whole.shape[1]), batch_size=size, device=device)
 
 
 def _label(
     slabs: Iterator[Slab], depth: int, structures: Sequence[Structure], labels: NDArray, watch: Watcher | None
 ) -> None:
-    """Bring each finished slab to the voxels of `labels` [d,h,w], reduce it to labels, and forget its logits.
+    """Bring each finished slab to the voxels of `labels`, reduce it to labels, and forget its logits.
 
-    depth: slices of all slabs together.
+    Args:
+        slabs: logits [k,n,h,w] on the model's grid, in order.
+        depth: slices of all slabs together.
+        structures: one a channel k.
+        labels: [d,h,w], the scan in the model's frame; written to.
+        watch: is shown the logits first.
     """
     values = np.array([0, *[structure.value for structure in structures]], dtype=labels.dtype)
     slabs = at_depth(slabs, now=depth, wanted=len(labels))

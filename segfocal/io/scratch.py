@@ -16,7 +16,7 @@ from segfocal.errors import UserError
 
 
 @contextmanager
-def spooled(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[NDArray]:
+def scratch_array(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[NDArray]:
     """Yield an array of zeros (first axis fastest) in a hidden file of `folder`, which is gone afterwards.
 
     Where the system allows, the file has no name while it is in use, so not even a kill leaves it behind.
@@ -24,7 +24,7 @@ def spooled(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[
     Raises:
         UserError: no room for it, or a folder that cannot be written to.
     """
-    path = folder / f".{uuid.uuid4().hex[:8]}.spool"
+    path = folder / f".{uuid.uuid4().hex[:8]}.scratch"
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     try:
         with path.open("wb") as file:
@@ -47,7 +47,7 @@ def spooled(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[
 
 
 def release(array: NDArray) -> None:
-    """Give back the memory that a spooled array's pages take; what they hold stays on disk. Others stay as they are."""
+    """Give back the memory that a scratch array's pages take; what they hold stays on disk. Others stay as they are."""
     base = array
     while isinstance(base, np.ndarray) and base.base is not None:
         if isinstance(base.base, mmap.mmap):

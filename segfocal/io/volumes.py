@@ -5,6 +5,7 @@ A volume is a NIfTI file, a PNG (of one slice), or a folder of DICOM slices.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,22 @@ from segfocal.io.dicom.file_kinds import SUFFIX as DICOM_SUFFIX
 from segfocal.io.dicom.file_kinds import image_files, is_dicom, is_label, split_address
 
 SUFFIXES = (*nifti.SUFFIXES, png.SUFFIX)
+
+
+def stem(path: Path) -> str:
+    """Return a file's name without .nii.gz, .nii or .png in any case, of other files without the last ending."""
+    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), path.suffix)
+    return path.name[: len(path.name) - len(suffix)]
+
+
+def is_many(place: Path) -> bool:
+    """Return whether a place names many volumes: a folder, or a pattern such as scans/*.nii.gz.
+
+    A folder of DICOM slices is one volume.
+    """
+    if place.is_dir():
+        return not is_dicom(place)
+    return not place.exists() and glob.has_magic(str(place)) and not is_dicom(place)
 
 
 def read(path: str | Path) -> Volume:

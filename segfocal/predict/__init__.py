@@ -1,4 +1,4 @@
 """Predict: a bundle and scans in, masks on disk out.
 
-Start with `predict.py`, one scan; `many.py` does a folder of them.
+Start with `predict.py`, one scan, which reads `options.py`; `many.py` does a folder of them.
 """

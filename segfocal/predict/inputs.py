@@ -1,4 +1,4 @@
-"""Which scans a setting names: a folder, a pattern, or a list in a file."""
+"""The scans of a prediction: which ones an input names (a folder, a pattern, a list in a file), and reading one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segfocal.errors import UserError
+from segfocal.grid import Volume
+from segfocal.inference.bundle import Bundle
+from segfocal.inference.segment import check_channels
+from segfocal.io import volumes
 from segfocal.io.dicom.file_kinds import is_dicom
-from segfocal.io.volumes import SUFFIXES
+from segfocal.io.volumes import SUFFIXES, is_many
+from segfocal.predict.options import PredictOptions
 
 _LISTS = (".txt", ".csv")
 
@@ -29,16 +34,15 @@ class Scan(NamedTuple):
     path: Path
     more: tuple[Path, ...] = ()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file of each channel."""
+        return (self.path, *self.more)
 
-def is_many(named: Path) -> bool:
-    """Say whether a path stands for many scans: a folder, a pattern such as scans/*.nii.gz, a .txt or .csv file.
 
-    A folder of DICOM slices is one scan.
-    """
-    if is_dicom(named):
-        return False
-    pattern = glob.has_magic(str(named)) and not named.exists()
-    return named.is_dir() or pattern or named.suffix.lower() in _LISTS
+def names_many(place: Path) -> bool:
+    """Return whether a path stands for many scans: as `volumes.is_many`, or a list of them (.txt, .csv)."""
+    return is_many(place) or place.suffix.lower() in _LISTS
 
 
 def find_scans(named: Path, *, output: Path | None = None, channels: int = 1) -> list[Scan]:
@@ -85,6 +89,12 @@ def find_scans(named: Path, *, output: Path | None = None, channels: int = 1) ->
             do="rename one of them",
         )
     return scans
+
+
+def read_scan(options: PredictOptions, bundle: Bundle) -> Volume:
+    """Read the channels of a scan; UserError for others than the bundle takes, as many or as they are."""
+    check_channels(bundle, len(options.inputs), f": {', '.join(path.name for path in options.inputs)}")
+    return volumes.read_channels(options.inputs)
 
 
 def _is_scan(path: Path) -> bool:

@@ -25,8 +25,10 @@ from segfocal.grid import Volume
 from segfocal.inference.predictor import Predictor
 from segfocal.io import volumes
 from segfocal.memory import forget_peak, peak_gib
-from segfocal.predict.inputs import Scan
-from segfocal.predict.predict import Job, check_job, make_predictor, read_scan, segment_scan, write_answer
+from segfocal.predict.inputs import Scan, read_scan
+from segfocal.predict.options import PredictOptions
+from segfocal.predict.outputs import check_outputs
+from segfocal.predict.predict import load_predictor, segment_scan, write_prediction
 
 MANIFEST = "manifest.jsonl"
 
@@ -35,52 +37,63 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Summary:
-    """How many scans were segmented, were there already, and failed; the messages of the last by name."""
+    """How many scans were segmented, were there already, and failed; of the last the messages by name."""
 
     done: int
     kept: int
     failed: dict[str, str]
 
 
-def predict_many(job: Job, scans: Sequence[Scan], *, retry: bool = True, say: Callable[[str], None] = print) -> Summary:
-    """Segment scans into the folder `job.output`, each under its own name; say a line for each and a summary.
+def predict_many(
+    options: PredictOptions, scans: Sequence[Scan], *, retry: bool = True, say: Callable[[str], None] = print
+) -> Summary:
+    """Segment scans into the folder `outputs.mask`, each under its own name; say a line for each and a summary.
 
     While one scan is segmented the next is read and the one before written. A scan that was done by the same bundle and
-    options is kept as it is; one that failed before is tried again if `retry`.
+    options is kept as it is.
+
+    Args:
+        options: of all of them.
+        scans: to segment.
+        retry: whether those are tried again that failed before.
+        say: takes each line.
 
     Raises:
         UserError: options that cannot hold for many scans, a bundle that cannot be loaded, an unwritable folder.
     """
-    if job.is_prompted:
+    if options.prompts is not None:
         raise UserError(
             expected="no prompts for many scans", found="prompt or prompts", do="segment prompted scans one by one"
         )
-    make_folder(job.output)
-    record = _Record(job.output / MANIFEST, _signature(job))
-    kept = [scan for scan in scans if record.is_settled(scan, job.output / scan.name, retry=retry)]
+    folder = options.outputs.mask
+    make_folder(folder)
+    manifest = _Manifest(folder / MANIFEST, _signature(options))
+    kept = [scan for scan in scans if manifest.is_settled(scan, folder / scan.name, retry=retry)]
     todo = [scan for scan in scans if scan not in kept]
     say(f"{len(scans)} scans: {len(kept)} settled before, {len(todo)} to do")
-    failed = {scan.name: record.last[scan.name]["message"] for scan in kept if _failed(record.last[scan.name])}
+    failed = {scan.name: manifest.last[scan.name]["message"] for scan in kept if _failed(manifest.last[scan.name])}
     done = 0
     if todo:
-        predictor = make_predictor(job)
-        line = _Line(predictor, job, record, say)
+        predictor = load_predictor(options)
+        line = _AssemblyLine(predictor, options, manifest, say)
         done, now_failed = line.run(todo)
         failed |= now_failed
     for kind, count in Counter(message.split(";")[0] for message in failed.values()).most_common():
         say(f"  {count} failed: {kind}")
     say(
         f"{done} done, {len(kept) - len(set(failed) & {s.name for s in kept})} kept, {len(failed)} failed: "
-        f"{job.output / MANIFEST}"
+        f"{folder / MANIFEST}"
     )
     return Summary(done=done, kept=len(kept), failed=failed)
 
 
-class _Line:
+class _AssemblyLine:
     """The assembly line: one thread reads, the caller's segments, one writes."""
 
-    def __init__(self, predictor: Predictor, job: Job, record: _Record, say: Callable[[str], None]) -> None:
-        self.predictor, self.job, self.record, self.say = predictor, job, record, say
+    def __init__(
+        self, predictor: Predictor, options: PredictOptions, manifest: _Manifest, say: Callable[[str], None]
+    ) -> None:
+        self.predictor, self.options, self.manifest, self.say = predictor, options, manifest, say
         self.done, self.count = 0, 0
         self.failed: dict[str, str] = {}
 
@@ -98,16 +111,16 @@ class _Line:
                 writing.result()
         return self.done, self.failed
 
-    def _own(self, scan: Scan) -> Job:
-        """Return the job of one scan. What an interrupted run of ours left of it may be replaced."""
-        ours = scan.name in self.record.last
-        output = self.job.output / scan.name
-        return replace(self.job, input=scan.path, more=scan.more, output=output, overwrite=self.job.overwrite or ours)
+    def _own(self, scan: Scan) -> PredictOptions:
+        """Return the options of one scan. What an interrupted run of ours left of it may be replaced."""
+        outputs, ours = self.options.outputs, scan.name in self.manifest.last
+        own = replace(outputs, mask=outputs.mask / scan.name, overwrite=outputs.overwrite or ours)
+        return replace(self.options, inputs=scan.files, outputs=own)
 
     def _read(self, scan: Scan) -> Volume:
         own = self._own(scan)
-        check_job(own)
-        return read_scan(self.predictor, own)
+        check_outputs(own)
+        return read_scan(own, self.predictor.bundle)
 
     def _segment(
         self, scan: Scan, reading: Future[Volume], writer: ThreadPoolExecutor, writing: Future[None] | None
@@ -117,8 +130,8 @@ class _Line:
         forget_peak()
         try:
             read = reading.result()
-            self.record.add(scan, state="begun")
-            answer = segment_scan(self.predictor, own, read)
+            self.manifest.add(scan, state="begun")
+            prediction = segment_scan(self.predictor, own, read)
         except Exception as error:
             self._fail(scan, error, started)
             return writing
@@ -127,7 +140,7 @@ class _Line:
 
         def write() -> None:
             try:
-                write_answer(self.predictor, own, answer, started=started)
+                write_prediction(self.predictor, own, prediction, started=started)
             except Exception as error:
                 self._fail(scan, error, started)
                 return
@@ -146,12 +159,12 @@ class _Line:
 
     def _tell(self, scan: Scan, state: str, started: float, **more: str) -> None:
         seconds = round(time.monotonic() - started, 2)
-        self.record.add(scan, state=state, seconds=seconds, peak_gib=round(peak_gib(), 3), **more)
+        self.manifest.add(scan, state=state, seconds=seconds, peak_gib=round(peak_gib(), 3), **more)
         number = self.done + len(self.failed)
         self.say(f"[{number}/{self.count}] {scan.name}: {more.get('message', f'{seconds:.1f} s')}")
 
 
-class _Record:
+class _Manifest:
     """The manifest: what happened to each scan, in the order it happened."""
 
     def __init__(self, path: Path, signature: str) -> None:
@@ -168,7 +181,7 @@ class _Record:
     def is_settled(self, scan: Scan, output: Path, *, retry: bool) -> bool:
         """Say whether a scan was done, or has failed and is not to be tried again, as it is and by the same options."""
         entry = self.last.get(scan.name)
-        if entry is None or entry["signature"] != self.signature or entry["input"] != _state_of(scan.path, *scan.more):
+        if entry is None or entry["signature"] != self.signature or entry["input"] != _state_of(*scan.files):
             return False
         return (entry["state"] == "done" and output.is_file()) or (_failed(entry) and not retry)
 
@@ -177,7 +190,7 @@ class _Record:
         entry = {
             "name": scan.name,
             "state": state,
-            "input": _state_of(scan.path, *scan.more),
+            "input": _state_of(*scan.files),
             "signature": self.signature,
             **facts,
         }
@@ -206,9 +219,10 @@ def _state_of(*paths: Path) -> list[Any]:
     return facts
 
 
-def _signature(job: Job) -> str:
+def _signature(options: PredictOptions) -> str:
     """Return a name for all that makes a mask of a scan: the bundles' files and the options."""
-    files = [_state_of(path / name) for path in job.bundles for name in ("bundle.json", "model.safetensors")]
-    options = asdict(replace(job, bundle=Path(), input=Path(), output=Path(), overwrite=False, device=""))
-    told = json.dumps([segfocal.__version__, files, options], default=str, sort_keys=True)
+    files = [_state_of(path / name) for path in options.bundles for name in ("bundle.json", "model.safetensors")]
+    outputs = replace(options.outputs, mask=Path(), overwrite=False)
+    about = [asdict(outputs), asdict(options.sliding), options.postprocess]
+    told = json.dumps([segfocal.__version__, files, about], default=str, sort_keys=True)
     return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()

@@ -1,26 +1,23 @@
-"""What predicting leaves besides the mask: probabilities, a file for each structure, sizes."""
+"""What a prediction leaves: the mask, and where asked for a mask and a probability map of each structure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from segfocal.grid import Grid, Volume
+from segfocal.errors import UserError
+from segfocal.files import check_new, make_folder
+from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.components import count_components
-from segfocal.io.scratch import release
-from segfocal.losses.links import margins
-from segfocal.structure import Structure
+from segfocal.io import png, volumes
+from segfocal.predict.options import PredictOptions
+from segfocal.predict.prediction import Prediction
 
-_ONE = 65535  # a probability of 1
-_SLICES = 16
+
+def report_path(mask: Path) -> Path:
+    """Return where the report of a mask lies: mask.nii.gz, mask.png, mask.dcm → mask.json."""
+    return mask.with_name(volumes.stem(mask) + ".json")
 
 
 def structure_path(mask: Path, name: str) -> Path:
@@ -30,82 +27,52 @@ def structure_path(mask: Path, name: str) -> Path:
     return mask.with_name(f"{mask.name.removesuffix(ending)}_{safe}{ending}")
 
 
-class Probabilities:
-    """Watches the logits of a scan and keeps each structure's probability, as uint16 where 65535 is 1.
+def check_outputs(options: PredictOptions) -> None:
+    """Raise UserError for an output that exists, that no file can have, or in a folder that cannot be written to.
 
-    arrays: one a structure, of the scan's shape.
+    None may replace one of the inputs, overwrite or not.
     """
+    outputs = options.outputs
+    written = (outputs.mask, report_path(outputs.mask))
+    volumes.check_output(outputs.mask, like=options.scan)
+    if png.is_png(outputs.mask) and outputs.probabilities:
+        raise UserError(
+            expected="a NIfTI scan for probabilities=true", found=options.scan.name, do="leave that option out"
+        )
+    inputs = {file.resolve() for file in (*options.inputs, *([options.prompts.file] if options.prompts else []))}
+    for path in written:
+        if path.resolve() in inputs:
+            raise UserError(
+                expected="outputs beside the inputs, not in their place",
+                found="the same file as input and output",
+                where=path,
+                do="choose another output (its report has the same name, ending in .json)",
+            )
+        check_new(path, overwrite=outputs.overwrite)
+    make_folder(outputs.mask.parent)
 
-    def __init__(self, arrays: Sequence[NDArray], bundle: Bundle, grid: Grid) -> None:
-        self.arrays, self.link = arrays, bundle.link
-        turned = grid.orientation_to(bundle.grid.frame)
-        self._views = [turned.apply(array) for array in arrays]
 
-    def __call__(self, start: int, logits: Tensor) -> None:
-        """Keep logits [n,k,h,w] of the slices from `start`."""
-        if self.link == "softmax":
-            logits = margins(logits)
-        shares = (logits.sigmoid() * _ONE).round().to(torch.int32).cpu().numpy()
-        for k, view in enumerate(self._views):
-            view[start : start + len(shares)] = shares[:, k]
-            release(self.arrays[k])
+def write_outputs(options: PredictOptions, prediction: Prediction, bundle: Bundle) -> dict[str, list[str]]:
+    """Write the files that are asked for; return the names of those of each structure, by its name.
 
-
-@dataclass(frozen=True)
-class Sizes:
-    """Voxels of each structure, the volume of one, its components, and mean and standard deviation of the scan inside.
-
-    The last two are in the scan's own unit, such as Hounsfield units; None for a structure without a voxel.
+    Of structures that may overlap the label map is not written, only a mask of each is.
     """
-
-    voxels: dict[str, int]
-    voxel_ml: float
-    components: dict[str, int]
-    mean: dict[str, float | None]
-    deviation: dict[str, float | None]
-
-    @classmethod
-    def of(cls, mask: Volume, scan: Volume, structures: Sequence[Structure]) -> Sizes:
-        """Measure the structures of a label map, a few slices at a time; intensities in the first channel."""
-        scan = scan.channels()[0]
-        sums = {structure.name: np.zeros(3) for structure in structures}
-        for start in range(0, mask.array.shape[2], _SLICES):
-            part = (..., slice(start, start + _SLICES))
-            labels, values = mask.array[part], scan.array[part]
-            for structure in structures:
-                inside = values[structure.inside(labels)].astype(np.float64)
-                sums[structure.name] += inside.size, inside.sum(), (inside**2).sum()
-            release(mask.array)
-        voxel_ml = abs(float(np.linalg.det(mask.grid.affine[:3, :3]))) / 1000
-        mean = {name: float(s[1] / s[0]) if s[0] else None for name, s in sums.items()}
-        deviation = {
-            name: float(np.sqrt(max(s[2] / s[0] - (s[1] / s[0]) ** 2, 0.0))) if s[0] else None
-            for name, s in sums.items()
-        }
-        voxels = {name: int(s[0]) for name, s in sums.items()}
-        return cls(voxels, voxel_ml, _components(mask.array, structures), mean, deviation)
-
-    def facts(self, *, picture: bool) -> dict[str, Any]:
-        """Return them for a report: in millilitres, of a picture in pixels."""
-        size = (
-            {"pixels": self.voxels}
-            if picture
-            else {"volume_ml": {name: round(count * self.voxel_ml, 3) for name, count in self.voxels.items()}}
-        )
-        kept = {"mean_intensity": self.mean, "sd_intensity": self.deviation}
-        return (
-            size
-            | {"components": self.components}
-            | {
-                key: {name: None if v is None else round(v, 2) for name, v in facts.items()}
-                for key, facts in kept.items()
-            }
-        )
-
-
-def _components(labels: NDArray, structures: Sequence[Structure]) -> dict[str, int]:
-    """Return the number of components by name: of all structures at once, unless they overlap."""
-    if any(structure.overlaps for structure in structures):
-        return {one.name: count_components(labels, inside=one.inside).get(1, 0) for one in structures}
-    counts = count_components(labels)
-    return {structure.name: counts.get(structure.value, 0) for structure in structures}
+    files: dict[str, list[str]] = {}
+    outputs, mask, maps = options.outputs, prediction.mask, prediction.maps
+    for k, structure in enumerate(bundle.structures):
+        if outputs.separate:
+            path = structure_path(outputs.mask, structure.name)
+            own = Volume(array=structure.inside(mask.array).astype(np.uint8), grid=mask.grid)
+            volumes.write(path, own, like=options.scan, overwrite=outputs.overwrite, names={1: structure.name})
+            files.setdefault(structure.name, []).append(path.name)
+        if maps is not None:
+            path = structure_path(outputs.mask, f"{structure.name}_probability")
+            if volumes.is_segmentation(path):
+                path = path.with_suffix(".nii.gz")
+            own = Volume(array=maps.arrays[k], grid=mask.grid)
+            volumes.write_probabilities(path, own, like=options.scan, overwrite=outputs.overwrite)
+            files.setdefault(structure.name, []).append(path.name)
+    if not bundle.structures[0].overlaps:
+        names = {structure.value: structure.name for structure in bundle.structures}
+        volumes.write(outputs.mask, mask, like=options.scan, overwrite=outputs.overwrite, names=names)
+    return files

@@ -1,55 +1,54 @@
-"""A file of prompts for one scan, brought together with its bundle, the options, and the folders of what is kept."""
+"""The prompts of one scan, whatever file they are in, brought to its bundle's grid as one record."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from segfocal.data.label_scheme import LabelScheme
+from segfocal.errors import UserError
 from segfocal.grid import Grid
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.prompted.prompt_file import read_prompts
-from segfocal.inference.prompted.propagation import PromptedScan
-from segfocal.inference.prompted.slice_model import Propagation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prompting:
-    """A JSON file of prompts (docs/prompted_volumes.md), and how far they are carried.
-
-    session: a folder where answers about slices are kept; None keeps nothing. embeddings: a folder for what the encoder
-    makes of slices, by default in the session.
-    """
-
-    file: Path
-    session: Path | None = None
-    embeddings: Path | None = None
-    options: Propagation = field(default_factory=Propagation)
+from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, ScanPrompts
+from segfocal.inference.prompted.slice_boxes import boxes_from_labels
+from segfocal.io import volumes
+from segfocal.predict.options import PromptKind, PromptOptions
 
 
 @contextmanager
-def prompted_scan(
-    prompting: Prompting | None, scan: Grid, bundle: Bundle, *, batch_size: int
-) -> Iterator[PromptedScan | None]:
+def prompts_of_scan(options: PromptOptions | None, scan: Grid, bundle: Bundle) -> Iterator[ScanPrompts | None]:
     """Yield the prompts of a scan, ready to be answered; None where there are none.
 
     Raises:
-        UserError: as `read_prompts`, and for folders that cannot be written.
+        UserError: as `read_prompts`, a label map on another grid, and for folders that cannot be written.
     """
-    if prompting is None:
+    if options is None:
         yield None
-        return
-    prompts = read_prompts(prompting.file, scan, bundle.structures, bundle.grid)
-    with TemporaryDirectory(prefix="segfocal_") as temporary:
-        kept = prompting.session or Path(temporary)
-        yield PromptedScan(
-            prompts=prompts,
-            structures=bundle.structures,
-            spacing_mm=bundle.grid.of(scan).spacing_mm,
-            session=kept / "answers",
-            embeddings=prompting.embeddings or kept / "embeddings",
-            options=prompting.options,
-            batch_size=batch_size,
-        )
+    elif options.kind is PromptKind.PROPAGATED:
+        prompts = read_prompts(options.file, scan, bundle.structures, bundle.grid)
+        with TemporaryDirectory(prefix="segfocal_") as temporary:
+            kept = options.session or Path(temporary)
+            yield PropagatedPrompts(
+                prompts=prompts,
+                structures=bundle.structures,
+                spacing_mm=bundle.grid.of(scan).spacing_mm,
+                session=kept / "answers",
+                embeddings=options.embeddings or kept / "embeddings",
+                options=options.propagation,
+            )
+    elif options.kind is PromptKind.BOXES:
+        boxes = read_prompts(options.file, scan, bundle.structures, bundle.grid, boxes_only=True)
+        yield ScanPrompts(prompts=boxes, structures=bundle.structures)
+    else:
+        values = {structure.name: structure.value for structure in bundle.structures}
+        labels = volumes.read_labels(options.file, on=scan, values=values)
+        if difference := scan.difference(labels.grid):
+            raise UserError(
+                expected="a reference on the scan's grid", found=difference, where=options.file, do="resample it"
+            )
+        labels = replace(labels, array=LabelScheme(structures=bundle.structures).read(labels.array))
+        yield boxes_from_labels(labels, bundle.structures, bundle.grid)

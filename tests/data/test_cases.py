@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from segfocal.data.cases import Case, CaseList, read_cases, stem
+from segfocal.data.cases import Case, CaseList, read_cases
 from segfocal.data.store.prepare import read_pair
 from segfocal.errors import UserError
 from tests.pictures import make_png
@@ -155,13 +155,6 @@ def test_demo_data_is_a_case_list_with_named_labels(request):
     cases = read_cases(demo / "cases.csv", label_names=f"{demo / 'label_names.json'}#ct")
     assert {case.name for case in cases.cases} >= {"ct_a", "ct_b"}
     assert cases.label_values["liver"] == 5
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"), [("a.nii.gz", "a"), ("a.nii", "a"), ("a.b.nii.gz", "a.b"), ("a.nii.nii.gz", "a.nii")]
-)
-def test_stem_takes_off_the_nifti_suffix_only(tmp_path, name, expected):
-    assert stem(tmp_path / name) == expected
 
 
 def listed(*splits):

@@ -13,7 +13,7 @@ from segfocal.engine import postprocess_choice as chosen
 from segfocal.engine.postprocess_choice import choose_rules, dice_of_each
 from segfocal.grid import Grid, Volume
 from segfocal.inference import bundle as bundles
-from segfocal.inference.postprocess import Rules, clean
+from segfocal.inference.postprocess import PostprocessRules, clean
 from segfocal.inference.segment import segment
 from segfocal.intensity import Window
 from segfocal.io import volumes
@@ -61,7 +61,7 @@ def cases(tmp_path):
 
 def test_the_dice_of_a_rule_is_that_of_the_mask_it_leaves():
     generator = np.random.default_rng(0)
-    rules = [Rules(), *chosen._REMOVALS, *chosen._FILLINGS]
+    rules = [PostprocessRules(), *chosen._REMOVALS, *chosen._FILLINGS]
     grid = Grid(shape=(14, 13, 12), affine=np.diag([3.0, 3.0, 3.0, 1.0]))
     for share in (0.0, 0.02, 0.1, 0.3, 0.9):
         mask = Volume(array=(generator.random(grid.shape) < share).astype(np.uint8), grid=grid)
@@ -73,7 +73,7 @@ def test_the_dice_of_a_rule_is_that_of_the_mask_it_leaves():
 def test_rules_that_raise_dice_are_kept_and_those_that_do_not_are_not(cases):
     rules, report = choose_rules(bundle(), cases, device=torch.device("cpu"))
     # the cube of 8 voxels of 3 mm³ goes with the mildest rule that takes it; the hole of 3 mm³ likewise
-    assert rules == {"label_1": Rules(minimum_mm3=100.0, holes_mm3=100.0)}
+    assert rules == {"label_1": PostprocessRules(minimum_mm3=100.0, holes_mm3=100.0)}
     row = report[0]
     assert row["structure"] == "label_1"
     assert row["chosen"] == {"largest": False, "minimum_mm3": 100.0, "holes_mm3": 100.0}
@@ -86,7 +86,7 @@ def test_rules_that_raise_dice_are_kept_and_those_that_do_not_are_not(cases):
 
 def test_segment_applies_the_rules_to_answers_of_the_kind_they_were_chosen_on(cases):
     scan, labels = volumes.read(cases[0].image), volumes.read_labels(cases[0].label)
-    rules = {"label_1": Rules(largest=True, holes_mm3=100.0)}
+    rules = {"label_1": PostprocessRules(largest=True, holes_mm3=100.0)}
     assert np.array_equal(segment(scan, bundle(postprocess=rules)).array, labels.array)
     assert not np.array_equal(segment(scan, bundle()).array, labels.array)
     assert bundle(postprocess=rules).rules(prompted=True) == {}
@@ -98,7 +98,7 @@ def test_segment_applies_the_rules_to_answers_of_the_kind_they_were_chosen_on(ca
 def test_rules_travel_in_the_bundle_and_older_bundles_have_none(run, tmp_path):
     loaded = bundles.load(run / "bundle")
     assert loaded.postprocess == {}
-    rules = {"label_1": Rules(largest=True, minimum_mm3=5.0)}
+    rules = {"label_1": PostprocessRules(largest=True, minimum_mm3=5.0)}
     bundles.save(replace(loaded, postprocess=rules), tmp_path)
     assert bundles.load(tmp_path).postprocess == rules
     facts = json.loads((tmp_path / "bundle.json").read_text())

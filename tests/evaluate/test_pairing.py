@@ -1,11 +1,9 @@
 """Files of two folders find each other by name, and never the wrong one."""
 
-from pathlib import Path
-
 import pytest
 
 from segfocal.errors import UserError
-from segfocal.evaluate.pairing import match, named_files, stem_of
+from segfocal.evaluate.pairing import match, named_files
 
 
 @pytest.mark.parametrize(
@@ -31,10 +29,6 @@ def test_two_that_fit_one_are_refused_or_the_first_is_taken():
     with pytest.raises(UserError, match="a_0000 and a_0001"):
         match(["a"], ["a_0000", "a_0001"], what="prediction")
     assert match(["a"], ["a_0000", "a_0001"], what="image", several=True) == {"a": "a_0000"}
-
-
-def test_stems_lose_the_ending_only():
-    assert [stem_of(Path(name)) for name in ("a.b.nii.gz", "a.nii", "x/a.png", "a.NII.GZ")] == ["a.b", "a", "a", "a"]
 
 
 def test_folders_patterns_and_single_files(tmp_path):

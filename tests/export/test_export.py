@@ -17,11 +17,11 @@ from torch import nn
 
 from segfocal.errors import UserError
 from segfocal.export import export as exporting
-from segfocal.export.export import Job, export
+from segfocal.export.export import ExportOptions, export
 from segfocal.export.facts import facts, ports
 from segfocal.files import write_json
 from segfocal.inference import bundle as bundles
-from segfocal.inference.postprocess import Rules
+from segfocal.inference.postprocess import PostprocessRules
 from segfocal.inference.segment import segment
 from segfocal.intensity import Percentiles, PerChannel, Window
 from segfocal.io import volumes
@@ -88,13 +88,13 @@ def place(tmp_path_factory):
     inside = sphere((85, 45, 7), affine, radius_mm=14.0)
     make_scan(folder / "scan.nii.gz", (generator.normal(0, 15, inside.shape) + 100 * inside).astype(np.int16), affine)
     make_bundle(folder / "bundle")
-    job = Job(bundle=folder / "bundle", output=folder / "onnx", scan=folder / "scan.nii.gz")
-    export(job)
+    options = ExportOptions(bundle=folder / "bundle", output=folder / "onnx", scan=folder / "scan.nii.gz")
+    export(options)
     return folder
 
 
-def job_of(place, output, **options):
-    return Job(**({"bundle": place / "bundle", "output": output, "scan": place / "scan.nii.gz"} | options))
+def options_of(place, output, **options):
+    return ExportOptions(**({"bundle": place / "bundle", "output": output, "scan": place / "scan.nii.gz"} | options))
 
 
 def program():
@@ -155,7 +155,7 @@ def test_nothing_is_written_when_the_network_is_too_far_off(place, tmp_path, mon
     monkeypatch.setattr(exporting, "write_network", lambda m, path, w: shutil.copy(place / "onnx" / "model.onnx", path))
     other = make_bundle(tmp_path / "other", UNET)
     with pytest.raises(UserError, match=r"logits within 0.25 .*nothing was written"):
-        export(job_of(place, tmp_path / "out", bundle=other, tolerance=0.25))
+        export(options_of(place, tmp_path / "out", bundle=other, tolerance=0.25))
     assert {path.name for path in tmp_path.iterdir()} == {"other"}
 
 
@@ -164,13 +164,13 @@ def test_an_earlier_export_is_replaced_only_when_asked(place, tmp_path, monkeypa
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "model.json").write_text("of another program")
     with pytest.raises(UserError, match="overwrite=true"):
-        export(job_of(place, tmp_path))
+        export(options_of(place, tmp_path))
     assert (tmp_path / "model.json").read_text() == "of another program"
     (tmp_path / "model.json").unlink()
     for overwrite in (False, True):
-        export(job_of(place, tmp_path, overwrite=overwrite))
+        export(options_of(place, tmp_path, overwrite=overwrite))
         with pytest.raises(UserError, match="overwrite=true"):
-            export(job_of(place, tmp_path))
+            export(options_of(place, tmp_path))
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -178,11 +178,11 @@ def test_a_missing_package_is_one_line_that_names_the_extra(place, tmp_path, mon
     find = importlib.util.find_spec
     monkeypatch.setattr(portable, "find_spec", lambda name: None if name == "onnxscript" else find(name))
     with pytest.raises(UserError, match=r"package onnxscript .* pip install 'segfocal\[export\]'"):
-        export(job_of(place, tmp_path / "out"))
+        export(options_of(place, tmp_path / "out"))
 
 
 def test_rules_are_told_and_left_to_the_program(place, tmp_path):
-    bundle = replace(bundles.load(place / "bundle"), postprocess={"dark": Rules(largest=True)})
+    bundle = replace(bundles.load(place / "bundle"), postprocess={"dark": PostprocessRules(largest=True)})
     told = facts(bundle, overlap=0.25, folder=place / "onnx", networks={})
     assert told["postprocess"] == {"dark": {"largest": True, "minimum_mm3": 0.0, "holes_mm3": 0.0}}
     assert told["overlap"] == 0.25
@@ -200,7 +200,7 @@ def parsed(folder, scan, output):
 @pytest.mark.parametrize("intensity", [Window(lower=-50.0, upper=150.0), Percentiles()], ids=["window", "percentiles"])
 def test_monai_runs_its_bundle_to_our_mask(place, tmp_path, intensity):
     source = make_bundle(tmp_path / "bundle", intensity=intensity)
-    report = export(job_of(place, tmp_path / "monai", bundle=source, format="monai_bundle"))
+    report = export(options_of(place, tmp_path / "monai", bundle=source, format="monai_bundle"))
     assert report["logit_difference"] < 1e-3
     parser = parsed(tmp_path / "monai", place / "scan.nii.gz", tmp_path / "eval")
     sample = next(iter(parser.get_parsed_content("dataset")))
@@ -225,7 +225,7 @@ def test_monai_runs_its_bundle_to_our_mask(place, tmp_path, intensity):
 )
 def test_the_network_of_a_monai_bundle_is_as_its_metadata_says(place, tmp_path, config, names):
     source = make_bundle(tmp_path / "bundle", config)
-    export(job_of(place, tmp_path / "monai", bundle=source, format="monai_bundle"))
+    export(options_of(place, tmp_path / "monai", bundle=source, format="monai_bundle"))
     configs = tmp_path / "monai" / "configs"
     verify_net_in_out(
         net_id="network_def",
@@ -247,13 +247,13 @@ def test_the_network_of_a_monai_bundle_is_as_its_metadata_says(place, tmp_path, 
 def test_a_model_that_needs_prompts_is_no_monai_bundle(place, tmp_path):
     source = make_bundle(tmp_path / "bundle", SAM, needs_prompts=True)
     with pytest.raises(UserError, match="format=onnx"):
-        export(job_of(place, tmp_path / "out", bundle=source, format="monai_bundle"))
+        export(options_of(place, tmp_path / "out", bundle=source, format="monai_bundle"))
 
 
 def test_openvino_writes_its_files_too(place, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
     monkeypatch.setattr(exporting, "write_network", lambda m, path, w: shutil.copy(place / "onnx" / "model.onnx", path))
-    export(job_of(place, tmp_path / "out", format="openvino"))
+    export(options_of(place, tmp_path / "out", format="openvino"))
     assert {"model.xml", "model.bin"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
@@ -273,7 +273,7 @@ def test_the_command_says_how_close_it_came(place, tmp_path, monkeypatch, capsys
 @pytest.mark.parametrize("chosen", ["onnx", "monai_bundle"])
 def test_the_models_are_exported(config, chosen, place, tmp_path):
     source = make_bundle(tmp_path / "bundle", config)
-    report = export(job_of(place, tmp_path / "out", bundle=source, format=chosen))
+    report = export(options_of(place, tmp_path / "out", bundle=source, format=chosen))
     assert report["logit_difference"] < 1e-3
     assert min(report["dice"].values()) >= 0.999
     assert report["asked"] == "no prompt"
@@ -282,7 +282,7 @@ def test_the_models_are_exported(config, chosen, place, tmp_path):
 @pytest.mark.slow
 def test_a_model_that_needs_prompts_is_exported_in_two_halves(place, tmp_path):
     source = make_bundle(tmp_path / "bundle", SAM, needs_prompts=True)
-    report = export(job_of(place, tmp_path / "out", bundle=source))
+    report = export(options_of(place, tmp_path / "out", bundle=source))
     assert report["logit_difference"] < 1e-3
     told = json.loads((tmp_path / "out" / "model.json").read_text())
     assert [entry["name"] for entry in told["networks"]["decoder.onnx"]["inputs"][-5:]] == list(portable.PROMPT)
@@ -322,7 +322,7 @@ def test_neighbours_and_channels_are_exported_as_the_model_sees_them(place, tmp_
     two = PerChannel(each=(Window(lower=-50.0, upper=150.0), Percentiles()))
     make_bundle(tmp_path / "bundle", config, channels=2, neighbours=1, intensity=two)
     scans = {"scan": place / "scan.nii.gz", "more": (place / "scan.nii.gz",)}
-    report = export(Job(bundle=tmp_path / "bundle", output=tmp_path / "onnx", **scans))
+    report = export(ExportOptions(bundle=tmp_path / "bundle", output=tmp_path / "onnx", **scans))
     assert report["logit_difference"] < 1e-3
     written = json.loads((tmp_path / "onnx" / "model.json").read_text())
     assert (written["channels"], written["neighbours"]) == (2, 1)
@@ -333,7 +333,7 @@ def test_neighbours_and_channels_are_exported_as_the_model_sees_them(place, tmp_
 def test_a_scan_of_other_channels_to_compare_on_is_told(place, tmp_path):
     make_bundle(tmp_path / "bundle", UNET | {"channels": 2}, channels=2)
     with pytest.raises(UserError, match=r"2 channels.*found 1 for the comparison.*scan="):
-        export(Job(bundle=tmp_path / "bundle", output=tmp_path / "out", scan=place / "scan.nii.gz"))
+        export(ExportOptions(bundle=tmp_path / "bundle", output=tmp_path / "out", scan=place / "scan.nii.gz"))
 
 
 @pytest.mark.parametrize("given", [{"neighbours": 1, "window": (32, 32)}, {"channels": 3}])
@@ -341,6 +341,8 @@ def test_more_than_a_slice_of_one_channel_is_no_monai_bundle(place, tmp_path, gi
     make_bundle(tmp_path / "bundle", UNET | {"channels": 3}, **given)
     with pytest.raises(UserError, match=r"single slices of one channel.*format=onnx"):
         export(
-            Job(bundle=tmp_path / "bundle", output=tmp_path / "out", scan=place / "scan.nii.gz", format="monai_bundle")
+            ExportOptions(
+                bundle=tmp_path / "bundle", output=tmp_path / "out", scan=place / "scan.nii.gz", format="monai_bundle"
+            )
         )
     assert not (tmp_path / "out").exists()

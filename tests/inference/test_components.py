@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from segfocal.inference.components import count_components
-from segfocal.io.scratch import spooled
+from segfocal.io.scratch import scratch_array
 
 
 def counted_whole(labels):
@@ -41,6 +41,6 @@ def test_of_overlapping_structures_each_is_counted_by_itself():
 
 
 def test_a_map_on_disk_is_counted(tmp_path):
-    with spooled(tmp_path, (9, 8, 50), np.uint8) as labels:
+    with scratch_array(tmp_path, (9, 8, 50), np.uint8) as labels:
         labels[2:4, 2:4, 5:45], labels[7, 7, ::10] = 1, 2
         assert count_components(labels) == {1: 1, 2: 5}

@@ -11,12 +11,12 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from segfocal.grid import Grid, Volume
-from segfocal.inference.postprocess import Rules, clean, components, describe, holes, read_rules
+from segfocal.inference.postprocess import PostprocessRules, clean, components, describe, holes, read_rules
 from segfocal.structure import Structure
 
 EVERYWHERE = np.ones((3, 3, 3))
 RULES = st.builds(
-    Rules,
+    PostprocessRules,
     largest=st.booleans(),
     minimum_mm3=st.sampled_from([0.0, 2.0, 5.0, 12.0]),
     holes_mm3=st.sampled_from([0.0, 1.0, 3.0, 40.0]),
@@ -111,12 +111,12 @@ def pieces():
 @pytest.mark.parametrize(
     ("rules", "left"),
     [
-        (Rules(), 13),
-        (Rules(largest=True), 8),
-        (Rules(minimum_mm3=2), 12),
-        (Rules(minimum_mm3=4), 12),
-        (Rules(minimum_mm3=5), 8),
-        (Rules(minimum_mm3=9), 0),
+        (PostprocessRules(), 13),
+        (PostprocessRules(largest=True), 8),
+        (PostprocessRules(minimum_mm3=2), 12),
+        (PostprocessRules(minimum_mm3=4), 12),
+        (PostprocessRules(minimum_mm3=5), 8),
+        (PostprocessRules(minimum_mm3=9), 0),
     ],
 )
 def test_small_components_go(rules, left):
@@ -125,14 +125,14 @@ def test_small_components_go(rules, left):
 
 
 def test_volumes_are_in_mm3():
-    rules = {3: Rules(minimum_mm3=5)}
+    rules = {3: PostprocessRules(minimum_mm3=5)}
     assert (cleaned(pieces(), rules, spacing_mm=(0.5, 0.5, 2.0)) == 3).sum() == 0  # 8 voxels of 0.5 mm³
     assert (cleaned(pieces(), rules, spacing_mm=(1.0, 1.0, 1.25)) == 3).sum() == 12
     assert (cleaned(pieces(), rules, spacing_mm=(5.0, 1.0, 1.0)) == 3).sum() == 13
     shell = np.ones((3, 3, 3), np.uint8)
     shell[1, 1, 1] = 0
     for side_mm, filled in ((1.0, True), (2.0, False)):  # a hole of 1 or 8 mm³
-        after = cleaned(shell, {1: Rules(holes_mm3=5)}, spacing_mm=(side_mm,) * 3)
+        after = cleaned(shell, {1: PostprocessRules(holes_mm3=5)}, spacing_mm=(side_mm,) * 3)
         assert (after[1, 1, 1] == 1) == filled
 
 
@@ -140,18 +140,18 @@ def test_a_sheared_grid_has_the_volume_of_its_cells():
     affine = np.diag([2.0, 1.0, 1.0, 1.0])
     affine[0, 1] = 3.0
     labels = Volume(array=pieces(), grid=Grid(shape=(9, 9, 9), affine=affine))
-    assert (clean(labels, {3: Rules(minimum_mm3=8)}).array == 3).sum() == 12
+    assert (clean(labels, {3: PostprocessRules(minimum_mm3=8)}).array == 3).sum() == 12
 
 
 def test_components_touch_by_corners_and_holes_leak_by_faces_only():
     array = np.ones((4, 4, 4), np.uint8)
     array[1, 1, 1] = array[0, 0, 0] = 0  # the hole meets the outside at a corner, which does not open it
-    assert cleaned(array, {1: Rules(holes_mm3=9)})[1, 1, 1] == 1
+    assert cleaned(array, {1: PostprocessRules(holes_mm3=9)})[1, 1, 1] == 1
     array[0, 1, 1] = 0
-    assert cleaned(array, {1: Rules(holes_mm3=9)})[1, 1, 1] == 0
+    assert cleaned(array, {1: PostprocessRules(holes_mm3=9)})[1, 1, 1] == 0
     diagonal = np.zeros((3, 3, 3), np.uint8)
     diagonal[0, 0, 0] = diagonal[1, 1, 1] = diagonal[2, 2, 2] = 1
-    assert cleaned(diagonal, {1: Rules(minimum_mm3=3)}).sum() == 3
+    assert cleaned(diagonal, {1: PostprocessRules(minimum_mm3=3)}).sum() == 3
 
 
 def test_another_structure_inside_stays_and_the_gap_around_it_is_nobodys():
@@ -160,7 +160,7 @@ def test_another_structure_inside_stays_and_the_gap_around_it_is_nobodys():
     array[2, 3, 3] = 0  # between 1 and 2
     array[3, 3, 3] = 0  # and from there into 2
     array[4, 4, 4] = 2
-    both = {1: Rules(holes_mm3=99, largest=True), 2: Rules(holes_mm3=99, largest=True)}
+    both = {1: PostprocessRules(holes_mm3=99, largest=True), 2: PostprocessRules(holes_mm3=99, largest=True)}
     assert np.array_equal(cleaned(array, both), array)
     array[2, 3, 3] = 2
     assert cleaned(array, both)[3, 3, 3] == 2
@@ -169,25 +169,25 @@ def test_another_structure_inside_stays_and_the_gap_around_it_is_nobodys():
 def test_the_space_of_a_removed_speck_is_filled_by_what_surrounds_it():
     array = np.ones((5, 5, 5), np.uint8)
     array[2, 2, 2] = 2
-    assert (cleaned(array, {1: Rules(holes_mm3=1), 2: Rules(minimum_mm3=2)}) == 1).all()
+    assert (cleaned(array, {1: PostprocessRules(holes_mm3=1), 2: PostprocessRules(minimum_mm3=2)}) == 1).all()
 
 
 def test_the_holes_of_a_picture_are_those_of_its_plane():
     ring = np.ones((5, 5, 1), np.uint8)
     ring[2, 2] = 0
     for axes in itertools.permutations(range(3)):
-        assert cleaned(ring.transpose(axes), {1: Rules(holes_mm3=1)}).all()
+        assert cleaned(ring.transpose(axes), {1: PostprocessRules(holes_mm3=1)}).all()
 
 
 def test_components_equally_large_all_stay():
     array = np.zeros((5, 3, 3), np.uint8)
     array[0] = array[4] = 1
-    assert np.array_equal(cleaned(array, {1: Rules(largest=True)}), array)
+    assert np.array_equal(cleaned(array, {1: PostprocessRules(largest=True)}), array)
 
 
 def test_rules_survive_json_and_wrong_ones_are_refused():
     structures = (Structure(name="liver", value=5),)
-    rules = {"liver": Rules(largest=True, holes_mm3=100.0)}
+    rules = {"liver": PostprocessRules(largest=True, holes_mm3=100.0)}
     assert read_rules(describe(rules), structures) == rules
     with pytest.raises(ValueError, match="spleen"):
         read_rules({"spleen": {}}, structures)
@@ -195,4 +195,4 @@ def test_rules_survive_json_and_wrong_ones_are_refused():
         read_rules({"liver": {"smooth": True}}, structures)
     for wrong in ({"minimum_mm3": -1}, {"holes_mm3": float("inf")}, {"largest": 1}, {"minimum_mm3": "many"}):
         with pytest.raises(ValueError, match="expected"):
-            Rules(**wrong)
+            PostprocessRules(**wrong)

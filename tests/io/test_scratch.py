@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from segfocal.errors import UserError
-from segfocal.io.scratch import release, spooled
+from segfocal.io.scratch import release, scratch_array
 
 
 def test_what_was_written_through_a_view_is_there_after_its_memory_was_given_back(tmp_path):
-    with spooled(tmp_path, (5, 7, 300), np.uint16) as array:
+    with scratch_array(tmp_path, (5, 7, 300), np.uint16) as array:
         assert not array.any()
         turned = array.transpose(2, 0, 1)[::-1]
         for index in range(300):
@@ -32,8 +32,8 @@ def test_an_array_in_memory_is_released_to_no_effect():
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file keeps its name there")
 def test_a_kill_leaves_nothing_behind(tmp_path):
     code = (
-        "import os, sys, pathlib, numpy as np; from segfocal.io.scratch import spooled\n"
-        "with spooled(pathlib.Path(sys.argv[1]), (9, 9, 9), np.uint8) as array:\n"
+        "import os, sys, pathlib, numpy as np; from segfocal.io.scratch import scratch_array\n"
+        "with scratch_array(pathlib.Path(sys.argv[1]), (9, 9, 9), np.uint8) as array:\n"
         "    array[:] = 1; os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code, tmp_path], check=False).returncode == -9
@@ -45,6 +45,9 @@ def test_a_full_disk_is_reported_before_anything_is_written(tmp_path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(UserError, match="room for 8 MiB; found No space left"), spooled(tmp_path, (2048, 4096), "u1"):
+    with (
+        pytest.raises(UserError, match="room for 8 MiB; found No space left"),
+        scratch_array(tmp_path, (2048, 4096), "u1"),
+    ):
         pass
     assert not list(tmp_path.iterdir())

@@ -202,7 +202,7 @@ def test_the_report_does_not_replace_a_file_of_the_user(case, run, tmp_path, mon
     boxes = tmp_path / "mask.json"
     boxes.write_text(json.dumps([{"lower": [3, 3, 1], "upper": [9, 9, 3]}]))
     kept = boxes.read_bytes()
-    for extra in ([], ["overwrite=true", "prompt=box", f"boxes={boxes}"]):
+    for extra in ([], ["overwrite=true", "prompt=box", f"prompts={boxes}"]):
         capfd.readouterr()
         fails(capfd, predict(monkeypatch, run / "bundle", case[0], tmp_path / "mask.nii.gz", *extra), str(boxes))
         assert boxes.read_bytes() == kept
@@ -351,11 +351,11 @@ def test_a_mask_into_a_blocked_folder_is_refused_before_any_work(case, run, tmp_
         (["overlap=high"], "overlap"),
         (["batch_size=1.5"], "batch_size"),
         (["input=null"], "input"),
-        (["prompt=box"], "boxes=FILE.json"),
+        (["prompt=box"], "prompts=FILE.json"),
         (["prompt=mouse"], "prompt=none or prompt=box"),
         (["overlap=1"], "overlap"),
         (["boxes=b.json"], "prompt=box"),
-        (["prompt=box", "boxes=absent.json"], "absent.json"),
+        (["prompt=box", "prompts=absent.json"], "absent.json"),
         (["device=cudaa"], "device"),
         (["batch_size=0"], "batch_size"),
     ],
@@ -371,17 +371,17 @@ def test_a_wrong_prediction_option_is_explained(case, run, options, words, tmp_p
     [
         ("{", "JSON"),
         ('[{"lower": [0,0,0]}]', "lower"),
-        ('[{"lower": [0,0,0], "upper": [50,3,3]}]', "(21, 19, 5)"),
+        ('[{"lower": [0,0,0], "upper": [50,3,3]}]', "voxels 0 to [20, 18, 4]"),
         ('[{"lower": [5,5,3], "upper": [4,6,3]}]', "lower ≤ upper"),
-        ('["box"]', "boxes as"),
-        ("3", "boxes as"),
+        ('["box"]', "a prompt with"),
+        ("3", "a list of prompts"),
     ],
 )
 def test_a_wrong_box_file_is_explained(case, run, text, words, tmp_path, monkeypatch, capfd):
     boxes = tmp_path / "boxes.json"
     boxes.write_text(text)
     capfd.readouterr()
-    code = predict(monkeypatch, run / "bundle", case[0], tmp_path / "m.nii.gz", "prompt=box", f"boxes={boxes}")
+    code = predict(monkeypatch, run / "bundle", case[0], tmp_path / "m.nii.gz", "prompt=box", f"prompts={boxes}")
     fails(capfd, code, words, str(boxes))
 
 

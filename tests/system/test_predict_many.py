@@ -8,46 +8,11 @@ import time
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 
-from segfocal import models
-from segfocal.errors import UserError
-from segfocal.inference import bundle as bundles
-from segfocal.inference.predictor import Predictor, Sweeping
-from segfocal.inference.segment import segment_with
-from segfocal.intensity import Window
-from segfocal.io import nifti
 from segfocal.resample import ModelGrid
-from segfocal.structure import Structure
+from tests.random_bundle import image, make_bundle
 from tests.scans import AFFINES, make_scan
 from tests.system.commands import segfocal
-
-MODEL = {"_target_": "segfocal.models.UNet", "classes": 2, "widths": [4, 8, 8]}
-STRUCTURES = (Structure(name="liver", value=5), Structure(name="spleen", value=1))
-
-
-def make_bundle(folder, seed=0, **changes):
-    torch.manual_seed(seed)
-    facts = {
-        "model": models.build(MODEL),
-        "model_config": MODEL,
-        "window": (16, 16),
-        "grid": ModelGrid(spacing_mm=(2.0, 2.0)),
-        "intensity": Window(lower=-100, upper=100),
-        "structures": STRUCTURES,
-        "training": {},
-    }
-    bundles.save(bundles.Bundle(**(facts | changes)), folder)
-    return folder
-
-
-def image(seed, shape=(21, 18, 7)):
-    return np.random.default_rng(seed).integers(-150, 150, shape).astype(np.int16)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture
@@ -66,28 +31,32 @@ def voxels(path):
     return np.asanyarray(nib.load(path).dataobj)
 
 
-def test_each_scan_gets_the_mask_it_would_get_alone(bundle, scans, tmp_path, monkeypatch):
-    assert segfocal(monkeypatch, "predict", f"bundle={bundle}", f"input={scans}", f"output={tmp_path}/masks") == 0
+def test_each_scan_gets_the_mask_it_would_get_alone(random_bundle, scans, tmp_path, monkeypatch):
+    assert (
+        segfocal(monkeypatch, "predict", f"bundle={random_bundle}", f"input={scans}", f"output={tmp_path}/masks") == 0
+    )
     for scan in sorted(scans.rglob("*.nii.gz")):
         alone = tmp_path / "alone" / scan.relative_to(scans)
-        assert segfocal(monkeypatch, "predict", f"bundle={bundle}", f"input={scan}", f"output={alone}") == 0
+        assert segfocal(monkeypatch, "predict", f"bundle={random_bundle}", f"input={scan}", f"output={alone}") == 0
         mask = tmp_path / "masks" / scan.relative_to(scans)
         assert mask.read_bytes() == alone.read_bytes()
         assert mask.with_name("ct.json").is_file()
-    assert not list(tmp_path.rglob("*.spool"))
+    assert not list(tmp_path.rglob("*.scratch"))
 
 
-def test_a_bad_scan_stops_nothing_and_is_explained(bundle, scans, tmp_path, monkeypatch, capsys):
+def test_a_bad_scan_stops_nothing_and_is_explained(random_bundle, scans, tmp_path, monkeypatch, capsys):
     (scans / "broken.nii.gz").write_bytes(b"not a scan")
-    assert segfocal(monkeypatch, "predict", f"bundle={bundle}", f"input={scans}", f"output={tmp_path}/masks") == 0
+    assert (
+        segfocal(monkeypatch, "predict", f"bundle={random_bundle}", f"input={scans}", f"output={tmp_path}/masks") == 0
+    )
     out = capsys.readouterr().out
     assert "expected a whole NIfTI file" in out
     assert "3 done, 0 kept, 1 failed" in out
     assert ("broken.nii.gz", "failed") in states(tmp_path / "masks")
 
 
-def test_a_repeated_command_does_what_is_left(bundle, scans, tmp_path, monkeypatch, capsys):
-    command = ["predict", f"bundle={bundle}", f"input={scans}/**/*.nii.gz", f"output={tmp_path}/masks"]
+def test_a_repeated_command_does_what_is_left(random_bundle, scans, tmp_path, monkeypatch, capsys):
+    command = ["predict", f"bundle={random_bundle}", f"input={scans}/**/*.nii.gz", f"output={tmp_path}/masks"]
     segfocal(monkeypatch, *command)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "masks").rglob("*.nii.gz")}
     gone = tmp_path / "masks" / "p1" / "ct.nii.gz"
@@ -103,24 +72,26 @@ def test_a_repeated_command_does_what_is_left(bundle, scans, tmp_path, monkeypat
     assert "4 done, 0 kept, 0 failed" in capsys.readouterr().out
 
 
-def test_a_file_of_the_users_is_not_replaced(bundle, scans, tmp_path, monkeypatch, capsys):
+def test_a_file_of_the_users_is_not_replaced(random_bundle, scans, tmp_path, monkeypatch, capsys):
     theirs = tmp_path / "masks" / "p1" / "ct.nii.gz"
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(b"drawn by hand")
-    assert segfocal(monkeypatch, "predict", f"bundle={bundle}", f"input={scans}", f"output={tmp_path}/masks") == 0
+    assert (
+        segfocal(monkeypatch, "predict", f"bundle={random_bundle}", f"input={scans}", f"output={tmp_path}/masks") == 0
+    )
     assert "2 done, 0 kept, 1 failed" in capsys.readouterr().out
     assert theirs.read_bytes() == b"drawn by hand"
 
 
 @pytest.mark.parametrize(("name", "text"), [("list.txt", "{0}\n\n{1}\n"), ("list.csv", "name,image\na,{0}\nb,{1}\n")])
-def test_a_list_names_scans(bundle, scans, tmp_path, monkeypatch, name, text):
+def test_a_list_names_scans(random_bundle, scans, tmp_path, monkeypatch, name, text):
     (scans / name).write_text(text.format("p0/ct.nii.gz", "p2/ct.nii.gz"))
-    segfocal(monkeypatch, "predict", f"bundle={bundle}", f"input={scans / name}", f"output={tmp_path}/masks")
+    segfocal(monkeypatch, "predict", f"bundle={random_bundle}", f"input={scans / name}", f"output={tmp_path}/masks")
     assert sorted(p.parent.name for p in (tmp_path / "masks").rglob("*.nii.gz")) == ["p0", "p2"]
 
 
-def test_masks_inside_the_folder_of_scans_are_not_taken_for_scans(bundle, scans, monkeypatch, capsys):
-    command = ["predict", f"bundle={bundle}", f"input={scans}", f"output={scans}/masks"]
+def test_masks_inside_the_folder_of_scans_are_not_taken_for_scans(random_bundle, scans, monkeypatch, capsys):
+    command = ["predict", f"bundle={random_bundle}", f"input={scans}", f"output={scans}/masks"]
     segfocal(monkeypatch, *command)
     capsys.readouterr()
     segfocal(monkeypatch, *command)
@@ -128,82 +99,22 @@ def test_masks_inside_the_folder_of_scans_are_not_taken_for_scans(bundle, scans,
 
 
 @pytest.mark.parametrize("options", [["flips=[h,w]"], ["precision=bf16"], ["accumulate=fp16"], ["crop=body"]])
-def test_settings_of_the_sweep_change_little(bundle, scans, tmp_path, monkeypatch, options):
+def test_settings_of_the_sweep_change_little(random_bundle, scans, tmp_path, monkeypatch, options):
     scan = scans / "p0" / "ct.nii.gz"
     assert (
-        segfocal(monkeypatch, "predict", f"bundle={bundle}", f"input={scan}", f"output={tmp_path}/m.nii.gz", *options)
+        segfocal(
+            monkeypatch, "predict", f"bundle={random_bundle}", f"input={scan}", f"output={tmp_path}/m.nii.gz", *options
+        )
         == 0
     )
     assert set(np.unique(voxels(tmp_path / "m.nii.gz"))) <= {0, 1, 5}
 
 
-def test_several_bundles_answer_with_the_mean_of_their_logits(tmp_path):
-    folders = [make_bundle(tmp_path / f"fold_{seed}", seed) for seed in (0, 1, 2)]
-    loaded = [bundles.load(folder) for folder in folders]
-    together, alone = Predictor(loaded, settings=Sweeping()), []
-    batch = torch.rand(2, 1, 16, 16)
-    with torch.no_grad():
-        alone = [Predictor([one], settings=Sweeping()).network(batch) for one in loaded]
-        torch.testing.assert_close(together.network(batch), torch.stack(alone).mean(0))
-
-
-def test_bundles_that_see_scans_differently_do_not_go_together(bundle, scans, tmp_path, monkeypatch, capsys):
+def test_bundles_that_see_scans_differently_do_not_go_together(random_bundle, scans, tmp_path, monkeypatch, capsys):
     other = make_bundle(tmp_path / "other", grid=ModelGrid(spacing_mm=(1.0, 1.0)))
-    options = [f"bundle=[{bundle},{other}]", f"input={scans}/p0/ct.nii.gz", f"output={tmp_path}/m.nii.gz"]
+    options = [f"bundle=[{random_bundle},{other}]", f"input={scans}/p0/ct.nii.gz", f"output={tmp_path}/m.nii.gz"]
     assert segfocal(monkeypatch, "predict", *options) == 1
     assert "expected bundles with the same grid" in capsys.readouterr().err
-
-
-def test_several_bundles_are_not_asked_with_prompts(tmp_path):
-    torch.manual_seed(0)
-    config = {"_target_": "segfocal.models.sam_tiny", "image_size": 32, "width": 48, "depth": 1, "decoder_width": 32}
-    facts = {"model": models.build(config), "model_config": config, "window": (32, 32), "structures": STRUCTURES[:1]}
-    loaded = bundles.load(make_bundle(tmp_path / "bundle", **facts))
-    scan = nifti.read_stored(make_scan(tmp_path / "ct.nii.gz", image(0)))
-    with pytest.raises(UserError, match="one bundle for prompts; found 2"):
-        segment_with(Predictor([loaded, loaded], settings=Sweeping()), scan, boxes=torch.zeros(1, 7, 4))
-
-
-def test_flips_average_the_answers_to_mirrored_windows(bundle):
-    loaded, batch = bundles.load(bundle), torch.rand(2, 1, 16, 16)
-    with torch.no_grad():
-        mean = Predictor([loaded], settings=Sweeping(flips=("h", "w"))).network(batch)
-        answers = [loaded.model(batch.flip(axes)).flip(axes) for axes in ([], [-2], [-1], [-2, -1])]
-    torch.testing.assert_close(mean, torch.stack(answers).mean(0))
-
-
-def test_probabilities_and_separate_masks_agree_with_the_mask(bundle, scans, tmp_path, monkeypatch):
-    scan, mask = scans / "p2" / "ct.nii.gz", tmp_path / "m.nii.gz"
-    options = [f"bundle={bundle}", f"input={scan}", f"output={mask}", "probabilities=true", "separate=true"]
-    assert segfocal(monkeypatch, "predict", *options) == 0
-    labels = voxels(mask)
-    liver, spleen = (voxels(tmp_path / f"m_{name}_probability.nii.gz") for name in ("liver", "spleen"))
-    np.testing.assert_array_equal(voxels(tmp_path / "m_liver.nii.gz"), labels == 5)
-    clear = (np.abs(liver - 0.5) > 1e-4) & (np.abs(spleen - 0.5) > 1e-4) & (np.abs(liver - spleen) > 1e-4)  # 16 bits
-    expected = np.where(liver > spleen, np.where(liver > 0.5, 5, 0), np.where(spleen > 0.5, 1, 0))
-    np.testing.assert_array_equal(labels[clear], expected[clear])
-    assert nib.load(tmp_path / "m_liver_probability.nii.gz").affine == pytest.approx(nib.load(scan).affine)
-    report = json.loads((tmp_path / "m.json").read_text())
-    assert report["files"]["liver"] == ["m_liver.nii.gz", "m_liver_probability.nii.gz"]
-    assert report["mean_intensity"]["liver"] == pytest.approx(voxels(scan)[labels == 5].mean(), abs=0.01)
-
-
-@pytest.mark.parametrize("turn", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
-@pytest.mark.parametrize("flip", [(), (0,), (1, 2)])
-def test_turning_the_axes_of_a_scan_turns_its_mask_and_nothing_else(bundle, tmp_path, turn, flip):
-    array, affine = image(0), AFFINES["oblique"]
-    predictor = Predictor([bundles.load(bundle)], settings=Sweeping())
-    first = segment_with(predictor, nifti.read_stored(make_scan(tmp_path / "a.nii", array, affine))).array
-    move = np.zeros((4, 4))
-    move[3, 3] = 1
-    for new, old in enumerate(turn):
-        move[old, new] = -1 if new in flip else 1
-        move[old, 3] = array.shape[old] - 1 if new in flip else 0
-    turned = np.flip(array.transpose(turn), flip)
-    other = nifti.read_stored(make_scan(tmp_path / "b.nii", turned, affine @ move))
-    mask = segment_with(predictor, other)
-    np.testing.assert_array_equal(mask.array, np.flip(first.transpose(turn), flip))
-    np.testing.assert_allclose(mask.grid.affine, affine @ move, atol=1e-5)  # float32 of the header
 
 
 def spoiled(folder):
@@ -227,7 +138,7 @@ def spoiled(folder):
 
 
 @pytest.mark.slow
-def test_two_hundred_scans_ten_of_them_broken_and_a_kill_half_way(bundle, tmp_path):
+def test_two_hundred_scans_ten_of_them_broken_and_a_kill_half_way(random_bundle, tmp_path):
     rng, scans = np.random.default_rng(0), tmp_path / "scans"
     for number in range(190):
         shape = tuple(int(n) for n in rng.integers(6, 40, 3))
@@ -236,7 +147,7 @@ def test_two_hundred_scans_ten_of_them_broken_and_a_kill_half_way(bundle, tmp_pa
 
     def command(output):
         code = "import sys; from segfocal.cli.main import main; sys.exit(main())"
-        return [sys.executable, "-c", code, "predict", f"bundle={bundle}", f"input={scans}", f"output={output}"]
+        return [sys.executable, "-c", code, "predict", f"bundle={random_bundle}", f"input={scans}", f"output={output}"]
 
     undisturbed = subprocess.run(command(tmp_path / "a"), capture_output=True, text=True, check=True).stdout
     assert "190 done, 0 kept, 10 failed" in undisturbed

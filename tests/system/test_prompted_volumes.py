@@ -8,16 +8,14 @@ import pytest
 import torch
 
 from segfocal.inference import bundle as bundles
-from segfocal.inference.prompted.slice_model import Propagation
 from segfocal.intensity import Window
 from segfocal.models import build
 from segfocal.models.weights.published import cached_at
-from segfocal.predict.predict import Job, predict
-from segfocal.predict.prompts import Prompting
+from segfocal.predict.options import OutputOptions, PredictOptions, PromptOptions
+from segfocal.predict.predict import predict
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 from tests import DEMO
-from tests.cli.test_configs import composed
 from tests.scans import make_sphere_case
 from tests.system.commands import segfocal
 
@@ -69,7 +67,7 @@ def test_without_a_session_nothing_is_kept(small, monkeypatch, capfd):
 def test_mistakes_are_one_line_and_leave_nothing(small, monkeypatch, capfd):
     folder, image = small
     for options, says in (
-        (["prompt=box"], "prompts=FILE.json alone"),
+        (["prompt=box", f"boxes={folder / 'prompts.json'}"], "prompts=FILE alone"),
         (["propagate.carry=lines"], "propagate.carry"),
         (["propagate.min_overlap=3"], "propagate.min_overlap"),
         ([f"prompts={folder / 'none.json'}"], "no such file"),
@@ -83,10 +81,6 @@ def test_mistakes_are_one_line_and_leave_nothing(small, monkeypatch, capfd):
         assert error.count("\n") == 1
     assert not (folder / "mask.nii.gz").exists()
     assert json.loads((folder / "prompts.json").read_text())
-
-
-def test_the_options_of_the_command_are_those_of_propagation():
-    assert dict(composed("predict").propagate) == vars(Propagation())
 
 
 def box_on(target, z, name):
@@ -103,12 +97,18 @@ def corrections(folder, case, name, value, *, count, drawn):
     label = DEMO / f"{case}_label.nii.gz"
     target = np.asarray(nib.load(label).dataobj) == value
     entries = [box_on(target, int(target.sum((0, 1)).argmax()), name)]
-    prompting = Prompting(file=folder / "prompts.json", session=folder / "session")
+    prompts = PromptOptions(file=folder / "prompts.json", session=folder / "session")
     found = []
     while len(found) <= count:
-        prompting.file.write_text(json.dumps(entries))
-        job = {"bundle": folder / "bundle", "input": DEMO / f"{case}_image.nii.gz", "output": folder / "mask.nii.gz"}
-        slices = predict(Job(**job, prompting=prompting, device="cpu", overwrite=True))["slices"]["of"][name]
+        prompts.file.write_text(json.dumps(entries))
+        options = PredictOptions(
+            bundles=(folder / "bundle",),
+            inputs=(DEMO / f"{case}_image.nii.gz",),
+            outputs=OutputOptions(mask=folder / "mask.nii.gz", overwrite=True),
+            prompts=prompts,
+            device=torch.device("cpu"),
+        )
+        slices = predict(options)["slices"]["of"][name]
         mask = np.asarray(nib.load(folder / "mask.nii.gz").dataobj) == value
         dice = 2 * (mask & target).sum() / (mask.sum() + target.sum())
         found.append((float(dice), slices["asked"], slices["answered"]))

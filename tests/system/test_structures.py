@@ -72,7 +72,7 @@ def predicted(monkeypatch, trained, pairs, folder, *options):
 
 def test_boxes_of_a_reference_give_the_mask_that_was_validated(trained, pairs, tmp_path, monkeypatch):
     label = pairs.parent / "held_label.nii.gz"
-    code, mask = predicted(monkeypatch, trained, pairs, tmp_path, "prompt=box", f"reference={label}")
+    code, mask = predicted(monkeypatch, trained, pairs, tmp_path, "prompt=box", f"prompts={label}")
     assert code == 0
     truth = np.asarray(nib.load(label).dataobj)
     for score in json.loads((trained / "summary.json").read_text())["scores"]:
@@ -85,12 +85,12 @@ def test_a_box_in_a_file_says_which_structure_it_is_of(trained, pairs, tmp_path,
     boxes = tmp_path / "boxes.json"
     box = {"lower": [18, 12, 2], "upper": [30, 24, 4]}
     boxes.write_text(json.dumps([box | {"structure": "label_1"}]))
-    code, mask = predicted(monkeypatch, trained, pairs, tmp_path, "prompt=box", f"boxes={boxes}")
+    code, mask = predicted(monkeypatch, trained, pairs, tmp_path, "prompt=box", f"prompts={boxes}")
     assert code == 0
     assert set(np.unique(mask)) <= {0, 1}
     assert set(np.flatnonzero(mask.any((0, 1)))) <= {2, 3, 4}
     boxes.write_text(json.dumps([box]))
-    code, _ = predicted(monkeypatch, trained, pairs, tmp_path, "prompt=box", f"boxes={boxes}", "overwrite=true")
+    code, _ = predicted(monkeypatch, trained, pairs, tmp_path, "prompt=box", f"prompts={boxes}", "overwrite=true")
     assert code == 1
     assert '"structure": label_1 or label_2' in capfd.readouterr().err
 

@@ -71,7 +71,7 @@ def test_predict_then_evaluate_gives_the_figures_of_the_training_run(run, sphere
 def test_boxes_from_a_file_prompt_only_their_slices(run, spheres, tmp_path, monkeypatch):
     image, mask, boxes = held(spheres, "image"), tmp_path / "mask.nii.gz", tmp_path / "boxes.json"
     boxes.write_text(json.dumps([{"lower": [12, 10, 3], "upper": [23, 21, 5]}]))
-    options = [f"bundle={run / 'bundle'}", f"input={image}", f"output={mask}", "prompt=box", f"boxes={boxes}"]
+    options = [f"bundle={run / 'bundle'}", f"input={image}", f"output={mask}", "prompt=box", f"prompts={boxes}"]
     assert segfocal(monkeypatch, "predict", *options) == 0
     found = np.asarray(nib.load(mask).dataobj)
     assert set(np.flatnonzero(found.any((0, 1)))) <= {3, 4, 5}

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.layouts.layout import Contents, Layout, Problem, collected, masks_of, numbered, stem
+from segfocal.data.layouts.layout import Contents, Layout, Problem, collected, masks_of, numbered
 from segfocal.errors import UserError
 from segfocal.io.nifti import SUFFIXES
+from segfocal.io.volumes import stem
 
 _LABELS = ("dseg", "mask", "probseg")
 _OWN = {"desc", "label", "space", "res", "seg", "den", "hemi"}  # entities that a segmentation need not share

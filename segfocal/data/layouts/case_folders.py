@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.layouts.layout import Contents, Layout, Problem, masks_of, numbered, scans_in, stem, structure_name
+from segfocal.data.layouts.layout import Contents, Layout, Problem, masks_of, numbered, scans_in, structure_name
 from segfocal.errors import UserError
+from segfocal.io.volumes import stem
 
 _FOLDERS = ("segmentations", "labels", "masks")
 _LABEL = re.compile(r"(^|.*[_-])(seg|segmentation|label|labels|mask|gt)$", re.IGNORECASE)

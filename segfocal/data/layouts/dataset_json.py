@@ -13,10 +13,10 @@ from typing import Any
 
 from segfocal.data.case import Case, CaseList
 from segfocal.data.layouts.folders import read_pair, unused_labels
-from segfocal.data.layouts.layout import Contents, Layout, Problem, collected, no_cases, stem
+from segfocal.data.layouts.layout import Contents, Layout, Problem, collected, no_cases
 from segfocal.errors import UserError
 from segfocal.files import read_json
-from segfocal.io.volumes import SUFFIXES
+from segfocal.io.volumes import SUFFIXES, stem
 
 _FILE = "dataset.json"
 _IGNORE = "ignore"  # nnU-Net's name for voxels that count for nothing

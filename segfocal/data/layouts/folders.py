@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.layouts.layout import Contents, Layout, masks_of, numbered, scans_in, stem, structure_name
-from segfocal.io.volumes import SUFFIXES
+from segfocal.data.layouts.layout import Contents, Layout, masks_of, numbered, scans_in, structure_name
+from segfocal.io.volumes import SUFFIXES, stem
 
 _IMAGES = ("images", "image", "imgs", "scans", "volumes")
 _LABELS = ("labels", "label", "masks", "mask", "segmentations", "segs")

@@ -10,7 +10,7 @@ from pathlib import Path
 from segfocal.data.case import CaseList, Mask
 from segfocal.errors import UserError
 from segfocal.io.png import is_png
-from segfocal.io.volumes import SUFFIXES
+from segfocal.io.volumes import SUFFIXES, stem
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,14 +76,6 @@ def no_cases(root: Path) -> Problem:
     """Return the problem of a data set that lists no case."""
     error = UserError(expected="at least one case", found="none", where=root, do="add .nii.gz or .png files")
     return Problem(error=error)
-
-
-def stem(path: Path) -> str:
-    """Return a file's name without .nii, .nii.gz or .png."""
-    for suffix in SUFFIXES:
-        if path.name.endswith(suffix):
-            return path.name.removesuffix(suffix)
-    return path.stem
 
 
 def scans_in(folder: Path) -> list[Path]:

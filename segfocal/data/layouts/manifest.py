@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.case import SPLITS, Case, CaseList
-from segfocal.data.layouts.layout import Contents, Layout, Problem, collected, masks_of, numbered, stem, structure_name
+from segfocal.data.layouts.layout import Contents, Layout, Problem, collected, masks_of, numbered, structure_name
 from segfocal.errors import UserError
+from segfocal.io.volumes import stem
 
 _GROUPS = ("group", "patient", "patient_id", "subject")
 

@@ -1,6 +1,6 @@
 """Answers about single slices, kept on disk under a name of all that led to them.
 
-A name is a hash over the scan, the model, the options, the prompt and, for what is carried, the answer before it. An
+A name is a hash over the scan, the model, the options, the prompt and, of a propagated one, the answer before it. An
 answer that is found is therefore the one that would be given now; nothing in the folder can be out of date.
 """
 
@@ -24,9 +24,14 @@ _RECENT = 4  # answers kept in memory: the last of each direction is asked for n
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SliceAnswer:
-    """Logits [h,w], float16, of a part of a slice whose corner is (top, left); all around it is background.
+    """The answer about one slice; all around its part is background.
 
-    ended: nothing that can be carried on. reference: mean intensity of the mask that all this was carried from.
+    Args:
+        logits: [h,w], float16, of a part of the slice.
+        top: of that part's corner, in pixels of the slice.
+        left: of its corner too.
+        ended: whether it is empty, so that nothing can be propagated from it.
+        reference: mean intensity, in [0,1], of the mask on the prompted slice that it was propagated from.
     """
 
     logits: Tensor
@@ -66,7 +71,7 @@ class AnswerStore:
         self._recent: OrderedDict[str, SliceAnswer] = OrderedDict()
 
     def ended(self, name: str) -> bool | None:
-        """Return whether an answer is one to carry nothing on from; None where there is no answer of that name."""
+        """Return whether nothing can be propagated from an answer; None where there is no answer of that name."""
         if name not in self._ended:
             try:
                 with safe_open(self._place(name), framework="pt") as file:

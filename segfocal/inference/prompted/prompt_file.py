@@ -6,21 +6,18 @@ of pixels, half-open; points x y are pixel indices, whole at a pixel's middle.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.grid import Grid
+from segfocal.inference.prompted.scan_prompts import SlicePrompt
 from segfocal.io import volumes
 from segfocal.resample import ModelGrid, resize_slices
 from segfocal.structure import Structure
@@ -35,63 +32,17 @@ _KINDS = {
 _SHAPES = '{"lower", "upper"}, {"point", "inside"}, {"mask", "value", "slice"} or {"absent": true, "slice"}'
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SlicePrompt:
-    """One thing a user says about one structure on one slice of the model's grid: a box, a point or a mask.
-
-    structure: its place among the bundle's. mask: the share [h,w] of each pixel that is inside, in [0,1].
-    """
-
-    structure: int
-    slice: int
-    box_xyxy: tuple[float, ...] | None = None
-    point_xy: tuple[float, float] | None = None
-    inside: bool = True
-    mask: Tensor | None = None
-
-    @cached_property
-    def signature(self) -> str:
-        """A name that differs wherever the prompt does, whatever its structure and slice."""
-        total = hashlib.blake2b(repr((self.box_xyxy, self.point_xy, self.inside)).encode(), digest_size=16)
-        if self.mask is not None:
-            total.update(self.mask.contiguous().numpy().data)
-        return total.hexdigest()
-
-
-@dataclass(kw_only=True, eq=False)
-class Asked:
-    """All that counts of the prompts of one slice: a box or a mask, and the points given after it.
-
-    signatures: of these prompts.
-    """
-
-    box_xyxy: tuple[float, ...] | None = None
-    mask: Tensor | None = None
-    points_xy: list[tuple[float, float]] = field(default_factory=list)
-    point_labels: list[int] = field(default_factory=list)
-    signatures: list[str] = field(default_factory=list)
-
-    @property
-    def stands_alone(self) -> bool:
-        """Whether there is a box or a mask, so that nothing has to be carried here from other slices."""
-        return self.box_xyxy is not None or self.mask is not None
-
-
-def together(prompts: Iterable[SlicePrompt]) -> Asked:
-    """Return what counts of the prompts of one slice, in their order: a box or mask replaces all before it."""
-    asked = Asked()
-    for prompt in prompts:
-        if prompt.point_xy is not None:
-            asked.points_xy.append(prompt.point_xy)
-            asked.point_labels.append(int(prompt.inside))
-        else:
-            asked = Asked(box_xyxy=prompt.box_xyxy, mask=prompt.mask)
-        asked.signatures.append(prompt.signature)
-    return asked
-
-
-def read_prompts(path: str | Path, scan: Grid, structures: Sequence[Structure], grid: ModelGrid) -> list[SlicePrompt]:
+def read_prompts(
+    path: str | Path, scan: Grid, structures: Sequence[Structure], grid: ModelGrid, *, boxes_only: bool = False
+) -> list[SlicePrompt]:
     """Read the prompts of a scan, in the order of the file, one for each slice that they reach.
+
+    Args:
+        path: a JSON file, as docs/prompted_volumes.md describes it.
+        scan: the scan's own grid, on which the file says where things are.
+        structures: those of the bundle, which prompts name.
+        grid: the model's, to which everything is brought.
+        boxes_only: whether only boxes are taken; there may then be none.
 
     Raises:
         UserError: missing or malformed file; an entry that is malformed, of no structure or outside the scan.
@@ -100,22 +51,27 @@ def read_prompts(path: str | Path, scan: Grid, structures: Sequence[Structure], 
     listed, space = read_json(path), "voxel"
     if isinstance(listed, dict) and "prompts" in listed:
         space, listed = listed.get("space", space), listed["prompts"]
-    if not isinstance(listed, list) or not listed or space not in SPACES:
+    elif isinstance(listed, dict) and listed:
+        listed = [listed]
+    if not isinstance(listed, list) or space not in SPACES or not (listed or boxes_only):
         raise UserError(
             expected='a list of prompts, or {"space": "world", "prompts": [...]} with space voxel or world',
             found="no prompt" if listed == [] else str(listed)[:80] if space in SPACES else f"space {space!r}",
             where=path,
             do="write each prompt as docs/prompted_volumes.md shows",
         )
-    reader = _Reader(path, scan, [structure.name for structure in structures], grid, space)
+    reader = _Reader(path, scan, structures, grid, space=space, boxes_only=boxes_only)
     return [prompt for number, entry in enumerate(listed, start=1) for prompt in reader.prompts(entry, number)]
 
 
 class _Reader:
     """Turns entries of one file into prompts on the model's grid."""
 
-    def __init__(self, path: Path, scan: Grid, names: Sequence[str], grid: ModelGrid, space: str) -> None:
-        self.path, self.scan, self.names, self.grid, self.space = path, scan, names, grid, space
+    def __init__(
+        self, path: Path, scan: Grid, structures: Sequence[Structure], grid: ModelGrid, *, space: str, boxes_only: bool
+    ) -> None:
+        self.path, self.scan, self.grid, self.space, self.boxes_only = path, scan, grid, space, boxes_only
+        self.names = [structure.name for structure in structures]
         self.target = grid.of(scan)
         self.number = 0
 
@@ -123,6 +79,9 @@ class _Reader:
         """Return the prompts of an entry, the `number`-th of the file."""
         self.number = number
         kind = self._kind(entry)
+        if self.boxes_only and kind != "box":
+            do = "leave out prompt=box: prompts are then propagated"
+            raise self._wrong('boxes alone, by "lower" and "upper", for prompt=box', f"a {kind}", do)
         structure = self._structure(entry)
         space = entry.get("space", self.space)
         if space not in SPACES:
@@ -170,9 +129,13 @@ class _Reader:
             )
 
     def _on_model(self, voxels: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return continuous indices (slice, y, x) of the model's grid, rounded so that turned scans give the same."""
+        """Return continuous indices (slice, y, x) of the model's grid.
+
+        What is propagated is kept under a name made of them, so they are rounded: turned scans then give the same.
+        """
         move = np.linalg.solve(self.target.affine, self.scan.affine)
-        return np.round(voxels @ move[:3, :3].T + move[:3, 3], 4)
+        moved = voxels @ move[:3, :3].T + move[:3, 3]
+        return moved if self.boxes_only else np.round(moved, 4)
 
     def _box(self, entry: dict[str, Any], structure: int, space: str) -> list[SlicePrompt]:
         corners = np.stack([self._voxels(entry[key], space) for key in ("lower", "upper")])

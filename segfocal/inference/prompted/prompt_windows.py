@@ -15,10 +15,16 @@ from segfocal.inference.sliding.windows import plan_axis
 OUTSIDE = -20.0  # the logit of pixels nobody asked about
 
 
-class Look(NamedTuple):
-    """One window at one slice: top left corner (may lie outside), the box inside it, and its weights [side,side].
+class PromptWindow(NamedTuple):
+    """One window at one slice, and the box in it.
 
-    k: which structure the box is of.
+    Args:
+        k: which structure the box is of.
+        z: the slice.
+        top: of its corner, in the slice's pixels; may lie outside the slice.
+        left: of its corner too.
+        box: x0 y0 x1 y1 [4] in the window's pixels.
+        weights: [side,side], by which it counts where windows overlap.
     """
 
     k: int
@@ -29,9 +35,9 @@ class Look(NamedTuple):
     weights: Tensor
 
 
-def looks_at(
+def windows_around(
     k: int, z: int, box: Tensor, size: Sequence[int], side: int, *, around: Tensor | None = None
-) -> list[Look]:
+) -> list[PromptWindow]:
     """Return the windows of `side` pixels that see a box [4] in a slice of `size` (h, w); none for a box of NaN.
 
     One window centred on the box, as far as the slice's border lets it, or overlapping ones where the box is larger.
@@ -42,14 +48,14 @@ def looks_at(
     x0, y0, x1, y1 = (box if around is None else around).tolist()
     rows, row_weights = _starts(y0, y1, size[0], side)
     columns, column_weights = _starts(x0, x1, size[1], side)
-    looks: list[Look] = []
+    windows: list[PromptWindow] = []
     for (i, top), (j, left) in itertools.product(enumerate(rows), enumerate(columns)):
         shift = torch.tensor([left, top, left, top], dtype=torch.float32)
         inside = (box - shift).clamp(0, side)
         if inside[2] > inside[0] and inside[3] > inside[1]:
             weights = row_weights[i][:, None] * column_weights[j]
-            looks.append(Look(k, z, top, left, inside, weights))
-    return looks
+            windows.append(PromptWindow(k, z, top, left, inside, weights))
+    return windows
 
 
 def _starts(low: float, high: float, size: int, side: int) -> tuple[list[int], Tensor]:
@@ -61,24 +67,24 @@ def _starts(low: float, high: float, size: int, side: int) -> tuple[list[int], T
     return [begin + start for start in axis.starts], axis.weights
 
 
-def overlap(look: Look, size: Sequence[int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def seen_part(window: PromptWindow, size: Sequence[int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Return the part of the slice that a window sees, in the slice's pixels and in the window's."""
-    side = look.weights.shape
-    outer = [slice(max(0, b), min(n, b + s)) for b, n, s in zip((look.top, look.left), size, side, strict=True)]
-    inner = [slice(o.start - b, o.stop - b) for o, b in zip(outer, (look.top, look.left), strict=True)]
+    side = window.weights.shape
+    outer = [slice(max(0, b), min(n, b + s)) for b, n, s in zip((window.top, window.left), size, side, strict=True)]
+    inner = [slice(o.start - b, o.stop - b) for o, b in zip(outer, (window.top, window.left), strict=True)]
     return (outer[0], outer[1]), (inner[0], inner[1])
 
 
-def crop(slice_image: Tensor, look: Look, *, fill: float = 0.0) -> Tensor:
+def crop(slice_image: Tensor, window: PromptWindow, *, fill: float = 0.0) -> Tensor:
     """Return what a window sees [c,side,side] of a slice [c,h,w], `fill` beyond its border."""
-    seen = slice_image.new_full((slice_image.shape[0], *look.weights.shape), fill)
-    outer, inner = overlap(look, slice_image.shape[1:])
+    seen = slice_image.new_full((slice_image.shape[0], *window.weights.shape), fill)
+    outer, inner = seen_part(window, slice_image.shape[1:])
     seen[(slice(None), *inner)] = slice_image[(slice(None), *outer)]
     return seen
 
 
-def paste(canvas: Tensor, look: Look, answer: Tensor) -> None:
+def paste(canvas: Tensor, window: PromptWindow, answer: Tensor) -> None:
     """Add a window's logits [side,side] to a slice [h,w] that is OUTSIDE where no window was pasted yet."""
-    outer, inner = overlap(look, canvas.shape)
+    outer, inner = seen_part(window, canvas.shape)
     # Weights sum to one inside the windows, so what each adds is measured from the background's logit.
-    canvas[outer] += (answer[inner] - OUTSIDE) * look.weights[inner]
+    canvas[outer] += (answer[inner] - OUTSIDE) * window.weights[inner]

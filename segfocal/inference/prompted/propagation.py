@@ -1,95 +1,69 @@
 """Prompts on a few slices of a scan in, logits of all its slices out.
 
-From each prompted slice what was answered is carried to both sides, slice by slice, up to the next prompted one or
-until a stopping rule ends it. Between two prompted slices both directions meet and are blended by distance.
+From each prompted slice its answer is propagated to both sides, slice by slice, up to the next prompted one or until a
+stopping rule ends it. Between two prompted slices both directions meet and are blended by distance.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
 
 from segfocal.inference.prompted.answer_cache import AnswerStore, SliceAnswer, named
-from segfocal.inference.prompted.prompt_file import SlicePrompt, together
 from segfocal.inference.prompted.prompt_windows import OUTSIDE
-from segfocal.inference.prompted.slice_model import Propagation, SliceModel
+from segfocal.inference.prompted.propagation_options import PropagationOptions
+from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, Reach, SlicePrompt, combine
+from segfocal.inference.prompted.slice_model import SliceModel
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.models.embeddings import EmbeddingCache
-from segfocal.structure import Structure
 
 _FORMAT = 1  # of what is kept: another number where the same question gets another answer
 _SURE = 4.0  # logits beyond it count as this where two directions meet: none is surer for its larger numbers
 
-Shares = list[tuple[str, float]]  # the answers that make up a slice, by name, with weights that sum to one
+Blend = list[tuple[str, float]]  # the answers that make up a slice, by name, with weights that sum to one
 
 
-@dataclass(kw_only=True)
-class Reach:
-    """How far one structure came: slices that were prompted, that hold an answer, and that were asked anew."""
+def propagate(
+    prompts: PropagatedPrompts, image: Tensor, model: PromptableModel, *, device: torch.device, batch_size: int
+) -> Iterator[Slab]:
+    """Yield logits [k,n,h,w], a few slices at a time; what nothing reaches is background.
 
-    prompted: set[int] = field(default_factory=set)
-    answered: set[int] = field(default_factory=set)
-    asked: set[int] = field(default_factory=set)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PromptedScan:
-    """Prompts of one scan, ready to be answered by a model on that scan's image.
-
-    prompts: in the order in which they count. spacing_mm: of the model's grid.
-    session: a folder where answers are kept, for this scan and any other. embeddings: one for those of the encoder.
-    reached: filled while answering, for each structure.
+    Args:
+        prompts: of the scan; `reached` is filled.
+        image: the scan [c,d,h,w] in [0,1], on the model's grid.
+        model: answers prompts.
+        device: where the model is.
+        batch_size: slices at a time.
     """
-
-    prompts: Sequence[SlicePrompt]
-    structures: Sequence[Structure]
-    spacing_mm: tuple[float, float, float]
-    session: Path
-    embeddings: Path
-    options: Propagation = field(default_factory=Propagation)
-    batch_size: int = 8
-    reached: dict[int, Reach] = field(default_factory=dict)
-
-    def answered(self, image: Tensor, model: PromptableModel, device: torch.device) -> Iterator[Slab]:
-        """Yield logits [k,n,h,w] of `image` [c,d,h,w], a few slices at a time; what nothing reaches is background."""
-        model.requires_grad_(False)
-        encode = EmbeddingCache(self.embeddings, model).encode
-        slices = SliceModel(
-            image=image, model=model, encode=encode, spacing_mm=self.spacing_mm, options=self.options, device=device
-        )
-        store = AnswerStore(self.session / signature(image, model, self.options, self.spacing_mm))
-        shares = []
-        for k in range(len(self.structures)):
-            own = [prompt for prompt in self.prompts if prompt.structure == k]
-            propagator = _Propagator(slices, store, own)
-            shares.append(propagator.shares())
-            self.reached[k] = propagator.reach
-        depth = image.shape[1]
-        for start in range(0, depth, self.batch_size):
-            stop = min(start + self.batch_size, depth)
-            logits = torch.full((len(shares), stop - start, *image.shape[2:]), OUTSIDE)
-            for k, own_shares in enumerate(shares):
-                for z in range(start, stop):
-                    if z in own_shares:
-                        logits[k, z - start] = _blended(own_shares[z], store, slices.size)
-            yield Slab(start, stop, logits)
-
-    def report(self) -> dict[str, Any]:
-        """Return, of each structure and in total, how many slices were prompted, hold an answer, were asked anew."""
-        counts = ("prompted", "answered", "asked")
-        rows = {
-            structure.name: {key: len(getattr(self.reached[k], key)) for key in counts}
-            for k, structure in enumerate(self.structures)
-        }
-        total = {key: sum(row[key] for row in rows.values()) for key in counts}
-        return {"slices": {**total, "of": rows}}
+    model.requires_grad_(False)
+    slices = SliceModel(
+        image=image,
+        model=model,
+        encode=EmbeddingCache(prompts.embeddings, model).encode,
+        spacing_mm=prompts.spacing_mm,
+        options=prompts.options,
+        device=device,
+    )
+    store = AnswerStore(prompts.session / signature(image, model, prompts.options, prompts.spacing_mm))
+    blends = []
+    for k in range(len(prompts.structures)):
+        propagator = _Propagator(slices, store, [prompt for prompt in prompts.prompts if prompt.structure == k])
+        blends.append(propagator.blends())
+        prompts.reached[k] = propagator.reach
+    depth = image.shape[1]
+    for start in range(0, depth, batch_size):
+        stop = min(start + batch_size, depth)
+        logits = torch.full((len(blends), stop - start, *image.shape[2:]), OUTSIDE)
+        for k, own in enumerate(blends):
+            for z in range(start, stop):
+                if z in own:
+                    logits[k, z - start] = _blended(own[z], store, slices.size)
+        yield Slab(start, stop, logits)
 
 
 class _Propagator:
@@ -101,7 +75,7 @@ class _Propagator:
         self.reach = Reach(prompted={prompt.slice for prompt in prompts})
         self._known: dict[int, dict[int, str]] = {0: {}}
 
-    def shares(self) -> dict[int, Shares]:
+    def blends(self) -> dict[int, Blend]:
         """Return what makes up each slice that holds an answer."""
         prompted: set[int] = set()
         for index, prompt in enumerate(self.prompts):
@@ -111,7 +85,7 @@ class _Propagator:
                 )  # in their order: else each would ask for the one before it, as deep as there are points
             prompted.add(prompt.slice)
         seeds = self._seeds(len(self.prompts))
-        found: dict[int, Shares] = {z: [(name, 1.0)] for z, name in seeds.items() if not self.store.ended(name)}
+        found: dict[int, Blend] = {z: [(name, 1.0)] for z, name in seeds.items() if not self.store.ended(name)}
         places = sorted(seeds)
         for low, high in zip([None, *places], [*places, None], strict=True):
             found |= self._between(seeds, low, high)
@@ -121,8 +95,8 @@ class _Propagator:
     def _seeds(self, count: int) -> dict[int, str]:
         """Return the answers of the prompted slices as they are when the first `count` prompts were given.
 
-        A slice with points alone is asked with what the prompts before its first one carry there, so a prompt that is
-        added never changes the answers of other prompted slices.
+        A slice with points alone is asked with what the prompts before its first one propagate to it, so a prompt that
+        is added never changes the answers of other prompted slices.
         """
         if count not in self._known:
             first: dict[int, int] = {}
@@ -132,25 +106,25 @@ class _Propagator:
         return self._known[count]
 
     def _seed(self, z: int, count: int, first: int) -> str:
-        """Answer the prompts of one slice among the first `count`; of these the `first` is the slice's first."""
-        asked = together(prompt for prompt in self.prompts[:count] if prompt.slice == z)
-        carried: Shares = [] if asked.stands_alone else self._carried(z, self._seeds(first))
-        name = named("prompted", z, asked.signatures, carried)
+        """Answer the prompts of one slice among the first `count`; the prompt `first` is the slice's first."""
+        given = combine(prompt for prompt in self.prompts[:count] if prompt.slice == z)
+        propagated: Blend = [] if given.stands_alone else self._propagated(z, self._seeds(first))
+        name = named("prompted", z, given.signatures, propagated)
         if self.store.ended(name) is None:
-            canvas = _blended(carried, self.store, self.slices.size) if carried else None
-            self._asked(z, name, self.slices.ask(z, asked, canvas))
+            canvas = _blended(propagated, self.store, self.slices.size) if propagated else None
+            self._asked(z, name, self.slices.ask(z, given, canvas))
         return name
 
-    def _carried(self, z: int, seeds: Mapping[int, str]) -> Shares:
-        """Return what the prompted slices carry to a slice that is none of them."""
+    def _propagated(self, z: int, seeds: Mapping[int, str]) -> Blend:
+        """Return what the prompted slices propagate to another slice."""
         low = max((place for place in seeds if place < z), default=None)
         high = min((place for place in seeds if place > z), default=None)
         return self._between(seeds, low, high, only=z).get(z, [])
 
     def _between(
         self, seeds: Mapping[int, str], low: int | None, high: int | None, *, only: int | None = None
-    ) -> dict[int, Shares]:
-        """Return what two neighbouring prompted slices carry to those between them, or to `only` one of these."""
+    ) -> dict[int, Blend]:
+        """Return what two neighbouring prompted slices propagate to those between them, or to `only` one of these."""
         upward: dict[int, str] = {}
         downward: dict[int, str] = {}
         if low is not None:
@@ -159,21 +133,21 @@ class _Propagator:
         if high is not None:
             end = -1 if low is None else low
             downward = dict(self._chain(high, seeds[high], end if only is None else only - 1))
-        shares: dict[int, Shares] = {z: [(name, 1.0)] for z, name in (upward | downward).items()}
+        blends: dict[int, Blend] = {z: [(name, 1.0)] for z, name in (upward | downward).items()}
         for z in upward.keys() & downward.keys():
             nearness = ((high or 0) - z) / ((high or 0) - (low or 0))
-            shares[z] = [(upward[z], nearness), (downward[z], 1 - nearness)]
-        return shares
+            blends[z] = [(upward[z], nearness), (downward[z], 1 - nearness)]
+        return blends
 
     def _chain(self, start: int, name: str, stop: int) -> Iterator[tuple[int, str]]:
-        """Yield slices and the answers carried to them from a prompted slice to before `stop`, as far as it goes."""
+        """Yield slices and the answers propagated to them from a prompted slice, to before `stop` at most."""
         step = 1 if stop > start else -1
         for z in range(start + step, stop, step):
             if self.store.ended(name) or self._too_far(abs(z - start)):
                 return
-            following = named("carried", z, name)
+            following = named("carried", z, name)  # the word of sessions that are on disk
             if self.store.ended(following) is None:
-                self._asked(z, following, self.slices.carry(z, self.store.load(name)))
+                self._asked(z, following, self.slices.propagate(z, self.store.load(name)))
             if self.store.ended(following):
                 return
             yield z, following
@@ -188,16 +162,16 @@ class _Propagator:
         self.reach.asked.add(z)
 
 
-def _blended(shares: Shares, store: AnswerStore, size: tuple[int, int]) -> Tensor:
+def _blended(blend: Blend, store: AnswerStore, size: tuple[int, int]) -> Tensor:
     """Return the logits [h,w] of a slice."""
-    if len(shares) == 1:
-        return store.load(shares[0][0]).canvas(size)
-    parts = [store.load(name).canvas(size).clamp(-_SURE, _SURE) * weight for name, weight in shares]
+    if len(blend) == 1:
+        return store.load(blend[0][0]).canvas(size)
+    parts = [store.load(name).canvas(size).clamp(-_SURE, _SURE) * weight for name, weight in blend]
     return torch.stack(parts).sum(0)
 
 
 def signature(
-    image: Tensor, model: PromptableModel, options: Propagation, spacing_mm: tuple[float, float, float]
+    image: Tensor, model: PromptableModel, options: PropagationOptions, spacing_mm: tuple[float, float, float]
 ) -> str:
     """Return a name for all that answers depend on besides prompts: the scan as the model sees it, model, options."""
     total = hashlib.blake2b(digest_size=16)

@@ -12,72 +12,36 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segfocal.inference.prompted.answer_cache import SliceAnswer
-from segfocal.inference.prompted.prompt_file import Asked
-from segfocal.inference.prompted.prompt_windows import OUTSIDE, Look, crop, looks_at, paste
+from segfocal.inference.prompted.prompt_windows import OUTSIDE, PromptWindow, crop, paste, windows_around
+from segfocal.inference.prompted.propagation_options import PropagationOptions
+from segfocal.inference.prompted.scan_prompts import CombinedPrompt
 from segfocal.models import PromptableModel
 from segfocal.models.sam.parts import Embedding
 from segfocal.prompts import ABSENT, Prompt, boxes_of, depth_of
 
-CARRIED = ("box", "mask", "point")
 _CERTAIN = 10.0  # the logit of a pixel that a user's mask marks
 _STEPS = 8  # windows stand at so many places a side, so that neighbouring boxes see the same embedding
 _TOUCHING = np.ones((3, 3), dtype=bool)  # pixels that share a corner are connected
 
 
-@dataclass(frozen=True, kw_only=True)
-class Propagation:
-    """What a slice hands on to the next one, and where that ends.
-
-    carry: "box", "mask", "point" or several as "box+mask": the box around the answer's mask with margin_mm to each
-    side, its logits, the pixel of the mask farthest from its border. A model reads only what it was trained with.
-    It ends where the mask is smaller than min_area_mm2; where min_stability is more than the ratio of the areas whose
-    logits are above 1 and above −1, or min_iou (null: any) more than the predicted IoU; where Dice with the slice
-    before is below min_overlap or the areas differ by more than a factor of max_area_change; where the mask's mean
-    intensity, in [0,1], differs from that on the prompted slice by more than max_intensity_change; reach_mm from the
-    prompted slice (null: at the end of the scan).
-
-    Raises:
-        ValueError: an option out of its range.
-    Source: the stability score is that of Kirillov et al., "Segment Anything", 2023, section 5.
-    """
-
-    carry: str = "box"
-    margin_mm: float = 6.0
-    min_area_mm2: float = 20.0
-    min_stability: float = 0.5
-    min_iou: float | None = None
-    min_overlap: float = 0.2
-    max_area_change: float = 4.0
-    max_intensity_change: float = 0.15
-    reach_mm: float | None = None
-
-    def __post_init__(self) -> None:
-        parts = self.carry.split("+") if isinstance(self.carry, str) else [""]
-        if not set(parts) <= set(CARRIED) or len(set(parts)) < len(parts):
-            raise ValueError(f"expected propagate.carry of {', '.join(CARRIED)}, as box+mask; got {self.carry!r}")
-        bounds = {"margin_mm": (0, 1000), "min_area_mm2": (0, np.inf), "min_stability": (0, 1)}
-        bounds |= {"min_overlap": (0, 1), "max_area_change": (1, np.inf), "max_intensity_change": (0, np.inf)}
-        bounds |= {} if self.min_iou is None else {"min_iou": (0, 1)}
-        bounds |= {} if self.reach_mm is None else {"reach_mm": (0, np.inf)}
-        for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not low <= value <= high:
-                raise ValueError(f"expected propagate.{name} from {low} to {high}; got {value!r}")
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SliceModel:
-    """A promptable model in front of the slices of a scan.
+    """A promptable model that answers about the slices of a scan.
 
-    image: [c,d,h,w] in [0,1]. encode: makes embeddings of windows, the model's own or one with a memory.
-    spacing_mm: of the image's axes d, h, w.
+    Args:
+        image: [c,d,h,w] in [0,1], on the model's grid.
+        model: answers prompts.
+        encode: makes embeddings of windows [n,c,side,side]: the model's own, or one that remembers them.
+        spacing_mm: of the image's axes d, h, w.
+        options: what is propagated, and how far.
+        device: where the model is.
     """
 
     image: Tensor
     model: PromptableModel
     encode: Callable[[Tensor], Embedding]
     spacing_mm: tuple[float, float, float]
-    options: Propagation
+    options: PropagationOptions
     device: torch.device
 
     @property
@@ -85,28 +49,28 @@ class SliceModel:
         """Pixels (h, w) of a slice."""
         return self.image.shape[2], self.image.shape[3]
 
-    def ask(self, z: int, asked: Asked, carried: Tensor | None) -> SliceAnswer:
-        """Answer a user's prompts about a slice, with the logits [h,w] that other slices carry there, if any.
+    def ask(self, z: int, given: CombinedPrompt, propagated: Tensor | None) -> SliceAnswer:
+        """Answer a user's prompts about a slice, with the logits [h,w] propagated to it, if any.
 
-        A mask without points is the answer itself. With neither box nor mask nor inside point nothing is asked.
+        A mask without points is the answer itself. With neither box nor mask nor inside point the model is not asked.
         """
-        if asked.mask is not None:
-            carried = (2 * asked.mask - 1) * _CERTAIN
-            if not asked.points_xy:
-                return self._first(z, carried)
-        if carried is not None and not (carried > 0).any():
-            carried = None
-        box = None if asked.box_xyxy is None else torch.tensor(asked.box_xyxy)
-        if box is None and carried is not None:
-            box = self._around(carried > 0, asked)
-        if box is None and 1 not in asked.point_labels:
+        if given.mask is not None:
+            propagated = (2 * given.mask - 1) * _CERTAIN
+            if not given.points_xy:
+                return self._first(z, propagated)
+        if propagated is not None and not (propagated > 0).any():
+            propagated = None
+        box = None if given.box_xyxy is None else torch.tensor(given.box_xyxy)
+        if box is None and propagated is not None:
+            box = self._around(propagated > 0, given)
+        if box is None and 1 not in given.point_labels:
             return SliceAnswer.nothing()
-        return self._first(z, self._logits(z, box, asked, carried)[0])
+        return self._first(z, self._logits(z, box, given, propagated)[0])
 
-    def carry(self, z: int, previous: SliceAnswer) -> SliceAnswer:
-        """Answer what is carried to a slice from the one beside it; only what touches that one's mask is kept."""
+    def propagate(self, z: int, previous: SliceAnswer) -> SliceAnswer:
+        """Answer what is propagated to a slice from the one beside it; only what touches that one's mask is kept."""
         before = previous.canvas(self.size)
-        logits, predicted_iou = self._logits(z, self._around(before > 0, Asked()), Asked(), before)
+        logits, predicted_iou = self._logits(z, self._around(before > 0, CombinedPrompt()), CombinedPrompt(), before)
         connected = _connected(logits > 0, before > 0, self._margin())
         logits = torch.where(connected | (logits <= 0), logits, OUTSIDE)
         if not connected.any() or predicted_iou < (self.options.min_iou or -np.inf):
@@ -117,7 +81,7 @@ class SliceModel:
         return SliceAnswer.cut(logits, previous.reference)
 
     def _first(self, z: int, logits: Tensor) -> SliceAnswer:
-        """Return the answer of a prompted slice, from which its mask's intensity is carried along."""
+        """Return the answer of a prompted slice, from which its mask's intensity is handed on."""
         inside = logits > 0
         return SliceAnswer.cut(logits, self._mean(z, inside)) if inside.any() else SliceAnswer.nothing()
 
@@ -140,38 +104,40 @@ class SliceModel:
         """Return the margin in whole pixels (h, w), at least 1."""
         return tuple(max(1, round(self.options.margin_mm / mm)) for mm in self.spacing_mm[1:])  # type: ignore[return-value]
 
-    def _around(self, inside: Tensor, asked: Asked) -> Tensor:
+    def _around(self, inside: Tensor, given: CombinedPrompt) -> Tensor:
         """Return the box [4] around a mask [h,w] with a margin, which holds the inside points too."""
         h, w = self.size
         mm = torch.tensor([self.spacing_mm[2], self.spacing_mm[1]])
         margin = self.options.margin_mm / mm
         x0y0, x1y1 = boxes_of(inside[None, None])[0].reshape(2, 2)
-        points = [xy for xy, label in zip(asked.points_xy, asked.point_labels, strict=True) if label]
+        points = [xy for xy, label in zip(given.points_xy, given.point_labels, strict=True) if label]
         for xy in torch.tensor(points).reshape(-1, 2):
             x0y0, x1y1 = torch.minimum(x0y0, xy), torch.maximum(x1y1, xy + 1)
         return torch.cat([(x0y0 - margin).clamp(min=0), torch.minimum(x1y1 + margin, torch.tensor([w, h]))])
 
-    def _logits(self, z: int, box: Tensor | None, asked: Asked, carried: Tensor | None) -> tuple[Tensor, float]:
+    def _logits(
+        self, z: int, box: Tensor | None, given: CombinedPrompt, propagated: Tensor | None
+    ) -> tuple[Tensor, float]:
         """Return the model's logits [h,w] and the least predicted IoU of its windows.
 
-        box: around what is asked about; the model gets it where the user drew it, or where boxes are carried.
+        box: around what is asked about; the model gets it where the user drew it, or where boxes are propagated.
         """
-        parts = self.options.carry.split("+")
-        points = torch.tensor(asked.points_xy).reshape(-1, 2)
-        labels = torch.tensor(asked.point_labels, dtype=torch.long)
-        if carried is not None and "point" in parts and not len(points):
-            points, labels = _deepest(carried > 0), torch.ones(1, dtype=torch.long)
+        parts = self.options.parts
+        points = torch.tensor(given.points_xy).reshape(-1, 2)
+        labels = torch.tensor(given.point_labels, dtype=torch.long)
+        if propagated is not None and "point" in parts and not len(points):
+            points, labels = _deepest(propagated > 0), torch.ones(1, dtype=torch.long)
         region = torch.cat([points.amin(0), points.amax(0) + 1]) if box is None else box
-        boxed = asked.box_xyxy is not None or (box is not None and "box" in parts)
-        looks = looks_at(0, z, region, self.size, self.model.image_size, around=self._placed(region))
-        prompt = _prompt(looks, points, labels, boxed=boxed)
-        if carried is not None and "mask" in parts:
-            prompt = prompt.with_mask(self._mask_prompt(looks, carried))
-        crops = torch.stack([crop(self.image[:, z], look) for look in looks]).to(self.device)
+        boxed = given.box_xyxy is not None or (box is not None and "box" in parts)
+        windows = windows_around(0, z, region, self.size, self.model.image_size, around=self._placed(region))
+        prompt = _prompt(windows, points, labels, boxed=boxed)
+        if propagated is not None and "mask" in parts:
+            prompt = prompt.with_mask(self._mask_prompt(windows, propagated))
+        crops = torch.stack([crop(self.image[:, z], window) for window in windows]).to(self.device)
         answer = self.model.answer(self.encode(crops), _moved(prompt, self.device))
         canvas = torch.full(self.size, OUTSIDE)
-        for look, logits in zip(looks, answer.logits[:, 0].float().cpu(), strict=True):
-            paste(canvas, look, logits)
+        for window, logits in zip(windows, answer.logits[:, 0].float().cpu(), strict=True):
+            paste(canvas, window, logits)
         return canvas, float(answer.predicted_iou.min())
 
     def _placed(self, region: Tensor) -> Tensor:
@@ -181,23 +147,23 @@ class SliceModel:
         placed = torch.cat([(region[:2] / step).floor(), (region[2:] / step).ceil()]) * step
         return placed if (placed[2:] - placed[:2] <= side).all() else region
 
-    def _mask_prompt(self, looks: Sequence[Look], carried: Tensor) -> Tensor:
+    def _mask_prompt(self, windows: Sequence[PromptWindow], propagated: Tensor) -> Tensor:
         """Return logits [n,1,h,w] of what windows see of a slice, as large as the decoder takes masks."""
         size = self.model.prompt_encoder.mask_input_size
-        seen = torch.stack([crop(carried[None], look, fill=OUTSIDE) for look in looks])
+        seen = torch.stack([crop(propagated[None], window, fill=OUTSIDE) for window in windows])
         return F.interpolate(seen, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def _prompt(looks: Sequence[Look], points_xy: Tensor, labels: Tensor, *, boxed: bool) -> Prompt:
+def _prompt(windows: Sequence[PromptWindow], points_xy: Tensor, labels: Tensor, *, boxed: bool) -> Prompt:
     """Return the prompt of each window, as in training: with clicks a box comes first, or they are alone."""
-    corners = torch.tensor([[look.left, look.top] for look in looks], dtype=torch.float32)
+    corners = torch.tensor([[window.left, window.top] for window in windows], dtype=torch.float32)
     own = points_xy[None] - corners[:, None]
-    side = looks[0].weights.shape[0]
+    side = windows[0].weights.shape[0]
     seen = ((own >= -0.5) & (own < side - 0.5)).all(-1)
     own_labels = torch.where(seen, labels, ABSENT)
-    prompt = Prompt.none(len(looks), device=torch.device("cpu"))
+    prompt = Prompt.none(len(windows), device=torch.device("cpu"))
     if boxed:
-        prompt = prompt.with_boxes(torch.stack([look.box for look in looks]))
+        prompt = prompt.with_boxes(torch.stack([window.box for window in windows]))
         return prompt.with_clicks(own, own_labels) if len(points_xy) else prompt
     return prompt.only_clicks(own, own_labels) if len(points_xy) else prompt
 

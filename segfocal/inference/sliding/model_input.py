@@ -18,12 +18,15 @@ from segfocal.resample import ModelGrid, resize_slices, through_plane
 _CHUNK = 32
 
 
-class View:
+class ModelInput:
     """The image [c,d,h,w] in [0,1] of a scan on a model's grid, as `Slices`; the scan itself is not copied.
 
-    grid: the model's. neighbours: slices on each side of each one that are further channels of it, from the lowest to
-    the highest, all channels of each; beyond the first and the last slice these are repeated. A window of intensities
-    in percentiles is found from all slices first.
+    Args:
+        scan: [x,y,z] or [x,y,z,c], as it is stored.
+        grid: the model's frame and pixels.
+        intensity: maps stored values to [0,1]. Of percentiles all slices are looked at first.
+        neighbours: slices on each side of each one that are further channels of it, from the lowest to the highest,
+            all channels of each; beyond the first and the last slice these are repeated.
     """
 
     def __init__(self, scan: Volume, grid: ModelGrid, intensity: Intensity, *, neighbours: int = 0) -> None:

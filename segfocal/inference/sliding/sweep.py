@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segfocal.inference.sliding.batching import Batching
-from segfocal.inference.sliding.windows import SIGMA_SHARE, Axis, Weighting, padding_for, plan_axis
+from segfocal.inference.sliding.windows import HALF, Axis, WindowOverlap, padding_for, plan_axis
 
 Network = Callable[[Tensor], Tensor]
 
-_KEPT_SHARES = 64  # maps of blending shares in memory; windows away from the borders have them in common
+_KEPT_MAPS = 64  # of blending weights in memory; windows away from the borders have them in common
 
 
 class Slices(Protocol):
@@ -49,20 +49,25 @@ def sweep(
     network: Network,
     *,
     window: Sequence[int],
-    overlap: float = 0.5,
-    weighting: Weighting = "gaussian",
-    sigma_share: float = SIGMA_SHARE,
+    overlap: WindowOverlap = HALF,
     batch_size: int | Batching = 8,
     device: torch.device | None = None,
     accumulate: torch.dtype = torch.float32,
 ) -> Iterator[Slab]:
-    """Yield the blended logits of `image` [c, n, *space], slab by slab along n, each index exactly once.
+    """Yield the blended logits of an image, slab by slab along its first axis n, each index exactly once.
 
-    window has one length an axis; where its first length is 1 the network is two-dimensional and sees [b,c,*rest],
-    and one batch takes windows of several slices. An image smaller than the window is padded evenly with zeros.
-    Windows overlap by the share `overlap`, along a slice axis of length 1 not at all. Logits are blended in the dtype
-    `accumulate` on `device`, where the network is (by default the image's, else the CPU). A batch that does not fit
-    into memory is halved, and stays so (`Batching`).
+    An image smaller than the window is padded evenly with zeros. Along an axis where the window has length 1 windows do
+    not overlap. A batch that does not fit into memory is halved, and stays so (`Batching`).
+
+    Args:
+        image: [c,n,*space], whole or made slice by slice.
+        network: makes logits [b,k,*window] of windows [b,c,*window].
+        window: a length an axis. Where the first is 1 the network is two-dimensional and sees [b,c,*rest], and one
+            batch takes windows of several slices.
+        overlap: of neighbouring windows, and how they are weighted.
+        batch_size: windows at a time.
+        device: where the network is; None: where the image is, else the CPU.
+        accumulate: the dtype in which logits are blended.
     """
     slices = _Held(image) if isinstance(image, Tensor) else image
     device = device or (image.device if isinstance(image, Tensor) else torch.device("cpu"))
@@ -70,15 +75,14 @@ def sweep(
     size = tuple(slices.shape[1:])
     padding = padding_for(size, window)
     axes = [
-        plan_axis(n + low + high, length, overlap=overlap, weighting=weighting, sigma_share=sigma_share)
-        for n, (low, high), length in zip(size, padding, window, strict=True)
+        plan_axis(n + low + high, length, overlap) for n, (low, high), length in zip(size, padding, window, strict=True)
     ]
     corners = list(itertools.product(*[range(len(axis.starts)) for axis in axes]))
-    view, buffer = _Rolling(slices, padding, device), _Buffer(axes, device, accumulate)
+    rolling, buffer = _Rolling(slices, padding, device), _Buffer(axes, device, accumulate)
     flat, first = window[0] == 1, 0
     while first < len(corners):
         part = corners[first : first + batching.size]
-        batch = view.windows([_place(axes, corner) for corner in part])
+        batch = rolling.windows([_place(axes, corner) for corner in part])
         logits = batching.run(network, batch.squeeze(2) if flat else batch)
         for corner, answer in zip(part, logits.unsqueeze(2) if flat else logits, strict=True):
             buffer.add(corner, answer)
@@ -139,7 +143,7 @@ class _Rolling:
 class _Buffer:
     """Blends windows over the part of the swept axis that is still open.
 
-    A window moves the mean of those before it by its share: its weight over the sum of all weights so far.
+    A window moves the mean of those before it by a step: its weight over the sum of all weights so far.
     """
 
     def __init__(self, axes: Sequence[Axis], device: torch.device, dtype: torch.dtype) -> None:
@@ -147,7 +151,7 @@ class _Buffer:
         self.weights = [axis.weights.to(device) for axis in axes]
         self.before = [axis.before.to(device) for axis in axes]
         self.kinds = [_kinds(axis) for axis in axes]
-        self.shares: dict[tuple[int, ...], Tensor] = {}
+        self.steps: dict[tuple[int, ...], Tensor] = {}
         self.start = 0
         self.open: Tensor | None = None
 
@@ -163,21 +167,21 @@ class _Buffer:
             self.open = torch.cat([self.open, self.open.new_zeros(logits.shape[0], missing, *rest)], dim=1)
         place = _place(self.axes, corner)
         part = self.open[(slice(None), slice(begin - self.start, end - self.start), *place[1:])]
-        part.lerp_(logits.to(self.dtype), self._share(corner))
+        part.lerp_(logits.to(self.dtype), self._step(corner))
 
-    def _share(self, corner: Sequence[int]) -> Tensor:
-        """Return the share [*window] of a window in the mean of all up to it."""
+    def _step(self, corner: Sequence[int]) -> Tensor:
+        """Return the step [*window] by which a window moves the mean."""
         kind = tuple(kinds[index] for kinds, index in zip(self.kinds, corner, strict=True))
-        if kind not in self.shares:
+        if kind not in self.steps:
             own = total = torch.ones((), device=self.weights[0].device)
             for axis in range(len(self.axes) - 1, -1, -1):
                 shape = [-1] + [1] * (len(self.axes) - 1 - axis)
                 weights, before = (t[axis][corner[axis]].reshape(shape) for t in (self.weights, self.before))
                 own, total = weights * own, before + weights * total
-            if len(self.shares) >= _KEPT_SHARES:
-                self.shares.clear()
-            self.shares[kind] = (own / total).to(self.dtype)
-        return self.shares[kind]
+            if len(self.steps) >= _KEPT_MAPS:
+                self.steps.clear()
+            self.steps[kind] = (own / total).to(self.dtype)
+        return self.steps[kind]
 
     def release(self, stop: int) -> Iterator[Slab]:
         """Hand out everything before `stop`, if there is anything."""

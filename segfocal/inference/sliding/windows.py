@@ -21,10 +21,39 @@ FLOOR = 1e-3  # of the peak: the corner that only one window sees must keep a us
 
 
 @dataclass(frozen=True, kw_only=True)
-class Axis:
-    """The windows along one axis: first index of each, their common length, and weights [windows, length].
+class WindowOverlap:
+    """How far neighbouring windows overlap, and what each counts where they do.
 
-    before: [windows, length], what the weights of earlier windows sum to at the same indices.
+    Args:
+        share: of a window's length that it has in common with the next, in [0,1).
+        weighting: of a window's indices: gaussian, so that its middle counts most, or constant.
+        sigma_share: standard deviation of the Gaussian as a share of the length.
+
+    Raises:
+        ValueError: a share outside [0,1).
+    """
+
+    share: float = 0.5
+    weighting: Weighting = "gaussian"
+    sigma_share: float = SIGMA_SHARE
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            raise ValueError(f"expected an overlap in [0,1); got {self.share}")
+
+
+HALF = WindowOverlap()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """The windows along one axis.
+
+    Args:
+        starts: first index of each window, ascending.
+        length: indices of a window, the same for all.
+        weights: [windows, length]; they sum to one at every index.
+        before: [windows, length], what the weights of earlier windows sum to at the same indices.
     """
 
     starts: tuple[int, ...]
@@ -38,34 +67,25 @@ class Axis:
         return self.starts[-1] + self.length
 
 
-def plan_axis(
-    size: int,
-    length: int,
-    *,
-    overlap: float = 0.5,
-    weighting: Weighting = "gaussian",
-    sigma_share: float = SIGMA_SHARE,
-) -> Axis:
+def plan_axis(size: int, length: int, overlap: WindowOverlap = HALF) -> Axis:
     """Plan windows of `length` over `size` indices (pad to `length` first when size is smaller).
 
-    Steps are length·(1 − overlap) rounded down; the last window is moved back to end with the axis. Weights are a
+    Steps are length·(1 − overlap.share) rounded down; the last window is moved back to end with the axis. Weights are a
     Gaussian (standard deviation sigma_share·length, no smaller than 0.001 of its peak) or constant, divided by
     their sum at each index.
 
     Raises:
-        ValueError: overlap outside [0, 1), size < length, or a length < 1.
+        ValueError: size < length, or a length < 1.
     """
-    if not 0 <= overlap < 1:
-        raise ValueError(f"expected an overlap in [0,1); got {overlap}")
     if not 1 <= length <= size:
         raise ValueError(f"expected a window of 1 to {size} indices; got {length}")
-    step = max(1, int(length * (1 - overlap)))
+    step = max(1, int(length * (1 - overlap.share)))
     count = math.ceil((size - length) / step) + 1
     starts = tuple(min(i * step, size - length) for i in range(count))
     profile = torch.ones(length, dtype=torch.float64)
-    if weighting == "gaussian":
+    if overlap.weighting == "gaussian":
         distance = torch.arange(length, dtype=torch.float64) - (length - 1) / 2
-        profile = torch.exp(-0.5 * (distance / (sigma_share * length)) ** 2).clamp(min=FLOOR)
+        profile = torch.exp(-0.5 * (distance / (overlap.sigma_share * length)) ** 2).clamp(min=FLOOR)
     total = torch.zeros(size, dtype=torch.float64)
     for start in starts:
         total[start : start + length] += profile

@@ -20,7 +20,8 @@ from segfocal.data.structures import choose_structures
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.intensity import Window
-from segfocal.predict.predict import Job, predict
+from segfocal.predict.options import OutputOptions, PredictOptions
+from segfocal.predict.predict import predict
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 from tests.pictures import JUDGED, TRAINED, make_png, make_sam_med2d, rows_of, slice_of
@@ -274,7 +275,14 @@ def test_a_predicted_mask_lies_pixel_for_pixel_on_its_picture(tmp_path, monkeypa
     )
     monkeypatch.setattr(bundles, "load", lambda folder: bundle)
     image = make_png(tmp_path / "x.png", grey)
-    report = predict(Job(bundle=tmp_path, input=image, output=tmp_path / "mask.png", device="cpu"))
+    report = predict(
+        PredictOptions(
+            bundles=(tmp_path,),
+            inputs=(image,),
+            outputs=OutputOptions(mask=tmp_path / "mask.png"),
+            device=torch.device("cpu"),
+        )
+    )
     np.testing.assert_array_equal(rows_of(tmp_path / "mask.png"), 255 * (grey > 127))
     assert report["pixels"] == {"bright": int((grey > 127).sum())}
     assert json.loads((tmp_path / "mask.json").read_text())["structures"] == {"bright": 255}
@@ -312,7 +320,7 @@ def test_a_promptable_model_trains_on_objects_and_answers_boxes(folder, tmp_path
     image, mask = folder / "images" / f"ct_b_{JUDGED[0]}.png", tmp_path / "mask.png"
     asked = [f"bundle={run}/bundle", f"input={image}", f"output={mask}"]
     (tmp_path / "boxes.json").write_text('[{"lower": [20, 10, 0], "upper": [60, 70, 0]}]')
-    assert segfocal(monkeypatch, "predict", *asked, "prompt=box", f"boxes={tmp_path}/boxes.json") == 0
+    assert segfocal(monkeypatch, "predict", *asked, "prompt=box", f"prompts={tmp_path}/boxes.json") == 0
     assert rows_of(mask).shape == rows_of(image).shape
     capfd.readouterr()
     assert segfocal(monkeypatch, "predict", *asked, "overwrite=true") == 1

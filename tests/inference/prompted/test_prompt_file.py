@@ -7,16 +7,10 @@ import pytest
 import torch
 
 from segfocal.errors import UserError
-from segfocal.grid import Grid, Volume
-from segfocal.inference.bundle import Bundle
-from segfocal.inference.prompted.prompt_file import read_prompts, together
-from segfocal.inference.prompted.slice_model import Propagation
-from segfocal.inference.segment import segment
-from segfocal.intensity import Window
-from segfocal.predict.prompts import Prompting, prompted_scan
+from segfocal.grid import Grid
+from segfocal.inference.prompted.prompt_file import read_prompts
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
-from tests.inference.perfect import SIDE, Perfect
 from tests.scans import affine_of, make_scan, world_mm
 
 SHAPE = (24, 20, 9)
@@ -76,17 +70,6 @@ def test_a_flat_box_in_millimetres_prompts_the_slice_it_lies_in(tmp_path):
     corners = world_mm(AFFINE, np.array([[3, 5, 2.3], [9, 15, 2.3]])).tolist()
     assert [p.slice for p in read(tmp_path, {"space": "world", "prompts": [
         {"structure": "liver", "lower": corners[1], "upper": corners[0]}]})] == [2]  # fmt: skip
-
-
-def test_of_one_slice_a_box_or_mask_replaces_what_came_before_it(tmp_path):
-    box = {"structure": "liver", "lower": [3, 5, 2], "upper": [6, 11, 2]}
-    point = {"structure": "liver", "point": [4, 6, 2]}
-    absent = {"structure": "liver", "absent": True, "slice": 2}
-    asked = together(read(tmp_path, [point, absent, box, point, point | {"inside": False}]))
-    assert asked.mask is None
-    assert asked.box_xyxy is not None
-    assert asked.point_labels == [1, 0]
-    assert together(read(tmp_path, [box, point, absent])).point_labels == []
 
 
 def test_a_mask_prompts_the_slices_it_marks_whatever_its_axes(tmp_path):
@@ -155,42 +138,15 @@ def test_each_mistake_is_one_message_that_names_file_and_entry(tmp_path, name):
     assert "\n" not in message
 
 
-def turned_entry(entry, scan, turn):
-    """Return an entry in the voxels of a scan that was turned."""
+def test_boxes_alone_may_be_none_or_a_single_one_and_nothing_else(tmp_path):
+    def boxes(entries):
+        (tmp_path / "prompts.json").write_text(json.dumps(entries))
+        return read_prompts(tmp_path / "prompts.json", grid(), BOTH, GRID, boxes_only=True)
 
-    def place(index):
-        moved = [index[axis] for axis in turn.axes]
-        return [scan.shape[a] - 1 - m if f else m for a, m, f in zip(turn.axes, moved, turn.flips, strict=True)]
-
-    if "point" in entry:
-        return entry | {"point": place(entry["point"])}
-    corners = np.array([place(entry["lower"]), place(entry["upper"])])
-    return entry | {"lower": corners.min(0).tolist(), "upper": corners.max(0).tolist()}
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("frame", ["RAS", "LPS", "ASL", "IRP"])
-def test_a_turned_scan_gets_the_turned_mask(tmp_path, frame):
-    inside = np.zeros(SHAPE, dtype=np.float32)
-    for z in range(1, 8):
-        inside[4 + z // 2 : 15, 3 : 12 + z // 3, z] = 100
-    scan = Volume(array=inside, grid=grid())
-    turn = scan.grid.orientation_to(frame)
-    turned = Volume(array=turn.apply(inside), grid=scan.grid.oriented(turn))
-    entries = [
-        {"structure": "liver", "lower": [5, 2, 3], "upper": [16, 13, 3]},
-        {"structure": "liver", "point": [9, 7, 6]},
-    ]
-    bundle = Bundle(
-        model=Perfect().eval(), model_config={}, grid=GRID, window=(SIDE, SIDE), structures=BOTH, training={},
-        intensity=Window(lower=0, upper=100), needs_prompts=True,
-    )  # fmt: skip
-    masks = []
-    for volume, own in ((scan, entries), (turned, [turned_entry(e, scan.grid, turn) for e in entries])):
-        (tmp_path / "prompts.json").write_text(json.dumps(own))
-        prompting = Prompting(file=tmp_path / "prompts.json", options=Propagation(min_overlap=0.0))
-        with prompted_scan(prompting, volume.grid, bundle, batch_size=4) as prompted:
-            masks.append(segment(volume, bundle, answering=prompted.answered).array)
-    assert np.array_equal(turn.apply(masks[0]), masks[1])
-    assert set(np.unique(masks[0])) == {0, 5}
-    assert [bool(masks[0][:, :, z].any()) for z in range(9)] == [False, *[True] * 7, False]
+    box = {"structure": "liver", "lower": [3, 5, 2], "upper": [6, 11, 4]}
+    assert boxes([]) == []
+    assert [(p.structure, p.slice) for p in boxes(box)] == [(0, 2), (0, 3), (0, 4)]
+    assert places(boxes([box])) == places(boxes(box))
+    np.testing.assert_allclose(boxes(box)[0].box_xyxy, read(tmp_path, [box])[0].box_xyxy, atol=5e-5)  # rounded there
+    with pytest.raises(UserError, match=r"boxes alone.*found a point.*entry 2.*prompt=box"):
+        boxes([box, {"structure": "liver", "point": [4, 6, 3]}])

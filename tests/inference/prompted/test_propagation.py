@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from segfocal.inference.prompted.prompt_file import SlicePrompt
-from segfocal.inference.prompted.propagation import PromptedScan
-from segfocal.inference.prompted.slice_model import Propagation
+from segfocal.inference.prompted.propagation import propagate
+from segfocal.inference.prompted.propagation_options import PropagationOptions
+from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, SlicePrompt
 from segfocal.models import sam_tiny
 from segfocal.structure import Structure
 from tests.inference.perfect import SIDE, Perfect
 
-FREE = Propagation(margin_mm=3.0, min_area_mm2=0.0, min_overlap=0.0, max_area_change=1e9, max_intensity_change=1.0)
+FREE = PropagationOptions(
+    margin_mm=3.0, min_area_mm2=0.0, min_overlap=0.0, max_area_change=1e9, max_intensity_change=1.0
+)
 
 
 @pytest.fixture
@@ -19,19 +21,19 @@ def propagated(tmp_path):
     """Answer prompts about an image [d,h,w] and return the logits [k,d,h,w] and what was reached."""
 
     def run(image, prompts, model=None, *, options=FREE, structures=1, spacing_mm=(1.0, 1.0, 1.0), session="session"):
-        scan = PromptedScan(
+        given = PropagatedPrompts(
             prompts=prompts,
             structures=[Structure(name=f"s{k}", value=k + 1) for k in range(structures)],
             spacing_mm=spacing_mm,
             session=tmp_path / session / "answers",
             embeddings=tmp_path / session / "embeddings",
             options=options,
-            batch_size=3,
         )
         with torch.no_grad():
-            slabs = list(scan.answered(image[None], model or Perfect(), torch.device("cpu")))
+            device = torch.device("cpu")
+            slabs = list(propagate(given, image[None], model or Perfect(), device=device, batch_size=3))
         assert [slab.start for slab in slabs] == list(range(0, len(image), 3))
-        return torch.cat([slab.logits for slab in slabs], dim=1), scan.reached
+        return torch.cat([slab.logits for slab in slabs], dim=1), given.reached
 
     return run
 
@@ -79,7 +81,9 @@ def test_nothing_is_carried_across_a_gap_or_to_another_component(propagated):
     image[6] = 0  # the tube is broken here
     image[3:6, 22:26, 4:30] = 0.8  # below the tube, and touching the box with its margin in no slice
     image[4, 19:21, 8:16] = 0.8  # inside that box, but 1 pixel away from the tube
-    logits, reached = propagated(image, [box_on(tube(), 4)], options=Propagation(margin_mm=2.0, min_area_mm2=0.0))
+    logits, reached = propagated(
+        image, [box_on(tube(), 4)], options=PropagationOptions(margin_mm=2.0, min_area_mm2=0.0)
+    )
     expected = tube() > 0
     expected[6:] = False
     expected[4, 19:21, 8:16] = False
@@ -163,7 +167,7 @@ def test_each_rule_ends_what_is_carried(propagated, rule):
     options = {"reach_mm": {"reach_mm": 6.0}, **RULES}[rule]
     free = {name: getattr(FREE, name) for name in vars(FREE)}
     _, reached = propagated(
-        image, [box_on(image, 2)], options=Propagation(**free | options), spacing_mm=(3.0, 1.0, 1.0)
+        image, [box_on(image, 2)], options=PropagationOptions(**free | options), spacing_mm=(3.0, 1.0, 1.0)
     )
     assert reached[0].answered == {1, 2, 3, 4}
     _, freely = propagated(image, [box_on(image, 2)], spacing_mm=(3.0, 1.0, 1.0))
@@ -184,10 +188,10 @@ def test_a_vague_answer_ends_what_is_carried(propagated, rule):
     image = tube(shift=0)
     image[7:] *= 0.8
     free = {name: getattr(FREE, name) for name in vars(FREE)} | {"min_stability": 0.0}
-    assert propagated(image, [box_on(image, 4)], Doubtful(), options=Propagation(**free))[1][0].answered == {
+    assert propagated(image, [box_on(image, 4)], Doubtful(), options=PropagationOptions(**free))[1][0].answered == {
         *range(2, 10)
     }
-    ended = Propagation(**free | rule)
+    ended = PropagationOptions(**free | rule)
     assert propagated(image, [box_on(image, 4)], Doubtful(), options=ended)[1][0].answered == {*range(2, 7)}
 
 
@@ -197,7 +201,7 @@ def test_a_vague_answer_ends_what_is_carried(propagated, rule):
 )
 def test_the_option_says_what_of_an_answer_is_handed_on(propagated, carry, expected):
     image, model = tube(shift=0), Perfect()
-    propagated(image, [box_on(image, 5)], model, options=Propagation(carry=carry))
+    propagated(image, [box_on(image, 5)], model, options=PropagationOptions(carry=carry))
     prompt = model.asked[1]
     has_box, has_point = torch.isfinite(prompt["boxes_xyxy"]).all(), (prompt["point_labels"] == 1).any()
     assert (int(has_box), int(prompt["has_mask"]), int(has_point)) == expected
@@ -243,7 +247,7 @@ def test_a_click_that_forbids_takes_away(propagated):
     image = tube(shift=0)
     image[:, 10:18, 14:20] = 0.8
     both = SlicePrompt(structure=0, slice=5, box_xyxy=(4.0, 10.0, 20.0, 18.0))
-    logits, _ = propagated(image, [both, point_on(5, 16, 12, inside=False)], options=Propagation(margin_mm=1.0))
+    logits, _ = propagated(image, [both, point_on(5, 16, 12, inside=False)], options=PropagationOptions(margin_mm=1.0))
     assert torch.equal(logits[0, 5] > 0, tube(shift=0)[5] > 0)
 
 
@@ -295,7 +299,7 @@ def test_a_real_model_gives_the_same_whether_answers_are_kept_or_not(propagated)
     model = sam_tiny(image_size=SIDE, width=48, heads=6, decoder_width=32).eval()
     image = torch.rand(6, 40, 50, generator=torch.Generator().manual_seed(1))
     free = {name: getattr(FREE, name) for name in vars(FREE)}
-    options = Propagation(**free | {"carry": "box+mask+point", "min_stability": 0.0})
+    options = PropagationOptions(**free | {"carry": "box+mask+point", "min_stability": 0.0})
     drawn = torch.zeros(40, 50)
     drawn[5:30, 8:44] = 1
     prompts = [mask_on(drawn, 2), SlicePrompt(structure=0, slice=4, box_xyxy=(3.0, 4.0, 40.0, 38.0))]
@@ -305,11 +309,3 @@ def test_a_real_model_gives_the_same_whether_answers_are_kept_or_not(propagated)
     assert torch.equal(later, fresh)
     assert reached[0].asked == {3}
     assert np.isfinite(first.numpy()).all()
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"carry": "lines"}, {"carry": "box+box"}, {"margin_mm": -1}, {"min_overlap": 2}, {"reach_mm": "far"}]
-)
-def test_options_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match=f"propagate.{next(iter(wrong))}"):
-        Propagation(**wrong)

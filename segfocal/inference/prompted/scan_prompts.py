@@ -1,0 +1,149 @@
+"""Prompts of a scan on the model's grid: one record, whether they come from a file or from a label map's boxes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segfocal.inference.prompted.propagation_options import PropagationOptions
+from segfocal.structure import Structure
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SlicePrompt:
+    """One thing a user says about one structure on one slice of the model's grid: a box, a point or a mask.
+
+    Args:
+        structure: its place among the bundle's structures.
+        slice: index along the model's slice axis.
+        box_xyxy: edges of pixels (x0, y0, x1, y1), half-open; None where it is no box.
+        point_xy: pixel indices (x, y), whole at a pixel's middle; None where it is no point.
+        inside: whether the point lies inside the structure; of points only.
+        mask: the share [h,w] of each pixel that is inside, in [0,1]; None where it is no mask.
+    """
+
+    structure: int
+    slice: int
+    box_xyxy: tuple[float, ...] | None = None
+    point_xy: tuple[float, float] | None = None
+    inside: bool = True
+    mask: Tensor | None = None
+
+    @cached_property
+    def signature(self) -> str:
+        """A name that differs wherever the prompt does, whatever its structure and slice."""
+        total = hashlib.blake2b(repr((self.box_xyxy, self.point_xy, self.inside)).encode(), digest_size=16)
+        if self.mask is not None:
+            total.update(self.mask.contiguous().numpy().data)
+        return total.hexdigest()
+
+
+@dataclass(kw_only=True, eq=False)
+class CombinedPrompt:
+    """The prompts of one structure on one slice, brought together: a box or a mask, and the points given after it.
+
+    Args:
+        box_xyxy: the last box, unless a mask came after it.
+        mask: the last mask [h,w] in [0,1], unless a box came after it.
+        points_xy: of the points after these.
+        point_labels: 1 inside, 0 outside, one a point.
+        signatures: of the prompts that count.
+    """
+
+    box_xyxy: tuple[float, ...] | None = None
+    mask: Tensor | None = None
+    points_xy: list[tuple[float, float]] = field(default_factory=list)
+    point_labels: list[int] = field(default_factory=list)
+    signatures: list[str] = field(default_factory=list)
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether there is a box or a mask, so that nothing has to be propagated here from other slices."""
+        return self.box_xyxy is not None or self.mask is not None
+
+
+def combine(prompts: Iterable[SlicePrompt]) -> CombinedPrompt:
+    """Bring together the prompts of one slice, in their order: a box or mask replaces all before it."""
+    combined = CombinedPrompt()
+    for prompt in prompts:
+        if prompt.point_xy is not None:
+            combined.points_xy.append(prompt.point_xy)
+            combined.point_labels.append(int(prompt.inside))
+        else:
+            combined = CombinedPrompt(box_xyxy=prompt.box_xyxy, mask=prompt.mask)
+        combined.signatures.append(prompt.signature)
+    return combined
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScanPrompts:
+    """The prompts of one scan. Each slice is answered by its own box, and nothing is propagated.
+
+    prompts are in the order in which they count; structures are the bundle's.
+    """
+
+    prompts: Sequence[SlicePrompt]
+    structures: Sequence[Structure]
+
+    def boxes(self, depth: int) -> Tensor:
+        """Return boxes x0 y0 x1 y1 [k,depth,4], NaN where a slice has none.
+
+        Of several of a structure on one slice it is the box around them.
+        """
+        boxes = torch.full((len(self.structures), depth, 4), torch.nan)
+        for prompt in self.prompts:
+            if prompt.box_xyxy is not None:
+                own, new = boxes[prompt.structure, prompt.slice], torch.tensor(prompt.box_xyxy)
+                own[:] = torch.cat([torch.fmin(own[:2], new[:2]), torch.fmax(own[2:], new[2:])])
+        return boxes
+
+    def report(self) -> dict[str, Any]:
+        """Return what answering them says in a prediction's report."""
+        return {}
+
+
+@dataclass(kw_only=True)
+class Reach:
+    """How far one structure came: slices that were prompted, that hold an answer, and that were asked anew."""
+
+    prompted: set[int] = field(default_factory=set)
+    answered: set[int] = field(default_factory=set)
+    asked: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PropagatedPrompts(ScanPrompts):
+    """The prompts of one scan on a few slices, propagated to the others (`propagation.propagate`).
+
+    Args:
+        prompts: in the order in which they count.
+        structures: the bundle's.
+        spacing_mm: of the model's grid, d, h, w.
+        session: a folder where answers are kept, for this scan and any other.
+        embeddings: a folder for the encoder's embeddings.
+        options: what a slice hands on to the next one, and where that ends.
+        reached: by structure; filled while the prompts are answered.
+    """
+
+    spacing_mm: tuple[float, float, float]
+    session: Path
+    embeddings: Path
+    options: PropagationOptions = field(default_factory=PropagationOptions)
+    reached: dict[int, Reach] = field(default_factory=dict)
+
+    def report(self) -> dict[str, Any]:
+        """Return, of each structure and in total, how many slices were prompted, hold an answer, were asked anew."""
+        counts = ("prompted", "answered", "asked")
+        rows = {
+            structure.name: {key: len(getattr(self.reached[k], key)) for key in counts}
+            for k, structure in enumerate(self.structures)
+        }
+        total = {key: sum(row[key] for row in rows.values()) for key in counts}
+        return {"slices": {**total, "of": rows}}
