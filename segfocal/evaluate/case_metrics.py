@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from segfocal.evaluate.options import EvaluationSettings
 from segfocal.grid import Grid, Volume
-from segfocal.metrics import Counts, SurfaceDistances, count, count_lesions
+from segfocal.metrics import Counts, Detections, SurfaceDistances, count, count_lesions
 
 Status = Literal["ok", "missed", "false_alarm", "both_empty", "missing_prediction"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -117,19 +117,15 @@ def case_metrics(
         labels: label values by structure name.
         settings: what to measure.
     """
+    grid = reference.grid
     empty = np.broadcast_to(np.uint8(0), reference.array.shape)
     array = empty if prediction is None else prediction.array
     boxes = [ndimage.find_objects(empty if a is empty else a) for a in (array, reference.array)]
     found = []
     for name, value in labels.items():
         box = _joint([found[value - 1] for found in boxes if value <= len(found) and found[value - 1]])
-        predicted, true = array[box] == value, reference.array[box] == value
-        metrics = _overlap(case, name, value, predicted, true, reference.grid)
-        if "surface" in settings.groups:
-            metrics = _with_surface(metrics, predicted, true, reference.grid, settings.tolerance(name))
-        if "lesions" in settings.groups:
-            metrics = _with_lesions(metrics, predicted, true, settings.lesion_overlap)
-        found.append(metrics if prediction is not None else _missing(metrics, reference.grid))
+        metrics = _measured(case, name, value, array[box] == value, reference.array[box] == value, grid, settings)
+        found.append(metrics if prediction is not None else _missing(metrics, grid))
     return found
 
 
@@ -140,12 +136,30 @@ def _joint(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:
     return tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*boxes, strict=True))
 
 
-def _overlap(
-    case: str, structure: str, value: int, predicted: NDArray[np.bool_], true: NDArray[np.bool_], grid: Grid
+def _measured(
+    case: str,
+    structure: str,
+    value: int,
+    predicted: NDArray[np.bool_],
+    true: NDArray[np.bool_],
+    grid: Grid,
+    settings: EvaluationSettings,
 ) -> CaseMetrics:
-    """Return the metrics of counted voxels, from the box of `grid` that holds the structure in both masks."""
+    """Return the metrics of a structure from the box of `grid` that holds it in both masks."""
     counts = count(predicted, true, True)
-    counts = replace(counts, tn=counts.tn + math.prod(grid.shape) - predicted.size)
+    counts = replace(counts, tn=counts.tn + math.prod(grid.shape) - predicted.size)  # those outside the box too
+    distances = lesions = None
+    if "surface" in settings.groups:
+        distances = SurfaceDistances.between(predicted, true, grid.spacing_mm, volume_shape=grid.shape)
+    if "lesions" in settings.groups:
+        lesions = count_lesions(predicted, true, overlap=settings.lesion_overlap)
+    metrics = _of_voxels(case, structure, value, counts, grid)
+    if distances:
+        metrics = _with_surface(metrics, distances, settings.tolerance(structure))
+    return _with_lesions(metrics, lesions) if lesions else metrics
+
+
+def _of_voxels(case: str, structure: str, value: int, counts: Counts, grid: Grid) -> CaseMetrics:
     voxel_ml = abs(float(np.linalg.det(grid.affine[:3, :3]))) / 1000
     return CaseMetrics(
         case=case,
@@ -176,10 +190,7 @@ def _status(counts: Counts) -> Status:
     return "false_alarm" if found else "both_empty"
 
 
-def _with_surface(
-    metrics: CaseMetrics, predicted: NDArray[np.bool_], true: NDArray[np.bool_], grid: Grid, tolerance_mm: float
-) -> CaseMetrics:
-    distances = SurfaceDistances.between(predicted, true, grid.spacing_mm, volume_shape=grid.shape)
+def _with_surface(metrics: CaseMetrics, distances: SurfaceDistances, tolerance_mm: float) -> CaseMetrics:
     return replace(
         metrics,
         hd_mm=distances.hd,
@@ -190,10 +201,7 @@ def _with_surface(
     )
 
 
-def _with_lesions(
-    metrics: CaseMetrics, predicted: NDArray[np.bool_], true: NDArray[np.bool_], overlap: float
-) -> CaseMetrics:
-    lesions = count_lesions(predicted, true, overlap=overlap)
+def _with_lesions(metrics: CaseMetrics, lesions: Detections) -> CaseMetrics:
     return replace(
         metrics,
         lesion_f1=lesions.f1,

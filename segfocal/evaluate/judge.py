@@ -69,8 +69,11 @@ def judge(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ran
         for prediction in masks.predictions
     ]
     if ranked:
-        histograms = _histograms(files, masks)
-        first = [_with_ranking(metrics, histograms[metrics.structure]) for metrics in first]
+        ranks = _ranks(files, masks)
+        first = [
+            replace(metrics, roc_auc=ranks[metrics.structure].auc, pr_auc=ranks[metrics.structure].average_precision)
+            for metrics in first
+        ]
     against = second[0] if compared else ()
     return JudgedCase(files=files, metrics=first, against=against, compared=compared, unions=masks.unions)
 
@@ -83,15 +86,15 @@ def judge_or_note(files: CaseFiles, settings: EvaluationSettings, *, compared: b
         return JudgedCase(files=files, compared=compared, failure=str(error))
 
 
-def _histograms(files: CaseFiles, masks: CaseMasks) -> dict[str, RankHistogram]:
+def _ranks(files: CaseFiles, masks: CaseMasks) -> dict[str, RankHistogram]:
     """Return the histogram of each structure's probabilities, read slab by slab; empty ones without maps."""
     import torch  # seconds to load, and only probabilities need it
 
     labels, reference = masks.labels, masks.reference
+    maps = open_maps(files.probabilities) if files.probabilities else None
     histograms = {name: RankHistogram() for name in labels}
-    if files.probabilities is None:
+    if maps is None:
         return histograms
-    maps = open_maps(files.probabilities)
     difference = reference.grid.difference(maps.grid)
     if difference or maps.maps not in (len(labels), len(labels) + 1):
         raise UserError(
@@ -112,7 +115,3 @@ def _histograms(files: CaseFiles, masks: CaseMasks) -> dict[str, RankHistogram]:
                 values, inside = values[kept], inside[kept]
             histograms[name].add_probabilities(torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(inside))
     return histograms
-
-
-def _with_ranking(metrics: CaseMetrics, histogram: RankHistogram) -> CaseMetrics:
-    return replace(metrics, roc_auc=histogram.auc, pr_auc=histogram.average_precision)

@@ -46,10 +46,10 @@ def draw_only(folder: Path, case: JudgedCase) -> list[PicturedCase]:
     scan, window = _scan(case.files)
     if scan is None or case.files.prediction is None:
         return []
-    path = folder / "overlay.png"
+    pictured = PicturedCase(metrics=metrics, files=case.files, picture=folder / "overlay.png")
     heading = f"{case.files.prediction.name}: {metrics.structure}, Dice {metrics.dice:.3f}"
-    draw_largest(path, _picture(case, metrics, scan, window, heading=heading))
-    return [PicturedCase(metrics=metrics, files=case.files, picture=path)]
+    draw_largest(pictured.picture, _picture(case, metrics, scan, window, heading=heading))
+    return [pictured]
 
 
 def draw_worst(folder: Path, judged: Sequence[JudgedCase], most: int) -> list[PicturedCase]:
@@ -71,7 +71,7 @@ def draw_worst(folder: Path, judged: Sequence[JudgedCase], most: int) -> list[Pi
 
 
 def draw_dice(folder: Path, judged: Sequence[JudgedCase]) -> Path | None:
-    """Draw the Dice of every case by structure as dice.png; None where there are too few to see anything."""
+    """Draw the Dice of every case by structure as dice.png; None where there are too few cases for a plot."""
     values: dict[str, list[float]] = {}
     for case in judged:
         for metrics in case.metrics:

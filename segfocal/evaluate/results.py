@@ -29,9 +29,9 @@ def check_results(folder: Path, *, overwrite: bool) -> None:
 def write_results(judged: Sequence[JudgedCase], evaluation: MaskEvaluation, *, unmatched: Sequence[str]) -> None:
     """Sum up cases that were judged, and write every result; `unmatched` are predictions without a reference."""
     folder = evaluation.output
-    make_folder(folder)
     summaries = summarise([metrics for case in judged for metrics in case.metrics])
     contrasts = contrast(judged) if evaluation.compared else []
+    make_folder(folder)
     # A wrong scan of a single case is an error before anything is written.
     shown = [] if evaluation.many else draw_only(folder, judged[0])
     _write_tables(folder, judged, summaries, contrasts)

@@ -144,12 +144,12 @@ def _left_out(evaluation: PromptEvaluation, names: Sequence[str]) -> list[str]:
     if NONE not in evaluation.protocol.prompts or not without:
         return []
     knows = ", ".join(evaluation.unprompted or [])
-    trained = f"asked nothing, the model segments {knows}" if knows else "the model was trained with prompts only"
+    trained = f"without a prompt the model segments {knows}" if knows else "the model was trained with prompts only"
     if len(evaluation.protocol.prompts) == 1 and len(without) == len(names):
         raise UserError(
             expected="prompts the model was trained with", found=f"prompts=none, and {trained}", do="add box"
         )
-    return [f"no prompt was not asked for {', '.join(without)}: {trained}"]
+    return [f"the prompt none was left out for {', '.join(without)}: {trained}"]
 
 
 def _views(cases: Sequence[PreparedCase], evaluation: PromptEvaluation, side: int) -> list[_View]:
