@@ -13,8 +13,8 @@ GAMMAS = {0.0: "#666666", 0.5: "#1f77b4", 1.0: "#1b9e77", 2.0: "#d95f02", 5.0: "
 def main():
     p_t = torch.linspace(0.002, 0.998, 500, dtype=torch.float64)
     margin = torch.linspace(-6, 6, 500, dtype=torch.float64, requires_grad=True)
-    figure = Figure(figsize=(10, 3.8), layout="constrained", facecolor="white")
-    loss, slope = figure.subplots(1, 2)
+    plot = Figure(figsize=(10, 3.8), layout="constrained", facecolor="white")
+    loss, slope = plot.subplots(1, 2)
     for gamma, colour in GAMMAS.items():
         name = f"γ = {gamma:g}" + (" (cross-entropy)" if gamma == 0 else "")
         loss.plot(p_t, focal_of_margin(torch.logit(p_t), gamma), color=colour, label=name)
@@ -29,7 +29,7 @@ def main():
     for axis in (loss, slope):
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
+    plot.savefig(Path(__file__).with_suffix(".png"), dpi=110)
 
 
 if __name__ == "__main__":

@@ -36,13 +36,13 @@ def main() -> int:
 
 
 def write(places: list[Path], output: Path) -> list[Setting]:
-    """Write a comparison and print its ranking."""
+    """Write a comparison of the runs at `places`, print the best settings, and return all, best first."""
     from segfocal.compare.page import compare
 
     settings = compare(places, output)
     for setting in settings[:_MOST_LINES]:
         done = sum(run.finished for run in setting.runs)
-        mean, sd = setting.figures.get("dice", (float("nan"), None))
+        mean, sd = setting.metrics.get("dice", (float("nan"), None))
         spread = "" if sd is None else f" ± {sd:.3f}"
         print(f"Dice {mean:.3f}{spread}  {setting.label}  ({done} of {len(setting.runs)} runs)")
     if len(settings) > _MOST_LINES:

@@ -56,8 +56,9 @@ def _mask(case: Case, prompt: str, folder: Path) -> Path:
 
 
 def _predicted(case: Case, prompt: str, folder: Path) -> dict[str, Any]:
-    """Write the mask for one kind of prompt, and judge it; return the row of figures of the first structure."""
-    from segfocal.evaluate.evaluate import Comparison, evaluate
+    """Write the mask for one kind of prompt, and judge it; return the metrics of the first structure."""
+    from segfocal.evaluate.evaluate import evaluate
+    from segfocal.evaluate.options import MaskEvaluation
     from segfocal.predict.options import OutputOptions, PredictOptions, PromptKind, PromptOptions
     from segfocal.predict.predict import predict
 
@@ -71,8 +72,8 @@ def _predicted(case: Case, prompt: str, folder: Path) -> dict[str, Any]:
             prompts=boxes if prompt == "box" else None,
         )
     )
-    rows = evaluate(Comparison(prediction=mask, reference=case.label, output=_judged(mask), overwrite=True))
-    return {"prompt": asked(prompt), **rows[0]}
+    judged = evaluate(MaskEvaluation(prediction=mask, reference=case.label, output=_judged(mask), overwrite=True))
+    return {"prompt": asked(prompt), **judged[0].rows()[0]}
 
 
 def _judged(mask: Path) -> Path:

@@ -1,4 +1,4 @@
-"""`segfocal evaluate`: masks and their references in, figures out."""
+"""`segfocal evaluate`: masks and their references in, metrics out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from segfocal.cli.app import run
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.evaluate.case_metrics import Judged, Row
-    from segfocal.evaluate.evaluate import Comparison
+    from segfocal.evaluate.case_metrics import CaseMetrics
+    from segfocal.evaluate.judge import JudgedCase
+    from segfocal.evaluate.options import MaskEvaluation
     from segfocal.evaluate.pairing import CaseFiles
 
 _SHOWN: tuple[str, ...] = (
@@ -40,61 +41,54 @@ def evaluate(config: DictConfig) -> None:
     """Judge masks by a config, print a table and say where the files are.
 
     Raises:
-        UserError: as `serve.evaluate`, and at the end when some of many cases could not be judged.
+        UserError: as `evaluate.evaluate`, and at the end when some of many cases could not be judged.
     """
     from segfocal.evaluate.evaluate import evaluate as evaluate_masks
 
-    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    comparison = _comparison(plain)
-    rows = evaluate_masks(comparison, showing=_with_progress)
-    if comparison.many:
-        _print_summary(rows)
+    evaluation = _evaluation(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    judged = evaluate_masks(evaluation, showing=_with_progress)
+    if evaluation.many:
+        _print_summary([metrics for case in judged for metrics in case.metrics])
     else:
+        rows = [row for case in judged for row in case.rows()]
         print_table([{name: row[name] for name in _SHOWN if name in row} for row in rows])
-    if comparison.against:
-        print(f"{comparison.output / 'comparison.csv'}")
-    print(f"{comparison.output / 'metrics.csv'}")
-    print(f"{comparison.output / 'report.html'}")
-    failed = [row["case"] for row in rows if row["status"] == "failed"]
+    if evaluation.against:
+        print(f"{evaluation.output / 'comparison.csv'}")
+    print(f"{evaluation.output / 'metrics.csv'}")
+    print(f"{evaluation.output / 'report.html'}")
+    failed = [case.files.name for case in judged if case.failure is not None]
     if failed:
         raise UserError(
             expected="every case readable",
             found=f"{len(failed)} that could not be judged: {', '.join(failed[:5])}{' …' * (len(failed) > 5)}",
-            where=comparison.output / "metrics.csv",
+            where=evaluation.output / "metrics.csv",
             do="see their messages there, mend them and evaluate again",
         )
 
 
-def _comparison(plain: dict[str, Any]) -> Comparison:
-    from segfocal.evaluate.evaluate import Comparison
+def _evaluation(plain: Any) -> MaskEvaluation:
+    """Build the record of a config; UserError for a value out of range."""
+    from segfocal.evaluate.options import EvaluationSettings, MaskEvaluation
 
-    figures, workers, pictures = plain["figures"], plain["workers"], plain["pictures"]
-    if not (workers is None or (_whole(workers) and workers >= 1)) or not (_whole(pictures) and pictures >= 0):
-        raise UserError(
-            expected="workers ≥ 1 or null, and pictures ≥ 0",
-            found=f"workers={workers} pictures={pictures}",
-            do="give whole numbers",
-        )
+    groups = plain["figures"]
     given = {name: Path(plain[name]) if plain[name] else None for name in ("against", "image", "probabilities")}
     prediction = Path(plain["prediction"])
-    return Comparison(
+    return MaskEvaluation(
         prediction=prediction,
         reference=Path(plain["reference"]),
         output=Path(plain["output"]) if plain["output"] else _beside(prediction),
-        labels=plain["labels"],
-        ignore=plain["ignore"],
-        groups=[figures] if isinstance(figures, str) else figures,
-        tolerance_mm=plain["tolerance_mm"],
-        lesion_overlap=plain["lesion_overlap"],
-        workers=workers,
-        pictures=pictures,
+        settings=EvaluationSettings(
+            labels=plain["labels"],
+            ignore=plain["ignore"],
+            groups=[groups] if isinstance(groups, str) else groups,
+            tolerance_mm=plain["tolerance_mm"],
+            lesion_overlap=plain["lesion_overlap"],
+        ),
+        workers=plain["workers"],
+        pictures=plain["pictures"],
         overwrite=plain["overwrite"],
         **given,
     )
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _beside(prediction: Path) -> Path:
@@ -111,7 +105,7 @@ def _beside(prediction: Path) -> Path:
     return prediction.with_name(f"{stem(prediction)}_evaluation")
 
 
-def _with_progress(cases: Sequence[CaseFiles], judged: Iterable[Judged]) -> Iterator[Judged]:
+def _with_progress(cases: Sequence[CaseFiles], judged: Iterable[JudgedCase]) -> Iterator[JudgedCase]:
     from segfocal.engine.progress import StepProgress
 
     with StepProgress(total=len(cases), done=0) as progress:
@@ -120,29 +114,28 @@ def _with_progress(cases: Sequence[CaseFiles], judged: Iterable[Judged]) -> Iter
             progress.step(done, "cases judged")
 
 
-def _print_summary(rows: list[Row]) -> None:
+def _print_summary(metrics: Sequence[CaseMetrics]) -> None:
     """Print a line for each structure: cases, those that are not in both masks, and means with intervals."""
-    from segfocal.evaluate.summary import FIGURES, summarise
+    from segfocal.evaluate.summary import METRICS, summarise
 
     lines = []
-    for line in summarise(rows):
-        odd = [
-            f"{count} {status}".replace("_", " ") for status, count in line.statuses.items() if count and status != "ok"
-        ]
-        shown: Row = {"structure": line.structure, "cases": str(line.cases), "of these": "\n".join(odd)}
-        for figure in FIGURES:
-            if figure.name in _SUMMARISED and figure.name in line.figures:
-                spread = line.figures[figure.name]
+    for summary in summarise(metrics):
+        counts = summary.statuses.items()
+        odd = [f"{count} {status}".replace("_", " ") for status, count in counts if count and status != "ok"]
+        line: dict[str, Any] = {"structure": summary.structure, "cases": str(summary.cases), "of these": "\n".join(odd)}
+        for metric in METRICS:
+            if metric.name in _SUMMARISED and metric.name in summary.metrics:
+                spread = summary.metrics[metric.name]
                 interval = "" if spread.low is None else f"\n{spread.low:.3f} to {spread.high:.3f}"
-                shown[figure.title + f" {figure.unit}" * bool(figure.unit)] = f"{spread.mean:.3f}{interval}"
-        lines.append(shown)
+                line[metric.title + f" {metric.unit}" * bool(metric.unit)] = f"{spread.mean:.3f}{interval}"
+        lines.append(line)
     if lines:
         print("mean over cases and its 95 % bootstrap interval")
         print_table(lines)
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print rows of figures as a table."""
+    """Print rows as a table with the columns of the first, numbers to three places."""
     from rich.console import Console
     from rich.table import Table
 

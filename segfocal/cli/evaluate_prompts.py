@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,30 @@ from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.data.case import CaseList
+    from torch import nn
+
+    from segfocal.data.case import Case, CaseList
+    from segfocal.data.store.prepared_case import Preparation
     from segfocal.evaluate.prompts.evaluate import PromptEvaluation
+    from segfocal.evaluate.prompts.summary import PromptSummary
+    from segfocal.intensity import Intensity
+    from segfocal.resample import ModelGrid
     from segfocal.structure import Structure
 
 _SEEN = ("frame", "spacing_mm", "size", "window", "neighbours")
 _OF_A_BUNDLE = ("model", "intensity", "weights", *[f"data.{key}" for key in _SEEN])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Chosen:
+    """What a bundle, or a model with its weights, decides of an evaluation; fields as of `PromptEvaluation`."""
+
+    model: nn.Module
+    preparation: Preparation
+    cases: Sequence[Case]
+    neighbours: int
+    unprompted: Sequence[str] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def main() -> int:
@@ -40,7 +58,7 @@ def main() -> int:
 
 
 def evaluate_prompts(config: DictConfig) -> None:
-    """Ask and score a model by a config, in Hydra's run directory; print tables and say where the files are."""
+    """Evaluate a model by a config, in Hydra's run directory; print tables and say where the files are."""
     from hydra.core.hydra_config import HydraConfig
 
     from segfocal.evaluate.prompts.evaluate import evaluate_prompts as evaluate_model
@@ -51,12 +69,16 @@ def evaluate_prompts(config: DictConfig) -> None:
         evaluation = _evaluation(plain, folder, HydraConfig.get().overrides.task)
     except (ValueError, TypeError) as error:
         raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
-    rows, left_out = evaluate_model(evaluation, showing=_with_progress)
+    summaries, notes = evaluate_model(evaluation, showing=_with_progress)
     prompts = [str(prompt) for prompt in evaluation.protocol.prompts]
-    for name, title in (("dice", "Dice"), ("iou", "IoU")):
-        print(f"{title}, and its 95 % bootstrap interval over {rows[0]['over']}")
-        print_table(_table(rows, name, prompts))
-    for note in left_out:
+    shown = {
+        "Dice": [(summary, summary.dice, summary.dice_low, summary.dice_high) for summary in summaries],
+        "IoU": [(summary, summary.iou, summary.iou_low, summary.iou_high) for summary in summaries],
+    }
+    for title, values in shown.items():
+        print(f"{title}, and its 95 % bootstrap interval over {summaries[0].over}")
+        print_table(_table(values, prompts))
+    for note in notes:
         print(note)
     print(f"results: {shown_path(folder)}")
 
@@ -71,17 +93,19 @@ def _with_progress(batches: Sequence[Any]) -> Iterator[Any]:
 
 
 def _evaluation(plain: dict[str, Any], folder: Path, overrides: Sequence[str]) -> PromptEvaluation:
-    """Build everything from a config."""
+    """Build the record of a config; ValueError or UserError for what does not fit together."""
     from segfocal.evaluate.prompts.evaluate import PromptEvaluation
     from segfocal.evaluate.prompts.protocol import Protocol
 
     protocol = Protocol(**{field.name: plain[field.name] for field in fields(Protocol)})
-    if not isinstance(plain["batch_size"], int) or plain["batch_size"] < 1:
-        raise ValueError(f"expected batch_size ≥ 1; got {plain['batch_size']!r}")
-    source = _from_bundle(plain, overrides) if plain["bundle"] else _from_weights(plain)
-    source["facts"] |= {"data": str(plain["data"]["root"]), "split": plain["split"]}
+    chosen = _from_bundle(plain, overrides) if plain["bundle"] else _from_weights(plain)
     return PromptEvaluation(
-        **source,
+        model=chosen.model,
+        preparation=chosen.preparation,
+        cases=chosen.cases,
+        neighbours=chosen.neighbours,
+        unprompted=chosen.unprompted,
+        facts={**chosen.facts, "data": str(plain["data"]["root"]), "split": plain["split"]},
         protocol=protocol,
         output=folder,
         cache=Path(plain["cache"]),
@@ -92,8 +116,8 @@ def _evaluation(plain: dict[str, Any], folder: Path, overrides: Sequence[str]) -
     )
 
 
-def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the parts of an evaluation that a bundle decides; UserError for options that it overrules."""
+def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> _Chosen:
+    """Return what a bundle decides; UserError for options that it overrules."""
     from segfocal.data.structures import choose_structures
     from segfocal.inference import bundle as bundles
     from segfocal.inference.segment import check_channels
@@ -118,17 +142,19 @@ def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, A
         target = [s.name if s.name in known or not s.of else {s.name: list(s.of)} for s in structures]
         structures = choose_structures(target, known, overlap=structures[0].overlaps)
     cases = split_cases(plain, cases, structures)
-    return {
-        "model": bundle.model,
-        **_asked(plain, cases, structures, grid=bundle.grid, intensity=bundle.intensity),
-        "neighbours": bundle.neighbours,
-        "unasked": [] if bundle.needs_prompts else own,
-        "facts": {"bundle": str(Path(plain["bundle"]).resolve()), "model": bundle.model_config},
-    }
+    chosen, preparation = _prepared(plain, cases, structures, grid=bundle.grid, intensity=bundle.intensity)
+    return _Chosen(
+        model=bundle.model,
+        preparation=preparation,
+        cases=chosen,
+        neighbours=bundle.neighbours,
+        unprompted=[] if bundle.needs_prompts else own,
+        facts={"bundle": str(Path(plain["bundle"]).resolve()), "model": bundle.model_config},
+    )
 
 
-def _from_weights(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return the parts of an evaluation for a model that was not trained here: zero-shot."""
+def _from_weights(plain: dict[str, Any]) -> _Chosen:
+    """Return what a model with a file of weights decides: zero-shot."""
     from segfocal.evaluate.prompts.evaluate import check_promptable
 
     if plain["target"] is None:
@@ -149,16 +175,26 @@ def _from_weights(plain: dict[str, Any]) -> dict[str, Any]:
     if weights:
         print(weights)
     grid = grid_of(plain["data"], cases)
-    return {
-        "model": model,
-        **_asked(plain, cases, structures, grid=grid, intensity=intensity_of(plain["intensity"], cases)),
-        "neighbours": neighbours,
-        "facts": {"weights": weights.row() if weights else None, "model": config},
-    }
+    intensity = intensity_of(plain["intensity"], cases)
+    chosen, preparation = _prepared(plain, cases, structures, grid=grid, intensity=intensity)
+    return _Chosen(
+        model=model,
+        preparation=preparation,
+        cases=chosen,
+        neighbours=neighbours,
+        facts={"weights": weights.row() if weights else None, "model": config},
+    )
 
 
-def _asked(plain: dict[str, Any], cases: CaseList, structures: tuple[Structure, ...], **seen: Any) -> dict[str, Any]:
-    """Return the cases of the split that was asked for, and how they are prepared."""
+def _prepared(
+    plain: dict[str, Any],
+    cases: CaseList,
+    structures: tuple[Structure, ...],
+    *,
+    grid: ModelGrid,
+    intensity: Intensity,
+) -> tuple[Sequence[Case], Preparation]:
+    """Return the cases of the split to evaluate on, and how they are prepared."""
     from segfocal.data.case import SPLITS
     from segfocal.data.label_scheme import OBJECTS
     from segfocal.data.mask_files import with_target
@@ -173,18 +209,20 @@ def _asked(plain: dict[str, Any], cases: CaseList, structures: tuple[Structure, 
     apart = structures[0].name == OBJECTS
     judged = replace(cases, cases=tuple(replace(case, split="test") for case in chosen))  # none is to train on
     judged, structures = with_target(judged, structures, by_object=apart)
-    return {"cases": judged.cases, "preparation": Preparation(structures=structures, by_object=apart, **seen)}
+    return judged.cases, Preparation(structures=structures, by_object=apart, grid=grid, intensity=intensity)
 
 
-def _table(rows: Sequence[Mapping[str, Any]], name: str, prompts: Sequence[str]) -> list[dict[str, Any]]:
+def _table(
+    values: Sequence[tuple[PromptSummary, float, float | None, float | None]], prompts: Sequence[str]
+) -> list[dict[str, Any]]:
     """Return a line for each structure with a column for each prompt: the mean, and the interval below it."""
     lines: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        empty = {"structure": row["structure"], "slices": row["slices"], **dict.fromkeys(map(_shown, prompts), "–")}
-        line = lines.setdefault(row["structure"], empty)
-        low, high = row[f"{name}_low"], row[f"{name}_high"]
+    for summary, mean, low, high in values:
+        name = summary.structure
+        empty = {"structure": name, "slices": summary.slices, **dict.fromkeys(map(_shown, prompts), "–")}
+        line = lines.setdefault(name, empty)
         interval = "" if low is None else f"\n{low:.3f}–{high:.3f}"
-        line[_shown(row["prompt"])] = f"{row[name]:.3f}{interval}"
+        line[_shown(summary.prompt)] = f"{mean:.3f}{interval}"
     return list(lines.values())
 
 

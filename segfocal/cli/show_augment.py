@@ -13,7 +13,7 @@ from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.batch import Batch
-    from segfocal.report.sample_plot import Shown
+    from segfocal.report.sample_picture import SamplePair
 
 
 def main() -> int:
@@ -58,7 +58,7 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
     from segfocal.data.sampling.dataset import Sampling, SliceDataset, Steps, load
     from segfocal.data.store.prepare import prepare
     from segfocal.data.store.prepared_case import Preparation, check_foreground
-    from segfocal.report.sample_plot import draw_samples
+    from segfocal.report.sample_picture import draw_samples
 
     data = plain["data"]
     window = sides(data["window"], "data.window", int)
@@ -85,9 +85,9 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
     )
 
 
-def _shown(read: Batch, augmented: Batch) -> list[Shown]:
+def _shown(read: Batch, augmented: Batch) -> list[SamplePair]:
     """Return each sample twice: its middle channel, of a volume its middle slice."""
-    from segfocal.report.sample_plot import Shown
+    from segfocal.report.sample_picture import SamplePair
 
     parts = [read.image, read.target, augmented.image, augmented.target]
     if read.image.ndim == 5:
@@ -95,7 +95,7 @@ def _shown(read: Batch, augmented: Batch) -> list[Shown]:
     image, target, augmented_image, augmented_target = (part.cpu().numpy() for part in parts)
     middle = image.shape[1] // 2
     return [
-        Shown(
+        SamplePair(
             image=image[i, middle],
             target=target[i],
             augmented_image=augmented_image[i, middle],

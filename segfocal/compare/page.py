@@ -1,4 +1,4 @@
-"""A comparison written down: results.csv, the figures, and one HTML page that needs nothing else."""
+"""A comparison of runs written down: tables, plots, and one HTML page that needs no other file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from segfocal.compare.ranking import Setting, grid, ranked, varied
-from segfocal.compare.runs import FIGURES, RunResult, read_runs
+from segfocal.compare.ranking import Setting, dice_grid, ranked, varied
+from segfocal.compare.runs import METRICS, RunResult, read_runs
 from segfocal.files import make_folder, written_beside
 from segfocal.report import plots
 from segfocal.report.html import Picture, write_page
@@ -20,10 +20,10 @@ _MOST_ROWS = 40
 
 
 def compare(places: Sequence[Path], output: Path) -> list[Setting]:
-    """Write a comparison into `output`: results.csv, settings.csv, pictures and compare.html.
+    """Write a comparison into `output` and return the settings, best first.
 
-    The pictures: dice.png by step, heatmap.png of two numeric options, seeds.png where settings have several seeds.
-    Returns the settings, best first.
+    The files are results.csv, settings.csv, compare.html, and the plots: dice.png by step, heatmap.png of two numeric
+    options, seeds.png where settings have several seeds.
 
     Raises:
         UserError: a place without a run, an output that cannot be written.
@@ -45,19 +45,18 @@ def compare(places: Sequence[Path], output: Path) -> list[Setting]:
 
 def _draw(output: Path, settings: Sequence[Setting]) -> list[Picture]:
     pictures = []
-    cells = grid(settings)
-    if cells:
-        rows, columns, row_values, column_values, values = cells
-        plots.heatmap(output / "heatmap.png", values, rows=(rows, row_values), columns=(columns, column_values))
-        pictures.append(Picture(path=output / "heatmap.png", caption=f"Mean Dice by {rows} and {columns}"))
+    grid = dice_grid(settings)
+    if grid:
+        plots.draw_heatmap(output / "heatmap.png", grid)
+        pictures.append(Picture(path=output / "heatmap.png", caption=f"Mean Dice by {grid.rows} and {grid.columns}"))
     if any(len(setting.by_seed) > 1 for setting in settings):
         dots = {s.label: list(s.by_seed.values()) for s in settings[:_MOST_ROWS] if s.by_seed}
-        said = "Dice on whole held-out volumes: a dot a seed, a bar at the median"
-        plots.strips(output / "seeds.png", dots, xlabel=said)
+        xlabel = "Dice on whole held-out volumes: a dot a seed, a bar at the median"
+        plots.draw_strips(output / "seeds.png", dots, xlabel=xlabel)
         pictures.append(Picture(path=output / "seeds.png", caption="Dice of every seed"))
     curves = {s.label: _mean_curve(s) for s in settings[:_MOST_CURVES] if any(run.curve for run in s.runs)}
     if curves:
-        plots.score_curves(output / "dice.png", curves)
+        plots.draw_scores(output / "dice.png", curves)
         few = "" if len(settings) <= _MOST_CURVES else f", the best {_MOST_CURVES} settings"
         pictures.append(Picture(path=output / "dice.png", caption=f"Validation Dice by step{few}"))
     return pictures
@@ -73,7 +72,7 @@ def _mean_curve(setting: Setting) -> tuple[list[int], list[float]]:
 
 def _run_row(run: RunResult, keys: Sequence[str]) -> dict[str, Any]:
     asked = {key: run.value(key) or "" for key in keys}
-    found = {name: run.figures.get(name, "") for name in FIGURES}
+    found = {name: run.metrics.get(name, "") for name in METRICS}
     rest = {"seconds": run.seconds, "error": run.error or "", "folder": str(run.folder), "command": run.command}
     return {**asked, "status": run.status, **found, **rest}
 
@@ -81,8 +80,8 @@ def _run_row(run: RunResult, keys: Sequence[str]) -> dict[str, Any]:
 def _setting_row(setting: Setting) -> dict[str, Any]:
     row: dict[str, Any] = {**setting.overrides, "runs": sum(run.finished for run in setting.runs)}
     row["dice_by_seed"] = " ".join(f"{seed}:{dice:.4f}" for seed, dice in setting.by_seed.items())
-    for name in FIGURES:
-        mean, sd = setting.figures.get(name, ("", ""))
+    for name in METRICS:
+        mean, sd = setting.metrics.get(name, ("", ""))
         row |= {name: mean, f"{name}_sd": "" if sd is None else sd}
     p = "" if setting.against_best is None else setting.against_best
     return row | {"pairs": setting.pairs, "p_against_best": p}
@@ -105,16 +104,16 @@ def _write_page(
         "pictures": pictures,
         "keys": varied(runs),
         "shown": _HEADLINES,
-        "columns": FIGURES,
+        "columns": METRICS,
         "missing": [run for run in runs if not run.finished],
     }
-    write_page(path, "compare/page.html.j2", values, filters={"spread": _spread, "figure": _figure})
+    write_page(path, "compare/page.html.j2", values, filters={"spread": _spread, "number": _number})
 
 
-def _figure(value: float) -> str:
+def _number(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.4g}" if value > 1 else f"{value:.3f}"
 
 
 def _spread(value: tuple[float, float | None]) -> str:
     mean, sd = value
-    return _figure(mean) if sd is None else f"{_figure(mean)} ± {_figure(sd)}"
+    return _number(mean) if sd is None else f"{_number(mean)} ± {_number(sd)}"

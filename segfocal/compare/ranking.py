@@ -3,61 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from scipy.stats import wilcoxon
 
-from segfocal.compare.runs import FIGURES, NEUTRAL, RunResult
+from segfocal.compare.runs import METRICS, NEUTRAL, RunResult
 from segfocal.metrics import holm
 from segfocal.metrics.paired import FEWEST_PAIRS
+from segfocal.report.plots import DiceGrid
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """Runs that differ in their seed only.
 
-    label: the options that tell it from the others. figures: mean and standard deviation over its finished runs; the
-    latter None for a single one. against_best: p of Wilcoxon's signed-rank test on Dice, paired by seed, case and
-    structure, corrected by Holm for the number of settings; None for the best one and where pairs are too few.
+    Args:
+        label: the options that tell it from the others, as text.
+        overrides: the same by option.
+        runs: its runs, finished or not.
+        metrics: by name, mean and standard deviation over its finished runs; the latter None for a single one.
+        pairs: how many (seed, case, structure) it shares with the best setting.
+        against_best: p of Wilcoxon's signed-rank test on Dice of these pairs, corrected by Holm for the number of
+            settings; None for the best one and where pairs are too few.
     """
 
     label: str
     overrides: Mapping[str, str]
     runs: Sequence[RunResult]
-    figures: Mapping[str, tuple[float, float | None]]
+    metrics: Mapping[str, tuple[float, float | None]]
     pairs: int = 0
     against_best: float | None = None
 
     @property
     def by_seed(self) -> dict[str, float]:
         """Dice of each finished run by its seed, in order."""
-        done = {run.seed: run.figures["dice"] for run in self.runs if run.finished and "dice" in run.figures}
+        done = {run.seed: run.metrics["dice"] for run in self.runs if run.finished and "dice" in run.metrics}
         return dict(sorted(done.items(), key=lambda item: (len(item[0]), item[0])))
 
     @property
     def dice(self) -> float:
         """Mean Dice, or −1 without a finished run, for ranking."""
-        return self.figures["dice"][0] if "dice" in self.figures else -1.0
+        return self.metrics["dice"][0] if "dice" in self.metrics else -1.0
 
 
 def varied(runs: Sequence[RunResult]) -> list[str]:
-    """Return the options in which runs differ and that teach them something, the seed last.
+    """Return the options in which runs differ and that change what they learn, the seed last.
 
-    An option that is said in one run and holds by default in another is the same. Where what was said does not tell
+    An option that is given in one run and holds by default in another is the same. Where the given options do not tell
     two runs apart but their configs differ, as after a change of a default, the options that do are named too.
     """
     keys = _different(runs, dict.fromkeys(key for run in runs for key in run.overrides))
     for group in _grouped(runs, keys).values():
         keys += [
-            key for key in _different(group, dict.fromkeys(k for r in group for k in r.settings)) if key not in keys
+            key for key in _different(group, dict.fromkeys(k for r in group for k in r.options)) if key not in keys
         ]
     return sorted(keys, key=lambda key: key == "seed")
 
 
 def _different(runs: Sequence[RunResult], keys: Iterable[str]) -> list[str]:
     telling = [key for key in keys if key not in NEUTRAL and not key.startswith("sweep.")]
-    return [key for key in telling if len({run.value(key) for run in runs if run.settings or key in run.overrides}) > 1]
+    return [key for key in telling if len({run.value(key) for run in runs if run.options or key in run.overrides}) > 1]
 
 
 def _grouped(runs: Sequence[RunResult], keys: Sequence[str]) -> dict[tuple[str | None, ...], list[RunResult]]:
@@ -76,11 +82,8 @@ def ranked(runs: Sequence[RunResult]) -> list[Setting]:
     return _tested(settings)
 
 
-def grid(settings: Sequence[Setting]) -> tuple[str, str, list[float], list[float], list[list[float]]] | None:
-    """Return mean Dice over the two numeric options that vary: their names, values, and rows by the first; else None.
-
-    A combination without a finished run is NaN.
-    """
+def dice_grid(settings: Sequence[Setting]) -> DiceGrid | None:
+    """Return mean Dice over the two numeric options that vary; None where others vary."""
     keys = list(settings[0].overrides) if settings else []
     if len(keys) != 2 or not all(_number(setting.overrides[key]) is not None for setting in settings for key in keys):
         return None
@@ -89,20 +92,26 @@ def grid(settings: Sequence[Setting]) -> tuple[str, str, list[float], list[float
     if min(len(rows), len(columns)) < 2:
         return None
     values = [[found.get((row, column), -1.0) for column in columns] for row in rows]
-    return keys[0], keys[1], rows, columns, [[v if v >= 0 else float("nan") for v in row] for row in values]
+    return DiceGrid(
+        rows=keys[0],
+        columns=keys[1],
+        row_values=rows,
+        column_values=columns,
+        dice=[[v if v >= 0 else float("nan") for v in row] for row in values],
+    )
 
 
 def _setting(overrides: Mapping[str, str | None], runs: Sequence[RunResult]) -> Setting:
     shown = {key: "default" if value is None else value for key, value in overrides.items()}
-    done = [run for run in runs if run.finished and run.figures]
-    figures = {}
-    for name in FIGURES:
-        values = [run.figures[name] for run in done if name in run.figures]
+    done = [run for run in runs if run.finished and run.metrics]
+    metrics = {}
+    for name in METRICS:
+        values = [run.metrics[name] for run in done if name in run.metrics]
         if values:
-            figures[name] = fmean(values), stdev(values) if len(values) > 1 else None
+            metrics[name] = fmean(values), stdev(values) if len(values) > 1 else None
     names = _short(list(shown))
     label = ", ".join(f"{names[key]}={value}" for key, value in shown.items()) or "all runs"
-    return Setting(label=label, overrides=shown, runs=runs, figures=figures)
+    return Setting(label=label, overrides=shown, runs=runs, metrics=metrics)
 
 
 def _tested(settings: Sequence[Setting]) -> list[Setting]:
@@ -117,9 +126,7 @@ def _tested(settings: Sequence[Setting]) -> list[Setting]:
         raw[index] = len(common), float(wilcoxon(differences).pvalue) if testable else None
     corrected = dict(zip(raw, holm([p for _, p in raw.values()]), strict=True))
     return [
-        Setting(**(setting.__dict__ | {"pairs": raw[index][0], "against_best": corrected.get(index)}))
-        if index in raw
-        else setting
+        replace(setting, pairs=raw[index][0], against_best=corrected[index]) if index in raw else setting
         for index, setting in enumerate(settings)
     ]
 

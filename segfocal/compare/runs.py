@@ -1,4 +1,4 @@
-"""The runs of an experiment, read back from their folders: what each was asked and how it ended."""
+"""The runs of an experiment, read back from their folders: the options of each and how it ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -16,8 +16,9 @@ from segfocal.files import read_json, write_json
 
 RUN_FILE, _SUMMARY, _ROWS, _CONFIG = "run.json", "summary.json", "metrics.jsonl", "config.yaml"
 REFUSED_FILE = "refused.json"
-FIGURES = ("dice", "iou", "precision", "recall", "accuracy", "auc", "hd95_mm", "tp", "fp", "fn", "tn")
-# Options that teach a run nothing.
+RunStatus = Literal["finished", "stopped early", "failed", "unfinished"]
+METRICS = ("dice", "iou", "precision", "recall", "accuracy", "auc", "hd95_mm", "tp", "fp", "fn", "tn")
+# Options that change nothing of what a run learns.
 NEUTRAL: tuple[str, ...] = ("resume", "debug", "overwrite", "cache", "imports", "experiment")
 NEUTRAL += ("train.device", "train.workers", "train.tracker", "train.profile")
 NEUTRAL += ("train.save_minutes", "train.keep_checkpoints")
@@ -28,19 +29,26 @@ _COUNTS = ("tp", "fp", "fn", "tn")
 class RunResult:
     """One run.
 
-    asked: what the command line said. overrides: the same by option. settings: every option as it was in the end, and
-    the file chosen of each group. status: "finished", "stopped early", "failed" or
-    "unfinished". figures: means over held-out cases and structures without a prompt (sums for tp, fp, fn and tn), {}
-    unless it finished. scores: Dice of each (case, structure). curve: (step, Dice) of the validations. error: why it
-    failed.
+    Args:
+        folder: of the run.
+        asked: the options of the command line, as written.
+        overrides: the same by option.
+        options: every option of the config as text, by dotted name, and the file chosen of each group.
+        status: how it ended.
+        metrics: by name, means over held-out cases and structures without a prompt, sums for tp, fp, fn and tn; {}
+            unless it finished.
+        scores: Dice in [0,1] of each (case, structure).
+        curve: (step, Dice) of the validations.
+        seconds: how long it took; None unless it finished.
+        error: why it failed; None unless it did.
     """
 
     folder: Path
     asked: Sequence[str]
     overrides: Mapping[str, str]
-    settings: Mapping[str, str]
-    status: str
-    figures: Mapping[str, float]
+    options: Mapping[str, str]
+    status: RunStatus
+    metrics: Mapping[str, float]
     scores: Mapping[tuple[str, str], float]
     curve: Sequence[tuple[int, float]]
     seconds: float | None
@@ -52,12 +60,12 @@ class RunResult:
         return self.value("seed") or "0"
 
     def value(self, option: str) -> str | None:
-        """What an option was, said or by default; None where it has no such option."""
-        return self.settings.get(option, self.overrides.get(option))
+        """Return the value of an option, given or by default; None where the run has no such option."""
+        return self.options.get(option, self.overrides.get(option))
 
     @property
     def finished(self) -> bool:
-        """Whether it has figures to compare."""
+        """Whether it has metrics to compare."""
         return self.status in ("finished", "stopped early")
 
     @property
@@ -68,27 +76,27 @@ class RunResult:
 
 
 def note_start(folder: Path, overrides: Sequence[str], choices: Mapping[str, str | None] | None = None) -> None:
-    """Leave in a run's folder what it was asked; `read_runs` takes a folder with this file for a run.
+    """Write the options of a run into its folder, and which file was chosen of each group of the config.
 
-    choices: the file chosen of each group of the config.
+    `read_runs` takes a folder with this file for a run.
     """
     (folder / _SUMMARY).unlink(missing_ok=True)  # of an earlier run there
     write_json(folder / RUN_FILE, {"overrides": list(overrides), "choices": dict(choices or {}), "error": None})
 
 
 def note_failure(folder: Path, overrides: Sequence[str], error: str) -> None:
-    """Leave in a run's folder why it failed."""
+    """Write into a run's folder why it failed."""
     write_json(folder / RUN_FILE, {"overrides": list(overrides), "error": error})
 
 
 def note_refusal(folder: Path, overrides: Sequence[str], error: str) -> None:
-    """Leave in a run's folder why a job of a sweep never began; another run that lies there stays as it is."""
+    """Write into a run's folder why a run of a sweep never began; another run that lies there stays as it is."""
     name = REFUSED_FILE if (folder / RUN_FILE).is_file() else RUN_FILE
     write_json(folder / name, {"overrides": list(overrides), "error": error})
 
 
 def refused(folder: Path) -> list[str]:
-    """Return what was said to jobs that a run's folder refused because it holds another run's result."""
+    """Return the messages of runs that never began because their folder holds the result of another run."""
     notes = sorted(folder.glob(f"**/{REFUSED_FILE}"))
     return [f"{note.parent}: {read_json(note)['error']}" for note in notes]
 
@@ -121,7 +129,7 @@ def read_run(folder: Path) -> RunResult:
     overrides = dict(item.lstrip("+~").split("=", 1) for item in asked["overrides"] if "=" in item)
     summary: dict[str, Any] = read_json(folder / _SUMMARY) if (folder / _SUMMARY).is_file() else {}
     error = asked.get("error")
-    status = "failed" if error else summary.get("status", "unfinished")
+    status: RunStatus = "failed" if error else summary.get("status", "unfinished")
     scores = summary.get("scores", []) if not error else []
     prompt = "none" if any(score["prompt"] == "none" for score in scores) else "box"  # of a model that needs prompts
     scores = [score for score in scores if score["prompt"] == prompt]
@@ -129,9 +137,9 @@ def read_run(folder: Path) -> RunResult:
         folder=folder,
         asked=asked["overrides"],
         overrides=overrides,
-        settings=_settings(folder / _CONFIG, asked.get("choices", {})),
+        options=_options(folder / _CONFIG, asked.get("choices", {})),
         status=status,
-        figures=_figures(scores),
+        metrics=_metrics(scores),
         scores={(score["case"], score["structure"]): score["dice"] for score in scores},
         curve=_curve(folder / _ROWS),
         seconds=summary.get("seconds"),
@@ -139,7 +147,7 @@ def read_run(folder: Path) -> RunResult:
     )
 
 
-def _settings(path: Path, choices: Mapping[str, str | None]) -> dict[str, str]:
+def _options(path: Path, choices: Mapping[str, str | None]) -> dict[str, str]:
     """Return every option of a run's config by dotted path, and the choices, as text."""
     config = yaml.safe_load(path.read_text()) if path.is_file() else None
     chosen = {name: choice for name, choice in choices.items() if choice and not name.startswith("hydra")}
@@ -155,10 +163,10 @@ def _leaves(config: Any, prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def _figures(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def _metrics(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     if not scores:
         return {}
-    means = {name: fmean(score[name] for score in scores) for name in FIGURES if scores[0].get(name) is not None}
+    means = {name: fmean(score[name] for score in scores) for name in METRICS if scores[0].get(name) is not None}
     return means | {name: sum(score[name] for score in scores) for name in _COUNTS}
 
 

@@ -80,12 +80,12 @@ class Record:
         if scored:
             scores = {"mean": ([row["step"] for row in scored], [row["val_dice"] for row in scored])}
         if trained:
-            plots.curves(self.folder / "loss.png", losses, scores)
+            plots.draw_training(self.folder / "loss.png", losses, scores)
         if trained and self.figures:
             shares = {name: (steps, [row[name] for row in trained]) for name in self.figures}
             followed = {name: (steps, [row[name] for row in trained]) for name in self.followed}
             terms = {name: losses[name] for name in self.terms}
-            plots.anatomy(self.folder / "loss_anatomy.png", terms, shares, followed)
+            plots.draw_loss_anatomy(self.folder / "loss_anatomy.png", terms, shares, followed)
 
     def summarise(self, facts: Mapping[str, Any]) -> None:
         """Write `summary.json`."""

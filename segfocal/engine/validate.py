@@ -22,7 +22,7 @@ from segfocal.inference.segment import segment
 from segfocal.losses.links import margins
 from segfocal.metrics import Counts, RankHistogram, count, hausdorff95
 from segfocal.models import PromptableModel
-from segfocal.report import case_picture
+from segfocal.report.case_picture import CasePicture, draw_largest
 from segfocal.structure import Structure
 
 _PICTURES = 100
@@ -112,8 +112,7 @@ def _draw(path: Path, bundle: Bundle, scan: Volume, reference: Volume, predictio
     first = bundle.structures[0]
     true, found = (Volume(array=first.inside(each.array), grid=each.grid) for each in (reference, prediction))
     dice = count(found.array, true.array, True).dice
-    case_picture.draw(
-        path,
+    picture = CasePicture(
         scan=scan,
         reference=true,
         prediction=found,
@@ -122,3 +121,4 @@ def _draw(path: Path, bundle: Bundle, scan: Volume, reference: Volume, predictio
         frame=bundle.grid.frame,
         heading=f"{path.stem}: {first.name}, Dice {dice:.3f}",
     )
+    draw_largest(path, picture)

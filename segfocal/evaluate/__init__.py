@@ -1,4 +1,4 @@
-"""Evaluate: masks and their references in; metrics, tables and one page out.
+"""Evaluate masks by their references: metrics of each case, tables, pictures and one page.
 
-Start with `evaluate.py`; `case_metrics.py` judges one case.
+Start with `evaluate.py`, the walk; `case_metrics.py` holds the metrics of one case.
 """

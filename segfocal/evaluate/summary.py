@@ -1,17 +1,18 @@
-"""From the rows of all cases to a line for each structure, and two predictions side by side."""
+"""From the metrics of every case to a summary of each structure, and two predictions side by side."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Any
 
 import numpy as np
 
-from segfocal.evaluate.case_metrics import STATUSES, Row
+from segfocal.evaluate.case_metrics import STATUSES, CaseMetrics, Status
+from segfocal.evaluate.judge import JudgedCase
 from segfocal.metrics import bootstrap_mean, compare_pairs, holm
 
 MEAN = "mean"  # in place of a structure: the mean over all of them
@@ -19,39 +20,62 @@ SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A column of figures: its title and unit, and which way is better (None: neither)."""
+class Metric:
+    """One of the metrics that are summed up over cases.
+
+    Args:
+        name: of the field of `CaseMetrics`, and of its column.
+        title: for a reader.
+        larger_is_better: None where neither direction is better.
+        unit: ml or mm; empty for numbers without one.
+    """
 
     name: str
     title: str
     larger_is_better: bool | None = True
     unit: str = ""
 
+    def of(self, metrics: CaseMetrics) -> float | None:
+        """Return the value of a case; None where it was not measured."""
+        return metrics.__dict__[self.name]
 
-FIGURES = (
-    Figure(name="dice", title="Dice"),
-    Figure(name="iou", title="IoU"),
-    Figure(name="precision", title="Precision"),
-    Figure(name="recall", title="Recall"),
-    Figure(name="specificity", title="Specificity"),
-    Figure(name="accuracy", title="Accuracy"),
-    Figure(name="volume_difference_ml", title="Volume difference", larger_is_better=None, unit="ml"),
-    Figure(name="relative_volume_difference", title="Relative volume difference", larger_is_better=None),
-    Figure(name="hd_mm", title="HD", larger_is_better=False, unit="mm"),
-    Figure(name="hd95_mm", title="HD95", larger_is_better=False, unit="mm"),
-    Figure(name="assd_mm", title="ASSD", larger_is_better=False, unit="mm"),
-    Figure(name="nsd", title="NSD"),
-    Figure(name="lesion_f1", title="Lesion F1"),
-    Figure(name="lesion_precision", title="Lesion precision"),
-    Figure(name="lesion_recall", title="Lesion recall"),
-    Figure(name="roc_auc", title="ROC AUC"),
-    Figure(name="pr_auc", title="PR AUC"),
+    @property
+    def heading(self) -> str:
+        """The title with the unit."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+
+METRICS = (
+    Metric(name="dice", title="Dice"),
+    Metric(name="iou", title="IoU"),
+    Metric(name="precision", title="Precision"),
+    Metric(name="recall", title="Recall"),
+    Metric(name="specificity", title="Specificity"),
+    Metric(name="accuracy", title="Accuracy"),
+    Metric(name="volume_difference_ml", title="Volume difference", larger_is_better=None, unit="ml"),
+    Metric(name="relative_volume_difference", title="Relative volume difference", larger_is_better=None),
+    Metric(name="hd_mm", title="HD", larger_is_better=False, unit="mm"),
+    Metric(name="hd95_mm", title="HD95", larger_is_better=False, unit="mm"),
+    Metric(name="assd_mm", title="ASSD", larger_is_better=False, unit="mm"),
+    Metric(name="nsd", title="NSD"),
+    Metric(name="lesion_f1", title="Lesion F1"),
+    Metric(name="lesion_precision", title="Lesion precision"),
+    Metric(name="lesion_recall", title="Lesion recall"),
+    Metric(name="roc_auc", title="ROC AUC"),
+    Metric(name="pr_auc", title="PR AUC"),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """A figure over cases: mean, median and the 95 % bootstrap interval of the mean, None for a single case."""
+    """A metric over cases.
+
+    Args:
+        mean: over cases.
+        median: over cases.
+        low: lower end of the 95 % bootstrap interval of the mean; None for a single case.
+        high: its upper end.
+    """
 
     mean: float
     median: float
@@ -60,33 +84,56 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """What a structure, or `MEAN` of all, came to: the number of cases of each status and its figures by name."""
+class StructureSummary:
+    """A structure over all cases that were judged.
+
+    Args:
+        structure: its name, or `MEAN` for the mean of all structures.
+        cases: how many were judged.
+        statuses: how many cases there are of each status.
+        metrics: the spread of each metric that was measured, by its name.
+    """
 
     structure: str
     cases: int
-    statuses: Mapping[str, int]
-    figures: Mapping[str, Spread]
+    statuses: Mapping[Status, int]
+    metrics: Mapping[str, Spread]
 
-    def row(self) -> Row:
-        """Return the line as columns of a table."""
-        row: Row = {"structure": self.structure, "cases": self.cases, **self.statuses}
-        for name, spread in self.figures.items():
-            row |= {
-                f"{name}_mean": spread.mean,
-                f"{name}_median": spread.median,
-                f"{name}_low": spread.low,
-                f"{name}_high": spread.high,
-            }
+    def row(self) -> dict[str, Any]:
+        """Return the summary as columns of a table."""
+        row: dict[str, Any] = {"structure": self.structure, "cases": self.cases, **dict(self.statuses.items())}
+        for name, spread in self.metrics.items():
+            row |= {f"{name}_{part}": value for part, value in spread.__dict__.items()}
         return row
+
+    def facts(self) -> dict[str, Any]:
+        """Return the summary as JSON values."""
+        spreads = {name: dict(spread.__dict__) for name, spread in self.metrics.items()}
+        return {"cases": self.cases, "status": dict(self.statuses), "figures": spreads}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """One figure of one structure for two predictions; p_holm: corrected for the number of structures."""
+    """One metric of one structure for two predictions of the same cases.
+
+    Args:
+        structure: its name.
+        metric: which.
+        pairs: how many cases both predictions were judged on.
+        first: mean of the first prediction.
+        second: mean of the second prediction.
+        difference: mean of first − second over cases.
+        low: lower end of the 95 % bootstrap interval of the difference; None for a single case.
+        high: its upper end.
+        better: in how many cases the first is better.
+        worse: in how many cases the second is better.
+        equal: in how many cases they are equal.
+        p: of Wilcoxon's signed-rank test; None where fewer than 6 pairs differ.
+        p_holm: the same, corrected for the number of structures.
+    """
 
     structure: str
-    figure: Figure
+    metric: Metric
     pairs: int
     first: float
     second: float
@@ -99,83 +146,70 @@ class Contrast:
     p: float | None
     p_holm: float | None = None
 
-    def row(self) -> Row:
+    def row(self) -> dict[str, Any]:
         """Return the contrast as columns of a table."""
+        rest = {name: value for name, value in self.__dict__.items() if name not in ("structure", "metric")}
         few = "" if self.p is not None else "fewer than 6 pairs differ: no test"
-        return {**self.__dict__, "figure": self.figure.name, "note": few}
+        return {"structure": self.structure, "figure": self.metric.name, **rest, "note": few}
 
 
-def summarise(rows: Sequence[Row]) -> list[Line]:
-    """Return a line for each structure, and of two or more one for their mean; rows that failed are in none."""
-    judged = [row for row in rows if row["status"] != "failed"]
-    structures = list(dict.fromkeys(row["structure"] for row in judged))
-    lines = [_line(name, [row for row in judged if row["structure"] == name]) for name in structures]
+def summarise(metrics: Sequence[CaseMetrics]) -> list[StructureSummary]:
+    """Return a summary of each structure and, of two or more, one of their mean."""
+    structures = list(dict.fromkeys(each.structure for each in metrics))
+    found = [_summary(name, [each for each in metrics if each.structure == name]) for name in structures]
     if len(structures) > 1:
-        lines.append(_line(MEAN, judged))
-    return lines
-
-
-def contrast(rows: Sequence[Row], others: Sequence[Row]) -> list[Contrast]:
-    """Return how the first prediction differs from the second in each figure and structure, over the cases of both."""
-    first, second = (
-        {(r["structure"], r["case"]): r for r in table if r["status"] != "failed"} for table in (rows, others)
-    )
-    common = [key for key in first if key in second]
-    found: list[Contrast] = []
-    for figure in FIGURES:
-        if figure.larger_is_better is None:
-            continue
-        of_figure = []
-        for structure in dict.fromkeys(structure for structure, _ in common):
-            keys = [key for key in common if key[0] == structure and figure.name in second[key]]
-            if keys:
-                pairs = [(first[key][figure.name], second[key][figure.name]) for key in keys]
-                of_figure.append(_contrast(structure, figure, pairs))
-        corrected = holm([each.p for each in of_figure])
-        found += [Contrast(**{**each.__dict__, "p_holm": p}) for each, p in zip(of_figure, corrected, strict=True)]
+        found.append(_summary(MEAN, metrics))
     return found
 
 
-def json_of(lines: Sequence[Line]) -> dict[str, Any]:
-    """Return lines as JSON values by structure."""
-    return {
-        line.structure: {
-            "cases": line.cases,
-            "status": dict(line.statuses),
-            "figures": {name: dict(spread.__dict__) for name, spread in line.figures.items()},
-        }
-        for line in lines
-    }
+def contrast(judged: Sequence[JudgedCase]) -> list[Contrast]:
+    """Return how the first prediction differs from the second in each metric and structure, over the cases of both."""
+    first = {(each.structure, each.case): each for case in judged for each in case.metrics}
+    second = {(each.structure, each.case): each for case in judged for each in case.against}
+    common = [key for key in first if key in second]
+    found: list[Contrast] = []
+    for metric in METRICS:
+        if metric.larger_is_better is None:
+            continue
+        of_metric = []
+        for structure in dict.fromkeys(structure for structure, _ in common):
+            values = [(metric.of(first[key]), metric.of(second[key])) for key in common if key[0] == structure]
+            pairs = [(one, other) for one, other in values if one is not None and other is not None]
+            if pairs:
+                of_metric.append(_contrast(structure, metric, pairs))
+        corrected = holm([each.p for each in of_metric])
+        found += [replace(each, p_holm=p) for each, p in zip(of_metric, corrected, strict=True)]
+    return found
 
 
-def _line(structure: str, rows: Sequence[Row]) -> Line:
-    counted = Counter(row["status"] for row in rows)
-    return Line(
+def _summary(structure: str, metrics: Sequence[CaseMetrics]) -> StructureSummary:
+    counted = Counter(each.status for each in metrics)
+    return StructureSummary(
         structure=structure,
-        cases=len({row["case"] for row in rows}),
-        statuses={status: counted[status] for status in STATUSES if status != "failed"},
-        figures={figure.name: _spread(figure.name, rows) for figure in FIGURES if figure.name in rows[0]},
+        cases=len({each.case for each in metrics}),
+        statuses={status: counted[status] for status in STATUSES},
+        metrics={metric.name: _spread(metric, metrics) for metric in METRICS if metric.of(metrics[0]) is not None},
     )
 
 
-def _spread(name: str, rows: Sequence[Row]) -> Spread:
-    """Return a figure over cases; of several structures the mean of their means, a case drawn with all of them."""
-    cases = {case: i for i, case in enumerate(dict.fromkeys(row["case"] for row in rows))}
-    columns = {structure: i for i, structure in enumerate(dict.fromkeys(row["structure"] for row in rows))}
+def _spread(metric: Metric, metrics: Sequence[CaseMetrics]) -> Spread:
+    """Return a metric over cases; of several structures the mean of their means, a case drawn with all of them."""
+    cases = {case: i for i, case in enumerate(dict.fromkeys(each.case for each in metrics))}
+    columns = {structure: i for i, structure in enumerate(dict.fromkeys(each.structure for each in metrics))}
     values = np.full((len(cases), len(columns)), np.nan)
-    for row in rows:
-        values[cases[row["case"]], columns[row["structure"]]] = row[name]
+    for each in metrics:
+        values[cases[each.case], columns[each.structure]] = metric.of(each)
     mean, low, high = bootstrap_mean(values, seed=SEED)
     middle = fmean(median(column[np.isfinite(column)].tolist()) for column in values.T)
     return Spread(mean=mean, median=middle, low=_or_none(low), high=_or_none(high))
 
 
-def _contrast(structure: str, figure: Figure, pairs: Sequence[tuple[float, float]]) -> Contrast:
+def _contrast(structure: str, metric: Metric, pairs: Sequence[tuple[float, float]]) -> Contrast:
     first, second = zip(*pairs, strict=True)
-    found = compare_pairs(first, second, larger_is_better=bool(figure.larger_is_better), seed=SEED)
+    found = compare_pairs(first, second, larger_is_better=bool(metric.larger_is_better), seed=SEED)
     return Contrast(
         structure=structure,
-        figure=figure,
+        metric=metric,
         pairs=found.pairs,
         first=fmean(first),
         second=fmean(second),

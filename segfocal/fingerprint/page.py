@@ -58,7 +58,7 @@ def write(
     text = sweep(suggestions, target=about["target"], names=list(present), data=data)
     write_text(folder / "experiment" / f"{SWEEP}.yaml", text)
     shares = {name: (row["voxel_share"], row["slice_share"]) for name, row in present.items()}
-    plots.shares(folder / "shares.png", shares)
+    plots.draw_foreground(folder / "shares.png", shares)
     values = {
         "about": about,
         "found": fingerprint,

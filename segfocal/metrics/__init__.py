@@ -1,4 +1,4 @@
-"""Metrics of a prediction against a reference: Dice, surface distances, lesions, AUC, and how sure a mean is.
+"""Metrics of a prediction by its reference: Dice, surface distances (HD95), lesions, AUC; intervals and tests of means.
 
 Start with `dice.py`; HD95 is in `surface_distances.py`.
 """

@@ -1,4 +1,4 @@
-"""How well logits rank voxels, in one pass and constant memory: areas under curves from a histogram of logits."""
+"""ROC AUC and PR AUC: how well logits rank voxels, from a histogram of logits, in one pass and constant memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:  # torch takes seconds to load, and whoever only reads figures does without
+if TYPE_CHECKING:  # torch takes seconds to load, and masks are judged without it
     from torch import Tensor
 
 _BINS, _LARGEST = 4096, 20.0  # logits beyond ±20 are sure to 2e-9 and share the outer bins
@@ -15,8 +15,8 @@ _BINS, _LARGEST = 4096, 20.0  # logits beyond ±20 are sure to 2e-9 and share th
 class RankHistogram:
     """Counts voxels of both classes by logit, piece by piece; areas under curves are read from the counts.
 
-    A bin is 0.01 wide in logits; voxels that share one are ties. Empty classes: the areas are then those of chance, 0.5
-    for ROC and for PR the share of voxels inside: 0 without any, 1 without one outside.
+    A bin is 0.01 wide in logits; voxels in one bin are ties. If a class has no voxel, the areas are those of chance:
+    0.5 for ROC, and for PR the share of voxels inside, which is 0 without any and 1 without one outside.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class RankHistogram:
 
     @property
     def auc(self) -> float:
-        """Area under the ROC curve: how often a voxel inside has the larger logit than one outside, ties half."""
+        """ROC AUC in [0,1]: how often a voxel inside has a larger logit than one outside; ties are half."""
         positives, negatives = int(self.positive.sum()), int(self.negative.sum())
         if not positives or not negatives:
             return 0.5
@@ -46,7 +46,7 @@ class RankHistogram:
 
     @property
     def average_precision(self) -> float:
-        """Area under the precision-recall curve as Σ precision · step of recall, from the largest logit down.
+        """PR AUC in [0,1], as average precision: Σ precision · step of recall, from the largest logit down.
 
         Ties enter together. Unlike the trapezoid under the same points, which is too large, it interpolates nothing;
         scikit-learn's `average_precision_score` is the same.

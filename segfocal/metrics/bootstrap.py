@@ -16,7 +16,7 @@ _AT_A_TIME = 4_000_000  # draws held in memory
 
 
 class Interval(NamedTuple):
-    """A mean and the interval around it."""
+    """A mean and the interval around it; low and high are NaN where there is none."""
 
     mean: float
     low: float
@@ -24,11 +24,17 @@ class Interval(NamedTuple):
 
 
 def bootstrap_mean(values: ArrayLike, *, seed: int, level: float = 0.95, resamples: int = 2000) -> Interval:
-    """Return the mean of values [n] and its percentile interval, a function of the values and `seed`.
+    """Return a mean and its percentile interval; a single unit has no interval.
 
-    Values [n,k] are those of n units in k columns, as of cases with k structures, NaN where a unit lacks one. Their
-    mean is that of the columns' means; a unit is drawn as a whole, so what its columns have in common counts. A column
-    of which a resample holds no value is left out of it. A single unit says nothing about spread: its interval is NaN.
+    Of several columns the mean is that of their means. A unit is drawn with all its columns, which keeps what they have
+    in common; a column without a value in a resample is left out of it.
+
+    Args:
+        values: [n] of n units, or [n,k] of n units in k columns, such as cases and structures; NaN where a unit has no
+            value.
+        seed: of the resamples; the same values and seed give the same interval.
+        level: of the interval, in (0,1).
+        resamples: how many are drawn, ≥ 1.
 
     Raises:
         ValueError: a column without a value, a level outside (0,1), resamples < 1.

@@ -1,9 +1,9 @@
-"""Figures of what was found: of the voxels of a mask, or of its lesions.
+"""Precision, recall and F1 of what was found, be it voxels of a mask or its lesions.
 
     precision = TP/(TP+FP)   recall = TP/(TP+FN)   F1 = 2TP/(2TP+FP+FN)
 
-Empty masks: a figure whose denominator is zero is 1 when both masks are empty (nothing to find, nothing found) and 0
-when one of them is.
+Empty masks: a metric whose denominator is 0 is 1 when both masks are empty (nothing to find, nothing found) and 0 when
+only one of them is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Detections:
-    """How many were found (tp), predicted in vain (fp) and missed (fn)."""
+    """How many there are of each kind.
+
+    Args:
+        tp: in the reference and found.
+        fp: predicted, but not in the reference.
+        fn: in the reference, but missed.
+    """
 
     tp: int
     fp: int
@@ -21,12 +27,12 @@ class Detections:
 
     @property
     def precision(self) -> float:
-        """Share of what was predicted that is right."""
+        """Share in [0,1] of what was predicted that is right."""
         return self._ratio(self.tp, self.tp + self.fp)
 
     @property
     def recall(self) -> float:
-        """Share of the reference that was found (sensitivity)."""
+        """Share in [0,1] of the reference that was found (sensitivity)."""
         return self._ratio(self.tp, self.tp + self.fn)
 
     @property

@@ -1,4 +1,4 @@
-"""Detection of lesions: which connected components of the reference were found, and what was found in vain.
+"""Detection of lesions: which connected components of the reference were found, and which predicted ones are wrong.
 
     TP  lesions of the reference that the prediction covers       recall    = TP/(TP+FN)
     FN  lesions of the reference that it does not                 precision = TP/(TP+FP)
@@ -6,11 +6,11 @@
 
 A lesion is a connected component with 26 neighbours a voxel in 3-D (8 in 2-D): faces, edges and corners connect. A
 component is covered when more than a share `overlap` of its voxels lies in the other mask; at 0, one voxel is enough.
-One predicted component that joins two lesions finds both, and two pieces of one lesion count once and none in vain,
-so that splitting and joining cost nothing here. Rules with one-to-one matching (panoptic quality, at IoU > 0.5) count
-these as errors.
+One predicted component that joins two lesions finds both, and two pieces of one lesion count once and none as wrong:
+splitting and joining cost nothing here. One-to-one matching (panoptic quality, at IoU > 0.5) counts them as errors.
 
-Empty masks: a figure whose denominator is zero is 1 when both masks are empty and 0 when one of them is.
+Empty masks: a metric whose denominator is 0 is 1 when both masks are empty (nothing to find, nothing found) and 0 when
+only one of them is.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from segfocal.metrics.detection import Detections
 
 
 def count_lesions(prediction: NDArray, reference: NDArray, *, overlap: float = 0.0) -> Detections:
-    """Count the lesions of two masks [*space] in 2-D or 3-D, true or non-zero inside.
+    """Count the lesions that were found, predicted wrongly and missed.
 
-    overlap: the share in [0,1) of a component's voxels that must be exceeded for it to be covered.
+    Args:
+        prediction: mask [h,w] or [d,h,w], non-zero inside.
+        reference: mask of the same shape.
+        overlap: share in [0,1) of a component's voxels that must be exceeded for it to be covered; 0: one is enough.
 
     Raises:
         ValueError: masks of different shapes or another number of axes, an overlap outside [0,1).

@@ -1,9 +1,11 @@
-"""Two predictions of the same cases side by side: the mean difference, how sure it is, and whether it may be chance.
+"""Two predictions of the same cases side by side: the mean difference, its interval, and whether it may be chance.
 
-The interval is that of `bootstrap_mean` over cases. p is that of Wilcoxon's signed-rank test, two-sided (Biometrics
-Bulletin 1, 1945): pairs without a difference are left out, differences of one size share their mean rank. Up to 50
-pairs that differ p is exact, shared ranks included; scipy's is then a normal approximation or, up to 13 pairs, the
-same number by trying all signs, which takes seconds. Beyond 50 it is scipy's normal approximation.
+The interval is that of `bootstrap_mean` over cases. p is that of Wilcoxon's signed-rank test, two-sided: pairs without
+a difference are left out, differences of one size share their mean rank. Up to 50 pairs that differ p is exact, shared
+ranks included (scipy's is then a normal approximation or, up to 13 pairs, the same number by trying all signs, which
+takes seconds); beyond 50 it is scipy's normal approximation.
+
+Sources: Wilcoxon, Biometrics Bulletin 1, 1945; Holm, Scandinavian Journal of Statistics 6, 1979.
 """
 
 from __future__ import annotations
@@ -25,8 +27,12 @@ FEWEST_PAIRS = 6  # below that the test cannot reach p < 0.05 however clear the 
 class PairedDifference:
     """How the first of two predictions differs from the second over cases.
 
-    mean: of first − second, with its interval. p: of Wilcoxon's test, None with fewer than six pairs that differ.
-    better, worse: the number of cases in which the first is; equal: in which neither.
+    Args:
+        mean: of first − second, with its 95 % interval.
+        p: of Wilcoxon's test, in (0,1]; None with fewer than 6 pairs that differ.
+        better: number of cases in which the first is better.
+        worse: number of cases in which the second is better.
+        equal: number of cases in which they are equal.
     """
 
     mean: Interval
@@ -42,7 +48,17 @@ class PairedDifference:
 
 
 def compare_pairs(first: ArrayLike, second: ArrayLike, *, larger_is_better: bool, seed: int) -> PairedDifference:
-    """Compare values [n] of one figure in the same n cases; ValueError unless both are finite and of one length ≥ 1."""
+    """Compare two predictions by one metric.
+
+    Args:
+        first: values [n] of the first prediction, one a case.
+        second: values [n] of the second in the same cases.
+        larger_is_better: which way the metric is better.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: values that are not finite, or not of one length ≥ 1.
+    """
     one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.shape != other.shape or one.ndim != 1 or not len(one) or not np.isfinite([one, other]).all():
         raise ValueError(f"expected finite pairs of values; got {one.shape} and {other.shape}")
@@ -74,7 +90,7 @@ def signed_rank_p(differences: NDArray[np.float64]) -> float:
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
-    """Return p values corrected for their number by Holm's step-down method (1979); None stays and does not count."""
+    """Return p values corrected for their number by Holm's step-down method; None stays and is not counted."""
     ranked = sorted((p, index) for index, p in enumerate(values) if p is not None)
     corrected: list[float | None] = [None] * len(values)
     largest = 0.0

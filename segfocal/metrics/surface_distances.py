@@ -1,4 +1,4 @@
-"""Distances between the surfaces of two masks, and the figures that are read from them.
+"""Surface distances of two masks: HD, HD95, ASSD and NSD.
 
     HD    the largest distance from a surface voxel of one mask to the other mask's surface, of both directions
     HD95  the larger of the two directed 95th percentiles, interpolated linearly
@@ -33,10 +33,14 @@ _VOXELS_A_POINT = 28  # voxels whose distance transform takes as long as one poi
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SurfaceDistances:
-    """What every surface figure of two masks is read from; `between` computes it, once for all of them.
+    """The distances from which every surface metric of two masks follows; `between` measures them once for all.
 
-    from_prediction: the distance in mm from each surface voxel of the prediction to the nearest one of the reference.
-    from_reference: the other direction. Both are empty where either mask is. diagonal_mm: of the volume.
+    Args:
+        from_prediction: distance in mm from each surface voxel of the prediction to the nearest one of the reference;
+            empty where either mask is.
+        from_reference: the other direction.
+        diagonal_mm: of the volume, the distance where one mask is empty.
+        both_empty: whether both masks are.
     """
 
     from_prediction: NDArray[np.float64]
@@ -53,10 +57,14 @@ class SurfaceDistances:
         *,
         volume_shape: tuple[int, ...] | None = None,
     ) -> SurfaceDistances:
-        """Measure two masks [*space] (true or non-zero inside) with voxels of `spacing_mm`, exactly.
+        """Measure two masks, exactly.
 
-        volume_shape: that of the volume from which the masks were cut, if they were; for the diagonal. A cut that
-        holds both masks whole changes no distance.
+        Args:
+            prediction: mask [*space] of any number of axes, non-zero inside.
+            reference: mask of the same shape.
+            spacing_mm: size of a voxel along each axis, in mm.
+            volume_shape: of the volume from which the masks were cut, for the diagonal; None where they are whole. A
+                cut that holds both masks changes no distance.
 
         Raises:
             ValueError: masks of different shapes, another number of spacings than axes.
@@ -84,24 +92,24 @@ class SurfaceDistances:
 
     @property
     def hd(self) -> float:
-        """Largest distance of both directions, in mm (Hausdorff)."""
+        """HD in mm: the largest distance of both directions (Hausdorff)."""
         return self._larger(100)
 
     @property
     def hd95(self) -> float:
-        """Larger of the two directed 95th percentiles, in mm."""
+        """HD95 in mm: the larger of the two directed 95th percentiles."""
         return self._larger(95)
 
     @property
     def assd(self) -> float:
-        """Mean distance over the surface voxels of both masks, in mm."""
+        """ASSD in mm: the mean distance over the surface voxels of both masks."""
         count = len(self.from_prediction) + len(self.from_reference)
         return float(self.from_prediction.sum() + self.from_reference.sum()) / count if count else self._unmeasured()
 
     def nsd(self, tolerance_mm: float) -> float:
-        """Return the share in [0,1] of both surfaces that lies within `tolerance_mm` of the other; ValueError if < 0.
+        """Return NSD: the share in [0,1] of both surfaces that lies within `tolerance_mm` of the other.
 
-        A distance equal to the tolerance is within it.
+        A distance equal to the tolerance is within it. ValueError for a tolerance below 0.
         """
         if not tolerance_mm >= 0:
             raise ValueError(f"expected a tolerance ≥ 0 mm; got {tolerance_mm}")
@@ -121,7 +129,7 @@ class SurfaceDistances:
 
 
 def hausdorff95(prediction: NDArray, reference: NDArray, spacing_mm: tuple[float, ...]) -> float:
-    """Return HD95 in mm of two masks [*space] (true or non-zero inside) with voxels of `spacing_mm`.
+    """Return HD95 in mm of two masks [*space], non-zero inside, with voxels of `spacing_mm`.
 
     Raises:
         ValueError: masks of different shapes, another number of spacings than axes.

@@ -1,4 +1,4 @@
-"""Report: what a person looks at: plots, pictures of cases, HTML pages.
+"""What a person looks at: plots of numbers, pictures of cases and samples, HTML pages.
 
 Start with `html.py`, the page maker; `plots.py` draws curves, `case_picture.py` scans with outlines.
 """

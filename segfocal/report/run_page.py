@@ -12,7 +12,17 @@ from segfocal.report.html import Picture, write_page
 
 @dataclass(frozen=True, kw_only=True)
 class RunPage:
-    """What a page shows, in its order: headline metrics, facts, table rows, pictures, commands, notes."""
+    """What the page shows, in its order.
+
+    Args:
+        title: of the page.
+        headlines: the main numbers by name, as text.
+        facts: how the run was made, by name.
+        rows: of the table of metrics; all have the columns of the first.
+        pictures: with their captions.
+        commands: that repeat the run.
+        notes: to keep in mind when reading the numbers.
+    """
 
     title: str
     headlines: Mapping[str, str]

@@ -15,9 +15,12 @@ _TURN = 0.618034  # of the circle of hues from one label value to the next: neig
 
 
 def thumbnail(image: NDArray, label: NDArray | None, *, aspect: float) -> str:
-    """Return a slice [h,w] in [0,1] as a data URL of a PNG, a colour an outline.
+    """Return a slice with the outline of each label value in its own colour, as the data URL of a PNG.
 
-    label: integers [h,w]. aspect: the height of a pixel over its width.
+    Args:
+        image: [h,w] in [0,1].
+        label: integers [h,w]; None draws no outlines.
+        aspect: height of a pixel over its width.
     """
     height, width = image.shape[0] * aspect, float(image.shape[1])
     scale = _SIDE / max(height, width)

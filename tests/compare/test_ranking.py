@@ -1,46 +1,14 @@
-"""Comparisons: what is read back of a run, means over seeds, tests against the best, and the page."""
+"""Settings ranked: what tells them apart, means over seeds, tests against the best."""
 
-import csv
 import json
 import math
 
 import pytest
 from scipy.stats import wilcoxon
 
-from segfocal.compare.page import compare
-from segfocal.compare.ranking import grid, ranked, varied
-from segfocal.compare.runs import note_failure, note_refusal, note_start, read_runs, refused
-from segfocal.errors import UserError
-
-
-def make_run(folder, dice, *overrides, error=None, finished=True):
-    """Leave what a run leaves: Dice by case, without a prompt; with boxes it is always 1."""
-    folder.mkdir(parents=True)
-    note_start(folder, overrides)
-    if error:
-        note_failure(folder, overrides, error)
-        return
-    (folder / "metrics.jsonl").write_text('{"step": 5, "val_dice": 0.5}\n{"step": 6}\n{"step": 10, "val_dice": 0.7}\n')
-    figures = {"iou": 0.5, "precision": 0.5, "recall": 0.5, "accuracy": 0.5, "auc": 0.9, "hd95_mm": 3.0}
-    counts = {"tp": 1, "fp": 2, "fn": 3, "tn": 4}
-    scores = [
-        {"case": case, "structure": "liver", "prompt": prompt, "dice": value, **figures, **counts}
-        for case, without in dice.items()
-        for prompt, value in (("none", without), ("box", 1.0))
-    ]
-    if finished:
-        (folder / "summary.json").write_text(json.dumps({"status": "finished", "seconds": 2.5, "scores": scores}))
-
-
-@pytest.fixture
-def sweep(tmp_path):
-    """Two losses with four seeds on two cases, one of them better by about 0.1; one failed run."""
-    for seed in range(4):
-        noise = 0.01 * seed
-        make_run(tmp_path / f"a{seed}", {"x": 0.80 + noise, "y": 0.70 - noise}, "loss=a", f"seed={seed}", "steps=9")
-        make_run(tmp_path / f"b{seed}", {"x": 0.69 + noise, "y": 0.61 - noise}, "loss=b", f"seed={seed}", "steps=9")
-    make_run(tmp_path / "b9", {}, "loss=b", "seed=9", "steps=9", error="expected a target; found none")
-    return tmp_path
+from segfocal.compare.ranking import dice_grid, ranked, varied
+from segfocal.compare.runs import read_runs
+from tests.compare.runs import make_run
 
 
 def test_only_what_differs_tells_settings_apart_and_the_best_comes_first(sweep):
@@ -48,20 +16,11 @@ def test_only_what_differs_tells_settings_apart_and_the_best_comes_first(sweep):
     assert varied(runs) == ["loss", "seed"]
     best, other = ranked(runs)
     assert (best.label, other.label) == ("loss=a", "loss=b")
-    mean, sd = best.figures["dice"]
+    mean, sd = best.metrics["dice"]
     assert mean == pytest.approx(0.75)
     assert sd == pytest.approx(0, abs=1e-12)  # each seed's mean over its cases is the same
     assert len(other.runs) == 5
-    assert best.figures["tp"][0] == 2  # summed over cases
-
-
-def test_every_seed_of_a_setting_is_shown(sweep):
-    best, other = compare([sweep], sweep / "comparison")
-    assert best.by_seed == pytest.approx({"0": 0.75, "1": 0.75, "2": 0.75, "3": 0.75})
-    assert list(other.by_seed) == ["0", "1", "2", "3"]  # not the one that failed
-    first = next(csv.DictReader((sweep / "comparison" / "settings.csv").open()))
-    assert first["dice_by_seed"] == "0:0.7500 1:0.7500 2:0.7500 3:0.7500"
-    assert '<span title="seed 3">0.750</span>' in (sweep / "comparison" / "compare.html").read_text()
+    assert best.metrics["tp"][0] == 2  # summed over cases
 
 
 def test_a_setting_is_tested_against_the_best_by_pairs_of_seed_and_case(sweep):
@@ -128,14 +87,15 @@ def test_two_numbers_that_vary_make_a_grid_with_gaps(tmp_path):
             make_run(
                 tmp_path / f"{alpha}-{gamma}", {"x": alpha * gamma}, f"alpha={alpha}", f"gamma={gamma}", error=error
             )
-    rows, columns, row_values, column_values, values = grid(ranked(read_runs([tmp_path])))
-    assert (rows, columns, row_values, column_values) == ("alpha", "gamma", [0.1, 0.25], [1, 2, 3])
-    assert values[0] == pytest.approx([0.1, 0.2, 0.3])
-    assert math.isnan(values[1][1])
+    grid = dice_grid(ranked(read_runs([tmp_path])))
+    assert (grid.rows, grid.columns) == ("alpha", "gamma")
+    assert (grid.row_values, grid.column_values) == ([0.1, 0.25], [1, 2, 3])
+    assert grid.dice[0] == pytest.approx([0.1, 0.2, 0.3])
+    assert math.isnan(grid.dice[1][1])
 
 
 def test_words_that_vary_make_no_grid(sweep):
-    assert grid(ranked(read_runs([sweep]))) is None
+    assert dice_grid(ranked(read_runs([sweep]))) is None
 
 
 def test_options_of_one_last_name_are_named_in_full(tmp_path):
@@ -145,42 +105,3 @@ def test_options_of_one_last_name_are_named_in_full(tmp_path):
         "focal.alpha=1, tversky.alpha=2",
         "focal.alpha=2, tversky.alpha=1",
     }
-
-
-def test_a_comparison_is_tables_pictures_and_one_page_with_every_command(sweep):
-    compare([sweep], sweep / "comparison")
-    rows = list(csv.DictReader((sweep / "comparison" / "results.csv").open()))
-    assert len(rows) == 9
-    assert [row["status"] for row in rows].count("failed") == 1
-    assert all(math.isfinite(float(row["dice"])) for row in rows if row["status"] == "finished")
-    page = (sweep / "comparison" / "compare.html").read_text()
-    assert "python scripts/train.py loss=a seed=2 steps=9" in page
-    assert "expected a target; found none" in page
-    assert "http" not in page.replace("http-equiv", "")  # needs nothing from outside
-    assert (sweep / "comparison" / "dice.png").stat().st_size > 1000
-    assert (sweep / "comparison" / "seeds.png").stat().st_size > 1000
-    assert len(list(csv.DictReader((sweep / "comparison" / "settings.csv").open()))) == 2
-
-
-def test_a_run_cut_short_is_unfinished_and_a_command_is_quoted_where_a_shell_would_read_it(tmp_path):
-    make_run(tmp_path / "run", {}, "gamma={linear:{0:0,1:2}}", finished=False)
-    (run,) = read_runs([tmp_path / "run"])
-    assert run.status == "unfinished"
-    assert run.figures == {}
-    assert run.command == "python scripts/train.py 'gamma={linear:{0:0,1:2}}'"
-
-
-def test_a_refusal_leaves_an_earlier_result_alone_and_a_new_start_does_not(tmp_path):
-    make_run(tmp_path / "run", {"x": 0.5}, "seed=1")
-    note_refusal(tmp_path / "run", ["seed=2"], "another run lies there")
-    assert read_runs([tmp_path])[0].finished
-    assert refused(tmp_path) == [f"{tmp_path / 'run'}: another run lies there"]
-    note_start(tmp_path / "run", ["seed=1"])
-    assert read_runs([tmp_path])[0].status == "unfinished"
-
-
-def test_a_folder_without_runs_is_refused(tmp_path):
-    with pytest.raises(UserError, match="run directory"):
-        read_runs([tmp_path])
-    with pytest.raises(UserError, match="no such folder"):
-        read_runs([tmp_path / "nowhere"])

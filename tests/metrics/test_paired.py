@@ -1,11 +1,10 @@
-"""Paired differences, PR AUC from histograms, volume difference: against independent oracles."""
+"""Paired differences: exact p values against scipy and against all signs, Holm's correction."""
 
 import numpy as np
 import pytest
-import torch
 from scipy.stats import wilcoxon
 
-from segfocal.metrics import Counts, RankHistogram, bootstrap_mean, compare_pairs, holm
+from segfocal.metrics import bootstrap_mean, compare_pairs, holm
 from segfocal.metrics.paired import signed_rank_p
 
 
@@ -52,57 +51,3 @@ def test_too_few_pairs_that_differ_have_no_p():
 def test_holm_s_correction_of_a_known_example():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, None, 0.6]) == [1.0, None, 1.0]
-
-
-# Ranking
-
-
-def average_precision(scores, inside):
-    """Σ precision · step of recall over the distinct scores, from the largest down."""
-    area, before = 0.0, 0
-    for value in np.unique(scores)[::-1]:
-        above = scores >= value
-        true = int((above & inside).sum())
-        area += true / above.sum() * (true - before)
-        before = true
-    return area / inside.sum()
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_pr_auc_of_a_histogram_is_average_precision(seed):
-    rng = np.random.default_rng(seed)
-    inside = rng.random((9, 8, 10)) < 0.1
-    logits = rng.normal(size=inside.shape) + 1.5 * inside
-    probabilities = (1 / (1 + np.exp(-logits))).astype(np.float32)
-    ranks = RankHistogram()
-    for z in (slice(0, 3), slice(3, 10)):  # slab by slab
-        ranks.add_probabilities(*(torch.from_numpy(a[:, :, z].copy()) for a in (probabilities, inside)))
-    assert ranks.average_precision == pytest.approx(average_precision(logits, inside), abs=5e-3)  # a bin is 0.01 wide
-    pairs = (logits[inside][:, None] > logits[~inside][None]).mean()
-    assert ranks.auc == pytest.approx(pairs, abs=2e-3)
-
-
-def test_areas_of_certain_probabilities():
-    ranks = RankHistogram()
-    ranks.add_probabilities(torch.tensor([0.0, 0.0, 1.0]), torch.tensor([False, False, True]))
-    assert (ranks.auc, ranks.average_precision) == (1, 1)
-    ranks = RankHistogram()
-    ranks.add_probabilities(torch.full((10,), 0.5), torch.arange(10) < 3)
-    assert (ranks.auc, ranks.average_precision) == pytest.approx((0.5, 0.3))  # chance is the share of voxels inside
-    assert RankHistogram().average_precision == 0
-
-
-# Volumes
-
-
-def test_specificity_and_volume_difference():
-    counts = Counts(tp=6, fp=1, fn=4, tn=19)
-    assert counts.specificity == pytest.approx(19 / 20)
-    assert counts.volume_difference_ml(0.5) == pytest.approx(-1.5)
-    assert counts.relative_volume_difference == pytest.approx(-0.3)
-
-
-def test_volume_differences_of_empty_masks():
-    relative = [Counts(tp=0, fp=fp, fn=fn, tn=4).relative_volume_difference for fp, fn in ((0, 0), (5, 0), (0, 5))]
-    assert relative == [0, 1, -1]
-    assert Counts(tp=3, fp=0, fn=0, tn=0).specificity == 1

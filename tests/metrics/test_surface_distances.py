@@ -1,4 +1,4 @@
-"""Surface figures: MONAI's where both are defined, exact in every box, and stated where a mask is empty."""
+"""Surface distances: MONAI's where both are defined, exact in every box, and stated where a mask is empty."""
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +10,6 @@ from scipy.spatial.distance import cdist
 
 from segfocal.cli.app import demo_data
 from segfocal.metrics import SurfaceDistances, hausdorff95
-from segfocal.metrics import surface_distances as module
 
 # MONAI's distances and quantiles are of float32, as are the squares our transform returns: 6e-8 each.
 CLOSE = {"rel": 2e-6, "abs": 1e-5}
@@ -48,7 +47,7 @@ def compared(prediction, reference, spacing_mm, tolerance_mm):
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("seed", range(40))
-def test_figures_of_random_masks_are_monai_s(seed):
+def test_distances_of_random_masks_are_monai_s(seed):
     (one, other), spacing_mm = blobs(seed)
     compared(one, other, spacing_mm, tolerance_mm=1.2345)  # no sum of squares of spacings with two decimals
 
@@ -56,19 +55,19 @@ def test_figures_of_random_masks_are_monai_s(seed):
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("name", ORGANS)
 @pytest.mark.parametrize("spacing_mm", [(3.0, 3.0, 3.0), (0.7, 0.9, 4.0)])
-def test_figures_of_real_masks_are_monai_s(organs, name, spacing_mm):
+def test_distances_of_real_masks_are_monai_s(organs, name, spacing_mm):
     labels, _ = organs
     reference = labels == ORGANS[name]
     prediction = np.roll(reference, (2, -1, 1), (0, 1, 2)) | ndimage.binary_dilation(reference & (labels[::-1] > 0))
     compared(prediction, reference, spacing_mm, tolerance_mm=2.2345)
 
 
-@pytest.mark.parametrize("tree", [True, False])
+@pytest.mark.parametrize("share", [0.0005, 0.3])  # few points far apart are searched in a tree, many by a transform
 @pytest.mark.parametrize("seed", range(4))
-def test_both_ways_of_searching_are_exact(seed, tree, monkeypatch):
-    monkeypatch.setattr(module, "_VOXELS_A_POINT", 0 if tree else 10**9)
-    (one, other), spacing_mm = blobs(seed)
-    one, other = one[:9, :9, :9], other[:9, :9, :9]
+def test_both_ways_of_searching_are_exact(seed, share):
+    rng = np.random.default_rng(seed)
+    spacing_mm = tuple(float(mm) for mm in rng.uniform(0.4, 5.0, 3).round(2))
+    one, other = rng.random((2, *((21, 25, 23) if share < 0.1 else (9, 9, 9)))) < share
     surfaces = [np.argwhere(mask & ~ndimage.binary_erosion(mask)) * spacing_mm for mask in (one, other)]
     every = cdist(*surfaces)
     found = SurfaceDistances.between(one, other, spacing_mm)
@@ -92,8 +91,8 @@ def test_a_cut_that_holds_both_masks_changes_nothing():
     wide = [np.pad(mask, ((3, 2), (0, 4), (5, 1))) for mask in (one, other)]
     cut = SurfaceDistances.between(*[np.pad(m, 1) for m in (one, other)], spacing_mm, volume_shape=wide[0].shape)
     whole = SurfaceDistances.between(*wide, spacing_mm)
-    figures = [(d.hd, d.hd95, d.assd, d.nsd(1.0), d.diagonal_mm) for d in (cut, whole)]
-    assert figures[0] == pytest.approx(figures[1])
+    distances = [(d.hd, d.hd95, d.assd, d.nsd(1.0), d.diagonal_mm) for d in (cut, whole)]
+    assert distances[0] == pytest.approx(distances[1])
 
 
 def test_a_distance_equal_to_the_tolerance_is_within_it():
@@ -111,7 +110,7 @@ def test_equal_masks_are_at_no_distance():
     assert (found.hd, found.hd95, found.assd, found.nsd(0)) == (0, 0, 0, 1)
 
 
-def test_figures_are_symmetric():
+def test_distances_are_symmetric():
     (one, other), spacing_mm = blobs(2)
     pair = [SurfaceDistances.between(*masks, spacing_mm) for masks in ((one, other), (other, one))]
     assert len({(d.hd, d.hd95, round(d.assd, 9), d.nsd(1)) for d in pair}) == 1
@@ -125,6 +124,42 @@ def test_empty_masks_are_at_no_distance_and_one_of_them_at_the_diagonal():
         one = SurfaceDistances.between(*pair, (1, 1, 1))
         assert (one.hd, one.hd95, one.assd, one.nsd(100)) == (13, 13, 13, 0)
         assert hausdorff95(*pair, (1, 1, 1)) == 13
+
+
+# HD95
+
+
+def smooth_blobs(seed, shape=(13, 17, 6)):
+    rng = np.random.default_rng(seed)
+    fields = ndimage.gaussian_filter(rng.normal(size=(2, *shape)), (0, 2, 2, 1))
+    return [field > np.quantile(field, 0.85) for field in fields]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (0.7, 1.3, 5.0)])
+def test_hd95_is_monai_s(seed, spacing_mm):
+    one, other = smooth_blobs(seed)
+    theirs = compute_hausdorff_distance(
+        *[torch.from_numpy(mask.astype(np.float32))[None, None] for mask in (one, other)],
+        include_background=True,
+        percentile=95,
+        spacing=list(spacing_mm),
+    )
+    assert hausdorff95(one, other, spacing_mm) == pytest.approx(theirs.item(), rel=1e-5)  # theirs is float32
+
+
+def test_hd95_of_shifted_blocks_is_the_shift_in_millimetres():
+    one, other = np.zeros((20, 20, 8), bool), np.zeros((20, 20, 8), bool)
+    one[4:9, 4:9, 2:5], other[6:11, 4:9, 2:5] = True, True
+    assert hausdorff95(one, other, (1.5, 1.0, 3.0)) == pytest.approx(3.0)
+    assert hausdorff95(one, one, (1.5, 1.0, 3.0)) == 0
+
+
+def test_hd95_of_empty_masks_is_zero_for_two_and_the_diagonal_for_one():
+    empty, full = np.zeros((3, 4, 12), bool), np.ones((3, 4, 12), bool)
+    assert hausdorff95(empty, empty, (1, 1, 1)) == 0
+    assert hausdorff95(full, empty, (1, 1, 1)) == hausdorff95(empty, full, (1, 1, 1)) == pytest.approx(13)
 
 
 def test_what_cannot_be_measured_is_refused():

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from segfocal.cli.app import conf_folder
-from segfocal.evaluate.evaluate import Comparison
+from segfocal.evaluate.options import EvaluationSettings, MaskEvaluation
 from tests.scans import make_sphere_cases
 from tests.system.commands import segfocal
 
@@ -72,11 +72,12 @@ def test_mistakes_are_one_message(folder, option, words, monkeypatch, capfd):
     assert "Traceback" not in error
 
 
-def test_the_config_holds_the_defaults_of_the_class():
+def test_the_config_holds_the_defaults_of_the_classes():
     config = OmegaConf.to_container(OmegaConf.load(conf_folder() / "evaluate.yaml"))
-    fields = {"figures": "groups"}
+    fields = {**MaskEvaluation.__dataclass_fields__, **EvaluationSettings.__dataclass_fields__}
+    fields["figures"] = fields["groups"]
     skipped = {"prediction", "reference", "output", "debug", "defaults", "hydra"}
     for key, value in config.items():
         if key not in skipped:
-            default = Comparison.__dataclass_fields__[fields.get(key, key)].default
+            default = fields[key].default
             assert value == (list(default) if isinstance(default, tuple) else default), key

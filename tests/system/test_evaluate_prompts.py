@@ -85,7 +85,9 @@ def test_a_bundle_is_asked_on_the_held_out_cases(ask, bundle, tmp_path, capsys):
 def test_a_bundle_trained_with_prompts_only_is_not_asked_without(ask, tmp_path, capsys):
     folder = save(tmp_path / "bundle", MODEL, needs_prompts=True)
     assert ask(f"bundle={folder}", "prompts=[none,box]") == 0
-    assert "no prompt was not asked for label_1: the model was trained with prompts only" in capsys.readouterr().out
+    assert (
+        "the prompt none was left out for label_1: the model was trained with prompts only" in capsys.readouterr().out
+    )
     assert {row["prompt"] for row in scores(tmp_path / "out")} == {"box"}
 
 

@@ -55,10 +55,10 @@ def test_it_is_validated_with_a_box_for_each_structure(trained):
     assert (trained / "overlays" / "held.png").stat().st_size > 0
 
 
-def test_comparisons_take_its_figures_with_boxes(trained):
+def test_comparisons_take_its_metrics_with_boxes(trained):
     result = read_run(trained)
     assert set(result.scores) == {("held", "label_1"), ("held", "label_2")}
-    assert result.figures["dice"] > 0
+    assert result.metrics["dice"] > 0
 
 
 def predicted(monkeypatch, trained, pairs, folder, *options):

@@ -40,8 +40,8 @@ def test_a_grid_of_alpha_and_gamma_is_a_table_and_a_heatmap(spheres, tmp_path, m
     assert segfocal(monkeypatch, "train", *grid(spheres, tmp_path / "grid", *options)) == 0
     rows = results(tmp_path / "grid")
     assert len(rows) == 9
-    figures = ("dice", "iou", "precision", "recall", "accuracy", "auc", "hd95_mm", "tp", "fp", "fn", "tn")
-    assert all(math.isfinite(float(row[name])) for row in rows for name in figures)
+    names = ("dice", "iou", "precision", "recall", "accuracy", "auc", "hd95_mm", "tp", "fp", "fn", "tn")
+    assert all(math.isfinite(float(row[name])) for row in rows for name in names)
     assert (tmp_path / "grid" / "comparison" / "heatmap.png").stat().st_size > 1000
     assert (tmp_path / "grid" / "alpha=0.1,gamma=4,seed=0" / "summary.json").is_file()
     assert "comparison: " in capfd.readouterr().out

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from segfocal.data.cases import read_cases
-from segfocal.evaluate.case_metrics import Settings, judge
+from segfocal.evaluate.judge import judge
+from segfocal.evaluate.options import EvaluationSettings
 from segfocal.evaluate.pairing import CaseFiles
 from segfocal.inference import bundle as bundles
 from tests.scans import affine_of, make_scan, make_sphere_case, sphere
@@ -61,10 +62,10 @@ def test_a_union_is_trained_with_ignored_voxels_predicted_and_judged(monkeypatch
     with (folder / "metrics.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert float(row["dice"]) == pytest.approx(dice, abs=1e-4)
-    counted = Settings(ignore=9, groups=("overlap",))
+    counted = EvaluationSettings(ignore=9, groups=("overlap",))
     files = CaseFiles(name=held, prediction=tmp_path / "mask.nii.gz", reference=label)
-    (row,) = judge(files, counted, compared=False).rows
-    assert row["dice"] == pytest.approx(2 * (mask[ball] == 1).sum() / ((mask == 1)[true != 9].sum() + ball.sum()))
+    (metrics,) = judge(files, counted, compared=False, ranked=False).metrics
+    assert metrics.dice == pytest.approx(2 * (mask[ball] == 1).sum() / ((mask == 1)[true != 9].sum() + ball.sum()))
 
 
 def test_structures_that_overlap_are_trained_and_written_apart(monkeypatch, tmp_path, balls, capfd):

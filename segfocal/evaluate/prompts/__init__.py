@@ -1,4 +1,4 @@
-"""How well a promptable model answers: no prompt, boxes, and click after click.
+"""Evaluate a promptable model: no prompt, boxes, and click after click.
 
-Start with `evaluate.py`; `protocol.py` says what is asked.
+Start with `evaluate.py`; `protocol.py` says which prompts are drawn and how.
 """

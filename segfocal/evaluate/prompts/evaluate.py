@@ -1,6 +1,6 @@
-"""Labelled cases in, the overlap of a promptable model's answers out: for no prompt, boxes, and click after click.
+"""The walk of an evaluation with prompts: cut views from labelled slices, ask the model, score its answers, sum up.
 
-Cheng et al., "SAM-Med2D", 2023, section 4, ask their models this way; docs/evaluate_prompts.md has the rules.
+Source: Cheng et al., "SAM-Med2D", 2023, section 4; docs/evaluate_prompts.md has the rules.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from segfocal.data.store.prepared_case import Preparation, PreparedCase
 from segfocal.device import choose_device
 from segfocal.errors import UserError
 from segfocal.evaluate.prompts.protocol import NONE, Protocol, answers
-from segfocal.evaluate.prompts.summary import ALL, PromptScore, check_results, summarise, write_results
+from segfocal.evaluate.prompts.summary import ALL, PromptScore, PromptSummary, check_results, summarise, write_results
 from segfocal.files import make_folder
 from segfocal.metrics import Counts
 from segfocal.models import PromptableModel
@@ -39,11 +39,24 @@ Encode = Callable[[Tensor], Embedding]
 class PromptEvaluation:
     """A model to evaluate on labelled cases.
 
-    neighbours: slices on each side that the model sees as further channels.
-    unasked: names of the structures that the model segments when it is asked nothing; None for all. Of others the
-        prompt "none" is left out.
-    output: a folder. cache: that of prepared slices. embeddings: a folder to keep what the encoder makes of each slice.
-    batch_size: prompts answered at a time. device: auto, cpu or cuda. facts: go into the summary as they are.
+    Args:
+        model: that takes prompts.
+        preparation: how slices are prepared, and the structures to ask for.
+        cases: with labels.
+        protocol: which prompts are drawn, and how.
+        output: the folder for the results.
+        cache: the folder of prepared slices, shared with training.
+        neighbours: slices on each side that the model sees as further channels.
+        unprompted: names of the structures that the model segments without a prompt; the prompt "none" is left out for
+            others. None: it segments all of them.
+        embeddings: a folder to keep the encoder's output for each slice; None keeps nothing.
+        batch_size: prompts answered at a time, ≥ 1.
+        device: auto, cpu or cuda.
+        overwrite: whether results of an earlier evaluation may be replaced.
+        facts: of model, weights and data, as JSON values for the summary.
+
+    Raises:
+        ValueError: a batch_size out of range.
     """
 
     model: nn.Module
@@ -53,16 +66,20 @@ class PromptEvaluation:
     output: Path
     cache: Path
     neighbours: int = 0
-    unasked: Sequence[str] | None = None
+    unprompted: Sequence[str] | None = None
     embeddings: Path | None = None
     batch_size: int = 8
     device: str = "auto"
     overwrite: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise ValueError(f"expected batch_size ≥ 1; got {self.batch_size!r}")
+
 
 class _View(NamedTuple):
-    """What the model sees of a slice at once, and which structures in it are asked for (channels of the target)."""
+    """What the model sees of a slice at once, and the structures in it to ask for (channels of the target)."""
 
     case: PreparedCase
     slice: int
@@ -71,14 +88,14 @@ class _View(NamedTuple):
 
 def evaluate_prompts(
     evaluation: PromptEvaluation, *, showing: Callable[[list[Any]], Iterable[Any]] = iter
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Write scores.csv, summary.csv, summary.json and clicks.png; return the rows over all cases and what was left out.
+) -> tuple[list[PromptSummary], list[str]]:
+    """Write scores.csv, summary.csv, summary.json and clicks.png; return the summaries over all cases, and notes.
 
-    showing: hands on the batches that it is given, and may show how far it has come.
+    A note says which prompts were left out and why. `showing` wraps the batches, for a progress bar.
 
     Raises:
         UserError: results that exist, a model that takes no prompts or was never trained with any of these, a structure
-            in no slice, and whatever reading raises.
+            in no slice, unreadable files.
     """
     started, output = time.monotonic(), evaluation.output
     model = check_promptable(evaluation.model)
@@ -95,7 +112,7 @@ def evaluate_prompts(
     for views in showing(batches):
         scores += _scores(views, evaluation, model, encode, device)
     scores = _in_order(scores, prepared, names, evaluation.protocol)
-    rows = summarise(scores, seed=evaluation.protocol.seed)
+    summaries = summarise(scores, seed=evaluation.protocol.seed)
     facts = {
         "segfocal": segfocal.__version__,
         **evaluation.facts,
@@ -106,8 +123,8 @@ def evaluate_prompts(
         "device": str(device),
         "seconds": round(time.monotonic() - started, 2),
     }
-    write_results(output, scores, rows, facts)
-    return [row for row in rows if row["case"] == ALL], notes
+    write_results(output, scores, summaries, facts)
+    return [summary for summary in summaries if summary.case == ALL], notes
 
 
 def check_promptable(model: nn.Module) -> PromptableModel:
@@ -122,17 +139,17 @@ def check_promptable(model: nn.Module) -> PromptableModel:
 
 
 def _left_out(evaluation: PromptEvaluation, names: Sequence[str]) -> list[str]:
-    """Return what is not asked and why; UserError when nothing is left."""
-    without = [] if evaluation.unasked is None else [name for name in names if name not in evaluation.unasked]
+    """Return which prompts are left out and why; UserError when none remains."""
+    without = [name for name in names if not _unprompted(name, evaluation)]
     if NONE not in evaluation.protocol.prompts or not without:
         return []
-    knows = ", ".join(evaluation.unasked or [])
-    trained = f"asked nothing, the model segments {knows}" if knows else "the model was trained with prompts only"
+    knows = ", ".join(evaluation.unprompted or [])
+    trained = f"without a prompt the model segments {knows}" if knows else "the model was trained with prompts only"
     if len(evaluation.protocol.prompts) == 1 and len(without) == len(names):
         raise UserError(
             expected="prompts the model was trained with", found=f"prompts=none, and {trained}", do="add box"
         )
-    return [f"no prompt was not asked for {', '.join(without)}: {trained}"]
+    return [f"the prompt none was left out for {', '.join(without)}: {trained}"]
 
 
 def _views(cases: Sequence[PreparedCase], evaluation: PromptEvaluation, side: int) -> list[_View]:
@@ -188,7 +205,7 @@ def _scores(
         keys = tuple(_key(protocol.seed, view, structure.name) for view, structure in asked)
         for prompt, mask in answers(model, embedding, truth, keys, protocol):
             for (view, structure), (dice, iou, pixels) in zip(asked, _overlaps(mask, truth), strict=True):
-                if prompt == NONE and evaluation.unasked is not None and structure.name not in evaluation.unasked:
+                if prompt == NONE and not _unprompted(structure.name, evaluation):
                     continue
                 yield PromptScore(
                     case=view.case.name,
@@ -201,10 +218,14 @@ def _scores(
                 )
 
 
+def _unprompted(structure: str, evaluation: PromptEvaluation) -> bool:
+    return evaluation.unprompted is None or structure in evaluation.unprompted
+
+
 def _in_order(
     scores: list[PromptScore], cases: Sequence[PreparedCase], structures: Sequence[str], protocol: Protocol
 ) -> list[PromptScore]:
-    """Return the scores by case, structure, slice and prompt, in the order in which each was named."""
+    """Return the scores by case, structure, slice and prompt, in the order in which the evaluation names them."""
     case = {one.name: place for place, one in enumerate(cases)}
     structure = {name: place for place, name in enumerate(structures)}
     prompt = {str(name): place for place, name in enumerate(protocol.prompts)}
@@ -212,7 +233,7 @@ def _in_order(
 
 
 def _loaded(view: _View, side: int, neighbours: int) -> tuple[Tensor, Tensor]:
-    """Return image [c,side,side] and target [m,side,side] of a view, cut around the middle of what it asks for."""
+    """Return image [c,side,side] and target [m,side,side] of a view, cut around the middle of its structures."""
     image, indices = view.case.slice(view.slice, neighbours=neighbours)
     masks = view.case.scheme.target(indices)[list(view.structures)] == 1
     inside = np.argwhere(masks.any(0))

@@ -1,4 +1,4 @@
-"""Which prompts a promptable model is asked with, one after another, and how it answers them.
+"""Which prompts a promptable model gets, one after another, and how it answers them.
 
 Source: Cheng et al., "SAM-Med2D", 2023, section 4: boxes, and clicks of which each after the first corrects an error.
 """
@@ -25,17 +25,19 @@ _SIDES = 4  # uniform numbers of a box; those of the clicks follow
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Which prompts are asked of each slice and structure, and how they are drawn.
+    """Which prompts each structure of each slice gets, and how they are drawn.
 
-    prompts: "none", "box", or a number of clicks, of which the first lies in the target and each other one where the
-        answer before it is wrong.
-    first_click: "uniform" anywhere in the target, or "central", the pixel of its largest component farthest from the
-        border.
-    click_at: "uniform" among all wrong pixels, or the middle of the "largest" connected error.
-    mask_prompt: each click after the first comes with the answer before it as mask prompt.
-    box_jitter_pixels: how far each side of a box may be off.
-    min_pixels: smaller targets are passed over, measured in whole slices.
-    seed: every random number is a function of it and of case, slice and structure.
+    Args:
+        prompts: "none", "box", or numbers of clicks ≥ 1; the first click lies in the target, each other one where the
+            answer before it is wrong.
+        first_click: "uniform" anywhere in the target, or "central", the pixel of its largest component farthest from
+            the border.
+        click_at: where the next ones lie: "uniform" among all wrong pixels, or the middle of the "largest" connected
+            error.
+        mask_prompt: whether each click after the first comes with the answer before it as mask prompt.
+        box_jitter_pixels: how far each side of a box may be off, ≥ 0.
+        min_pixels: targets with fewer pixels in the whole slice are passed over, ≥ 1.
+        seed: every random number is a function of it and of case, slice and structure, ≥ 0.
 
     Raises:
         ValueError: an unknown prompt or word, one twice, a number out of range.
@@ -80,7 +82,15 @@ class Protocol:
 def answers(
     model: PromptableModel, embedding: Embedding, target: Tensor, keys: tuple[SampleKey, ...], protocol: Protocol
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yield the name of each prompt about target [n,1,h,w] and the masks [n,h,w] that answer it."""
+    """Yield the name of each prompt and the masks [n,h,w] that answer it.
+
+    Args:
+        model: that answers.
+        embedding: of the slices, as the model's encoder made it.
+        target: [n,1,h,w] in {0,1}, one structure each; a slice may stand for several.
+        keys: one for each target, from which its random numbers follow.
+        protocol: which prompts, and how they are drawn.
+    """
     draws = uniforms(keys, PROMPTING, _SIDES + max(1, protocol.most_clicks)).to(target.device)
     sides, first, later = draws[:, :_SIDES], draws[:, _SIDES], draws[:, _SIDES:]
     prompt = Prompt.none(len(target), device=target.device)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,26 @@ from numpy.typing import NDArray
 from segfocal.evaluate.prompts.protocol import BOX, NONE
 from segfocal.files import check_new, write_json, written_beside
 from segfocal.metrics import bootstrap_mean
-from segfocal.report.plots import click_curves
+from segfocal.report.plots import draw_clicks
 
 SCORES, TABLE, SUMMARY, PICTURE = "scores.csv", "summary.csv", "summary.json", "clicks.png"
 ALL, MEAN = "all", "mean"  # in place of a case, of a structure
 
+Key = TypeVar("Key", bound=Hashable)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PromptScore:
-    """How well one prompt about one structure of one slice was answered.
+    """How well one prompt about one structure of one slice was answered; the columns of scores.csv.
 
-    slice: its number in the model's frame. pixels: those of the target inside the model's window.
+    Args:
+        case: its name.
+        slice: its number in the model's frame.
+        structure: its name.
+        prompt: "none", "box", or the number of clicks.
+        pixels: of the target, inside the model's window.
+        dice: overlap in [0,1].
+        iou: intersection over union in [0,1].
     """
 
     case: str
@@ -39,21 +48,53 @@ class PromptScore:
     iou: float
 
 
-def summarise(scores: Sequence[PromptScore], *, seed: int) -> list[dict[str, Any]]:
-    """Return a row for each prompt of each structure, and of their mean, over all cases and then in each case.
+@dataclass(frozen=True, kw_only=True)
+class PromptSummary:
+    """How well one prompt about one structure was answered on average; the columns of summary.csv.
 
-    Figures are means over slices, then over cases, then over structures. Their 95 % bootstrap interval draws the units
-    named by `over`: cases where there are two or more, else slices; it is None for a single unit.
+    Args:
+        case: its name, or `ALL`.
+        structure: its name, or `MEAN` for the mean of all structures.
+        prompt: "none", "box", or the number of clicks.
+        dice: mean in [0,1].
+        dice_low: lower end of the 95 % bootstrap interval of the mean; None for a single unit.
+        dice_high: its upper end.
+        iou: mean in [0,1].
+        iou_low: as `dice_low`.
+        iou_high: as `dice_high`.
+        cases: how many were asked about.
+        slices: how many were asked about.
+        over: the units that the intervals draw: cases where there are two or more, else slices.
     """
-    rows = []
-    for case, of_case in {ALL: list(scores), **_grouped(scores, "case")}.items():
-        by_structure = _grouped(of_case, "structure")
+
+    case: str
+    structure: str
+    prompt: str
+    dice: float
+    dice_low: float | None
+    dice_high: float | None
+    iou: float
+    iou_low: float | None
+    iou_high: float | None
+    cases: int
+    slices: int
+    over: Literal["cases", "slices"]
+
+
+def summarise(scores: Sequence[PromptScore], *, seed: int) -> list[PromptSummary]:
+    """Return a summary of each prompt of each structure, and of their mean, over all cases and then in each case.
+
+    Means are over slices, then over cases, then over structures; `seed` is that of the bootstrap.
+    """
+    summaries = []
+    for case, of_case in {ALL: list(scores), **_grouped(scores, lambda score: score.case)}.items():
+        by_structure = _grouped(of_case, lambda score: score.structure)
         if len(by_structure) > 1:
             by_structure[MEAN] = list(of_case)
         for structure, of_structure in by_structure.items():
-            for prompt, asked in _grouped(of_structure, "prompt").items():
-                rows.append({"case": case, "structure": structure, "prompt": prompt, **_figures(asked, seed)})
-    return rows
+            for prompt, asked in _grouped(of_structure, lambda score: score.prompt).items():
+                summaries.append(_summary(case, structure, prompt, asked, seed=seed))
+    return summaries
 
 
 def check_results(folder: Path, *, overwrite: bool) -> None:
@@ -63,23 +104,31 @@ def check_results(folder: Path, *, overwrite: bool) -> None:
 
 
 def write_results(
-    folder: Path, scores: Sequence[PromptScore], rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]
+    folder: Path, scores: Sequence[PromptScore], summaries: Sequence[PromptSummary], facts: Mapping[str, Any]
 ) -> None:
-    """Write the scores, the rows of `summarise` as a table, these with the facts as JSON, and the curves of clicks."""
+    """Write both tables, the summaries with the facts as JSON, and the curves of clicks.
+
+    Args:
+        folder: that exists.
+        scores: of every answer.
+        summaries: of `summarise`.
+        facts: how the scores were made, as JSON values.
+    """
+    rows = [asdict(summary) for summary in summaries]
     _write_table(folder / SCORES, [asdict(score) for score in scores])
     _write_table(folder / TABLE, rows)
-    whole = [row for row in rows if row["case"] == ALL]
-    by_name: dict[str, dict[str, float]] = {}
-    for row in whole:
-        by_name.setdefault(row["structure"], {})[row["prompt"]] = row["dice"]
-    clicks = {name: {int(p): dice for p, dice in of.items() if p not in (NONE, BOX)} for name, of in by_name.items()}
-    click_curves(
+    dice: dict[str, dict[str, float]] = {}
+    for summary in summaries:
+        if summary.case == ALL:
+            dice.setdefault(summary.structure, {})[summary.prompt] = summary.dice
+    clicks = {name: {int(p): value for p, value in of.items() if p not in (NONE, BOX)} for name, of in dice.items()}
+    draw_clicks(
         folder / PICTURE,
         {name: (list(curve), list(curve.values())) for name, curve in clicks.items()},
-        boxes={name: of[BOX] for name, of in by_name.items() if BOX in of},
-        unasked={name: of[NONE] for name, of in by_name.items() if NONE in of},
+        boxes={name: of[BOX] for name, of in dice.items() if BOX in of},
+        unprompted={name: of[NONE] for name, of in dice.items() if NONE in of},
     )
-    write_json(folder / SUMMARY, {**facts, "scores": list(rows)})
+    write_json(folder / SUMMARY, {**facts, "scores": rows})
 
 
 def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -89,30 +138,42 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def _grouped(scores: Iterable[PromptScore], name: str) -> dict[str, list[PromptScore]]:
-    groups: dict[str, list[PromptScore]] = defaultdict(list)
+def _grouped(scores: Iterable[PromptScore], key: Callable[[PromptScore], Key]) -> dict[Key, list[PromptScore]]:
+    groups: dict[Key, list[PromptScore]] = defaultdict(list)
     for score in scores:
-        groups[getattr(score, name)].append(score)
+        groups[key(score)].append(score)
     return dict(groups)
 
 
-def _figures(scores: Sequence[PromptScore], seed: int) -> dict[str, Any]:
-    """Return means and intervals of scores of one prompt, and what they are over."""
+def _summary(case: str, structure: str, prompt: str, scores: Sequence[PromptScore], *, seed: int) -> PromptSummary:
+    """Return the summary of scores of one prompt."""
     cases = {score.case for score in scores}
-    over = "case" if len(cases) > 1 else "slice"
-    row: dict[str, Any] = {}
-    for name in ("dice", "iou"):
-        mean, low, high = bootstrap_mean(_units(scores, name, over), seed=seed)
-        row |= {name: mean, f"{name}_low": _or_none(low), f"{name}_high": _or_none(high)}
-    slices = len({(score.case, score.slice) for score in scores})
-    return row | {"cases": len(cases), "slices": slices, "over": f"{over}s"}
+    over: Literal["cases", "slices"] = "cases" if len(cases) > 1 else "slices"
+    dice, dice_low, dice_high = bootstrap_mean(_unit_means(scores, lambda score: score.dice, over), seed=seed)
+    iou, iou_low, iou_high = bootstrap_mean(_unit_means(scores, lambda score: score.iou, over), seed=seed)
+    return PromptSummary(
+        case=case,
+        structure=structure,
+        prompt=prompt,
+        dice=dice,
+        dice_low=_or_none(dice_low),
+        dice_high=_or_none(dice_high),
+        iou=iou,
+        iou_low=_or_none(iou_low),
+        iou_high=_or_none(iou_high),
+        cases=len(cases),
+        slices=len({(score.case, score.slice) for score in scores}),
+        over=over,
+    )
 
 
-def _units(scores: Sequence[PromptScore], name: str, over: str) -> NDArray[np.float64]:
+def _unit_means(
+    scores: Sequence[PromptScore], value: Callable[[PromptScore], float], over: Literal["cases", "slices"]
+) -> NDArray[np.float64]:
     """Return the mean of each unit, a case or a slice, for each structure [units,k]; NaN where it lacks one."""
-    cells: dict[tuple[Any, str], list[float]] = defaultdict(list)
+    cells: dict[tuple[Hashable, str], list[float]] = defaultdict(list)
     for score in scores:
-        cells[getattr(score, over), score.structure].append(getattr(score, name))
+        cells[score.case if over == "cases" else score.slice, score.structure].append(value(score))
     rows = {unit: row for row, unit in enumerate(dict.fromkeys(unit for unit, _ in cells))}
     columns = {name: column for column, name in enumerate(dict.fromkeys(structure for _, structure in cells))}
     means = np.full((len(rows), len(columns)), np.nan)

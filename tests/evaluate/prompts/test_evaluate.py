@@ -1,124 +1,18 @@
-"""The prompt protocol: answers that are known in advance get the scores they deserve, whatever the batches."""
+"""Prompts asked and scored: answers that are known in advance get the scores they deserve, whatever the batches."""
 
-import csv
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
-from segfocal.data.cases import read_cases
 from segfocal.data.store.prepare import prepare
-from segfocal.data.store.prepared_case import Preparation
 from segfocal.errors import UserError
-from segfocal.evaluate.prompts import summary as prompt_summary
-from segfocal.evaluate.prompts.evaluate import PromptEvaluation, evaluate_prompts
-from segfocal.evaluate.prompts.protocol import Protocol
-from segfocal.intensity import Window
-from segfocal.models import Answer, PromptableModel, sam_tiny
-from segfocal.models.sam.parts import Embedding
-from segfocal.report.plots import click_curves
-from segfocal.resample import ModelGrid
+from segfocal.evaluate.prompts.evaluate import evaluate_prompts
 from segfocal.structure import Structure
-from tests.scans import affine_of, make_scan
-
-SIDE = 24
-BALL, ROD = Structure(name="ball", value=1), Structure(name="rod", value=7)
-
-
-class Clicker(PromptableModel):
-    """Answers with the pixels that were clicked as inside; a box with the target in it, no prompt with everything.
-
-    The image shows the targets. With a mask prompt, an answer is that mask and the last click.
-    """
-
-    def __init__(self, side=SIDE):
-        nn.Module.__init__(self)
-        self.image_size, self.image_encoder, self.encoded = side, nn.Identity(), 0
-
-    def encode(self, image):
-        self.encoded += len(image)
-        return Embedding(tokens=image)
-
-    def answer(self, embedding, prompt):
-        image = embedding.tokens.repeat_interleave(len(prompt) // len(embedding.tokens), 0)
-        mask = torch.zeros(len(prompt), *image.shape[2:], dtype=torch.bool)
-        for row, out in enumerate(mask):
-            clicks = prompt.points_xy[row][prompt.point_labels[row] > 0].long().tolist()
-            box = prompt.boxes_xyxy[row]
-            if torch.isfinite(box).all():
-                x0, y0, x1, y1 = box.round().long().tolist()
-                out[y0:y1, x0:x1] = image[row, 0, y0:y1, x0:x1] > 0.5
-            elif not clicks:
-                out[:] = True
-            elif prompt.has_mask[row]:
-                out |= prompt.mask_logits[row, 0] > 0
-            for x, y in clicks[-1:]:
-                out[y, x] = True
-        logits = torch.where(mask, 5.0, -5.0)[:, None]
-        return Answer(logits, logits, torch.zeros(len(mask), 1))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Two cases of 5 slices of 22×20 pixels, a square "ball" and a "rod" in some; the image is bright inside them."""
-    root = tmp_path_factory.mktemp("data")
-    rows = ["name,image,label,split"]
-    for number, name in enumerate(["one", "two"]):
-        labels = np.zeros((20, 22, 5), dtype=np.uint8)
-        labels[3:9, 4 + number : 11, 1:4] = BALL.value
-        if number == 0:
-            labels[12:14, 5:12, 2:5] = ROD.value
-        affine = affine_of(spacing_mm=(2.0, 2.0, 3.0), axes="LPS")
-        image = make_scan(root / f"{name}.nii.gz", (labels > 0) * np.int16(100), affine)
-        label = make_scan(root / f"{name}_label.nii.gz", labels, affine)
-        rows.append(f"{name},{image},{label},val")
-    (root / "cases.csv").write_text("\n".join(rows))
-    return root
-
-
-@pytest.fixture(autouse=True)
-def _without_pictures(monkeypatch):
-    """Leave the pictures out, which take longer than all the rest."""
-    monkeypatch.setattr(prompt_summary, "click_curves", lambda *_, **__: None)
-
-
-def evaluation(data, output, model=None, **options):
-    own = {"structures": (BALL, ROD), "spacing_mm": None, "cases": None} | options
-    protocol = {name: own.pop(name) for name in list(own) if name in Protocol.__dataclass_fields__}
-    preparation = Preparation(
-        grid=ModelGrid(spacing_mm=own.pop("spacing_mm")),
-        intensity=Window(lower=0.0, upper=100.0),
-        structures=own.pop("structures"),
-    )
-    chosen = own.pop("cases")
-    cases = [case for case in read_cases(data / "cases.csv").cases if chosen is None or case.name in chosen]
-    return PromptEvaluation(
-        model=model or Clicker(),
-        preparation=preparation,
-        cases=cases,
-        protocol=Protocol(**protocol),
-        output=output,
-        cache=data / "prepared",
-        device="cpu",
-        **own,
-    )
-
-
-def evaluated(data, output, model=None, **options):
-    """Evaluate and return the scores as read from the file, numbers as numbers."""
-    evaluate_prompts(evaluation(data, output, model, **options))
-    with (output / "scores.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [row | {name: float(row[name]) for name in ("slice", "pixels", "dice", "iou")} for row in rows]
-
-
-def tiny(side=SIDE):
-    torch.manual_seed(0)
-    return sam_tiny(image_size=side, width=48, depth=1, decoder_width=32)
-
+from tests.evaluate.prompts.clicker import BALL, ROD, SIDE, Clicker, evaluated, evaluation, tiny
+from tests.scans import make_scan
 
 # What is scored
 
@@ -234,56 +128,19 @@ def test_embeddings_from_disk_give_the_same_scores_but_for_float16(data, tmp_pat
     assert len(list((tmp_path / "embeddings").rglob("*.safetensors"))) == 4  # different slices
 
 
-# What is written
+# What is left out
 
 
-def test_means_go_over_slices_then_cases_then_structures(data, tmp_path):
-    rows = evaluated(data, tmp_path, prompts=["box", 1])
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    figures = {(row["case"], row["structure"], row["prompt"]): row for row in summary["scores"]}
-
-    def mean(case, structure):
-        return np.mean([r["dice"] for r in rows if (r["case"], r["structure"], r["prompt"]) == (case, structure, "1")])
-
-    ball = (mean("one", "ball") + mean("two", "ball")) / 2
-    assert figures["one", "ball", "1"]["dice"] == pytest.approx(mean("one", "ball"))
-    assert figures["all", "ball", "1"]["dice"] == pytest.approx(ball)
-    assert figures["all", "mean", "1"]["dice"] == pytest.approx((ball + mean("one", "rod")) / 2)
-    whole, single = figures["all", "ball", "1"], figures["all", "rod", "1"]
-    assert (whole["cases"], whole["slices"], whole["over"]) == (2, 6, "cases")
-    assert (single["cases"], single["slices"], single["over"]) == (1, 3, "slices")
-    assert whole["dice_low"] <= whole["dice"] <= whole["dice_high"]
-    assert (single["dice_low"], single["dice_high"]) == pytest.approx((single["dice"],) * 2)  # all rods are alike
-    with (tmp_path / "summary.csv").open(newline="") as file:
-        assert len(list(csv.DictReader(file))) == len(summary["scores"])
-
-
-def test_the_curves_are_those_of_the_table(data, tmp_path, monkeypatch):
-    drawn = {}
-    monkeypatch.setattr(
-        prompt_summary, "click_curves", lambda path, curves, **lines: drawn.update(lines, curves=curves, path=path)
-    )
-    rows, _ = evaluate_prompts(evaluation(data, tmp_path, prompts=["none", "box", 1, 3]))
-    dice = {(row["structure"], row["prompt"]): row["dice"] for row in rows}
-    names = ["ball", "rod", "mean"]
-    assert drawn["curves"] == {name: ([1, 3], [dice[name, "1"], dice[name, "3"]]) for name in names}
-    assert drawn["boxes"] == {name: dice[name, "box"] for name in names}
-    assert drawn["unasked"] == {name: dice[name, "none"] for name in names}
-    monkeypatch.undo()
-    click_curves(drawn["path"], drawn["curves"], boxes=drawn["boxes"], unasked=drawn["unasked"])
-    assert (tmp_path / "clicks.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_no_prompt_is_left_out_for_what_the_model_does_not_segment_unasked(data, tmp_path):
+def test_no_prompt_is_left_out_for_what_the_model_does_not_segment_unprompted(data, tmp_path):
     for knows, asked in (([], set()), (["ball"], {"ball"}), (None, {"ball", "rod"})):
         folder = tmp_path / str(knows)
-        rows, left_out = evaluate_prompts(evaluation(data, folder, prompts=["none", "box"], unasked=knows))
-        assert {r["structure"] for r in rows if r["prompt"] == "none"} - {"mean"} == asked
-        assert {r["structure"] for r in rows if r["prompt"] == "box"} == {"ball", "rod", "mean"}
-        assert bool(left_out) == (asked != {"ball", "rod"})
-        assert json.loads((folder / "summary.json").read_text())["left_out"] == left_out
+        summaries, notes = evaluate_prompts(evaluation(data, folder, prompts=["none", "box"], unprompted=knows))
+        assert {s.structure for s in summaries if s.prompt == "none"} - {"mean"} == asked
+        assert {s.structure for s in summaries if s.prompt == "box"} == {"ball", "rod", "mean"}
+        assert bool(notes) == (asked != {"ball", "rod"})
+        assert json.loads((folder / "summary.json").read_text())["left_out"] == notes
     with pytest.raises(UserError, match="trained with prompts only"):
-        evaluate_prompts(evaluation(data, tmp_path / "x", prompts=["none"], unasked=[]))
+        evaluate_prompts(evaluation(data, tmp_path / "x", prompts=["none"], unprompted=[]))
 
 
 # What is refused
@@ -303,36 +160,15 @@ def test_a_structure_in_no_slice_is_told_with_the_values_there_are(data, tmp_pat
 
 
 def test_results_are_replaced_only_on_request(data, tmp_path):
-    job = evaluation(data, tmp_path, prompts=["box"])
-    evaluate_prompts(job)
+    one = evaluation(data, tmp_path, prompts=["box"])
+    evaluate_prompts(one)
     with pytest.raises(UserError, match="overwrite=true"):
-        evaluate_prompts(job)
-    evaluate_prompts(replace(job, overwrite=True))
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"prompts": []}, "prompts none, box"),
-        ({"prompts": ["boxes"]}, "prompts none, box"),
-        ({"prompts": ["box", "box"]}, "each once"),
-        ({"prompts": [0]}, "clicks ≥ 1"),
-        ({"prompts": [True]}, "clicks ≥ 1"),
-        ({"first_click": "middle"}, "first_click uniform or central"),
-        ({"click_at": "random"}, "click_at uniform or largest"),
-        ({"mask_prompt": "yes"}, "mask_prompt true or false"),
-        ({"box_jitter_pixels": -1}, "box_jitter_pixels ≥ 0"),
-        ({"min_pixels": 0}, "min_pixels a whole number ≥ 1"),
-        ({"seed": -1}, "seed a whole number ≥ 0"),
-    ],
-)
-def test_a_protocol_out_of_range_is_told(options, words):
-    with pytest.raises(ValueError, match=words):
-        Protocol(**options)
+        evaluate_prompts(one)
+    evaluate_prompts(replace(one, overwrite=True))
 
 
 def test_prepared_slices_are_those_of_training(data, tmp_path):
-    job = evaluation(data, tmp_path / "out", prompts=["box"], cases=["one"])
-    evaluate_prompts(replace(job, cache=tmp_path / "cache"))
-    (ready,) = prepare(job.cases, job.preparation, tmp_path / "cache")
+    one = evaluation(data, tmp_path / "out", prompts=["box"], cases=["one"])
+    evaluate_prompts(replace(one, cache=tmp_path / "cache"))
+    (ready,) = prepare(one.cases, one.preparation, tmp_path / "cache")
     assert [folder.name for folder in (tmp_path / "cache").iterdir()] == [ready.folder.name]

@@ -1,4 +1,4 @@
-"""A picture of training samples: each as read and, below it, as augmented, with the outlines of its targets."""
+"""The picture of training samples: each as read and, below it, as augmented, with the outlines of its targets."""
 
 from __future__ import annotations
 
@@ -18,8 +18,16 @@ _COLOURS = ("#00e676", "#ff5252", "#40c4ff", "#ffd740", "#e040fb", "#ff9100")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shown:
-    """One sample twice: images [h,w] in [0,1], targets [k,h,w] (inside ≥ 0.5), and where it came from."""
+class SamplePair:
+    """One sample as read and as augmented.
+
+    Args:
+        image: [h,w] in [0,1].
+        target: [k,h,w], inside where ≥ 0.5.
+        augmented_image: as `image`.
+        augmented_target: as `target`.
+        title: where the sample came from.
+    """
 
     image: NDArray
     target: NDArray
@@ -29,19 +37,25 @@ class Shown:
 
 
 def draw_samples(
-    path: Path, samples: Sequence[Shown], *, names: Sequence[str], columns: int, aspect: float, heading: str
+    path: Path, samples: Sequence[SamplePair], *, names: Sequence[str], columns: int, aspect: float, heading: str
 ) -> None:
-    """Write samples as PNG, `columns` side by side, and below each what augmentation made of it.
+    """Draw samples side by side, and below each what augmentation made of it.
 
-    names: of the targets' channels, for the legend. aspect: pixel height over width.
+    Args:
+        path: the PNG.
+        samples: at least one; all of one shape.
+        names: of the targets' channels, for the legend.
+        columns: how many samples stand side by side.
+        aspect: height of a pixel over its width.
+        heading: text above.
     """
     columns = min(columns, len(samples))
     bands = -(-len(samples) // columns)
     h, w = samples[0].image.shape
     cell = 1.55 * aspect * h / w
-    figure = Figure(figsize=(0.35 + 1.55 * columns, 0.75 + bands * (2 * cell + 0.3)), facecolor="white")
-    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
-    parts = figure.subfigures(bands, 1, squeeze=False)[:, 0]
+    plot = Figure(figsize=(0.35 + 1.55 * columns, 0.75 + bands * (2 * cell + 0.3)), facecolor="white")
+    plot.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
+    parts = plot.subfigures(bands, 1, squeeze=False)[:, 0]
     for band, part in enumerate(parts):
         axes = part.subplots(2, columns, squeeze=False)
         for axis in axes.flat:
@@ -52,11 +66,11 @@ def draw_samples(
             upper.set_title(sample.title, fontsize=7, pad=3)
         for axis, text in zip(axes[:, 0], ("as read", "augmented"), strict=True):
             axis.text(-0.06, 0.5, text, rotation=90, ha="right", va="center", fontsize=8, transform=axis.transAxes)
-    figure.suptitle(heading, fontsize=10)
+    plot.suptitle(heading, fontsize=10)
     lines = [Line2D([], [], color=_COLOURS[i % len(_COLOURS)], label=name) for i, name in enumerate(names)]
-    figure.legend(handles=lines, loc="outside lower center", ncols=8, frameon=False, fontsize=8)
+    plot.legend(handles=lines, loc="outside lower center", ncols=8, frameon=False, fontsize=8)
     with written_beside(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+        plot.savefig(temporary, dpi=110, format="png")
 
 
 def _slice(axis: Axes, image: NDArray, target: NDArray, aspect: float) -> None:

@@ -1,0 +1,116 @@
+"""The masks of one case, read and made comparable: one grid, one set of label values, no ignored voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segfocal.errors import UserError
+from segfocal.evaluate.options import EvaluationSettings, named_labels
+from segfocal.evaluate.pairing import CaseFiles
+from segfocal.evaluate.prediction_report import PredictionReport, read_prediction_report
+from segfocal.grid import Volume
+from segfocal.io import nifti, volumes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CaseMasks:
+    """The label maps of a case on one grid.
+
+    Args:
+        reference: the true label map, with the label values of the prediction.
+        predictions: the prediction and, where two are compared, the second one; None for a file that is not there.
+        labels: label values by structure name.
+        unions: by label value of the prediction, the reference's own values whose union it is; empty without any.
+        ignored: [x,y,z], True at the voxels to leave out; None where none is.
+    """
+
+    reference: Volume
+    predictions: Sequence[Volume | None]
+    labels: Mapping[str, int]
+    unions: Mapping[int, Sequence[int]]
+    ignored: NDArray[np.bool_] | None
+
+
+def read_masks(files: CaseFiles, settings: EvaluationSettings, *, compared: bool) -> CaseMasks:
+    """Read the masks of a case; `compared` reads the second prediction too.
+
+    Raises:
+        UserError: unreadable masks, masks on different grids, no structure to compare.
+    """
+    reference = _label_map(files.reference)
+    paths = (files.prediction, files.against) if compared else (files.prediction,)
+    predictions = [_prediction(path, files, reference) for path in paths]
+    ignored = None if settings.ignore is None else reference.array == settings.ignore
+    if ignored is not None:
+        predictions = [None if mask is None else _without(mask, ignored) for mask in predictions]
+        reference = _without(reference, ignored)
+    report = PredictionReport() if settings.labels else read_prediction_report(files.prediction)
+    labels = _labels(files, report, settings, [reference, *(mask for mask in predictions if mask is not None)])
+    made_of = report.made_of
+    unions = {v: [int(part) for part in made_of.get(name, [v])] for name, v in labels.items()} if made_of else {}
+    return CaseMasks(
+        reference=with_unions(reference, unions),
+        predictions=predictions,
+        labels=labels,
+        unions=unions,
+        ignored=ignored,
+    )
+
+
+def with_unions(reference: Volume, unions: Mapping[int, Sequence[int]]) -> Volume:
+    """Return a reference with the label values of a prediction, each the union of some of the reference's own."""
+    if not unions:
+        return reference
+    array = np.zeros(reference.array.shape, dtype=np.uint16)
+    for value, parts in unions.items():
+        array[np.isin(reference.array, parts)] = value
+    return Volume(array=array, grid=reference.grid)
+
+
+def _label_map(path: Path) -> Volume:
+    labels = volumes.read_labels(path)
+    nifti.check_label_map(labels, path)
+    return labels
+
+
+def _prediction(path: Path | None, files: CaseFiles, reference: Volume) -> Volume | None:
+    if path is None:
+        return None
+    mask = _label_map(path)
+    difference = reference.grid.difference(mask.grid)
+    if difference:
+        raise UserError(
+            expected=f"a prediction on the grid of its reference {files.reference.name}",
+            found=difference,
+            where=path,
+            do="resample one onto the other, or compare the right files",
+        )
+    return mask
+
+
+def _without(labels: Volume, ignored: NDArray[np.bool_]) -> Volume:
+    return Volume(array=np.where(ignored, 0, labels.array), grid=labels.grid)
+
+
+def _labels(
+    files: CaseFiles, report: PredictionReport, settings: EvaluationSettings, masks: Iterable[Volume]
+) -> Mapping[str, int]:
+    """Return the label values to compare: those asked for, those of the report, or every one in the masks."""
+    if settings.labels:
+        return settings.labels
+    if report.structures:
+        return named_labels(report.structures)
+    found = sorted({int(v) for mask in masks for v in np.unique(mask.array)} - {0})
+    if not found:
+        raise UserError(
+            expected="a structure to compare",
+            found="two empty masks and no report beside the prediction",
+            where=files.prediction or files.reference,
+            do="name one, as labels={liver: 5}",
+        )
+    return {f"label_{value}": value for value in found}

@@ -1,0 +1,117 @@
+"""One case judged: its masks read, each structure measured and, with probability maps, ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from segfocal.errors import UserError
+from segfocal.evaluate.case_masks import CaseMasks, read_masks
+from segfocal.evaluate.case_metrics import CaseMetrics, case_metrics
+from segfocal.evaluate.options import EvaluationSettings
+from segfocal.evaluate.pairing import CaseFiles
+from segfocal.io.nifti.probability_maps import open_maps
+from segfocal.metrics import RankHistogram
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedCase:
+    """A case and its metrics, or why it has none.
+
+    Args:
+        files: of the case.
+        metrics: one record for each structure; none where the case failed.
+        against: the same of the second prediction; empty where none is compared.
+        compared: whether there is a second prediction.
+        unions: by label value of the prediction, the reference's own values whose union it is.
+        failure: why the case could not be judged; None where it could.
+    """
+
+    files: CaseFiles
+    metrics: Sequence[CaseMetrics] = ()
+    against: Sequence[CaseMetrics] = ()
+    compared: bool = False
+    unions: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    failure: str | None = None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of the prediction as columns of a table; of a failed case one, with the message."""
+        return self._failed() or [metrics.row() for metrics in self.metrics]
+
+    def rows_against(self) -> list[dict[str, Any]]:
+        """Return the same for the second prediction; none without one."""
+        return self._failed() or [metrics.row() for metrics in self.against] if self.compared else []
+
+    def _failed(self) -> list[dict[str, Any]]:
+        if self.failure is None:
+            return []
+        return [{"case": self.files.name, "structure": "", "status": "failed", "message": self.failure}]
+
+
+def judge(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ranked: bool) -> JudgedCase:
+    """Read the masks of a case and measure each structure.
+
+    Args:
+        files: of the case; a prediction that is not there is scored as an empty mask.
+        settings: what to measure.
+        compared: measure the second prediction too.
+        ranked: add the areas under curves, from the probability maps; a case without maps gets those of chance.
+
+    Raises:
+        UserError: unreadable masks, masks on different grids, no structure to compare.
+    """
+    masks = read_masks(files, settings, compared=compared)
+    first, *second = [
+        case_metrics(files.name, prediction, masks.reference, masks.labels, settings)
+        for prediction in masks.predictions
+    ]
+    if ranked:
+        ranks = _ranks(files, masks)
+        first = [
+            replace(metrics, roc_auc=ranks[metrics.structure].auc, pr_auc=ranks[metrics.structure].average_precision)
+            for metrics in first
+        ]
+    against = second[0] if compared else ()
+    return JudgedCase(files=files, metrics=first, against=against, compared=compared, unions=masks.unions)
+
+
+def judge_or_note(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ranked: bool) -> JudgedCase:
+    """As `judge`, but note the message of a case that cannot be judged."""
+    try:
+        return judge(files, settings, compared=compared, ranked=ranked)
+    except (UserError, OSError) as error:
+        return JudgedCase(files=files, compared=compared, failure=str(error))
+
+
+def _ranks(files: CaseFiles, masks: CaseMasks) -> dict[str, RankHistogram]:
+    """Return the histogram of each structure's probabilities, read slab by slab; empty ones without maps."""
+    import torch  # seconds to load, and only probabilities need it
+
+    labels, reference = masks.labels, masks.reference
+    maps = open_maps(files.probabilities) if files.probabilities else None
+    histograms = {name: RankHistogram() for name in labels}
+    if maps is None:
+        return histograms
+    difference = reference.grid.difference(maps.grid)
+    if difference or maps.maps not in (len(labels), len(labels) + 1):
+        raise UserError(
+            expected=f"{len(labels)} probability maps on the reference's grid, one for each of {', '.join(labels)} (or "
+            "one more, the first being the background)",
+            found=difference or f"{maps.maps} maps",
+            where=files.probabilities,
+            do="write one map a structure along the fourth axis, and name the structures in their order with labels=",
+        )
+    background = maps.maps - len(labels)
+    names = [None] * background + list(labels)
+    for k, z, values in maps.slabs():
+        name = names[k]
+        if name is not None:
+            inside = np.ascontiguousarray(reference.array[:, :, z] == labels[name])
+            if masks.ignored is not None:
+                kept = ~masks.ignored[:, :, z]
+                values, inside = values[kept], inside[kept]
+            histograms[name].add_probabilities(torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(inside))
+    return histograms

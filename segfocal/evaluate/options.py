@@ -1,0 +1,141 @@
+"""What an evaluation is asked to do: one record of the command's options, checked before any file is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from segfocal.errors import UserError
+from segfocal.io.volumes import is_many
+
+GROUPS = ("overlap", "surface", "lesions")
+DEFAULT = "default"  # in a table of tolerances: the structures that it does not name
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """What to measure, the same for every case.
+
+    Args:
+        labels: label values from 1 by structure name. None takes those of the prediction's report (`predict` leaves
+            it beside a mask) or, without one, every value found in the masks.
+        ignore: value ≥ 1 of the reference voxels to leave out, background in both masks then; None leaves none out.
+        groups: the metrics to measure, of `GROUPS`; overlap is always measured.
+        tolerance_mm: distance in mm that NSD accepts, for all structures or by name with "default" for the others.
+        lesion_overlap: share in [0,1) of a lesion's voxels that must be exceeded for it to be found; 0: one is enough.
+
+    Raises:
+        UserError: a value out of range, an unknown group.
+    """
+
+    labels: Mapping[str, int] | None = None
+    ignore: int | None = None
+    groups: Sequence[str] = GROUPS
+    tolerance_mm: float | Mapping[str, float] = 1.0
+    lesion_overlap: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.ignore is not None and (type(self.ignore) is not int or self.ignore < 1):
+            raise UserError(
+                expected="ignore to be a label value from 1 or null", found=str(self.ignore), do="change it"
+            )
+        unknown = [group for group in self.groups if group not in GROUPS]
+        if unknown:
+            raise UserError(
+                expected=f"figures among {', '.join(GROUPS)}", found=f"figures={unknown}", do="choose of these"
+            )
+        of = self.tolerance_mm
+        for name, value in of.items() if isinstance(of, Mapping) else [(DEFAULT, of)]:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise UserError(
+                    expected="tolerances ≥ 0 mm",
+                    found=f"{value} for {name}",
+                    do="write tolerance_mm=2, or tolerance_mm={default: 1, liver: 3}",
+                )
+        if not 0 <= self.lesion_overlap < 1:
+            raise UserError(
+                expected="lesion_overlap from 0 to below 1", found=f"{self.lesion_overlap}", do="give a share, as 0.1"
+            )
+        if self.labels is not None:
+            object.__setattr__(self, "labels", named_labels(self.labels))
+
+    def tolerance(self, structure: str) -> float:
+        """Return the tolerance for a structure, in mm."""
+        if isinstance(self.tolerance_mm, Mapping):
+            return self.tolerance_mm.get(structure, self.tolerance_mm.get(DEFAULT, 1.0))
+        return self.tolerance_mm
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskEvaluation:
+    """Predictions to judge by references: one file each, or folders or patterns of files matched by their names.
+
+    Args:
+        prediction: a mask, a folder of masks, or a pattern such as out/*/mask.nii.gz.
+        reference: the true label maps, in the same three ways.
+        output: the folder for tables, pictures and the page.
+        against: second predictions of the same cases, for a paired comparison.
+        image: the scan or scans, for pictures; None takes the scan that the prediction's report names.
+        probabilities: probability maps of the predictions (`io.nifti.probability_maps`), for areas under curves.
+        settings: what to measure.
+        workers: processes, a case each, ≥ 1; None starts as many as cores and memory allow.
+        pictures: how many of the worst structures of many cases the page shows, ≥ 0.
+        overwrite: whether results of an earlier evaluation may be replaced.
+
+    Raises:
+        UserError: workers or pictures out of range.
+    """
+
+    prediction: Path
+    reference: Path
+    output: Path
+    against: Path | None = None
+    image: Path | None = None
+    probabilities: Path | None = None
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    workers: int | None = None
+    pictures: int = 6
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        workers, pictures = self.workers, self.pictures
+        if not (workers is None or (_whole(workers) and workers >= 1)) or not (_whole(pictures) and pictures >= 0):
+            raise UserError(
+                expected="workers ≥ 1 or null, and pictures ≥ 0",
+                found=f"workers={workers} pictures={pictures}",
+                do="give whole numbers",
+            )
+
+    @property
+    def compared(self) -> bool:
+        """Whether there are second predictions."""
+        return self.against is not None
+
+    @property
+    def ranked(self) -> bool:
+        """Whether areas under curves are measured."""
+        return self.probabilities is not None
+
+    @property
+    def many(self) -> bool:
+        """Whether there may be more than one case, so that one bad file must not stop the rest."""
+        return is_many(self.prediction) or is_many(self.reference)
+
+
+def named_labels(labels: Any) -> dict[str, int]:
+    """Return label values ≥ 1 by structure name; UserError for anything else."""
+    try:
+        values = {str(name): int(value) for name, value in labels.items()}
+        if any(value < 1 for value in values.values()):
+            raise ValueError(labels)
+        return values
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(
+            expected="names with label values from 1", found=f"labels={labels}", do='write "labels={liver: 5}"'
+        ) from error
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,43 @@
+"""One case judged by its probability maps too."""
+
+import numpy as np
+import pytest
+
+from segfocal.errors import UserError
+from segfocal.evaluate.evaluate import evaluate
+from segfocal.evaluate.options import EvaluationSettings, MaskEvaluation
+from tests.evaluate.folders import AFFINE, LABELS, SHAPE, mask_evaluation, rows_of, scan_of
+from tests.scans import make_scan
+
+
+def test_areas_under_curves_are_of_the_probability_maps(folders, tmp_path):
+    rng = np.random.default_rng(0)
+    for n in range(7):
+        for name in ("missed", "alarm", "empty", "broken"):
+            make_scan(tmp_path / "maps" / f"{name}.nii.gz", np.zeros((*SHAPE, 2), np.float32), AFFINE)
+        maps = rng.random((*SHAPE, 2)).astype(np.float32)
+        maps[..., 0] = 0.9 * scan_of(4 + 0.3 * n).astype(bool)
+        make_scan(tmp_path / "maps" / f"c{n}.nii.gz", maps, AFFINE)
+    options = {"probabilities": tmp_path / "maps", "groups": ["overlap"], "pictures": 0}
+    rows = rows_of(evaluate(mask_evaluation(folders, tmp_path / "out", **options)))
+    ball = {row["case"]: row for row in rows if row["structure"] == "ball"}
+    assert (ball["c1"]["roc_auc"], ball["c1"]["pr_auc"]) == (1, 1)
+    assert (ball["gone"]["roc_auc"], ball["gone"]["pr_auc"]) == (0.5, 0)
+    (tmp_path / "maps" / "c1.nii.gz").unlink()
+    with pytest.raises(UserError, match="none for c1"):
+        evaluate(mask_evaluation(folders, tmp_path / "out", probabilities=tmp_path / "maps", overwrite=True))
+
+
+@pytest.mark.parametrize("maps", [np.full((*SHAPE, 2), 1.5), np.zeros((*SHAPE, 5)), np.zeros((4, 4, 4))])
+def test_maps_that_are_no_probabilities_are_told(folders, maps, tmp_path):
+    place = make_scan(tmp_path / "c0.nii.gz", maps.astype(np.float32), AFFINE)
+    one = MaskEvaluation(
+        prediction=folders / "first" / "c0_mask.nii.gz",
+        reference=folders / "labels" / "c0.nii.gz",
+        output=tmp_path / "out",
+        settings=EvaluationSettings(labels=LABELS),
+        probabilities=place,
+    )
+    with pytest.raises(UserError, match="probabilit"):
+        evaluate(one)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,48 @@
+"""What an evaluation leaves: every case counts once, failures are noted, earlier results are kept."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from segfocal.errors import UserError
+from segfocal.evaluate.evaluate import evaluate
+from tests.evaluate.folders import mask_evaluation, rows_of, table
+
+WORDS = ["ok", "missed", "false_alarm", "both_empty", "missing_prediction", "failed"]
+
+
+def test_each_case_has_a_status_and_the_summary_counts_them(judged):
+    cases, output = judged
+    rows = rows_of(cases)
+    status = {(row["case"], row["structure"]): row["status"] for row in rows}
+    expected = {"c0": "ok", "missed": "missed", "alarm": "false_alarm", "empty": "both_empty"}
+    assert {name: status[name, "ball"] for name in expected} == expected
+    assert status["gone", "ball"] == status["gone", "dot"] == "missing_prediction"
+    assert status["broken", ""] == "failed"
+    line = table(output / "summary.csv")[0]
+    assert [line[word] for word in WORDS[:5]] == ["7", "1", "1", "1", "1"]
+    assert line["cases"] == "11"
+    facts = json.loads((output / "metrics.json").read_text())
+    assert facts["structures"]["ball"]["status"]["missed"] == 1
+    assert facts["predictions_without_reference"] == ["spare_mask"]
+
+
+def test_a_failed_case_is_one_row_with_its_message(judged):
+    cases, output = judged
+    rows = rows_of(cases)
+    (failed,) = [row for row in table(output / "metrics.csv") if row["status"] == "failed"]
+    assert "damaged" in failed["message"]
+    assert failed["dice"] == failed["structure"] == ""
+    assert len(rows) == 11 * 2 + 1
+
+
+def test_results_are_not_replaced_unasked(folders, judged):
+    _, output = judged
+    evaluation = mask_evaluation(folders, output, groups=["overlap"], pictures=0)
+    with pytest.raises(UserError, match="overwrite=true"):
+        evaluate(evaluation)
+    kept = (output / "summary.csv").read_bytes()
+    evaluate(replace(evaluation, output=output.with_name("copy")))
+    evaluate(replace(evaluation, output=output.with_name("copy"), overwrite=True))
+    assert (output / "summary.csv").read_bytes() == kept
