@@ -26,8 +26,8 @@ def test_a_training_sample_has_the_neighbours_of_its_slice(tmp_path):
         np.testing.assert_array_equal(target, case.slice(z)[1])
     data = SliceDataset([case], 1, Sampling(foreground=0.5, crop=case.shape[1:], neighbours=1))
     for sample in range(8):
-        image, _, _, source = data[SampleKey(0, 0, sample)]
-        z = int(source.rpartition(" ")[2])
+        image, _, _, origin = data[SampleKey(0, 0, sample)]
+        z = origin.slice_index
         np.testing.assert_array_equal(image, expected(alone, 1)[:, z])
 
 
@@ -44,9 +44,9 @@ def test_a_patch_is_a_piece_of_the_volume_with_its_target(prepared, crop):
     data = SliceDataset(prepared, 1, Sampling(foreground=0.6, crop=crop))
     places = set()
     for sample in range(24):
-        image, target, _, source = data[SampleKey(0, 0, sample)]
+        image, target, _, origin = data[SampleKey(0, 0, sample)]
         assert image.shape == target.shape == (1, *crop)
-        case = next(case for case in prepared if source.startswith(case.name))
+        case = next(case for case in prepared if case.name == origin.case)
         whole, indices = case.block(0, case.shape[0])
         padding = [
             (max(c - n, 0) // 2, max(c - n, 0) - max(c - n, 0) // 2) for c, n in zip(crop, case.shape, strict=True)
