@@ -126,6 +126,7 @@ def cut(array: NDArray, centre: Sequence[float] | NDArray, size: tuple[int, ...]
     return np.ascontiguousarray(np.pad(piece, padding) if np.any(padding) else piece)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Steps:
     """A batch sampler: the sample keys of each forward pass of a run, this process's share of them.
 
@@ -133,38 +134,36 @@ class Steps:
 
     Args:
         seed: of the run.
-        first, last: steps from the first to before the last.
+        first: step.
+        last: the step after the last one.
         batch_size: samples a step, over all processes and forward passes.
         accumulate: forward passes a step.
         cycle: repeat the first so many steps over and over; None for new samples in every step.
-        rank, world: which of how many processes this is.
+        rank: of this process.
+        world: processes in all.
     """
 
-    def __init__(
-        self,
-        *,
-        seed: int,
-        first: int,
-        last: int,
-        batch_size: int,
-        accumulate: int = 1,
-        cycle: int | None = None,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        if batch_size % (world * accumulate):
-            raise ValueError(
-                f"expected train.batch_size to be a multiple of {world} processes × {accumulate} forward passes; "
-                f"got {batch_size}"
-            )
-        self.seed, self.first, self.last, self.accumulate, self.cycle = seed, first, last, accumulate, cycle
-        share = batch_size // (world * accumulate)
-        self.passes = [range((p * world + rank) * share, (p * world + rank + 1) * share) for p in range(accumulate)]
+    seed: int
+    first: int
+    last: int
+    batch_size: int
+    accumulate: int = 1
+    cycle: int | None = None
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        split = f"{self.world} processes × {self.accumulate} forward passes"
+        whole = self.batch_size % (self.world * self.accumulate) == 0
+        _check(whole, f"train.batch_size to be a multiple of {split}", self.batch_size)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
+        share = self.batch_size // (self.world * self.accumulate)
         for step in range(self.first, self.last):
-            for samples in self.passes:
-                yield [SampleKey(self.seed, step % self.cycle if self.cycle else step, n) for n in samples]
+            for forward in range(self.accumulate):
+                start = (forward * self.world + self.rank) * share
+                drawn = step % self.cycle if self.cycle else step
+                yield [SampleKey(self.seed, drawn, sample) for sample in range(start, start + share)]
 
     def __len__(self) -> int:
         return (self.last - self.first) * self.accumulate

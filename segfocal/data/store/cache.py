@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 from typing import IO, Any
-
-import numpy as np
 
 from segfocal.data import dicom_labels
 from segfocal.data.case import Case
-from segfocal.data.store.prepared_case import Preparation, PreparedCase
+from segfocal.data.store.prepared_case import Preparation
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.intensity import describe
@@ -132,14 +128,3 @@ def remove(folders: Iterable[Path]) -> None:
 def bytes_of(folders: Iterable[Path]) -> int:
     """Return what prepared cases take on disk."""
     return sum(file.stat().st_size for folder in folders for file in folder.iterdir())
-
-
-def seconds_a_read(prepared: Sequence[PreparedCase], *, reads: int = 200, seed: int = 0) -> float:
-    """Return the median time to read a random slice of a random case, image and target; NaN without any case."""
-    rng, took = np.random.default_rng(seed), []
-    for case in rng.integers(len(prepared), size=reads) if prepared else []:
-        index = int(rng.integers(prepared[case].shape[0]))
-        started = time.perf_counter()
-        prepared[case].slice(index)
-        took.append(time.perf_counter() - started)
-    return median(took) if took else math.nan

@@ -68,17 +68,16 @@ def prepare(
     prepared = [PreparedCase(case.name, folder_of(cache, case, preparation), case.scheme) for case in cases]
     missing = [(case, ready.folder) for case, ready in zip(cases, prepared, strict=True) if not ready.folder.is_dir()]
     if missing:
-        needed = _gib(size := estimated_bytes([case for case, _ in missing], preparation))
-        free = _gib(left := shutil.disk_usage(cache).free)
-        if size > left:
-            raise _Full(f"room for about {needed} of prepared slices", f"{free} free", cache)
-        shown(0, len(missing), f"about {needed} in {cache}, where {free} are free")
+        needed, free = _estimated_bytes([case for case, _ in missing], preparation), shutil.disk_usage(cache).free
+        if needed > free:
+            raise _Full(f"room for about {_gib(needed)} of prepared slices", f"{_gib(free)} free", cache)
+        shown(0, len(missing), f"about {_gib(needed)} in {cache}, where {_gib(free)} are free")
         with workplace(cache) as place:
             _prepare_all(missing, preparation, place, workers=workers, shown=shown)
     return prepared
 
 
-def estimated_bytes(cases: Iterable[Case], preparation: Preparation) -> int:
+def _estimated_bytes(cases: Iterable[Case], preparation: Preparation) -> int:
     """Return roughly what cases will take on disk, from the headers of their images alone."""
     needed = 0.0
     for case in cases:
@@ -174,7 +173,7 @@ def read_pair(case: Case) -> tuple[Volume, Volume]:
 
 
 def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: Path) -> None:
-    image, target, values = (_masks if preparation.by_object else _indices)(case, preparation)
+    image, target, values = _read(case, preparation)
     image, target, offset = cropped(image, target) if preparation.crop == "body" else (image, target, (0, 0, 0))
     scheme = case.scheme
     pixels, locations = index(target, scheme)
@@ -216,15 +215,11 @@ def _image(scan: Volume, preparation: Preparation) -> NDArray[np.float32]:
     return seen[0] if len(seen) == 1 else np.stack(seen, axis=1)
 
 
-_Parts = tuple[NDArray[np.float32], NDArray[np.unsignedinteger], list[int]]  # image, target, label values
-
-
-def _indices(case: Case, preparation: Preparation) -> _Parts:
-    scan, labels = read_pair(case)
-    return _image(scan, preparation), case.scheme.encoded(labels, preparation.grid), _values(labels.array)
-
-
-def _masks(case: Case, preparation: Preparation) -> _Parts:
+def _read(case: Case, preparation: Preparation) -> tuple[NDArray[np.float32], NDArray[np.unsignedinteger], list[int]]:
+    """Return image, target and label values: of a picture by object its masks [n,h,w], else codes [d,h,w]."""
+    if not preparation.by_object:
+        scan, labels = read_pair(case)
+        return _image(scan, preparation), case.scheme.encoded(labels, preparation.grid), _values(labels.array)
     scan = volumes.read_channels(case.images)
     masks = [preparation.grid.labels(mask, [1]).array[0] for mask in read_masks(case, scan.grid)]
     return _image(scan, preparation), np.stack(masks), [0, preparation.structures[0].value]
