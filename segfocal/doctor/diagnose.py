@@ -24,8 +24,8 @@ from segfocal.doctor.repair import FileRepair, RepairedCase, repair_case
 from segfocal.errors import UserError
 from segfocal.files import check_new, make_folder, write_json, write_text
 
-_REPORTS = ("doctor.json", "doctor.html")
-_MENDED = ("cases.csv", "fixes.jsonl")
+_RESULTS = ("doctor.json", "doctor.html")
+_RESULTS_OF_FIX = ("cases.csv", "fixes.jsonl")
 
 
 def diagnose(
@@ -43,27 +43,27 @@ def diagnose(
         UserError: nothing there to examine, an output that exists, or mended copies that would replace originals.
     """
     output = examination.output
-    for name in (*_REPORTS, *(_MENDED if examination.fix else ())):
+    for name in (*_RESULTS, *(_RESULTS_OF_FIX if examination.fix else ())):
         check_new(output / name, overwrite=examination.overwrite)
     listed = check_case_list(examination.root, label_names=examination.label_names, ignore=examination.ignore)
     if examination.fix:
         _check_output_folder(listed.cases, output)
     make_folder(output)
     done = examine_all(listed.cases, names=listed.allowed, workers=examination.workers)
-    cases = list(showing(listed.cases, done) if showing else done)
-    of_cases = [one for case in cases for one in case.findings]
-    findings = worst_first([*listed.findings, *of_cases, *_of_set(cases, listed, examination)])
-    diagnosis = Diagnosis(findings=findings, cases=len(cases))
+    reports = list(showing(listed.cases, done) if showing else done)
+    of_cases = [one for report in reports for one in report.findings]
+    findings = worst_first([*listed.findings, *of_cases, *_of_dataset(reports, listed, examination)])
+    diagnosis = Diagnosis(findings=findings, cases=len(reports))
     if examination.fix:
-        diagnosis = _repair(cases, listed, examination, findings)
-    write_json(output / "doctor.json", _report(diagnosis, cases, examination))
-    write_doctor_page(output / "doctor.html", diagnosis, cases, examination)
+        diagnosis = _repair(reports, listed, examination, findings)
+    write_json(output / "doctor.json", _as_json(diagnosis, reports, examination))
+    write_doctor_page(output / "doctor.html", diagnosis, reports, examination)
     return diagnosis
 
 
-def _of_set(cases: Sequence[CaseReport], listed: CheckedCaseList, examination: Examination) -> list[Finding]:
+def _of_dataset(reports: Sequence[CaseReport], listed: CheckedCaseList, examination: Examination) -> list[Finding]:
     modality = listed.modality if examination.modality == "auto" else examination.modality
-    return dataset_findings(cases, names=listed.label_values, modality=modality)
+    return dataset_findings(reports, names=listed.label_values, modality=modality)
 
 
 def _check_output_folder(cases: Sequence[Case], output: Path) -> None:
@@ -86,20 +86,20 @@ def _check_output_folder(cases: Sequence[Case], output: Path) -> None:
 
 
 def _repair(
-    cases: Sequence[CaseReport], listed: CheckedCaseList, examination: Examination, findings: list[Finding]
+    reports: Sequence[CaseReport], listed: CheckedCaseList, examination: Examination, findings: list[Finding]
 ) -> Diagnosis:
     """Mend what can be mended case by case; write the list of cases and the log."""
     output, repairs, left_out = examination.output, list[FileRepair](), dict[str, str]()
     kept: list[Case] = []
-    double = {name for name, count in Counter(case.case.name for case in cases).items() if count > 1}
-    for case in cases:
-        mended = _as_it_is(case)
-        if case.case.name not in double:
-            mended = repair_case(case, output, names=listed.allowed, same_shape=examination.same_shape)
+    double = {name for name, count in Counter(report.case.name for report in reports).items() if count > 1}
+    for report in reports:
+        mended = RepairedCase(case=report.case, repairs=(), after=report)
+        if report.case.name not in double:
+            mended = repair_case(report, output, names=listed.allowed, same_shape=examination.same_shape)
         repairs += mended.repairs
         errors = [one for one in mended.after.findings if one.severity == "error"]
         if errors:
-            left_out[case.case.name] = f"{errors[0].check}: {errors[0].found}"
+            left_out[report.case.name] = f"{errors[0].check}: {errors[0].found}"
         else:
             kept.append(mended.case)
     write_text(output / "cases.csv", _csv(kept, output))
@@ -109,11 +109,7 @@ def _repair(
     lines = [json.dumps(repair._asdict(), ensure_ascii=False) for repair in repairs]
     lines += [json.dumps({"case": name, "action": "left out", "why": why}) for name, why in left_out.items()]
     write_text(output / "fixes.jsonl", "".join(line + "\n" for line in lines))
-    return Diagnosis(findings=findings, cases=len(cases), repairs=repairs, left_out=left_out, ignored=listed.ignored)
-
-
-def _as_it_is(case: CaseReport) -> RepairedCase:
-    return RepairedCase(case=case.case, repairs=(), after=case)
+    return Diagnosis(findings=findings, cases=len(reports), repairs=repairs, left_out=left_out, ignored=listed.ignored)
 
 
 def _csv(cases: Sequence[Case], folder: Path) -> str:
@@ -131,7 +127,7 @@ def _place(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else os.path.abspath(path)
 
 
-def _report(diagnosis: Diagnosis, cases: Sequence[CaseReport], examination: Examination) -> dict[str, Any]:
+def _as_json(diagnosis: Diagnosis, reports: Sequence[CaseReport], examination: Examination) -> dict[str, Any]:
     return {
         "segfocal": __version__,
         "data": str(examination.root),
@@ -140,18 +136,18 @@ def _report(diagnosis: Diagnosis, cases: Sequence[CaseReport], examination: Exam
         "findings": [one.row() for one in diagnosis.findings],
         "mended": [repair._asdict() for repair in diagnosis.repairs],
         "left_out": diagnosis.left_out,
-        "images": [_facts(case) for case in cases],
+        "images": [_facts(report) for report in reports],
     }
 
 
-def _facts(case: CaseReport) -> dict[str, Any]:
-    facts: dict[str, Any] = {"case": case.case.name, "split": case.case.split, "image": str(case.case.image)}
-    if case.grid is not None:
-        facts |= {"shape": case.grid.shape, "frame": case.grid.frame}
-        facts["spacing_mm"] = [round(value, 4) for value in case.grid.spacing_mm]
-    if case.scale is not None:
-        facts |= {"lowest": case.scale.low, "highest": case.scale.high}
-    return facts | {"label_voxels": case.voxels}
+def _facts(report: CaseReport) -> dict[str, Any]:
+    facts: dict[str, Any] = {"case": report.case.name, "split": report.case.split, "image": str(report.case.image)}
+    if report.grid is not None:
+        facts |= {"shape": report.grid.shape, "frame": report.grid.frame}
+        facts["spacing_mm"] = [round(value, 4) for value in report.grid.spacing_mm]
+    if report.scale is not None:
+        facts |= {"lowest": report.scale.low, "highest": report.scale.high}
+    return facts | {"label_voxels": report.voxels}
 
 
 def table_rows(findings: Sequence[Finding]) -> list[dict[str, str]]:

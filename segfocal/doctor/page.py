@@ -13,13 +13,15 @@ from segfocal.report.html import write_page
 _MOST_ROWS = 50  # of one check
 
 
-def write_doctor_page(path: Path, diagnosis: Diagnosis, cases: Sequence[CaseReport], examination: Examination) -> None:
+def write_doctor_page(
+    path: Path, diagnosis: Diagnosis, reports: Sequence[CaseReport], examination: Examination
+) -> None:
     """Write the page; the pictures are inside it, so the one file can be mailed.
 
     Args:
         path: of the page.
         diagnosis: what was found and mended.
-        cases: the reports, in any order.
+        reports: of all cases, in any order.
         examination: names the data set, and how many pictures are shown.
     """
     groups: dict[Check, list[Finding]] = {}
@@ -28,7 +30,7 @@ def write_doctor_page(path: Path, diagnosis: Diagnosis, cases: Sequence[CaseRepo
     by_case: dict[str, list[Finding]] = {}
     for one in diagnosis.findings:
         by_case.setdefault(one.case, []).append(one)
-    ordered = sorted(cases, key=lambda case: _badness(by_case.get(case.case.name, [])))
+    ordered = sorted(reports, key=lambda report: _badness(by_case.get(report.case.name, [])))
     values = {
         "title": str(examination.root),
         "diagnosis": diagnosis,

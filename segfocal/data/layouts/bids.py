@@ -17,6 +17,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from segfocal.data.case import Case, CaseList
 from segfocal.data.layouts.layout import Contents, Layout, Problem, collected, masks_of, numbered
@@ -52,7 +53,15 @@ class _BidsFile:
         return self.entities.get("label") or self.entities.get("desc") or self.suffix
 
 
-_Case = tuple[tuple[tuple[str, str], ...], str]  # what tells cases apart: the shared entities, and the space
+class _CaseKey(NamedTuple):
+    """What two segmentations of one case have in common: the shared entities, and the space."""
+
+    shared: tuple[tuple[str, str], ...]
+    space: str
+
+    def name(self, *, with_space: bool) -> str:
+        entities = [*self.shared, ("space", self.space)] if with_space and self.space else self.shared
+        return "_".join(f"{key}-{value}" for key, value in entities)
 
 
 def read(root: Path) -> Contents:
@@ -68,11 +77,10 @@ def read(root: Path) -> Contents:
     problems: list[Problem] = []
     labels = _labels(files, problems)
     values = _label_values(root, labels, problems)
-    with_space = len({space for _, space in labels}) > 1
+    with_space = len({key.space for key in labels}) > 1
     cases = []
-    for (shared, space), group in sorted(labels.items()):
-        entities = [*shared, ("space", space)] if with_space and space else shared
-        name = "_".join(f"{key}-{value}" for key, value in entities)
+    for key, group in sorted(labels.items()):
+        name = key.name(with_space=with_space)
         with collected(problems, case=name):
             first, *more = _images(group[0], images)
             is_map = group[0].suffix == "dseg"
@@ -83,26 +91,28 @@ def read(root: Path) -> Contents:
                     more=tuple(more),
                     label=group[0].path,
                     masks=None if is_map else masks_of({file.structure: file.path for file in group}, values),
-                    group=f"sub-{dict(shared).get('sub', '')}",
+                    group=f"sub-{dict(key.shared).get('sub', '')}",
                 )
             )
     return Contents(found=CaseList(cases=tuple(cases), label_values=values), problems=tuple(problems))
 
 
-def _labels(files: Iterable[_BidsFile], problems: list[Problem]) -> dict[_Case, list[_BidsFile]]:
+def _labels(files: Iterable[_BidsFile], problems: list[Problem]) -> dict[_CaseKey, list[_BidsFile]]:
     """Return the label map or the masks of each case."""
-    groups: dict[_Case, list[_BidsFile]] = {}
+    groups: dict[_CaseKey, list[_BidsFile]] = {}
     for file in files:
         if file.suffix in _LABELS:
-            groups.setdefault((file.shared, file.space), []).append(file)
+            groups.setdefault(_CaseKey(file.shared, file.space), []).append(file)
     labels = {}
     for key, group in groups.items():
-        with collected(problems, case="_".join(f"{name}-{value}" for name, value in key[0])):
+        with collected(problems, case=key.name(with_space=False)):
             labels[key] = _label_files(group)
     return labels
 
 
-def _label_values(root: Path, labels: Mapping[_Case, Sequence[_BidsFile]], problems: list[Problem]) -> dict[str, int]:
+def _label_values(
+    root: Path, labels: Mapping[_CaseKey, Sequence[_BidsFile]], problems: list[Problem]
+) -> dict[str, int]:
     """Return label values by name: of label maps as a dseg.tsv says, of masks numbered."""
     maps = [group[0] for group in labels.values() if group[0].suffix == "dseg"]
     if maps and len(maps) == len(labels):
