@@ -57,7 +57,7 @@ def _compiled(gamma):
 
 
 def ours_compiled(x, t, gamma):
-    """The compiled pass that focal shares with Dice, IoU and Tversky, for targets that are not floating point."""
+    """The compiled pass that focal shares with Dice and others, for targets that are not floating point; a mean."""
     return _compiled(gamma)(x, t.to(torch.uint8)).total
 
 

@@ -64,7 +64,7 @@ class AlphaTerm(Term):
             self.alpha = self._read([1 - rate for rate in list(rates)[1:]])
             self.awaits_rates = False
 
-    def sides(self, maps: Tensor) -> tuple[Tensor | float, Tensor | float]:
+    def side_weights(self, maps: Tensor) -> tuple[Tensor | float, Tensor | float]:
         """Return the weights of positives and negatives, to multiply with `maps` [b,k,*space] or [b,k]."""
         if self.alpha is None:
             return 1.0, 1.0

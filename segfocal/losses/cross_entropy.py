@@ -39,7 +39,7 @@ class CrossEntropyLoss(AlphaTerm):
         with torch.autocast(logits.device.type, enabled=False):
             x = computed(logits)
             t = as_mask(target).to(x.dtype)
-            on_positives, on_negatives = self.sides(x)
+            on_positives, on_negatives = self.side_weights(x)
             # torch's own binary form takes the difference of large numbers and loses easy negatives from logit −17 on
             losses = -on_positives * t * F.logsigmoid(x) - on_negatives * (1 - t) * F.logsigmoid(-x)
             return reduced(losses, self.reduction, count=losses.numel())

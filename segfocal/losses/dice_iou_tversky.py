@@ -92,13 +92,13 @@ class RegionLoss(Term):
         with torch.autocast(logits.device.type, enabled=False):
             x = computed(logits)
             sums = soft_counts(x, target, self.link, background=self.background_counts)
-            return self.of(sums, x.shape[2:].numel())
+            return self.loss_of_counts(sums, x.shape[2:].numel())
 
     def from_sums(self, sums: PixelSums, pixels: int) -> Tensor:
         """Return the loss from the sums over maps of `pixels` pixels each."""
-        return self.of(SoftCounts(sums.both, sums.predicted, sums.target), pixels)
+        return self.loss_of_counts(SoftCounts(sums.both, sums.predicted, sums.target), pixels)
 
-    def of(self, sums: SoftCounts, pixels: int) -> Tensor:
+    def loss_of_counts(self, sums: SoftCounts, pixels: int) -> Tensor:
         """Return the loss of sums [b,k] over maps of `pixels` pixels."""
         if self.batch:
             pixels *= len(sums.both) * world_size()

@@ -11,7 +11,8 @@ Which code trains, inside a `WeightedSum`:
 - a soft target, or a term beside it without sums or with another γ: `FocalLoss.forward` here, that is `focal_map`.
 
 Both have the same value and gradient (tests/losses/test_fused.py). Both work on the margin s, the logit with the sign
-of its target: s = x where t = 1 and −x where t = 0. Then p_t = sigmoid(s), and 1 − p_t = sigmoid(−s) is no difference.
+of its target: s = x where t = 1 and −x where t = 0. Then p_t = sigmoid(s), and 1 − p_t = sigmoid(−s) is never a
+difference of rounded numbers.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class FocalLoss(AlphaTerm):
         self.check(logits, target)
         with torch.autocast(logits.device.type, enabled=False):
             target, x = as_mask(target), computed(logits)
-            losses = focal_map(x, target, gamma=self.gamma, sides=self.sides(x))
+            losses = focal_map(x, target, gamma=self.gamma, side_weights=self.side_weights(x))
             if self.reduction == "positives":
                 return losses.sum() / mean_count(target.sum(dtype=losses.dtype))
             return reduced(losses, self.reduction, count=losses.numel())
@@ -85,7 +86,7 @@ class FocalLoss(AlphaTerm):
 
     def from_sums(self, sums: PixelSums, pixels: int) -> Tensor:
         """Return the loss from the sums over maps of `pixels` pixels each; not for reduction "none"."""
-        positive, negative = self.sides(sums.positive)
+        positive, negative = self.side_weights(sums.positive)
         losses = positive * sums.positive + negative * sums.negative
         if self.reduction == "positives":
             return losses.sum() / mean_count(sums.target.sum())
@@ -103,7 +104,7 @@ class FocalLoss(AlphaTerm):
             positive = target >= 0.5 if target.is_floating_point() else as_mask(target)
             x = computed(logits)
             margin = torch.where(positive, x, -x)
-            on_positives, on_negatives = self.sides(x)
+            on_positives, on_negatives = self.side_weights(x)
             weight = torch.where(positive, on_positives, on_negatives)
             return focal_anatomy(margin, self.gamma, weight=weight, positive=positive)
 
@@ -113,7 +114,7 @@ class FocalLoss(AlphaTerm):
 
 
 def focal_map(
-    logits: Tensor, target: Tensor, *, gamma: float, sides: tuple[Tensor | float, Tensor | float] = (1.0, 1.0)
+    logits: Tensor, target: Tensor, *, gamma: float, side_weights: tuple[Tensor | float, Tensor | float] = (1.0, 1.0)
 ) -> Tensor:
     """Return the focal loss of every pixel, finite for every finite logit.
 
@@ -124,9 +125,9 @@ def focal_map(
         logits: of any shape; float32 or float64.
         target: bool, or float in [0,1], of that shape.
         gamma: focusing exponent, ≥ 0.
-        sides: weights of positives and of negatives, numbers or tensors that broadcast to the logits; (1, 1), no α.
+        side_weights: of positives and of negatives, numbers or tensors that broadcast to the logits; (1, 1) is no α.
     """
-    on_positives, on_negatives = sides
+    on_positives, on_negatives = side_weights
     if target.is_floating_point():
         log_p, log_not_p = F.logsigmoid(logits), F.logsigmoid(-logits)
         of_positive = -torch.exp(gamma * log_not_p) * log_p

@@ -53,6 +53,11 @@ class TermValues:
         self.terms, self.compile = terms, compile
         self._compiled: Callable[..., dict[str, Tensor]] | None = None
 
+    @property
+    def checks_values(self) -> bool:
+        """Whether a term looks at the values it is given, which no compiler can make part of a loop."""
+        return any(term.validate for term in self.terms.values())
+
     def __call__(
         self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None, candidates: Tensor | None
     ) -> dict[str, Tensor]:
@@ -60,8 +65,7 @@ class TermValues:
         compiled = logits.is_cuda if self.compile == "auto" else bool(self.compile)
         if share_one_pass(self.terms.values(), target):
             return self._in_one_pass(logits, target, compiled=compiled)
-        checked = any(term.validate for term in self.terms.values())  # a check ends the loop a compiler would make
-        if not compiled or checked or not compiles(logits.device.type):
+        if not compiled or self.checks_values or not compiles(logits.device.type):
             return self._one_by_one(logits, target, predicted_iou, candidates)
         try:
             self._compiled = self._compiled or torch.compile(self._one_by_one)
@@ -73,7 +77,7 @@ class TermValues:
             return self._one_by_one(logits, target, predicted_iou, candidates)
 
     def _in_one_pass(self, logits: Tensor, target: Tensor, *, compiled: bool) -> dict[str, Tensor]:
-        check_pair(logits, target, validate=any(term.validate for term in self.terms.values()))
+        check_pair(logits, target, validate=self.checks_values)
         for term in self.terms.values():
             term.check_ready(logits.shape[1])
         gamma = next(iter(_gammas(self.terms.values())), None)

@@ -36,7 +36,7 @@ class GeneralisedDiceLoss(RegionLoss):
     policies: ClassVar[tuple[str, ...]] = ("smooth", "skip")
     background_counts: ClassVar[bool] = True
 
-    def of(self, sums: SoftCounts, pixels: int) -> Tensor:
+    def loss_of_counts(self, sums: SoftCounts, pixels: int) -> Tensor:
         """Return the loss of sums [b,k] over maps of `pixels` pixels."""
         if self.batch:
             pixels *= len(sums.both) * world_size()

@@ -103,7 +103,7 @@ class SigmoidProbabilityFocalLoss(AlphaTerm, GuardedFocal):
         with torch.autocast(probability.device.type, enabled=False):
             p = computed(probability)
             t = as_mask(target).to(p.dtype)
-            on_positives, on_negatives = self.sides(p)
+            on_positives, on_negatives = self.side_weights(p)
             losses = on_positives * t * self.focal(p) + on_negatives * (1 - t) * self.focal(1 - p)
             return reduced(losses, self.reduction, count=losses.numel())
 

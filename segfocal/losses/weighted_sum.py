@@ -152,7 +152,7 @@ class WeightedSum(FollowsTraining):
             )
         masks = target
         if self.link == "softmax":
-            check_pair(logits, target, validate=any(term.validate for term in self._terms.values()))
+            check_pair(logits, target, validate=self._values.checks_values)
             logits, target = with_background(logits), class_indices(target)
         values = self._values(logits, target, predicted_iou, candidates)
         return LossReport(
