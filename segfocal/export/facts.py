@@ -50,8 +50,13 @@ _RULES = (
 def facts(bundle: Bundle, *, overlap: float, folder: Path, networks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return what `model.json` says; docs/export.md explains it.
 
-    networks: by file name in `folder`, what goes in and comes out (see `ports`). intensity is a list, one entry a
-    channel, where there are several.
+    In it, intensity is a list, one entry a channel, where there are several.
+
+    Args:
+        bundle: that is exported.
+        overlap: share of neighbouring windows, in [0,1), that the program is to use.
+        folder: where the networks lie.
+        networks: by file name in `folder`, what goes in and comes out (see `ports`).
     """
     intensities = [_intensity(own) for own in of_channels(bundle.intensity, bundle.channels)]
     return {

@@ -29,7 +29,10 @@ _BATCH = 8
 class Parity:
     """How far two networks are apart on a scan.
 
-    logit_difference: the largest, over all windows. dice: of their masks, by structure. voxels: in the model's mask.
+    Args:
+        logit_difference: the largest, over all windows.
+        dice: of their masks, by structure.
+        voxels: in the model's mask, by structure.
     """
 
     logit_difference: float
@@ -53,7 +56,14 @@ class Parity:
 
 @torch.no_grad()
 def compare(scan: Volume, bundle: Bundle, exported: nn.Module, *, overlap: float) -> Parity:
-    """Segment a scan with the bundle's model and with the exported network, by the same sliding window, on the CPU."""
+    """Segment a scan with the bundle's model and with the exported network, by the same sliding window, on the CPU.
+
+    Args:
+        scan: to segment.
+        bundle: with the model. Post-processing is left out.
+        exported: the network as it was written and read back.
+        overlap: share of neighbouring windows, in [0,1).
+    """
     bundle = replace(bundle, postprocess={})
     both = _Both(bundle.model, exported)
     sliding = SlidingOptions(overlap=overlap, batch_size=_BATCH)

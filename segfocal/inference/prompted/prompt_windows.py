@@ -41,7 +41,14 @@ def windows_around(
     """Return the windows of `side` pixels that see a box [4] in a slice of `size` (h, w); none for a box of NaN.
 
     One window centred on the box, as far as the slice's border lets it, or overlapping ones where the box is larger.
-    around: centre them on this box [4] instead, which holds the other.
+
+    Args:
+        k: which structure the box is of.
+        z: the slice.
+        box: x0 y0 x1 y1 [4] in pixels of the slice.
+        size: of the slice, (h, w).
+        side: of a window, in pixels.
+        around: a box [4] that holds the other, on which they are centred instead.
     """
     if not torch.isfinite(box).all():
         return []

@@ -173,7 +173,14 @@ def _blended(blend: Blend, store: AnswerStore, size: tuple[int, int]) -> Tensor:
 def signature(
     image: Tensor, model: PromptableModel, options: PropagationOptions, spacing_mm: tuple[float, float, float]
 ) -> str:
-    """Return a name for all that answers depend on besides prompts: the scan as the model sees it, model, options."""
+    """Return a name for all that answers depend on besides prompts.
+
+    Args:
+        image: the scan [c,d,h,w] as the model sees it.
+        model: with its weights.
+        options: all but how far answers are propagated, which is no part of one.
+        spacing_mm: of the image's axes d, h, w.
+    """
     total = hashlib.blake2b(digest_size=16)
     way = (
         model.image_size,

@@ -76,7 +76,7 @@ def test_a_structure_larger_than_the_window_is_recovered(propagated):
     assert torch.equal(logits[0] > 0, image > 0)
 
 
-def test_nothing_is_carried_across_a_gap_or_to_another_component(propagated):
+def test_nothing_is_propagated_across_a_gap_or_to_another_component(propagated):
     image = tube()
     image[6] = 0  # the tube is broken here
     image[3:6, 22:26, 4:30] = 0.8  # below the tube, and touching the box with its margin in no slice
@@ -129,7 +129,7 @@ def test_a_mask_is_the_answer_of_its_slice_and_an_empty_one_ends_the_structure(p
     assert len(model.asked) == 5  # slices 4, 3, 2, 1 and 6
 
 
-def test_structures_are_carried_apart(propagated):
+def test_structures_are_propagated_apart(propagated):
     image = tube(shift=0)
     image[4:8, 22:30, 20:28] = 0.5
     other = SlicePrompt(structure=1, slice=5, box_xyxy=(20.0, 22.0, 28.0, 30.0))
@@ -159,7 +159,7 @@ RULES = {
 
 
 @pytest.mark.parametrize("rule", [*RULES, "reach_mm"])
-def test_each_rule_ends_what_is_carried(propagated, rule):
+def test_each_rule_ends_what_is_propagated(propagated, rule):
     image = torch.zeros(9, SIDE, SIDE)
     image[1:, 8:16, 8:16] = 0.8
     image[5:] = 0
@@ -175,7 +175,7 @@ def test_each_rule_ends_what_is_carried(propagated, rule):
 
 
 @pytest.mark.parametrize("rule", [{"min_stability": 0.5}, {"min_iou": 0.7}])
-def test_a_vague_answer_ends_what_is_carried(propagated, rule):
+def test_a_vague_answer_ends_what_is_propagated(propagated, rule):
     class Doubtful(Perfect):
         """Hardly sure of anything in darker slices."""
 
@@ -226,8 +226,8 @@ def test_a_box_added_later_asks_only_between_its_neighbours(propagated):
     assert torch.equal(fresh, after)
 
 
-def test_a_click_added_later_is_answered_with_what_is_carried_there(propagated):
-    """On slice 11 a second piece appears: the click adds it, and it is carried on from there."""
+def test_a_click_added_later_is_answered_with_what_is_propagated_there(propagated):
+    """On slice 11 a second piece appears: the click adds it, and it is propagated on from there."""
     image = tube(depth=20, first=1, last=18, shift=0)
     image[11:14, 24:28, 6:10] = 0.8
     prompts = [box_on(tube(depth=20, first=1, last=18, shift=0), 5)]
@@ -238,7 +238,7 @@ def test_a_click_added_later_is_answered_with_what_is_carried_there(propagated):
     assert torch.equal(after[0] > 0, image > 0)
     assert reached[0].asked == set(range(6, 20))
     click = model.asked[0]
-    assert click["boxes_xyxy"].tolist() == [1.0, 7.0, 15.0, 29.0]  # what is carried, with 3 mm, and the click
+    assert click["boxes_xyxy"].tolist() == [1.0, 7.0, 15.0, 29.0]  # what is propagated, with 3 mm, and the click
     assert click["points_xy"][click["point_labels"] == 1].tolist() == [[7.0, 25.0]]
     assert torch.equal(after[:, :6], before[:, :6])
 
