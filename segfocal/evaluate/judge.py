@@ -79,7 +79,7 @@ def judge(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ran
 
 
 def judge_or_note(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ranked: bool) -> JudgedCase:
-    """As `judge`, but note the message of a case that cannot be judged."""
+    """As `judge`, with the same arguments, but return a case that cannot be judged with the message of its failure."""
     try:
         return judge(files, settings, compared=compared, ranked=ranked)
     except (UserError, OSError) as error:

@@ -14,7 +14,16 @@ from segfocal.io.volumes import SUFFIXES, is_many, stem
 
 @dataclass(frozen=True, kw_only=True)
 class CaseFiles:
-    """The files of one case; None for those that are not there."""
+    """The files of one case; None for those that are not there.
+
+    Args:
+        name: of the case, that of its reference.
+        reference: the true label map.
+        prediction: the mask to judge.
+        against: a second mask, to compare with the first.
+        image: the scan, for pictures.
+        probabilities: probability maps of the prediction.
+    """
 
     name: str
     reference: Path
@@ -27,7 +36,8 @@ class CaseFiles:
 def named_files(place: Path, *, what: str) -> dict[str, Path]:
     """Return the volumes of a folder, a pattern (out/*/mask.nii.gz, ** for any depth) or one file, by their names.
 
-    A name is the file's, without its ending; where that tells none apart, as of out/*/mask.nii.gz, the folder's.
+    A name is the file's without its ending, or the folder's where files have the same name, as out/*/mask.nii.gz.
+    `what` the files are is said in messages.
 
     Raises:
         UserError: no such file, two of one name.
@@ -60,7 +70,11 @@ def match(references: Sequence[str], others: Sequence[str], *, what: str, severa
     other way round, the longest such reference; and if no name fits so, what remains of both without the words that
     all references, and all others, begin or end with (case_7_label and case_7_mask).
 
-    several: take the first of several that fit, rather than refuse.
+    Args:
+        references: names of the references.
+        others: names of the files to match with them.
+        what: the others are, for messages.
+        several: whether to take the first of several that fit, rather than refuse.
 
     Raises:
         UserError: two names fit one reference.
@@ -82,7 +96,18 @@ def case_files(
     images: Mapping[str, Path] | None = None,
     probabilities: Mapping[str, Path] | None = None,
 ) -> list[CaseFiles]:
-    """Return the cases, one for each reference; UserError when names fit twice or no prediction fits at all."""
+    """Return the cases, one for each reference.
+
+    Args:
+        references: files by name, as the next ones.
+        predictions: of which at least one must belong to a reference.
+        against: second predictions; None for none.
+        images: scans, of which several may fit one reference; None for none.
+        probabilities: maps of the predictions; None for none.
+
+    Raises:
+        UserError: two names fit one reference, or of some kind of file none fits any.
+    """
     predicted = _belonging(references, predictions, what="prediction")
     second = _belonging(references, against, what="second prediction")
     pictured = _belonging(references, images, what="image", several=True)
