@@ -33,20 +33,26 @@ class PixelSums(NamedTuple):
 class Term(FollowsTraining):
     """A loss of logits and target. A subclass gives `forward`; the rest has an answer here that fits most losses.
 
-    link: "sigmoid" losses take logits and masks `[b,k,*space]` of independent structures; "softmax" losses take logits
-    `[b,c,*space]` of classes that exclude each other, the background first, and class indices `[b,*space]`.
-    reduction: "none" where the loss is a map, which cannot be summed with others.
-    anatomy_names: what `anatomy` returns values for.
+    Attributes:
+        link: "sigmoid" losses take logits and masks `[b,k,*space]` of independent structures; "softmax" losses take
+            logits `[b,c,*space]` of classes that exclude each other, the background first, and class indices
+            `[b,*space]`.
+        reduction: "none" where the loss is a map, which cannot be summed with others; else it is one number.
+        anatomy_names: what `anatomy` returns values for. A loss's anatomy is where it comes from: which pixels, which
+            side.
+        takes_probabilities: whether it is a loss of probabilities in place of logits.
+        uses_predicted_iou: whether `forward` takes the IoU head's output [b,k] as third argument.
+        validate: whether it checks values too (see `input_checks`), which synchronises a GPU.
+        awaits_rates: whether weights are missing that `use_rates` makes.
     """
 
     link: Link = "sigmoid"
     reduction: str = "mean"
     anatomy_names: tuple[str, ...] = ()
-    takes_probabilities: ClassVar[bool] = False  # in place of logits
-    uses_predicted_iou: bool = False  # whether `forward` takes the IoU head's output as third argument
+    takes_probabilities: ClassVar[bool] = False
+    uses_predicted_iou: bool = False
 
     def __init__(self, *, validate: bool = False) -> None:
-        """Make a loss; with `validate` it checks values too (see `input_checks`), which synchronises a GPU."""
         super().__init__()
         self.validate = validate
         self.awaits_rates = False
@@ -77,7 +83,7 @@ class Term(FollowsTraining):
         raise NotImplementedError(f"expected a loss made of pixel sums; got {type(self).__name__}")
 
     def anatomy(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return where the loss comes from: a detached scalar for each of `anatomy_names`, such as a share of it."""
+        """Return where the loss comes from: a detached scalar for each of `anatomy_names`."""
         return {}
 
     def value(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None, candidates: Tensor | None) -> Tensor:

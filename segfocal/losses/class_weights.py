@@ -22,8 +22,10 @@ ClassWeights = Sequence[float] | Tensor | Literal["inverse_frequency"] | None
 class AlphaTerm(Term):
     """A loss that weighs positives by α and negatives by 1 − α: the two sides of every pixel's decision.
 
-    alpha: one number in [0,1], which may follow training; one for each channel k; None for weights 1 and 1; or
-    "inverse_frequency", which waits for `use_rates`.
+    Args:
+        alpha: one number in [0,1], which may follow training; one for each channel k; None for weights 1 and 1; or
+            "inverse_frequency", which waits for `use_rates`.
+        validate: check values too, which synchronises a GPU.
     """
 
     alpha: Tensor | None

@@ -121,7 +121,7 @@ class WeightedSum(FollowsTraining):
         self.weights[name.removeprefix("weights.")] = value
 
     def use_rates(self, rates: Sequence[float]) -> None:
-        """Tell every term the share of pixels of the background and of each structure in the training set."""
+        """Give every term the share of pixels of the background and of each structure in the training set."""
         for term in self._terms.values():
             term.use_rates(rates)
 
