@@ -1,11 +1,13 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all: text, JSON and tables; and what is asked of a file before it is used."""
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,30 @@ def read_json(path: Path) -> Any:
         raise UserError(expected="a JSON file", found=found, where=path, do="check the path") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(expected="JSON", found=str(error), where=path, do="mend the file") from error
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] | None = None) -> None:
+    """Write rows as CSV with a header line, whole or not at all.
+
+    Args:
+        path: the file.
+        rows: values by column; what a row lacks stays empty, what has no column is left out.
+        columns: in their order; None takes those of the last of the longest rows.
+    """
+    named = list(columns if columns is not None else max(reversed(rows), key=len))
+    with written_beside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, named, restval="", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()
 
 
 def make_folder(path: Path) -> None:

@@ -51,6 +51,15 @@ class Grid:
         return float(x), float(y), float(z)
 
     @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel in mm³, also of a sheared grid."""
+        return abs(float(np.linalg.det(self.affine[:3, :3])))
+
+    def voxels_to(self, other: Grid) -> NDArray[np.float64]:
+        """Return the matrix [4,4] from voxels of this grid to voxels of another."""
+        return np.linalg.inv(other.affine) @ self.affine
+
+    @property
     def frame(self) -> str:
         """Three letters naming the direction nearest to each array axis."""
         return "".join(_letter(world, sign) for world, sign in self._nearest_axes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -10,7 +9,7 @@ from typing import Any
 
 from segfocal.compare.ranking import Setting, dice_grid, ranked, varied
 from segfocal.compare.runs import METRICS, RunResult, read_runs
-from segfocal.files import make_folder, written_beside
+from segfocal.files import make_folder, write_table
 from segfocal.report import plots
 from segfocal.report.html import Picture, write_page
 
@@ -31,8 +30,8 @@ def compare(places: Sequence[Path], output: Path) -> list[Setting]:
     runs = read_runs(places)
     settings = ranked(runs)
     make_folder(output)
-    _write_table(output / "results.csv", [_run_row(run, varied(runs)) for run in runs])
-    _write_table(output / "settings.csv", [_setting_row(setting) for setting in settings])
+    write_table(output / "results.csv", [_run_row(run, varied(runs)) for run in runs])
+    write_table(output / "settings.csv", [_setting_row(setting) for setting in settings])
     _write_page(
         output / "compare.html",
         runs,
@@ -85,13 +84,6 @@ def _setting_row(setting: Setting) -> dict[str, Any]:
         row |= {name: mean, f"{name}_sd": "" if sd is None else sd}
     p = "" if setting.against_best is None else setting.against_best
     return row | {"pairs": setting.pairs, "p_against_best": p}
-
-
-def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with written_beside(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _write_page(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
+from segfocal.components import components
 from segfocal.doctor.checks import Check, Found
 from segfocal.doctor.image_checks import Intensities
 from segfocal.grid import Grid
@@ -70,12 +70,10 @@ def counts_of(labels: NDArray[np.int16]) -> dict[int, int]:
 def _specks(labels: NDArray[np.int16]) -> tuple[int, int]:
     """Return the number of connected pieces (26 neighbours) of few voxels, and of structures that have such."""
     inside = [np.flatnonzero(labels.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    box = np.pad(labels[tuple(slice(i[0], i[-1] + 1) for i in inside)], 1)
-    pieces = cc3d.connected_components(np.ascontiguousarray(box), connectivity=26)
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = _SPECK
-    small = sizes < _SPECK
-    return int(small.sum()), len(np.unique(box[small[pieces]]))
+    box = labels[tuple(slice(i[0], i[-1] + 1) for i in inside)]
+    numbers, sizes = components(box)
+    small = np.r_[False, sizes < _SPECK]
+    return int(small.sum()), len(np.unique(box[small[numbers]]))
 
 
 def grid_findings(image: Grid, label: Grid) -> Iterator[Found]:

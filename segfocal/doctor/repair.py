@@ -186,17 +186,13 @@ def _onto_image(label: Volume, grid: Grid, *, same_shape: bool) -> tuple[Volume,
         if moved <= _SLIGHT * min(grid.spacing_mm) or same_shape:
             return Volume(array=label.array, grid=grid), f"header of the image copied: voxels move by {moved:.3g} mm"
     array = label.array
-    move = np.linalg.inv(label.grid.affine) @ grid.affine
+    move = grid.voxels_to(label.grid)
     resampled = ndimage.affine_transform(
         array, move[:3, :3], move[:3, 3], output_shape=grid.shape, order=0, mode="grid-constant"
     )
     if array.any() and not resampled.any():
         return label, ""
-    before, after = (float((a != 0).sum()) * _ml(g) for a, g in ((array, label.grid), (resampled, grid)))
+    before, after = (float((a != 0).sum()) * g.voxel_mm3 / 1000 for a, g in ((array, label.grid), (resampled, grid)))
     return Volume(
         array=resampled, grid=grid
     ), f"resampled, nearest neighbour: {before:.4g} ml before, {after:.4g} after"
-
-
-def _ml(grid: Grid) -> float:
-    return abs(float(np.linalg.det(grid.affine[:3, :3]))) / 1000

@@ -16,7 +16,7 @@ from segfocal.data.ignore_label import without_ignored
 from segfocal.data.store.prepare import read_pair
 from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
-from segfocal.inference.postprocess import Parts, PostprocessRules, components, holes, voxel_volume
+from segfocal.inference.postprocess import Parts, PostprocessRules, holes, pieces
 from segfocal.inference.prompted.slice_boxes import boxes_from_labels
 from segfocal.inference.segment import segment
 from segfocal.metrics import Counts
@@ -69,10 +69,10 @@ def dice_of_each(mask: Volume, labels: Volume, value: int) -> list[float]:
 
     Components and holes are found once: what a rule does to the counts is a sum over those it takes.
     """
-    voxel_mm3 = voxel_volume(mask.grid)
+    voxel_mm3 = mask.grid.voxel_mm3
     truth = labels.array == value
     total = int(np.count_nonzero(truth))
-    found = components(mask.array, value)
+    found = pieces(mask.array, value)
     if found is None:
         return [_dice(0, 0, total)] * (1 + len(_REMOVALS) + len(_FILLINGS))
     hits = _hits(found, truth)

@@ -160,7 +160,7 @@ def _measured(
 
 
 def _of_voxels(case: str, structure: str, value: int, counts: Counts, grid: Grid) -> CaseMetrics:
-    voxel_ml = abs(float(np.linalg.det(grid.affine[:3, :3]))) / 1000
+    voxel_ml = grid.voxel_mm3 / 1000
     return CaseMetrics(
         case=case,
         structure=structure,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from segfocal.evaluate.options import MaskEvaluation
 from segfocal.evaluate.page import EvaluationPage, write_evaluation_page
 from segfocal.evaluate.pictures import draw_dice, draw_only, draw_worst
 from segfocal.evaluate.summary import Contrast, StructureSummary, contrast, summarise
-from segfocal.files import check_new, make_folder, write_json, written_beside
+from segfocal.files import check_new, make_folder, write_json, write_table
 
 TABLE, SUMMARY, FACTS, PAGE = "metrics.csv", "summary.csv", "metrics.json", "report.html"
 SECOND, CONTRASTS = "metrics_against.csv", "comparison.csv"
@@ -79,21 +78,11 @@ def _write_tables(
     summaries: Sequence[StructureSummary],
     contrasts: Sequence[Contrast],
 ) -> None:
-    _write_table(folder / TABLE, [row for case in judged for row in case.rows()])
-    _write_table(folder / SUMMARY, [summary.row() for summary in summaries] or [{"structure": "", "cases": 0}])
+    write_table(folder / TABLE, [row for case in judged for row in case.rows()])
+    write_table(folder / SUMMARY, [summary.row() for summary in summaries] or [{"structure": "", "cases": 0}])
     second = [row for case in judged for row in case.rows_against()]
     for name, table in ((SECOND, second), (CONTRASTS, [each.row() for each in contrasts])):
         if table:
-            _write_table(folder / name, table)
+            write_table(folder / name, table)
         else:
             (folder / name).unlink(missing_ok=True)  # of an evaluation that this one replaces
-
-
-def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as CSV with the columns of the longest; of a failed case most stay empty."""
-    _, longest = max((len(row), index) for index, row in enumerate(rows))
-    columns = list(rows[longest])
-    with written_beside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import segfocal
+from segfocal.files import sha256_of
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.postprocess import describe
 from segfocal.inference.sliding.windows import FLOOR, SIGMA_SHARE
@@ -62,7 +62,7 @@ def facts(bundle: Bundle, *, overlap: float, folder: Path, networks: Mapping[str
     return {
         "format": _FORMAT,
         "segfocal": segfocal.__version__,
-        "networks": {name: {**ports, "sha256": _sha256(folder / name)} for name, ports in networks.items()},
+        "networks": {name: {**ports, "sha256": sha256_of(folder / name)} for name, ports in networks.items()},
         "frame": bundle.grid.frame,
         "frame_rule": _FRAME,
         "spacing_mm": bundle.grid.spacing_mm,
@@ -110,14 +110,6 @@ def _intensity(intensity: OfOne) -> dict[str, Any]:
         "minimum; then (x − lower) / (upper − lower), clipped to [0,1]"
     )
     return {"kind": "percentiles", "low": intensity.low, "high": intensity.high, "rule": rule}
-
-
-def _sha256(path: Path) -> str:
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()
 
 
 def _version(package: str) -> str | None:

@@ -16,15 +16,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-import cc3d
-import edt  # type: ignore[import-not-found]
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
+from segfocal.components import components
 from segfocal.data.case import Case
 from segfocal.data.ignore_label import ignored_in
 from segfocal.data.store.prepare import read_pair
+from segfocal.distance import edt
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.intensity import Intensity, of_channels
@@ -169,9 +169,7 @@ def _structure(mask: NDArray[np.bool_], image: NDArray, spacing: tuple[float, fl
             voxels=0, slices=0, components_mm3=(), extent_mm=(0.0, 0.0, 0.0), intensities=nothing
         )
     part = mask[box]
-    # Without a border cc3d (4.1) fails on masks one voxel wide.
-    numbers = cc3d.connected_components(np.pad(part, 1), connectivity=26, binary_image=True)
-    sizes = np.bincount(numbers.ravel())[1:]
+    sizes = components(part).sizes
     extent = [n * mm for n, mm in zip(part.shape, spacing, strict=True)]
     return StructureStatistics(
         voxels=int(part.sum()),
@@ -194,8 +192,7 @@ def _blank(channels: Sequence[Volume], intensity: Intensity) -> NDArray[np.bool_
 def _far(inside: NDArray[np.bool_], spacing: tuple[float, float, float], far_mm: float) -> NDArray[np.bool_]:
     if not inside.any():
         return np.ones(inside.shape, dtype=bool)
-    distances = edt.edt(np.ascontiguousarray(~inside), anisotropy=spacing, black_border=False)
-    return np.asarray(distances > far_mm)
+    return np.asarray(edt(~inside, spacing=spacing) > far_mm)
 
 
 def _some(values: NDArray) -> NDArray[np.float32]:

@@ -9,18 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.grid import Grid, Volume
+from segfocal.components import components
+from segfocal.grid import Volume
 from segfocal.structure import Structure
 
 # Neighbours; a pair that keeps a surface closed (Rosenfeld, 1970).
-_FOREGROUND: Final = 26
-_BACKGROUND: Final = 6
 _ROUNDING = 1e-5  # headers hold affines in float32: 5 voxels of 1 mm³ must pass for 5 mm³
 
 
@@ -85,18 +83,13 @@ def clean(labels: Volume, rules: Mapping[int, PostprocessRules]) -> Volume:
     order of structures does not matter. Doing it twice changes nothing more.
     """
     array = labels.array.copy() if rules else labels.array
-    voxel_mm3 = voxel_volume(labels.grid)
+    voxel_mm3 = labels.grid.voxel_mm3
     again = bool(rules)
     while again:
         tied = [_cut_back(array, value, rule, voxel_mm3) > 1 for value, rule in rules.items() if rule.removes]
         filled = [_fill(array, value, rule, voxel_mm3) for value, rule in rules.items() if rule.holes_mm3]
         again = any(tied) and any(filled)  # of components equally large one may now be larger
     return Volume(array=array, grid=labels.grid)
-
-
-def voxel_volume(grid: Grid) -> float:
-    """Return the volume of a voxel in mm³, also of a sheared grid."""
-    return abs(float(np.linalg.det(grid.affine[:3, :3])))
 
 
 class Parts(NamedTuple):
@@ -107,13 +100,12 @@ class Parts(NamedTuple):
     voxels: NDArray[np.int64]
 
 
-def components(array: NDArray, value: int) -> Parts | None:
+def pieces(array: NDArray, value: int) -> Parts | None:
     """Return the components of a label value [x,y,z] in the box around it; None where it is nowhere."""
     place = _box(array == value)
     if place is None:
         return None
-    numbers = cc3d.connected_components(_plain(array[place] == value), connectivity=_FOREGROUND)
-    return Parts(place, numbers, _voxels(numbers))
+    return Parts(place, *components(array[place] == value))
 
 
 def holes(array: NDArray, value: int) -> Parts | None:
@@ -125,8 +117,8 @@ def holes(array: NDArray, value: int) -> Parts | None:
     if place is None:
         return None
     part = array[place]
-    numbers = cc3d.connected_components(_plain(part == 0), connectivity=_BACKGROUND)
-    count = int(numbers.max())
+    numbers, sizes = components(part == 0, faces_only=True)
+    count = len(sizes)
     closed = np.ones(count + 1, dtype=bool)
     other = (part != 0) & (part != value)
     for axis in range(array.ndim):
@@ -137,13 +129,12 @@ def holes(array: NDArray, value: int) -> Parts | None:
     closed[0] = False
     renamed = np.zeros(count + 1, dtype=numbers.dtype)
     renamed[closed] = np.arange(1, closed.sum() + 1)
-    numbers = renamed[numbers]
-    return Parts(place, numbers, _voxels(numbers))
+    return Parts(place, renamed[numbers], sizes[closed[1:]])
 
 
 def _cut_back(array: NDArray, value: int, rules: PostprocessRules, voxel_mm3: float) -> int:
     """Take components away in place; return how many stay."""
-    found = components(array, value)
+    found = pieces(array, value)
     if found is None:
         return 0
     kept = rules.keeps(found.voxels * voxel_mm3)
@@ -168,14 +159,6 @@ def _box(inside: NDArray[np.bool_]) -> tuple[slice, ...] | None:
     axes = range(inside.ndim)
     lines = [np.flatnonzero(inside.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
     return None if not lines[0].size else tuple(slice(int(line[0]), int(line[-1]) + 1) for line in lines)
-
-
-def _voxels(numbers: NDArray) -> NDArray[np.int64]:
-    return cc3d.statistics(numbers, no_slice_conversion=True)["voxel_counts"][1:].astype(np.int64)
-
-
-def _plain(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    return np.asfortranarray(mask).view(np.uint8)
 
 
 def _beside(numbers: NDArray, other: NDArray[np.bool_], axis: int) -> NDArray:

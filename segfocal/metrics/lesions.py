@@ -15,12 +15,10 @@ only one of them is.
 
 from __future__ import annotations
 
-from typing import Literal
-
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
+from segfocal.components import components
 from segfocal.metrics.detection import Detections
 
 
@@ -43,18 +41,12 @@ def count_lesions(prediction: NDArray, reference: NDArray, *, overlap: float = 0
         raise ValueError(f"expected an overlap in [0,1); got {overlap}")
     predicted, true = prediction != 0, reference != 0
     lesions, found = _covered(true, predicted, overlap)
-    components, useful = _covered(predicted, true, overlap)
-    return Detections(tp=found, fn=lesions - found, fp=components - useful)
+    pieces, useful = _covered(predicted, true, overlap)
+    return Detections(tp=found, fn=lesions - found, fp=pieces - useful)
 
 
 def _covered(mask: NDArray[np.bool_], by: NDArray[np.bool_], overlap: float) -> tuple[int, int]:
     """Return the number of components of a mask, and of those covered by another."""
-    connectivity: Literal[8, 26] = 26 if mask.ndim == 3 else 8
-    # Without a border cc3d (4.1) fails on masks one voxel wide: it makes room for fewer components than they may have.
-    bordered, count = cc3d.connected_components(
-        np.pad(mask, 1), connectivity=connectivity, return_N=True, binary_image=True
-    )
-    labels = bordered[(slice(1, -1),) * mask.ndim]
-    sizes = np.bincount(labels[mask], minlength=count + 1)[1:]
-    inside = np.bincount(labels[mask & by], minlength=count + 1)[1:]
-    return int(count), int(np.count_nonzero(inside > overlap * sizes))
+    numbers, sizes = components(mask)
+    inside = np.bincount(numbers[mask & by], minlength=len(sizes) + 1)[1:]
+    return len(sizes), int(np.count_nonzero(inside > overlap * sizes))

@@ -22,10 +22,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import edt  # type: ignore[import-not-found]
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
+
+from segfocal.distance import edt
 
 _ROUNDING = 1e-5  # distances are of float32: one that equals the tolerance must not fall outside by its last digit
 _VOXELS_A_POINT = 28  # voxels whose distance transform takes as long as one point's search in a tree, measured
@@ -177,5 +178,5 @@ def _distances(
             tree = KDTree(np.argwhere(target) * scale, leafsize=32)
             found[apart[start]] = tree.query(np.argwhere(apart) * scale)[0]
         return found
-    squared = edt.edtsq(~target, anisotropy=tuple(float(mm) for mm in spacing_mm))
+    squared = edt(~target, spacing=spacing_mm, squared=True)
     return np.sqrt(squared[start].astype(np.float64))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import segfocal
 from segfocal.grid import Volume
-from segfocal.inference.components import count_components
+from segfocal.inference.component_counts import count_components
 from segfocal.inference.postprocess import describe
 from segfocal.inference.predictor import Predictor
 from segfocal.io import png
@@ -53,7 +53,7 @@ class StructureSizes:
                 inside = values[structure.inside(labels)].astype(np.float64)
                 sums[structure.name] += inside.size, inside.sum(), (inside**2).sum()
             release(mask.array)
-        voxel_ml = abs(float(np.linalg.det(mask.grid.affine[:3, :3]))) / 1000
+        voxel_ml = mask.grid.voxel_mm3 / 1000
         mean = {name: float(s[1] / s[0]) if s[0] else None for name, s in sums.items()}
         deviation = {
             name: float(np.sqrt(max(s[2] / s[0] - (s[1] / s[0]) ** 2, 0.0))) if s[0] else None

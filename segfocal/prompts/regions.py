@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from segfocal.components import components
+from segfocal.distance import edt
+
 Which = Literal["largest", "random"]
-_TOUCHING = np.ones((3, 3), dtype=bool)  # pixels that share a corner are connected
 
 
 def component_of(mask: Tensor, uniforms: Tensor, *, which: Which) -> Tensor:
@@ -24,7 +26,7 @@ def component_of(mask: Tensor, uniforms: Tensor, *, which: Which) -> Tensor:
     """
     chosen = np.zeros(mask.shape, dtype=bool)
     for out, one, draw in zip(chosen, mask.cpu().numpy(), uniforms.tolist(), strict=True):
-        labels, sizes = _components(one)
+        labels, sizes = components(one)
         if len(sizes):
             out[:] = labels == 1 + (int(draw * len(sizes)) if which == "random" else sizes.argmax())
     return torch.from_numpy(chosen).to(mask.device)
@@ -47,7 +49,7 @@ def centres_of(*regions: Tensor, count: int) -> Tensor:
     """
     centres = np.full((len(regions[0]), count, 2), np.nan, dtype=np.float32)
     for out, rows in zip(centres, zip(*[r.cpu().numpy() for r in regions], strict=True), strict=True):
-        found = [_components(one) for one in rows]
+        found = [components(one) for one in rows]
         sizes = np.concatenate([own for _, own in found])
         places = [(labels, number) for labels, own in found for number in range(1, len(own) + 1)]
         for place, index in zip(out, np.argsort(-sizes, kind="stable"), strict=False):
@@ -58,15 +60,9 @@ def centres_of(*regions: Tensor, count: int) -> Tensor:
     return torch.from_numpy(centres).to(regions[0].device)
 
 
-def _components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the component that each pixel belongs to, counted from 1, and the components' sizes."""
-    labels, count = ndimage.label(mask, structure=_TOUCHING)
-    return labels, np.bincount(labels.ravel(), minlength=count + 1)[1:]
-
-
 def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the depth of one mask, computed inside its bounding box."""
     depth = np.zeros(mask.shape, dtype=np.float32)
     for window in ndimage.find_objects(mask.astype(np.uint8)):  # one, or none
-        depth[window] = ndimage.distance_transform_edt(np.pad(mask[window], 1))[1:-1, 1:-1]
+        depth[window] = edt(mask[window], bordered=True)
     return depth

@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from segfocal.grid import Grid, Volume
-from segfocal.inference.postprocess import PostprocessRules, clean, components, describe, holes, read_rules
+from segfocal.inference import postprocess
+from segfocal.inference.postprocess import PostprocessRules, clean, describe, holes, read_rules
 from segfocal.structure import Structure
 
 EVERYWHERE = np.ones((3, 3, 3))
@@ -81,7 +82,7 @@ def test_turning_the_scan_turns_the_result(array, one, two, axes, flips):
 @settings(max_examples=100, deadline=None)
 def test_components_are_scipys_with_26_neighbours(array):
     _, count = ndimage.label(array == 1, structure=EVERYWHERE)
-    found = components(array, 1)
+    found = postprocess.pieces(array, 1)
     assert (0 if found is None else len(found.voxels)) == count
     assert found is None or found.voxels.sum() == (array == 1).sum()
 
@@ -196,3 +197,17 @@ def test_rules_survive_json_and_wrong_ones_are_refused():
     for wrong in ({"minimum_mm3": -1}, {"holes_mm3": float("inf")}, {"largest": 1}, {"minimum_mm3": "many"}):
         with pytest.raises(ValueError, match="expected"):
             PostprocessRules(**wrong)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_pieces_in_a_line_of_voxels_are_counted_and_cut_back(axis):
+    shape = [1, 1, 1]
+    shape[axis] = 13
+    labels = np.zeros(shape, dtype=np.uint8)
+    labels.flat[::2] = 1
+    labels.flat[1] = 1  # one piece of three voxels, five of one
+    found = postprocess.pieces(labels, 1)
+    assert sorted(found.voxels.tolist()) == [1, 1, 1, 1, 1, 3]
+    volume = Volume(array=labels, grid=Grid(shape=tuple(shape), affine=np.eye(4)))
+    kept = clean(volume, {1: PostprocessRules(largest=True)}).array
+    assert kept.flat[:].tolist() == [1, 1, 1, *[0] * 10]

@@ -269,3 +269,15 @@ def test_a_frame_that_is_not_three_body_axes_is_refused(frame):
 def test_every_frame_of_three_body_axes_is_accepted():
     assert len(FRAMES) == 48
     assert [check_frame(frame) for frame in FRAMES] == FRAMES
+
+
+def test_a_voxel_has_the_volume_of_its_parallelepiped():
+    sheared = np.array([[2.0, 1.0, 0.0, 0], [0, 3.0, 0, 0], [0, 0, 0.5, 0], [0, 0, 0, 1]])
+    assert Grid(shape=(2, 2, 2), affine=sheared).voxel_mm3 == pytest.approx(3.0)
+    assert Grid(shape=(2, 2, 2), affine=sheared @ np.diag([1, -1, 1, 1])).voxel_mm3 == pytest.approx(3.0)
+
+
+def test_voxels_of_one_grid_are_found_on_another():
+    one = Grid(shape=(5, 5, 5), affine=np.diag([2.0, 2.0, 2.0, 1.0]))
+    other = Grid(shape=(9, 9, 9), affine=np.array([[1.0, 0, 0, -3], [0, 1, 0, 1], [0, 0, 4, 0], [0, 0, 0, 1]]))
+    assert np.allclose(one.voxels_to(other) @ [1, 2, 3, 1], [5, 3, 1.5, 1])

@@ -35,6 +35,8 @@ LAYERS = {
     "batch": 0,
     "structure": 0,
     "device": 0,
+    "components": 0,
+    "distance": 0,
     "files": 0,
     "memory": 0,
     "parallel": 0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.evaluate.prompts.protocol import BOX, NONE
-from segfocal.files import check_new, write_json, written_beside
+from segfocal.files import check_new, write_json, write_table
 from segfocal.metrics import bootstrap_mean
 from segfocal.report.plots import draw_clicks
 
@@ -115,8 +114,8 @@ def write_results(
         facts: how the scores were made, as JSON values.
     """
     rows = [asdict(summary) for summary in summaries]
-    _write_table(folder / SCORES, [asdict(score) for score in scores])
-    _write_table(folder / TABLE, rows)
+    write_table(folder / SCORES, [asdict(score) for score in scores])
+    write_table(folder / TABLE, rows)
     dice: dict[str, dict[str, float]] = {}
     for summary in summaries:
         if summary.case == ALL:
@@ -129,13 +128,6 @@ def write_results(
         unprompted={name: of[NONE] for name, of in dice.items() if NONE in of},
     )
     write_json(folder / SUMMARY, {**facts, "scores": rows})
-
-
-def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with written_beside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _grouped(scores: Iterable[PromptScore], key: Callable[[PromptScore], Key]) -> dict[Key, list[PromptScore]]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
+from segfocal.components import components
 from segfocal.inference.prompted.answer_cache import SliceAnswer
 from segfocal.inference.prompted.prompt_windows import OUTSIDE, PromptWindow, crop, paste, windows_around
 from segfocal.inference.prompted.propagation_options import PropagationOptions
@@ -21,7 +21,6 @@ from segfocal.prompts import ABSENT, Prompt, boxes_of, depth_of
 
 _CERTAIN = 10.0  # the logit of a pixel that a user's mask marks
 _STEPS = 8  # windows stand at so many places a side, so that neighbouring boxes see the same embedding
-_TOUCHING = np.ones((3, 3), dtype=bool)  # pixels that share a corner are connected
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,6 +182,6 @@ def _connected(now: Tensor, before: Tensor, reach: tuple[int, int]) -> Tensor:
     """Return the components of a mask [h,w] that come within `reach` pixels (h, w) of the mask before it."""
     window = (2 * reach[0] + 1, 2 * reach[1] + 1)
     near = F.max_pool2d(before[None, None].float(), window, stride=1, padding=reach)[0, 0] > 0
-    components, _ = ndimage.label(now.numpy(), structure=_TOUCHING)
-    kept = np.unique(components[(near & now).numpy()])
-    return torch.from_numpy(np.isin(components, kept[kept > 0]))
+    numbers = components(now.numpy()).numbers
+    kept = np.unique(numbers[(near & now).numpy()])
+    return torch.from_numpy(np.isin(numbers, kept[kept > 0]))

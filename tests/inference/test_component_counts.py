@@ -4,7 +4,7 @@ import cc3d
 import numpy as np
 import pytest
 
-from segfocal.inference.components import count_components
+from segfocal.inference.component_counts import count_components
 from segfocal.io.scratch import scratch_array
 
 

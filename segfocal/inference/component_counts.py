@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
 
-import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from segfocal.components import components
 from segfocal.io.scratch import release
 
-_NEIGHBOURS: Final = 26  # faces, edges and corners, as in postprocess
 _SLICES = 16
 
 
@@ -34,9 +32,9 @@ def count_components(
     for start in range(0, max(labels.shape[2] - 1, 1), slices):
         part = labels[:, :, start : start + slices + 1]
         slab = np.asfortranarray(part if inside is None else inside(part).view(np.uint8))
-        numbers = cc3d.connected_components(slab, connectivity=_NEIGHBOURS)
-        found = np.zeros(int(numbers.max()) + 1, dtype=kind)
-        found[numbers.ravel(order="F")] = slab.ravel(order="F")  # as they lie in memory: no copies
+        numbers, sizes = components(slab)
+        found = np.zeros(len(sizes) + 1, dtype=kind)
+        found[numbers.ravel(order="F")] = slab.ravel(order="F")
         values.append(found[1:])
         if before is not None:
             shared = before > 0
