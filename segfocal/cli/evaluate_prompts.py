@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from segfocal.data.case import Case, CaseList
     from segfocal.data.store.prepared_case import Preparation
-    from segfocal.evaluate.prompts.evaluate import PromptEvaluation
+    from segfocal.evaluate.prompts.options import PromptEvaluation
     from segfocal.evaluate.prompts.summary import PromptSummary
+    from segfocal.evaluate.prompts.views import View
     from segfocal.intensity import Intensity
     from segfocal.resample import ModelGrid
     from segfocal.structure import Structure
@@ -83,7 +84,7 @@ def evaluate_prompts(config: DictConfig) -> None:
     print(f"results: {shown_path(folder)}")
 
 
-def _with_progress(batches: Sequence[Any]) -> Iterator[Any]:
+def _with_progress(batches: Sequence[list[View]]) -> Iterator[list[View]]:
     from segfocal.engine.progress import StepProgress
 
     with StepProgress(total=len(batches), done=0) as progress:
@@ -94,7 +95,7 @@ def _with_progress(batches: Sequence[Any]) -> Iterator[Any]:
 
 def _evaluation(plain: dict[str, Any], folder: Path, overrides: Sequence[str]) -> PromptEvaluation:
     """Build the record of a config; ValueError or UserError for what does not fit together."""
-    from segfocal.evaluate.prompts.evaluate import PromptEvaluation
+    from segfocal.evaluate.prompts.options import PromptEvaluation
     from segfocal.evaluate.prompts.protocol import Protocol
 
     protocol = Protocol(**{field.name: plain[field.name] for field in fields(Protocol)})

@@ -7,7 +7,8 @@ from torch import nn
 
 from segfocal.data.cases import read_cases
 from segfocal.data.store.prepared_case import Preparation
-from segfocal.evaluate.prompts.evaluate import PromptEvaluation, evaluate_prompts
+from segfocal.evaluate.prompts.evaluate import evaluate_prompts
+from segfocal.evaluate.prompts.options import PromptEvaluation
 from segfocal.evaluate.prompts.protocol import Protocol
 from segfocal.intensity import Window
 from segfocal.models import Answer, PromptableModel, sam_tiny
