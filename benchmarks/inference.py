@@ -5,7 +5,7 @@ contender reads the .nii.gz, segments every voxel and writes a uint8 .nii.gz. Ea
 turns. Prints seconds, the ratio to ours and the peak of resident memory beyond the input volume (int16); writes JSON
 under benchmarks/results.
 
-    ours              serve.predict's parts: ModelInput, Predictor, a label map that grows on disk; isal for gzip
+    ours              predict's parts: ModelInput, Predictor, a label map that grows on disk; isal for gzip
     ours, compiled    the same with compile=true, its compilation (counted) included
     monai             LoadImage, ScaleIntensityRange, SlidingWindowInferer on the slices as a batch, argmax, nibabel
     loop              the same, a slice at a time (SliceInferer), its mask kept

@@ -1,18 +1,24 @@
-"""What a prediction leaves: the mask, and where asked for a mask and a probability map of each structure."""
+"""What a prediction leaves: the mask, where asked for a mask and a probability map of each structure, the report."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+import segfocal
 from segfocal.errors import UserError
 from segfocal.files import check_new, make_folder
 from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.postprocess import describe
+from segfocal.inference.predictor import Predictor
 from segfocal.io import png, volumes
-from segfocal.predict.options import PredictOptions
+from segfocal.predict.options import PredictOptions, PromptKind
 from segfocal.predict.prediction import Prediction
+from segfocal.predict.structure_sizes import StructureSizes
 
 
 def report_path(mask: Path) -> Path:
@@ -76,3 +82,37 @@ def write_outputs(options: PredictOptions, prediction: Prediction, bundle: Bundl
         names = {structure.value: structure.name for structure in bundle.structures}
         volumes.write(outputs.mask, mask, like=options.scan, overwrite=outputs.overwrite, names=names)
     return files
+
+
+def prediction_report(
+    options: PredictOptions, predictor: Predictor, prediction: Prediction, files: Mapping[str, list[str]]
+) -> dict[str, Any]:
+    """Return what the report says, but for the seconds.
+
+    Args:
+        options: what was asked for.
+        predictor: which answered.
+        prediction: what was found, its files still open.
+        files: written of each structure, by its name.
+    """
+    bundle, prompted = predictor.bundle, options.prompts
+    sizes = StructureSizes.of(prediction.mask, prediction.scan, bundle.structures)
+    made_of = {structure.name: list(structure.of) for structure in bundle.structures if structure.of}
+    more = [str(path.resolve()) for path in options.inputs[1:]]
+    folders = [str(path.resolve()) for path in options.bundles]
+    return {
+        "segfocal": segfocal.__version__,
+        "input": str(options.scan.resolve()),
+        **({"more": more} if more else {}),
+        "bundle": folders[0] if len(folders) == 1 else folders,
+        "prompt": "box" if prompted and prompted.kind is not PromptKind.PROPAGATED else "none",
+        "prompts_from": str(prompted.file) if prompted else None,
+        "postprocess": describe(bundle.postprocess) if bundle.rules(prompted=prompted is not None) else {},
+        "structures": {structure.name: structure.value for structure in bundle.structures},
+        **({"made_of": made_of} if made_of else {}),  # values of the training set whose union a structure is
+        **sizes.facts(picture=png.is_png(options.scan)),
+        **prediction.prompts_report,
+        **({"files": files} if files else {}),
+        "device": str(predictor.device),
+        "batch_size": predictor.batching.size,
+    }

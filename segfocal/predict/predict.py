@@ -16,9 +16,8 @@ from segfocal.inference.segment import label_type, segment_with
 from segfocal.io.scratch import scratch_array
 from segfocal.predict.inputs import read_scan
 from segfocal.predict.options import PredictOptions
-from segfocal.predict.outputs import check_outputs, report_path, write_outputs
+from segfocal.predict.outputs import check_outputs, prediction_report, report_path, write_outputs
 from segfocal.predict.prediction import Prediction, ProbabilityMaps
-from segfocal.predict.prediction_report import prediction_report
 from segfocal.predict.prompts import prompts_of_scan
 
 

@@ -1,108 +1,24 @@
-"""Export: what leaves is what the model says, its description is enough to use it, and all or nothing is written."""
+"""Export: what leaves is what the model says, and all or nothing is written."""
 
 import hashlib
 import importlib.util
 import json
 import re
 import shutil
-import sys
-from dataclasses import replace
 
-import nibabel as nib
-import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, verify_net_in_out
-from torch import nn
 
 from segfocal.errors import UserError
 from segfocal.export import export as exporting
 from segfocal.export.export import ExportOptions, export
-from segfocal.export.facts import facts, ports
-from segfocal.files import write_json
 from segfocal.inference import bundle as bundles
-from segfocal.inference.postprocess import PostprocessRules
-from segfocal.inference.segment import segment
 from segfocal.intensity import Percentiles, PerChannel, Window
-from segfocal.io import volumes
-from segfocal.metrics import count
-from segfocal.models import ALLOWED, build, portable
+from segfocal.models import build, portable
 from segfocal.models.onnx_network import OnnxNetwork, OnnxPromptable
 from segfocal.prompts import Prompt
-from segfocal.resample import ModelGrid
-from segfocal.structure import Structure
-from tests import ROOT
-from tests.scans import affine_of, make_scan, sphere
+from tests.export.bundles import SAM, UNET, make_bundle, options_of
 from tests.system.commands import segfocal
-
-PAGE = (ROOT / "docs" / "export.md").read_text()
-STRUCTURES = (Structure(name="bright", value=4), Structure(name="dark", value=2))
-BRIGHT = {"_target_": "tests.Bright"}
-UNET = {"_target_": "segfocal.models.UNet", "channels": 1, "classes": 2, "widths": [8, 8, 16]}
-SAM = {"_target_": "segfocal.models.sam_tiny", "image_size": 32, "width": 48, "depth": 1, "decoder_width": 32}
-
-
-class Bright(nn.Module):
-    """What is brighter or darker than a threshold, a little more so to the right of the window: blending shows."""
-
-    classes = 2
-
-    def __init__(self):
-        super().__init__()
-        self.smooth = nn.Conv2d(1, 1, 5, padding=2)
-        nn.init.constant_(self.smooth.weight, 1 / 25)
-        nn.init.zeros_(self.smooth.bias)
-        self.register_buffer("right", torch.linspace(-0.05, 0.05, 32))
-
-    def forward(self, image):
-        seen = self.smooth(image) + self.right
-        return 20 * torch.cat([seen - 0.5, 0.3 - seen], dim=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _allowed():
-    ALLOWED["tests.Bright"] = Bright
-    yield
-    del ALLOWED["tests.Bright"]
-
-
-def make_bundle(folder, config=BRIGHT, **options):
-    """Save a bundle of a model as it is built."""
-    torch.manual_seed(0)
-    model = build(config).eval()
-    count = getattr(model, "classes", 1)
-    common = {
-        "model": model, "model_config": config, "grid": ModelGrid(spacing_mm=(2.0, 2.0)), "window": (32, 32),
-        "intensity": Window(lower=-50.0, upper=150.0), "structures": STRUCTURES[:count], "training": {},
-    }  # fmt: skip
-    bundles.save(bundles.Bundle(**(common | options)), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with a scan (oblique, anisotropic, smaller and larger than a window), a bundle, and its export."""
-    folder = tmp_path_factory.mktemp("export")
-    affine = affine_of(spacing_mm=(0.9, 1.3, 3.5), axes="LPS", degrees=(9.0, -6.0, 14.0))
-    generator = np.random.default_rng(0)
-    inside = sphere((85, 45, 7), affine, radius_mm=14.0)
-    make_scan(folder / "scan.nii.gz", (generator.normal(0, 15, inside.shape) + 100 * inside).astype(np.int16), affine)
-    make_bundle(folder / "bundle")
-    options = ExportOptions(bundle=folder / "bundle", output=folder / "onnx", scan=folder / "scan.nii.gz")
-    export(options)
-    return folder
-
-
-def options_of(place, output, **options):
-    return ExportOptions(**({"bundle": place / "bundle", "output": output, "scan": place / "scan.nii.gz"} | options))
-
-
-def program():
-    """Import the program of docs/export.md."""
-    text = re.search(r"^`run_model.py`\n\n```python\n(.*?)```", PAGE, flags=re.S | re.M).group(1)
-    module = type(sys)("run_model")
-    exec(compile(text, "run_model.py", "exec"), module.__dict__)
-    return module
 
 
 def test_an_export_is_three_files_that_fit_together(place):
@@ -125,30 +41,6 @@ def test_the_exported_network_gives_the_models_logits_for_any_batch(place, batch
     image = torch.rand(batch, 1, 32, 32, generator=torch.Generator().manual_seed(batch))
     with torch.no_grad():
         torch.testing.assert_close(OnnxNetwork(place / "onnx" / "model.onnx")(image), model(image), rtol=0, atol=1e-4)
-
-
-VARIANTS = {
-    "as exported": {},
-    "own pixels": {"grid": ModelGrid(frame="LAI")},
-    "one size": {"grid": ModelGrid(size=(48, 30))},
-    "finer pixels": {"grid": ModelGrid(frame="ASR", spacing_mm=(1.0, 0.7))},
-    "percentiles": {"intensity": Percentiles(low=2.0, high=98.0)},
-}
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_program_of_the_page_follows_model_json_to_the_same_mask(place, tmp_path, variant):
-    bundle = replace(bundles.load(place / "bundle"), **VARIANTS[variant])
-    shutil.copy(place / "onnx" / "model.onnx", tmp_path)
-    session = OnnxNetwork(tmp_path / "model.onnx").session
-    told = facts(bundle, overlap=0.5, folder=tmp_path, networks={"model.onnx": ports(session)})
-    write_json(tmp_path / "model.json", told)
-    with torch.no_grad():
-        ours = segment(volumes.read(place / "scan.nii.gz"), bundle).array
-    theirs = program().segment(tmp_path, nib.load(place / "scan.nii.gz"))
-    for structure in STRUCTURES:
-        # float64 against float32 turns a voxel here and there whose logits are nearly equal
-        assert count(theirs, ours, structure.value).dice > 0.998
 
 
 def test_nothing_is_written_when_the_network_is_too_far_off(place, tmp_path, monkeypatch):
@@ -179,75 +71,6 @@ def test_a_missing_package_is_one_line_that_names_the_extra(place, tmp_path, mon
     monkeypatch.setattr(portable, "find_spec", lambda name: None if name == "onnxscript" else find(name))
     with pytest.raises(UserError, match=r"package onnxscript .* pip install 'segfocal\[export\]'"):
         export(options_of(place, tmp_path / "out"))
-
-
-def test_rules_are_told_and_left_to_the_program(place, tmp_path):
-    bundle = replace(bundles.load(place / "bundle"), postprocess={"dark": PostprocessRules(largest=True)})
-    told = facts(bundle, overlap=0.25, folder=place / "onnx", networks={})
-    assert told["postprocess"] == {"dark": {"largest": True, "minimum_mm3": 0.0, "holes_mm3": 0.0}}
-    assert told["overlap"] == 0.25
-
-
-def parsed(folder, scan, output):
-    """Parse a MONAI bundle's config as MONAI does."""
-    parser = ConfigParser()
-    parser.read_config(str(folder / "configs" / "inference.json"))
-    parser["bundle_root"], parser["output_dir"], parser["datalist"] = str(folder), str(output), [str(scan)]
-    parser.parse()
-    return parser
-
-
-@pytest.mark.parametrize("intensity", [Window(lower=-50.0, upper=150.0), Percentiles()], ids=["window", "percentiles"])
-def test_monai_runs_its_bundle_to_our_mask(place, tmp_path, intensity):
-    source = make_bundle(tmp_path / "bundle", intensity=intensity)
-    report = export(options_of(place, tmp_path / "monai", bundle=source, format="monai_bundle"))
-    assert report["logit_difference"] < 1e-3
-    parser = parsed(tmp_path / "monai", place / "scan.nii.gz", tmp_path / "eval")
-    sample = next(iter(parser.get_parsed_content("dataset")))
-    network, inferer = (parser.get_parsed_content(name) for name in ("network", "inferer"))
-    with torch.no_grad():
-        sample["pred"] = inferer(sample["image"][None], network)[0]
-    parser.get_parsed_content("postprocessing")(sample)
-    written = nib.load(tmp_path / "eval" / "scan_seg.nii.gz")
-    scan = nib.load(place / "scan.nii.gz")
-    assert written.get_data_dtype() == np.uint8
-    assert np.allclose(written.affine, scan.affine, atol=1e-3)
-    theirs, bundle = np.asarray(written.dataobj), bundles.load(source)
-    with torch.no_grad():
-        ours = segment(volumes.read(place / "scan.nii.gz"), bundle).array
-    for k, structure in enumerate(bundle.structures, start=1):
-        # another low-pass filter and another floor of the window weights
-        assert count((theirs == k).astype(int), (ours == structure.value).astype(int), 1).dice > 0.97
-
-
-@pytest.mark.parametrize(
-    ("config", "names"), [(BRIGHT, ["bright", "dark"]), (SAM, ["bright"])], ids=["two", "sam_tiny"]
-)
-def test_the_network_of_a_monai_bundle_is_as_its_metadata_says(place, tmp_path, config, names):
-    source = make_bundle(tmp_path / "bundle", config)
-    export(options_of(place, tmp_path / "monai", bundle=source, format="monai_bundle"))
-    configs = tmp_path / "monai" / "configs"
-    verify_net_in_out(
-        net_id="network_def",
-        meta_file=str(configs / "metadata.json"),
-        config_file=str(configs / "inference.json"),
-        bundle_root=str(tmp_path / "monai"),
-        device="cpu",
-    )
-    told = json.loads((configs / "metadata.json").read_text())
-    channels = told["network_data_format"]["outputs"]["pred"]["channel_def"]
-    assert list(channels.values()) == ["background", *names]
-    network = torch.jit.load(tmp_path / "monai" / "models" / "model.ts")
-    assert "Device = prim" not in str(network.inlined_graph)  # nothing in it asks for the CPU it was made on
-    assert {"models/model.ts", "docs/README.md", "LICENSE", "parity.json"} <= {
-        str(path.relative_to(tmp_path / "monai")) for path in (tmp_path / "monai").rglob("*")
-    }
-
-
-def test_a_model_that_needs_prompts_is_no_monai_bundle(place, tmp_path):
-    source = make_bundle(tmp_path / "bundle", SAM, needs_prompts=True)
-    with pytest.raises(UserError, match="format=onnx"):
-        export(options_of(place, tmp_path / "out", bundle=source, format="monai_bundle"))
 
 
 def test_openvino_writes_its_files_too(place, tmp_path, monkeypatch):
@@ -334,15 +157,3 @@ def test_a_scan_of_other_channels_to_compare_on_is_told(place, tmp_path):
     make_bundle(tmp_path / "bundle", UNET | {"channels": 2}, channels=2)
     with pytest.raises(UserError, match=r"2 channels.*found 1 for the comparison.*scan="):
         export(ExportOptions(bundle=tmp_path / "bundle", output=tmp_path / "out", scan=place / "scan.nii.gz"))
-
-
-@pytest.mark.parametrize("given", [{"neighbours": 1, "window": (32, 32)}, {"channels": 3}])
-def test_more_than_a_slice_of_one_channel_is_no_monai_bundle(place, tmp_path, given):
-    make_bundle(tmp_path / "bundle", UNET | {"channels": 3}, **given)
-    with pytest.raises(UserError, match=r"single slices of one channel.*format=onnx"):
-        export(
-            ExportOptions(
-                bundle=tmp_path / "bundle", output=tmp_path / "out", scan=place / "scan.nii.gz", format="monai_bundle"
-            )
-        )
-    assert not (tmp_path / "out").exists()

@@ -122,17 +122,13 @@ class SliceModel:
         box: around what is asked about; the model gets it where the user drew it, or where boxes are propagated.
         """
         parts = self.options.parts
-        points = torch.tensor(given.points_xy).reshape(-1, 2)
-        labels = torch.tensor(given.point_labels, dtype=torch.long)
-        if propagated is not None and "point" in parts and not len(points):
-            points, labels = _deepest(propagated > 0), torch.ones(1, dtype=torch.long)
-        region = torch.cat([points.amin(0), points.amax(0) + 1]) if box is None else box
-        boxed = given.box_xyxy is not None or (box is not None and "box" in parts)
+        region = _box_around(given) if box is None else box
         windows = windows_around(0, z, region, self.size, self.model.image_size, around=self._placed(region))
-        prompt = _prompt(windows, points, labels, boxed=boxed)
+        crops = torch.stack([crop(self.image[:, z], window) for window in windows]).to(self.device)
+        boxed = given.box_xyxy is not None or (box is not None and "box" in parts)
+        prompt = _prompt(windows, given, propagated if "point" in parts else None, boxed=boxed)
         if propagated is not None and "mask" in parts:
             prompt = prompt.with_mask(self._mask_prompt(windows, propagated))
-        crops = torch.stack([crop(self.image[:, z], window) for window in windows]).to(self.device)
         answer = self.model.answer(self.encode(crops), _moved(prompt, self.device))
         canvas = torch.full(self.size, OUTSIDE)
         for window, logits in zip(windows, answer.logits[:, 0].float().cpu(), strict=True):
@@ -153,8 +149,14 @@ class SliceModel:
         return F.interpolate(seen, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def _prompt(windows: Sequence[PromptWindow], points_xy: Tensor, labels: Tensor, *, boxed: bool) -> Prompt:
-    """Return the prompt of each window, as in training: with clicks a box comes first, or they are alone."""
+def _prompt(
+    windows: Sequence[PromptWindow], given: CombinedPrompt, propagated: Tensor | None, *, boxed: bool
+) -> Prompt:
+    """Return the prompt of each window, as in training: with clicks a box comes first, or they are alone.
+
+    propagated is a mask's logits [h,w] of which a point is made where none is given.
+    """
+    points_xy, labels = _points(given, propagated)
     corners = torch.tensor([[window.left, window.top] for window in windows], dtype=torch.float32)
     own = points_xy[None] - corners[:, None]
     side = windows[0].weights.shape[0]
@@ -172,10 +174,19 @@ def _moved(prompt: Prompt, device: torch.device) -> Prompt:
     return replace(prompt, **{name: value.to(device) for name, value in vars(prompt).items() if value is not None})
 
 
-def _deepest(inside: Tensor) -> Tensor:
-    """Return the pixel xy [1,2] of a mask [h,w] that is farthest from its border."""
+def _box_around(given: CombinedPrompt) -> Tensor:
+    """Return the box [4] around the points of a prompt."""
+    points = torch.tensor(given.points_xy)
+    return torch.cat([points.amin(0), points.amax(0) + 1])
+
+
+def _points(given: CombinedPrompt, propagated: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return points xy [n,2] and labels [n]: those given, else the pixel deepest inside a propagated mask [h,w]."""
+    if given.points_xy or propagated is None:
+        return torch.tensor(given.points_xy).reshape(-1, 2), torch.tensor(given.point_labels, dtype=torch.long)
+    inside = propagated > 0
     y, x = divmod(int(depth_of(inside[None]).flatten().argmax()), inside.shape[1])
-    return torch.tensor([[float(x), float(y)]])
+    return torch.tensor([[float(x), float(y)]]), torch.ones(1, dtype=torch.long)
 
 
 def _connected(now: Tensor, before: Tensor, reach: tuple[int, int]) -> Tensor:

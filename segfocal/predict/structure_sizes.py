@@ -1,23 +1,17 @@
-"""The report beside a mask: what was asked, by which bundle, and how large each structure is."""
+"""How large the structures of a mask are, in how many pieces, and what the scan holds inside them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import segfocal
 from segfocal.grid import Volume
 from segfocal.inference.component_counts import count_components
-from segfocal.inference.postprocess import describe
-from segfocal.inference.predictor import Predictor
-from segfocal.io import png
 from segfocal.io.scratch import release
-from segfocal.predict.options import PredictOptions, PromptKind
-from segfocal.predict.prediction import Prediction
 from segfocal.structure import Structure
 
 _SLICES = 16
@@ -92,37 +86,3 @@ def _components(labels: NDArray, structures: Sequence[Structure]) -> dict[str, i
         return {one.name: count_components(labels, inside=one.inside).get(1, 0) for one in structures}
     counts = count_components(labels)
     return {structure.name: counts.get(structure.value, 0) for structure in structures}
-
-
-def prediction_report(
-    options: PredictOptions, predictor: Predictor, prediction: Prediction, files: Mapping[str, list[str]]
-) -> dict[str, Any]:
-    """Return what the report says, but for the seconds.
-
-    Args:
-        options: what was asked for.
-        predictor: which answered.
-        prediction: what was found, its files still open.
-        files: written of each structure, by its name.
-    """
-    bundle, prompted = predictor.bundle, options.prompts
-    sizes = StructureSizes.of(prediction.mask, prediction.scan, bundle.structures)
-    made_of = {structure.name: list(structure.of) for structure in bundle.structures if structure.of}
-    more = [str(path.resolve()) for path in options.inputs[1:]]
-    folders = [str(path.resolve()) for path in options.bundles]
-    return {
-        "segfocal": segfocal.__version__,
-        "input": str(options.scan.resolve()),
-        **({"more": more} if more else {}),
-        "bundle": folders[0] if len(folders) == 1 else folders,
-        "prompt": "box" if prompted and prompted.kind is not PromptKind.PROPAGATED else "none",
-        "prompts_from": str(prompted.file) if prompted else None,
-        "postprocess": describe(bundle.postprocess) if bundle.rules(prompted=prompted is not None) else {},
-        "structures": {structure.name: structure.value for structure in bundle.structures},
-        **({"made_of": made_of} if made_of else {}),  # values of the training set whose union a structure is
-        **sizes.facts(picture=png.is_png(options.scan)),
-        **prediction.prompts_report,
-        **({"files": files} if files else {}),
-        "device": str(predictor.device),
-        "batch_size": predictor.batching.size,
-    }
