@@ -17,7 +17,7 @@ from segfocal.io.scratch import scratch_array
 from segfocal.predict.inputs import read_scan
 from segfocal.predict.options import PredictOptions
 from segfocal.predict.outputs import check_outputs, prediction_report, report_path, write_outputs
-from segfocal.predict.prediction import Prediction, ProbabilityMaps
+from segfocal.predict.prediction import Prediction, ScratchProbabilities
 from segfocal.predict.prompts import prompts_of_scan
 
 
@@ -57,7 +57,7 @@ def segment_scan(predictor: Predictor, options: PredictOptions, scan: Volume) ->
     with ExitStack() as stack:
         maps = None
         if options.outputs.probabilities:
-            maps = stack.enter_context(ProbabilityMaps.on_disk(folder, bundle, scan.grid))
+            maps = stack.enter_context(ScratchProbabilities.on_disk(folder, bundle, scan.grid))
         with prompts_of_scan(options.prompts, scan.grid, bundle) as prompts:
             out = stack.enter_context(scratch_array(folder, scan.grid.shape, label_type(bundle.structures)))
             mask = segment_with(predictor, scan, prompts=prompts, watch=maps, out=out)

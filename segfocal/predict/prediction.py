@@ -21,7 +21,7 @@ from segfocal.losses.links import margins
 _ONE = 65535  # a probability of 1
 
 
-class ProbabilityMaps:
+class ScratchProbabilities:
     """Keeps each structure's probability, as uint16 where 65535 is 1, of the logits of a scan that it is shown.
 
     arrays are one a structure, of the scan's shape.
@@ -34,7 +34,7 @@ class ProbabilityMaps:
 
     @classmethod
     @contextmanager
-    def on_disk(cls, folder: Path, bundle: Bundle, grid: Grid) -> Iterator[ProbabilityMaps]:
+    def on_disk(cls, folder: Path, bundle: Bundle, grid: Grid) -> Iterator[ScratchProbabilities]:
         """Yield maps in scratch files of a folder, which are gone afterwards."""
         with ExitStack() as stack:
             files = [scratch_array(folder, grid.shape, np.uint16) for _ in bundle.structures]
@@ -64,6 +64,6 @@ class Prediction:
 
     scan: Volume
     mask: Volume
-    maps: ProbabilityMaps | None
+    maps: ScratchProbabilities | None
     prompts_report: dict[str, Any]
     held: ExitStack

@@ -181,8 +181,8 @@ class _Reader:
         slices = np.flatnonzero(marked.any((1, 2))).tolist() if only is None else [only]
         if not slices:
             raise self._wrong("a mask that marks a voxel", f"none in {file}", "check its value")
-        shares = torch.from_numpy(resize_slices(marked[slices], self.target.shape[1:]))
-        return [SlicePrompt(structure=structure, slice=z, mask=m) for z, m in zip(slices, shares, strict=True)]
+        masks = torch.from_numpy(resize_slices(marked[slices], self.target.shape[1:]))
+        return [SlicePrompt(structure=structure, slice=z, mask=m) for z, m in zip(slices, masks, strict=True)]
 
     def _value(self, entry: dict[str, Any], present: NDArray, file: Path) -> int:
         values = [int(value) for value in present if value != 0]
