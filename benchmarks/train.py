@@ -22,7 +22,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from segfocal.cli.app import conf_folder, register_resolvers
-from segfocal.cli.train import build_plan
+from segfocal.cli.training_plan import build_plan
 from segfocal.data.sampling.dataset import SliceDataset, Steps, load
 from segfocal.data.store.prepare import prepare
 from segfocal.data.store.prepared_case import pixel_rates

@@ -21,11 +21,13 @@ _WAITING = 0.2  # share of time above which data are too slow
 _GROWTH = 2.0  # of the smoothed loss over its smallest, above which it diverges
 
 
-class Watch:
-    """Collects what steps and validations show; `say` is called with each warning.
+class Health:
+    """Collects what steps and validations show, and calls `say` with each warning.
 
-    say: prints a line that stays. steady: whether losses of different steps can be compared; not if the loss itself
-    follows training.
+    Args:
+        say: prints a line that stays.
+        device: of the training; on a GPU its memory is measured too.
+        steady: whether losses of different steps can be compared: not if the loss itself follows training.
     """
 
     def __init__(self, say: Callable[[str], None], *, device: torch.device, steady: bool = True) -> None:
@@ -58,14 +60,14 @@ class Watch:
         self.losses.append(loss)
         self._look_at_loss()
         self._look_at_waiting()
-        figures: dict[str, float] = {}
+        measured: dict[str, float] = {}
         if self.steps > _FIRST:
             seconds = time.monotonic() - self.started
-            figures["samples_per_second"] = round((self.steps - _FIRST) * samples / seconds, 2)
-            figures["waiting_share"] = round(self.waited / seconds, 4)
+            measured["samples_per_second"] = round((self.steps - _FIRST) * samples / seconds, 2)
+            measured["waiting_share"] = round(self.waited / seconds, 4)
         if self.device.type == "cuda":
-            figures["gpu_gib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**30, 3)
-        return figures
+            measured["gpu_gib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**30, 3)
+        return measured
 
     def validated(self, scores: Iterable[Score]) -> None:
         """Note the scores of a validation."""

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from segfocal.cli.prepare import asked_for
-from segfocal.cli.train import build_plan
+from segfocal.cli.training_plan import build_plan
 from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
 from segfocal.data.store import cache as caches
