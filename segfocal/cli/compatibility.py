@@ -21,7 +21,14 @@ def takes_objects_apart(task: Task, structures: Sequence[Structure]) -> bool:
 
 
 def check_together(task: Task, augment: Augmentation, structures: Sequence[Structure], *, apart: bool) -> None:
-    """Raise ValueError for a task that cannot be trained on so many structures, on objects, or so augmented."""
+    """Raise ValueError for a task that cannot be trained on these structures, or with this augmentation.
+
+    Args:
+        task: with its model and loss.
+        augment: changes images, targets or both.
+        structures: the targets, at least one.
+        apart: whether each object of a picture is a target of its own.
+    """
     task.check_structures(len(structures))
     if apart and not task.needs_prompts:
         raise ValueError("expected task.first.none=0 for target=objects: only a prompt can tell which of them is meant")

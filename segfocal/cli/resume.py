@@ -92,7 +92,7 @@ def _check_same_run(config: str, saved: Path, overrides: Sequence[str]) -> None:
 def _changes(config: str, saved: Path, overrides: Sequence[str]) -> dict[str, tuple[Any, Any]]:
     """Return the options that differ from a run's and change what it learns or leaves: before and now.
 
-    An option of train, data or weights that the run did not have yet, and that nobody asks for, is a newer version's.
+    An option of train, data or weights that the run did not have yet, and that was not typed, is a newer version's.
     """
     from segfocal.compare.runs import NEUTRAL
 

@@ -75,7 +75,7 @@ def train_in(plan: Plan, request: RunRequest) -> dict[str, Any]:
 
 
 def _request(config: DictConfig) -> RunRequest:
-    """Return what Hydra was asked for, and where the run is to be."""
+    """Return the run that the command line asks for: its folder and what was typed."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -109,7 +109,7 @@ def _noting_refusal(request: RunRequest) -> Iterator[None]:
 
 @contextmanager
 def _noting_failure(plan: Plan, request: RunRequest, *, writes: bool) -> Iterator[None]:
-    """Leave in the folder what a run was asked and begins with, and if it fails, why; only where `writes`."""
+    """Leave in the folder what was typed and which weights a run begins with, and if it fails, why; where `writes`."""
     from segfocal.compare.runs import note_failure, note_start
     from segfocal.files import write_json
 

@@ -31,7 +31,14 @@ def naming_slices(batch: Batch) -> Iterator[None]:
 
 
 def check_loss(report: LossReport, batch: Batch, *, step: int, folder: Path) -> None:
-    """Raise UserError unless the loss is finite (reads it: synchronises the GPU)."""
+    """Raise UserError unless the loss is finite (reads it: synchronises the GPU).
+
+    Args:
+        report: of the batch.
+        batch: is kept for a second look, and its slices are named.
+        step: of the run, from 1, for the message.
+        folder: the run directory, where the batch is kept.
+    """
     if torch.isfinite(report.total):
         return
     terms = [name for name, value in report.terms.items() if not torch.isfinite(value)] or ["total"]
@@ -40,7 +47,7 @@ def check_loss(report: LossReport, batch: Batch, *, step: int, folder: Path) -> 
 
 
 def check_gradient(norm: float, batch: Batch, *, step: int, folder: Path) -> None:
-    """Raise UserError unless the norm of the gradient is finite."""
+    """Raise UserError unless the norm of the gradient is finite; the other arguments are those of `check_loss`."""
     if not math.isfinite(norm):
         _stop(batch, folder, expected="a finite gradient", found=f"a norm of {norm} at step {step}")
 

@@ -43,13 +43,13 @@ class Health:
         """Yield from `items`, noting how long each was waited for."""
         iterator = iter(items)
         while True:
-            asked = time.monotonic()
+            before = time.monotonic()
             try:
                 item = next(iterator)
             except StopIteration:
                 return
             if self.steps >= _FIRST:
-                self.waited += time.monotonic() - asked
+                self.waited += time.monotonic() - before
             yield item
 
     def step(self, loss: float, *, samples: int) -> dict[str, float]:
@@ -81,9 +81,9 @@ class Health:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Leave what happens in the block, a validation or a checkpoint, out of the time of training."""
-        asked = time.monotonic()
+        before = time.monotonic()
         yield
-        self.started += time.monotonic() - asked
+        self.started += time.monotonic() - before
 
     def _look_at_loss(self) -> None:
         if not self.steady or len(self.losses) < _FIRST:
@@ -104,7 +104,7 @@ class Health:
         if share > _WAITING:
             self._say_once("waiting", f"{share:.0%} of the time goes into waiting for data: raise train.workers")
 
-    def _say_once(self, what: str, text: str) -> None:
-        if what not in self.said:
-            self.said.add(what)
+    def _say_once(self, topic: str, text: str) -> None:
+        if topic not in self.said:
+            self.said.add(topic)
             self.say(f"warning: {text}")

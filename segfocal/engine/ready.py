@@ -14,9 +14,10 @@ from segfocal.data.sampling.object_dataset import dataset_of
 from segfocal.data.store.prepare import check_pairs, prepare
 from segfocal.data.store.prepared_case import check_foreground, pixel_rates
 from segfocal.engine.across_processes import main_folder
+from segfocal.engine.build_run import build_run, connect
 from segfocal.engine.plan import Plan
 from segfocal.engine.progress import CaseProgress
-from segfocal.engine.run import Run, connect, start
+from segfocal.engine.run import Run
 from segfocal.files import make_folder
 
 
@@ -41,13 +42,13 @@ def ready_run(plan: Plan, folder: Path) -> Iterator[ReadyRun]:
         folder = main_folder(folder)
         make_folder(folder)
         check_pairs(plan.cases.of("val"))  # before any work, not at the first validation
+        workers = max(1, plan.settings.workers)
         with accelerator.main_process_first(), CaseProgress(silent=not accelerator.is_main_process) as shown:
-            workers = max(1, plan.settings.workers)
             prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache, workers=workers, shown=shown)
         check_foreground(prepared, plan.preparation.structures, where=plan.where)
         rates = tuple(pixel_rates(prepared))
         dataset = dataset_of(prepared, len(plan.preparation.structures), plan.sampling)
-        run = start(plan, folder, accelerator, rates=rates, losses=dataset.losses)
+        run = build_run(plan, folder, accelerator, rates=rates, losses=dataset.losses)
         yield ReadyRun(run=run, dataset=dataset, rates=rates)
     finally:
         accelerator.end_training()

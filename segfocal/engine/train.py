@@ -31,7 +31,7 @@ def train(plan: Plan, folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def begun(plan: Plan, folder: Path) -> Iterator[Training]:
-    """Yield a run that has passed every check and has taken `folder` for its own, so that a failure now is its own."""
+    """Yield a run that has passed every check and has taken `folder` for its own."""
     started = time.monotonic()
     with ready_run(plan, folder) as ready:
         if ready.run.accelerator.is_main_process:
