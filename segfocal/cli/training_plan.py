@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from segfocal.cli.compatibility import check_together, check_volumes, takes_objects_apart
+from segfocal.cli.app import fitting_together
+from segfocal.cli.compatibility import check_together, check_volumes, trains_by_object
 from segfocal.cli.data_options import cases_of, channels_of, grid_of, intensity_of, neighbours_of, sides
 from segfocal.cli.model_options import build_model
 from segfocal.cli.resume import AUTO
 from segfocal.cli.weights import first_weights
-from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.data.sampling.dataset import Sampling
@@ -22,15 +22,8 @@ if TYPE_CHECKING:
 
 def build_plan(config: DictConfig) -> Plan:
     """Build every object of a run from a config; a value out of range is reported before anything is read."""
-    from hydra.errors import InstantiationException
-
-    try:
+    with fitting_together():
         return _plan(config)
-    except (ValueError, TypeError, InstantiationException) as error:
-        cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        if not isinstance(cause, ValueError | TypeError):
-            raise
-        raise UserError(expected="a config that fits together", found=str(cause), do="change that option") from error
 
 
 def _plan(config: DictConfig) -> Plan:
@@ -53,11 +46,11 @@ def _plan(config: DictConfig) -> Plan:
     model, model_config = build_model(plain, classes=len(structures), channels=channels, window=window)
     task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
     augment = instantiate(plain["augment"], _convert_="all")  # plain lists, for transforms of other libraries
-    grid, apart = grid_of(data, cases), takes_objects_apart(task, structures)
-    check_together(task, augment, structures, apart=apart)
+    grid, by_object = grid_of(data, cases), trains_by_object(task, structures)
+    check_together(task, augment, structures, by_object=by_object)
     check_volumes(task, window, grid)
     weights = first_weights(plain, model)
-    cases, structures = with_target(cases, structures, by_object=apart)
+    cases, structures = with_target(cases, structures, by_object=by_object)
     return Plan(
         task=task,
         model_config=model_config,
@@ -69,10 +62,10 @@ def _plan(config: DictConfig) -> Plan:
             grid=grid,
             intensity=intensity_of(plain["intensity"], cases),
             structures=structures,
-            by_object=apart,
+            by_object=by_object,
             crop=data.get("crop", "none"),
         ),
-        sampling=_sampling(data, window, apart=apart),
+        sampling=_sampling(data, window, by_object=by_object),
         augment=augment,
         window=window,
         settings=settings,
@@ -82,13 +75,13 @@ def _plan(config: DictConfig) -> Plan:
     )
 
 
-def _sampling(data: Mapping[str, Any], window: tuple[int, ...], *, apart: bool) -> Sampling:
+def _sampling(data: Mapping[str, Any], window: tuple[int, ...], *, by_object: bool) -> Sampling:
     from segfocal.data.sampling.dataset import Sampling
 
     return Sampling(
         foreground=data["foreground"],
         crop=(*window[:-2], *(round(side * data["margin"]) for side in window[-2:])),
-        objects=data.get("objects", 1) if apart else None,
+        objects=data.get("objects", 1) if by_object else None,
         neighbours=data.get("neighbours", 0),
         **{key: data[key] for key in ("rare", "replay", "replay_every") if key in data},
     )
