@@ -22,12 +22,12 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from segfocal.cli.app import conf_folder, register_resolvers
-from segfocal.cli.train import build_plan
+from segfocal.cli.training_plan import build_plan
 from segfocal.data.sampling.dataset import SliceDataset, Steps, load
 from segfocal.data.store.prepare import prepare
 from segfocal.data.store.prepared_case import pixel_rates
+from segfocal.engine.build_run import build_run, connect
 from segfocal.engine.prefetch import on_device
-from segfocal.engine.run import connect, start
 
 PARTS = ("data", "augment", "forward", "loss", "backward", "optimiser")
 CHOICES = {
@@ -72,7 +72,7 @@ def measured(model, workers, asked):
     with tempfile.TemporaryDirectory() as folder:
         accelerator = connect(plan.settings, Path(folder))
         prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache)
-        run = start(plan, Path(folder), accelerator, rates=pixel_rates(prepared))
+        run = build_run(plan, Path(folder), accelerator, rates=pixel_rates(prepared))
         clock = Clock(accelerator.device)
         criterion = plan.task.criterion
         inner = criterion.forward

@@ -6,13 +6,14 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -84,6 +85,18 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
         failed += 1
         _report(error, debug=debug)
     return 1 if failed else 0
+
+
+@contextmanager
+def fitting_together() -> Iterator[None]:
+    """Raise UserError for what a constructor in the block says about options that do not fit together."""
+    try:
+        yield
+    except (ValueError, TypeError, InstantiationException) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if not isinstance(cause, ValueError | TypeError):
+            raise
+        raise UserError(expected="a config that fits together", found=str(cause), do="change that option") from error
 
 
 def _take_a_gpu() -> None:

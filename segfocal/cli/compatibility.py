@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from segfocal.tasks.task import Task
 
 
-def takes_objects_apart(task: Task, structures: Sequence[Structure]) -> bool:
+def trains_by_object(task: Task, structures: Sequence[Structure]) -> bool:
     """Return whether each object of a picture is a target of its own."""
     from segfocal.data.label_scheme import OBJECTS
     from segfocal.tasks import Promptable
@@ -20,10 +20,17 @@ def takes_objects_apart(task: Task, structures: Sequence[Structure]) -> bool:
     return structures[0].name == OBJECTS and isinstance(task, Promptable)
 
 
-def check_together(task: Task, augment: Augmentation, structures: Sequence[Structure], *, apart: bool) -> None:
-    """Raise ValueError for a task that cannot be trained on so many structures, on objects, or so augmented."""
+def check_together(task: Task, augment: Augmentation, structures: Sequence[Structure], *, by_object: bool) -> None:
+    """Raise ValueError for a task that cannot be trained on these structures, or with this augmentation.
+
+    Args:
+        task: with its model and loss.
+        augment: changes images, targets or both.
+        structures: the targets, at least one.
+        by_object: whether each object of a picture is a target of its own.
+    """
     task.check_structures(len(structures))
-    if apart and not task.needs_prompts:
+    if by_object and not task.needs_prompts:
         raise ValueError("expected task.first.none=0 for target=objects: only a prompt can tell which of them is meant")
     if getattr(task, "embeddings", None) and augment.changes_images:
         raise ValueError("expected augment=none with task.embeddings: an augmented slice is a new image to the encoder")

@@ -90,7 +90,7 @@ def grid_of(data: dict[str, Any], cases: CaseList) -> ModelGrid:
 
 
 def neighbours_of(data: dict[str, Any]) -> int:
-    """Return how many slices on each side are channels; ValueError for what is no such number."""
+    """Return how many slices on each side are channels; ValueError for anything but a whole number."""
     from segfocal.data.sampling.dataset import check_neighbours
 
     check_neighbours(count := data.get("neighbours", 0))
@@ -101,7 +101,7 @@ def intensity_of(config: dict[str, Any], cases: CaseList) -> Intensity:
     """Build the map of intensities of a config, in which each channel's may be a file of conf/intensity by name.
 
     Raises:
-        ValueError: a name or kind that is none, a map for another number of channels.
+        ValueError: an unknown name or kind, a map for another number of channels.
     """
     from segfocal import intensity
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from segfocal.cli.app import run, shown_path
-from segfocal.cli.train import asked, build_plan, train_in
+from segfocal.cli.resume import AUTO, RunRequest
+from segfocal.cli.train import prompt_words, train_in
+from segfocal.cli.training_plan import build_plan
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def demo(config: DictConfig) -> None:
             expected="a validation case to show", found="none", where=plan.where, do="give one the split val"
         )
     case = plan.cases.of("val")[0]
-    facts = train_in(config, plan, folder)
+    request = RunRequest(folder=folder, overwrite=config.overwrite, automatic=config.resume == AUTO)
+    facts = train_in(plan, request)
     prompts = sorted({score["prompt"] for score in facts["scores"]}, reverse=True)
     rows = [_predicted(case, prompt, folder) for prompt in prompts]
     _write_page(config, facts, case, rows, folder)
@@ -73,7 +76,7 @@ def _predicted(case: Case, prompt: str, folder: Path) -> dict[str, Any]:
         )
     )
     judged = evaluate(MaskEvaluation(prediction=mask, reference=case.label, output=_judged(mask), overwrite=True))
-    return {"prompt": asked(prompt), **judged[0].rows()[0]}
+    return {"prompt": prompt_words(prompt), **judged[0].rows()[0]}
 
 
 def _judged(mask: Path) -> Path:

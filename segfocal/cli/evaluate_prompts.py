@@ -21,7 +21,7 @@ from segfocal.cli.data_options import (
     split_cases,
 )
 from segfocal.cli.evaluate import print_table
-from segfocal.cli.train import build_model
+from segfocal.cli.model_options import build_model
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
 

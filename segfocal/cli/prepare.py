@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from segfocal.cli.app import run
+from segfocal.cli.app import fitting_together, run
 from segfocal.cli.data_options import cases_of, grid_of, intensity_of
 from segfocal.errors import UserError
 
@@ -35,10 +35,8 @@ def prepare(config: DictConfig) -> None:
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     cache, workers = Path(plain["cache"]), plain["workers"]
     _check(plain)
-    try:
-        cases, preparation = asked_for(plain)
-    except (ValueError, TypeError) as error:
-        raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
+    with fitting_together():
+        cases, preparation = training_cases(plain)
     before = sum(caches.folder_of(cache, case, preparation).is_dir() for case in cases)
     started = time.perf_counter()
     with CaseProgress() as shown:
@@ -52,7 +50,7 @@ def prepare(config: DictConfig) -> None:
     _prune(cache, wanted=plain["prune"])
 
 
-def asked_for(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
+def training_cases(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
     """Return the training cases of a config and how training prepares them.
 
     Raises:
@@ -64,8 +62,8 @@ def asked_for(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
 
     data = plain["data"]
     cases, structures = cases_of(plain)
-    apart = structures[0].name == OBJECTS
-    cases, structures = with_target(cases, structures, by_object=apart)
+    by_object = structures[0].name == OBJECTS
+    cases, structures = with_target(cases, structures, by_object=by_object)
     chosen = cases.of("train")
     if not chosen:
         raise UserError(
@@ -75,7 +73,7 @@ def asked_for(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
         grid=grid_of(data, cases),
         intensity=intensity_of(plain["intensity"], cases),
         structures=structures,
-        by_object=apart,
+        by_object=by_object,
         crop=data["crop"],
     )
     return chosen, preparation

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.engine.plan import Plan
+
+AUTO = "auto"  # of the option resume
 
 # When a run is resumed these may differ, besides those that teach it nothing; train.steps bends its schedules.
 _CHANGEABLE = ("steps", "validate_every", "patience", "keep", "postprocess", "tf32", "compile")
@@ -20,26 +23,57 @@ _GROWING = ("train.", "data.", "weights.", "model.weights")  # options that a ne
 _OTHER_PLACE = "give that run's options again, or another hydra.run.dir (of a sweep, hydra.sweep.dir)"
 
 
-def check_place(config: DictConfig, plan: Plan, folder: Path, *, automatic: bool, overrides: Sequence[str]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """Where a run is to be and what was typed to ask for it; what it teaches the model is in its plan.
+
+    Args:
+        folder: the run directory.
+        overwrite: replace a run that lies there.
+        automatic: go on with what lies there, if anything (resume=auto).
+        overrides: the options of the command line, for comparisons.
+        choices: the file chosen of each config group, for comparisons.
+        one_of_many: whether it is a job of a multirun, where others go on when it fails.
+    """
+
+    folder: Path
+    overwrite: bool
+    automatic: bool
+    overrides: tuple[str, ...] = ()
+    choices: Mapping[str, str | None] = field(default_factory=dict)
+    one_of_many: bool = False
+
+
+def has_finished(plan: Plan, request: RunRequest) -> bool:
+    """Return whether a request to go on finds the result of a run with these options."""
+    folder = request.folder
+    if not request.automatic or not (folder / "summary.json").is_file() or not (folder / "config.yaml").is_file():
+        return False
+    return not _changes(plan.config, folder / "config.yaml", request.overrides)
+
+
+def resumed(plan: Plan, request: RunRequest) -> Plan:
+    """Return a plan as it is, or one that goes on with what lies in the folder of an automatic request."""
+    from segfocal.engine.checkpoint import candidates
+
+    if not request.automatic:
+        return plan
+    return replace(plan, resume=request.folder if candidates(request.folder) else None)
+
+
+def check_place(plan: Plan, request: RunRequest) -> None:
     """Raise UserError where a run would go on with other options, or replace another run unasked."""
     from segfocal.engine.checkpoint import find
     from segfocal.files import check_new
 
     origin = find(plan.resume).resolve().parents[1] if plan.resume else None
-    if origin or automatic:
-        _check_same_run(config, (origin or folder) / "config.yaml", overrides)
-    if origin != folder.resolve():
-        check_new(folder / "metrics.jsonl", overwrite=config.overwrite or automatic)
+    if origin or request.automatic:
+        _check_same_run(plan.config, (origin or request.folder) / "config.yaml", request.overrides)
+    if origin != request.folder.resolve():
+        check_new(request.folder / "metrics.jsonl", overwrite=request.overwrite or request.automatic)
 
 
-def has_finished(config: DictConfig, folder: Path, overrides: Sequence[str]) -> bool:
-    """Return whether `folder` holds the result of a run with these options."""
-    if not (folder / "summary.json").is_file() or not (folder / "config.yaml").is_file():
-        return False
-    return not _changes(config, folder / "config.yaml", overrides)
-
-
-def _check_same_run(config: DictConfig, saved: Path, overrides: Sequence[str]) -> None:
+def _check_same_run(config: str, saved: Path, overrides: Sequence[str]) -> None:
     """Raise UserError when a resumed run would go on with options that change what it learns."""
     if not saved.is_file():
         return
@@ -55,14 +89,14 @@ def _check_same_run(config: DictConfig, saved: Path, overrides: Sequence[str]) -
         )
 
 
-def _changes(config: DictConfig, saved: Path, overrides: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+def _changes(config: str, saved: Path, overrides: Sequence[str]) -> dict[str, tuple[Any, Any]]:
     """Return the options that differ from a run's and change what it learns or leaves: before and now.
 
-    An option of train, data or weights that the run did not have yet, and that nobody asks for, is a newer version's.
+    An option of train, data or weights that the run did not have yet, and that was not typed, is a newer version's.
     """
     from segfocal.compare.runs import NEUTRAL
 
-    old, new = _flat(OmegaConf.load(saved)), _flat(OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
+    old, new = _flat(OmegaConf.load(saved)), _flat(OmegaConf.create(config))
     said = tuple(item.lstrip("+~").split("=", 1)[0] for item in overrides)
 
     def tells(key: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from segfocal.cli.app import run, shown_path
+from segfocal.cli.app import fitting_together, run, shown_path
 from segfocal.cli.data_options import cases_of, grid_of, intensity_of, neighbours_of, sides
 from segfocal.errors import UserError
 
@@ -23,21 +23,14 @@ def main() -> int:
 
 def show_augment(config: DictConfig) -> None:
     """Prepare the training cases of a config, draw the samples of a step, and print where."""
-    from hydra.errors import InstantiationException
-
     from segfocal.files import check_new
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     _check(plain)
     output = Path(plain["output"])
     check_new(output, overwrite=plain["overwrite"])
-    try:
+    with fitting_together():
         _draw(plain, output)
-    except (ValueError, TypeError, InstantiationException) as error:
-        cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        if not isinstance(cause, ValueError | TypeError):
-            raise
-        raise UserError(expected="a config that fits together", found=str(cause), do="change that option") from error
     print(f"picture: {shown_path(output)}")
 
 

@@ -1,4 +1,4 @@
-"""The training loop and what a run leaves behind.
+"""Training and what a run leaves behind: `train.py` makes ready, trains and finishes.
 
 Start with `loop.py`.
 """

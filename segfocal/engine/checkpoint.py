@@ -1,8 +1,8 @@
 """Checkpoints: the whole state of a run, one folder a step, each complete before it gets its name.
 
 A checkpoint is written as `.step_000100.writing`, flushed, listed with a SHA-256 of every file in `checksums.json`, and
-renamed. A kill at any moment therefore leaves the earlier ones as they were, and one that a disk has damaged since is
-recognised and passed over for the one before.
+renamed. A kill at any moment therefore leaves the earlier ones as they were. Resuming reads the checksums: a checkpoint
+that a disk has damaged since is passed over for the one before. Saving reads none of the earlier ones again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import shutil
 import warnings
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
+from segfocal.engine.across_processes import in_any_process
 from segfocal.errors import UserError
 from segfocal.files import write_json
 
@@ -29,10 +29,16 @@ _DISK = (OSError, RuntimeError, SafetensorError, UserError)  # torch and safeten
 
 
 def save(accelerator: Accelerator, folder: Path, *, step: int, keep: int) -> bool:
-    """Write the state after `step` into `folder`/step_NNNNNN and forget all but the last `keep`.
+    """Write the state after `step` into `folder`/step_NNNNNN and forget all but the last `keep`; return if written.
 
     Every process calls it. A failure, such as a full disk, is a warning: the run and the checkpoints so far are worth
-    more than this one. Returns whether it was written.
+    more than this one.
+
+    Args:
+        accelerator: holds what is saved.
+        folder: of all checkpoints of the run.
+        step: optimiser steps made, ≥ 0.
+        keep: how many checkpoints stay, this one included, ≥ 1.
     """
     name = f"step_{step:06d}"
     temporary = folder / f".{name}{_WRITING}"
@@ -44,7 +50,7 @@ def save(accelerator: Accelerator, folder: Path, *, step: int, keep: int) -> boo
         accelerator.save_state(str(temporary), safe_serialization=True)
     except _DISK as error:
         problem = str(error)
-    written = not _anywhere(accelerator, bool(problem))
+    written = not in_any_process(accelerator, bool(problem))
     try:
         if main and written:
             _seal(temporary, folder / name)
@@ -55,7 +61,7 @@ def save(accelerator: Accelerator, folder: Path, *, step: int, keep: int) -> boo
         warnings.warn(f"no checkpoint of step {step}: {problem}; the run goes on, the ones before stay", stacklevel=2)
     if main:
         shutil.rmtree(temporary, ignore_errors=True)
-    return not _anywhere(accelerator, not written)
+    return not in_any_process(accelerator, not written)
 
 
 def restore(accelerator: Accelerator, place: Path) -> Path:
@@ -131,13 +137,6 @@ def _step(folder: Path) -> int:
     return int(folder.name.removeprefix("step_"))
 
 
-def _anywhere(accelerator: Accelerator, here: bool) -> bool:
-    """Return whether the answer is yes in any process."""
-    if accelerator.num_processes == 1:
-        return here
-    return bool(accelerator.reduce(torch.tensor(float(here), device=accelerator.device)) > 0)
-
-
 def damage(folder: Path) -> str | None:
     """Return what is wrong with a checkpoint's files, None when they are as they were written."""
     try:
@@ -165,10 +164,22 @@ def _seal(temporary: Path, folder: Path) -> None:
 def _forget(folder: Path, keep: int, *, newest: int) -> None:
     """Keep the last `keep` up to `newest`; later ones are of a run that went back, and damaged ones do not count."""
     saved = _inside(folder)
-    whole = [path for path in saved if _step(path) <= newest and damage(path) is None][:keep]
+    whole = [path for path in saved if _step(path) <= newest and _is_whole(path)][:keep]
     for old in saved:
         if old not in whole:
             _remove(old)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether a checkpoint is as it was written; its files are read only if some changed after their list."""
+    try:
+        sums = folder / _SUMS
+        listed, sealed = json.loads(sums.read_text()), sums.stat().st_mtime_ns
+        if all((folder / name).stat().st_mtime_ns <= sealed for name in listed):
+            return True
+    except (OSError, ValueError):
+        return False
+    return damage(folder) is None  # a copy has new times, and may be whole
 
 
 def _remove(folder: Path) -> None:

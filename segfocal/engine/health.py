@@ -21,11 +21,13 @@ _WAITING = 0.2  # share of time above which data are too slow
 _GROWTH = 2.0  # of the smoothed loss over its smallest, above which it diverges
 
 
-class Watch:
-    """Collects what steps and validations show; `say` is called with each warning.
+class Health:
+    """Collects what steps and validations show, and calls `say` with each warning.
 
-    say: prints a line that stays. steady: whether losses of different steps can be compared; not if the loss itself
-    follows training.
+    Args:
+        say: prints a line that stays.
+        device: of the training; on a GPU its memory is measured too.
+        steady: whether losses of different steps can be compared: not if the loss itself follows training.
     """
 
     def __init__(self, say: Callable[[str], None], *, device: torch.device, steady: bool = True) -> None:
@@ -41,13 +43,13 @@ class Watch:
         """Yield from `items`, noting how long each was waited for."""
         iterator = iter(items)
         while True:
-            asked = time.monotonic()
+            before = time.monotonic()
             try:
                 item = next(iterator)
             except StopIteration:
                 return
             if self.steps >= _FIRST:
-                self.waited += time.monotonic() - asked
+                self.waited += time.monotonic() - before
             yield item
 
     def step(self, loss: float, *, samples: int) -> dict[str, float]:
@@ -58,14 +60,14 @@ class Watch:
         self.losses.append(loss)
         self._look_at_loss()
         self._look_at_waiting()
-        figures: dict[str, float] = {}
+        measured: dict[str, float] = {}
         if self.steps > _FIRST:
             seconds = time.monotonic() - self.started
-            figures["samples_per_second"] = round((self.steps - _FIRST) * samples / seconds, 2)
-            figures["waiting_share"] = round(self.waited / seconds, 4)
+            measured["samples_per_second"] = round((self.steps - _FIRST) * samples / seconds, 2)
+            measured["waiting_share"] = round(self.waited / seconds, 4)
         if self.device.type == "cuda":
-            figures["gpu_gib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**30, 3)
-        return figures
+            measured["gpu_gib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**30, 3)
+        return measured
 
     def validated(self, scores: Iterable[Score]) -> None:
         """Note the scores of a validation."""
@@ -79,9 +81,9 @@ class Watch:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Leave what happens in the block, a validation or a checkpoint, out of the time of training."""
-        asked = time.monotonic()
+        before = time.monotonic()
         yield
-        self.started += time.monotonic() - asked
+        self.started += time.monotonic() - before
 
     def _look_at_loss(self) -> None:
         if not self.steady or len(self.losses) < _FIRST:
@@ -102,7 +104,7 @@ class Watch:
         if share > _WAITING:
             self._say_once("waiting", f"{share:.0%} of the time goes into waiting for data: raise train.workers")
 
-    def _say_once(self, what: str, text: str) -> None:
-        if what not in self.said:
-            self.said.add(what)
+    def _say_once(self, topic: str, text: str) -> None:
+        if topic not in self.said:
+            self.said.add(topic)
             self.say(f"warning: {text}")

@@ -25,8 +25,8 @@ from segfocal.structure import Structure
 LEAST_GAIN = 0.001  # of mean Dice: less is noise
 
 # Mildest first: of those that gain the same, the first is taken.
-_REMOVALS = (*(PostprocessRules(minimum_mm3=10.0**power) for power in (1, 2, 3, 4)), PostprocessRules(largest=True))
-_FILLINGS = tuple(PostprocessRules(holes_mm3=10.0**power) for power in (2, 3, 4))
+REMOVALS = (*(PostprocessRules(minimum_mm3=10.0**power) for power in (1, 2, 3, 4)), PostprocessRules(largest=True))
+FILLINGS = tuple(PostprocessRules(holes_mm3=10.0**power) for power in (2, 3, 4))
 
 
 def choose_rules(
@@ -55,7 +55,7 @@ def choose_rules(
         chosen = _best(means)
         if chosen != PostprocessRules():
             rules[name] = chosen
-        tried = [asdict(r) | {"dice": m} for r, m in zip((*_REMOVALS, *_FILLINGS), means[1:], strict=True)]
+        tried = [asdict(r) | {"dice": m} for r, m in zip((*REMOVALS, *FILLINGS), means[1:], strict=True)]
         report.append({"structure": name, "dice": means[0], "chosen": asdict(chosen), "tried": tried})
     return rules, report
 
@@ -74,18 +74,18 @@ def dice_of_each(mask: Volume, labels: Volume, value: int) -> list[float]:
     total = int(np.count_nonzero(truth))
     found = pieces(mask.array, value)
     if found is None:
-        return [_dice(0, 0, total)] * (1 + len(_REMOVALS) + len(_FILLINGS))
+        return [_dice(0, 0, total)] * (1 + len(REMOVALS) + len(FILLINGS))
     hits = _hits(found, truth)
     voxels, inside = int(found.voxels.sum()), int(hits.sum())
     removed = []
-    for rule in _REMOVALS:
+    for rule in REMOVALS:
         kept = rule.keeps(found.voxels * voxel_mm3)
         removed.append(_dice(int(found.voxels[kept].sum()), int(hits[kept].sum()), total))
     empty = holes(mask.array, value)
     assert empty is not None
     hits = _hits(empty, truth)
     filled = []
-    for rule in _FILLINGS:
+    for rule in FILLINGS:
         small = rule.fills(empty.voxels * voxel_mm3)
         filled.append(_dice(voxels + int(empty.voxels[small].sum()), inside + int(hits[small].sum()), total))
     return [_dice(voxels, inside, total), *removed, *filled]
@@ -94,7 +94,7 @@ def dice_of_each(mask: Volume, labels: Volume, value: int) -> list[float]:
 def _best(means: Sequence[float]) -> PostprocessRules:
     """Return the best of both kinds of rules, of those that gain enough."""
     best = PostprocessRules()
-    for first, kind in ((1, _REMOVALS), (1 + len(_REMOVALS), _FILLINGS)):
+    for first, kind in ((1, REMOVALS), (1 + len(REMOVALS), FILLINGS)):
         own = means[first : first + len(kind)]
         if max(own) - means[0] >= LEAST_GAIN:
             rule = kind[own.index(max(own))]

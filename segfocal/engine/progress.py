@@ -10,7 +10,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class StepProgress:
-    """Shows the steps of a run; `note` prints a line that stays."""
+    """Shows the steps of a run; `note` prints a line that stays.
+
+    Args:
+        total: steps in all.
+        done: steps made before.
+        silent: show nothing, as processes do that are not the main one.
+        noun: what is counted.
+    """
 
     def __init__(self, *, total: int, done: int, silent: bool = False, noun: str = "step") -> None:
         self.console = Console(file=sys.stdout, quiet=silent, highlight=False)

@@ -29,13 +29,19 @@ class Record:
     """Appends to `metrics.csv` and `metrics.jsonl` of a run folder, one flushed row a call.
 
     A resumed run cuts off the rows past its checkpoint and continues the same files.
+
+    Args:
+        folder: the run directory.
+        criterion: names the columns of the losses.
+        structures: names the columns of the validation Dice.
+        first: steps made before; 0 begins the files anew.
     """
 
     def __init__(self, folder: Path, *, criterion: WeightedSum, structures: Sequence[str], first: int) -> None:
         make_folder(folder)
         self.folder = folder
-        self.terms, self.figures, self.followed = list(criterion.weights), criterion.anatomy_names, criterion.followed
-        self.columns = ["step", "loss", *self.terms, *self.figures, *self.followed]
+        self.terms, self.anatomy, self.followed = list(criterion.weights), criterion.anatomy_names, criterion.followed
+        self.columns = ["step", "loss", *self.terms, *self.anatomy, *self.followed]
         self.columns += ["lr", "grad_norm", "skipped", "seconds", "samples_per_second", "waiting_share", "gpu_gib"]
         self.columns += ["val_dice"]
         self.columns += [f"val_dice_{name}" for name in structures]
@@ -81,11 +87,11 @@ class Record:
             scores = {"mean": ([row["step"] for row in scored], [row["val_dice"] for row in scored])}
         if trained:
             plots.draw_training(self.folder / "loss.png", losses, scores)
-        if trained and self.figures:
-            shares = {name: (steps, [row[name] for row in trained]) for name in self.figures}
+        if trained and self.anatomy:
+            parts = {name: (steps, [row[name] for row in trained]) for name in self.anatomy}
             followed = {name: (steps, [row[name] for row in trained]) for name in self.followed}
             terms = {name: losses[name] for name in self.terms}
-            plots.draw_loss_anatomy(self.folder / "loss_anatomy.png", terms, shares, followed)
+            plots.draw_loss_anatomy(self.folder / "loss_anatomy.png", terms, parts, followed)
 
     def summarise(self, facts: Mapping[str, Any]) -> None:
         """Write `summary.json`."""

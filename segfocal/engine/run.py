@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
-from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from segfocal.data.sampling.hard_examples import LastLosses
 from segfocal.engine import checkpoint
-from segfocal.engine.optimise import make_average, make_optimizer, make_schedule
 from segfocal.engine.plan import Plan
-from segfocal.engine.settings import Settings
-from segfocal.engine.trackers import NONE, check_tracker
-from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
-from segfocal.models.prior import prior_logits
-from segfocal.tasks.task import Task
-
-_PATIENCE = timedelta(hours=12)  # of processes that wait while the main one prepares or validates
 
 
 @dataclass
-class Progress:
-    """How far a run has come; part of every checkpoint."""
+class RunState:
+    """How far a run has come; part of every checkpoint.
+
+    Args:
+        step: optimiser steps made, skipped ones included.
+        best_dice: best mean Dice of a validation so far, −1 before the first.
+        best_step: the step of that validation, 0 before the first.
+        stale: validations since then.
+        skipped: steps that the fp16 scaler left out.
+        plateaus: how often `train.plateau` validations in a row were stale.
+    """
 
     step: int = 0
     best_dice: float = -1.0
@@ -40,6 +36,14 @@ class Progress:
     stale: int = 0
     skipped: int = 0
     plateaus: int = 0
+
+    def note_dice(self, dice: float) -> bool:
+        """Note the mean Dice of a validation; return whether it is the best so far."""
+        better = dice > self.best_dice
+        self.stale = 0 if better else self.stale + 1
+        if better:
+            self.best_dice, self.best_step = dice, self.step
+        return better
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
@@ -52,7 +56,19 @@ class Progress:
 
 @dataclass(kw_only=True, eq=False)
 class Run:
-    """What the loop works with."""
+    """What the loop works with, on its device.
+
+    Args:
+        plan: what was asked for.
+        folder: the run directory, the same in every process.
+        accelerator: this process's place among those that train together.
+        task: the plan's task, wrapped for several processes.
+        optimizer: wrapped likewise; knows whether its last step was skipped.
+        schedule: of the learning rate.
+        average: the averaged weights; None with `train.ema=0`.
+        state: how far the run has come.
+        losses: the last loss of each slice, with data.replay only.
+    """
 
     plan: Plan
     folder: Path
@@ -61,14 +77,46 @@ class Run:
     optimizer: Any
     schedule: LambdaLR
     average: AveragedModel | None
-    progress: Progress = field(default_factory=Progress)
+    state: RunState = field(default_factory=RunState)
     losses: LastLosses | None = None
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step, of parameters without a scale of their own."""
+        return float(self.schedule.get_last_lr()[0])
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all steps are made."""
+        return self.state.step >= self.plan.settings.steps
+
+    @property
+    def validation_is_due(self) -> bool:
+        """Whether the step just made is followed by a validation."""
+        every = self.plan.settings.validate_every
+        return self.is_complete or bool(every and self.state.step % every == 0)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether `train.patience` validations in a row were not better than the best."""
+        patience = self.plan.settings.patience
+        return patience is not None and self.state.stale >= patience
+
+    def after_step(self) -> None:
+        """Count an optimiser step; unless the fp16 scaler skipped it, move the learning rate and the average on."""
+        self.state.step += 1
+        if self.optimizer.step_was_skipped:  # the weights have not moved
+            self.state.skipped += 1
+            return
+        self.schedule.step()
+        if self.average:
+            self.average.update_parameters(self.accelerator.unwrap_model(self.task).model)
 
     def bundle(self) -> bundles.Bundle:
         """Return the model as it would be used now: averaged weights if there are any, in evaluation mode."""
         plan = self.plan
         model = self.average.module if self.average else self.accelerator.unwrap_model(self.task).model
-        facts = {"steps": self.progress.step, "seed": plan.seed, "cases": [c.name for c in plan.cases.of("train")]}
+        facts = {"steps": self.state.step, "seed": plan.seed, "cases": [c.name for c in plan.cases.of("train")]}
         return bundles.Bundle(
             model=model.eval(),
             model_config=dict(plan.model_config),
@@ -84,107 +132,7 @@ class Run:
         )
 
 
-def connect(settings: Settings, folder: Path) -> Accelerator:
-    """Return this process's place among those that train together (one, unless torchrun or accelerate started more).
-
-    Raises:
-        UserError: a precision the device has not, a tracker whose package is missing.
-    """
-    if settings.precision == "fp16" and (settings.device == "cpu" or not torch.cuda.is_available()):
-        raise UserError(expected="a CUDA GPU for train.precision=fp16", found="a CPU", do="use bf16 or fp32")
-    check_tracker(settings.tracker)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if settings.batch_size % (world * settings.accumulate):
-        raise UserError(
-            expected=f"train.batch_size a multiple of {world} processes × train.accumulate={settings.accumulate}",
-            found=str(settings.batch_size),
-            do="change one of them",
-        )
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a batch without clicks has no use for theirs
-    return Accelerator(
-        mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
-        cpu=settings.device == "cpu",
-        gradient_accumulation_steps=settings.accumulate,
-        kwargs_handlers=[unused, InitProcessGroupKwargs(timeout=_PATIENCE)],
-        log_with=None if settings.tracker == NONE else settings.tracker,
-        project_dir=str(folder),
-    )
-
-
-def start(
-    plan: Plan, folder: Path, accelerator: Accelerator, *, rates: Sequence[float], losses: LastLosses | None = None
-) -> Run:
-    """Build what the loop needs, on its device, and go back to a checkpoint if asked.
-
-    rates: share of training pixels of the background and of each structure, for weights and a prior made from them.
-    losses: by slice, where samples are drawn by them.
-
-    Raises:
-        UserError: a checkpoint that does not fit.
-    """
-    settings = plan.settings
-    set_seed(plan.seed)
-    _use_hardware(settings)
-    _use_rates(plan.task, rates)
-    module = cast(nn.Module, plan.task)
-    try:
-        optimizer = make_optimizer(module, settings)
-    except ValueError as error:
-        raise UserError(expected="options that fit the model", found=str(error), do="change train.lr_scales") from error
-    progress = Progress()
-    schedule = make_schedule(optimizer, settings, lambda: progress.plateaus)
-    if settings.channels_last:
-        order = torch.channels_last if len(plan.window) == 2 else torch.channels_last_3d
-        module = module.to(memory_format=order)  # type: ignore[call-overload]
-    task, optimizer = accelerator.prepare(module, optimizer)
-    average = make_average(accelerator.unwrap_model(task).model, settings.ema) if settings.ema else None
-    if settings.compile:
-        _compile(accelerator.unwrap_model(task).model)
-    run = Run(
-        plan=plan,
-        folder=folder,
-        accelerator=accelerator,
-        task=task,
-        optimizer=optimizer,
-        schedule=schedule,
-        average=average,
-        progress=progress,
-        losses=losses,
-    )
-    plan.task.criterion.reports_hardness = losses is not None
-    kept = [part for part in (average, losses) if part is not None]
-    accelerator.register_for_checkpointing(schedule, run.progress, *kept)
-    if plan.resume:
-        found = checkpoint.restore(accelerator, plan.resume)
-        if accelerator.is_main_process:
-            checkpoint.take_best_along(found, folder)
-    return run
-
-
-def _use_hardware(settings: Settings) -> None:
-    """Set what torch keeps for the whole process."""
-    torch.backends.cuda.matmul.allow_tf32 = settings.tf32
-    torch.backends.cudnn.allow_tf32 = settings.tf32
-    torch._dynamo.config.suppress_errors = settings.compile  # a network that cannot be compiled runs as it is
-    if settings.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
-    torch.use_deterministic_algorithms(settings.deterministic)
-
-
-def _compile(model: nn.Module) -> None:
-    """Run a network, of a promptable one the image encoder, through torch.compile; parameters keep their names."""
-    getattr(model, "image_encoder", model).compile()
-
-
-def _use_rates(task: Task, rates: Sequence[float]) -> None:
-    """Give the loss and the model what they take from the training set's imbalance."""
-    task.criterion.use_rates(rates)
-    model: Any = task.model
-    prior = getattr(model, "prior", None)
-    if prior is not None:
-        try:
-            model.start_from(prior_logits(prior, rates, task.criterion.link))
-        except ValueError as error:
-            raise UserError(
-                expected="a prior that fits the loss and the model", found=str(error), do="change model.prior"
-            ) from error
+def save(run: Run) -> bool:
+    """Write a checkpoint of a run; return whether that succeeded."""
+    folder, keep = run.folder / "checkpoints", run.plan.settings.keep_checkpoints
+    return checkpoint.save(run.accelerator, folder, step=run.state.step, keep=keep)

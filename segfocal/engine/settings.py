@@ -6,29 +6,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
-_TRACKERS = ("none", "tensorboard", "mlflow", "wandb")
-_SCHEDULES = ("cosine", "poly", "plateau", "constant")
-Precision = Literal["fp32", "bf16", "fp16"]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How long and how to train.
+class TrainingSettings:
+    """How long and how to train: the group `train` of a config.
 
-    steps: optimiser steps. batch_size: samples a step, over all processes, accumulated over `accumulate` forward
-    passes. lr_scales: factors on the learning rate of parameters whose name matches a pattern, 0 to freeze them; the
-    last that matches counts. plateau: validations without a better Dice after which that schedule halves the rate.
-    warmup: share of the steps over which the learning rate climbs. clip_norm: largest gradient norm, None for no limit.
-    ema: decay of the averaged weights, 0 for none. validate_every: steps between
-    validations on whole volumes, 0 for only the last. save_minutes: between checkpoints apart from those at every
-    validation, None for no others. keep_checkpoints: how many of the last to keep. patience: validations without a
-    better Dice before stopping, None for never. keep: whether the bundle holds the last weights or those that validated
-    best. postprocess: "auto" puts into the bundle what raised Dice on the validation scans. workers: loading processes;
-    worker_timeout: seconds without a batch after which they count as hung, None for never.
-    tf32, channels_last, compile (the network through torch.compile): for speed on a GPU. deterministic: refuse GPU
-    operations that are not repeatable. overfit: train on the first so many batches over and over, None for all.
-    dry_run: two steps and a validation, then an estimate of time and memory. profile: keep a trace of some steps.
-    tracker: what besides the run directory gets the record.
+    Args:
+        steps: optimiser steps, ≥ 1; 300 learn the demo scans in a few minutes on a CPU.
+        batch_size: samples an optimiser step, over all processes and all its forward passes, ≥ 1.
+        accumulate: forward passes an optimiser step, a divisor of `batch_size`; 1, as more only save memory.
+        optimizer: "adamw", "adam" or "sgd" (Nesterov momentum 0.99, as nnU-Net's).
+        lr: learning rate after the warm-up, > 0.
+        weight_decay: ≥ 0, of weights only: biases and norms are not decayed.
+        lr_scales: factors ≥ 0 on `lr` by parameter name pattern, 0 freezes; the last that matches counts. None: all 1.
+        schedule: of the learning rate after the warm-up: "cosine", "poly", "plateau" or "constant".
+        plateau: validations without a better Dice, ≥ 1, after which schedule "plateau" halves the rate.
+        warmup: share of the steps in [0,1) over which the learning rate climbs.
+        clip_norm: largest norm of the gradient, > 0; None for no limit. 1.0 makes steps independent of the loss's size.
+        ema: decay of the averaged weights in [0,1), 0 for none; 0.98 averages the last 50 steps or so.
+        validate_every: steps between validations on whole volumes, ≥ 0; 0 for only the last, as they take long.
+        save_minutes: minutes between checkpoints besides those at validations, > 0; None for no others.
+        keep_checkpoints: how many of the last to keep, ≥ 1; 2, so that a damaged one has one before it.
+        patience: validations without a better Dice before stopping, ≥ 1; None for never.
+        keep: weights in the bundle: "last", or "best" on the validation scans, whose Dice then flatters.
+        postprocess: "auto" puts into the bundle the rules that raised Dice on the validation scans; "none".
+        workers: loading processes, ≥ 0; 0 loads in the main one, which any machine can.
+        worker_timeout: seconds without a batch after which loading processes count as hung, > 0; None for never.
+        precision: of the network: "fp32", "bf16" or "fp16" (GPU only); losses stay in float32.
+        tf32: on GPUs that have it, products to 10 bits: faster.
+        channels_last: memory order of images; faster for convolutions on some GPUs only, so off.
+        compile: the network through torch.compile; takes a minute first, so off.
+        deterministic: refuse GPU operations that are not repeatable; off, as some models need them.
+        device: "auto" takes a GPU where there is one, or "cpu".
+        overfit: train on the first so many batches over and over, ≥ 1, as a check; None for all.
+        dry_run: two steps and a validation, then an estimate of time and memory.
+        profile: keep a trace of steps 8 to 12.
+        tracker: what besides the run directory gets the record: "none", "tensorboard", "mlflow" or "wandb".
     """
 
     steps: int = 300
@@ -51,7 +64,7 @@ class Settings:
     postprocess: Literal["none", "auto"] = "none"
     workers: int = 0
     worker_timeout: float | None = 600.0
-    precision: Precision = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     tf32: bool = True
     channels_last: bool = False
     compile: bool = False
@@ -65,37 +78,53 @@ class Settings:
     def __post_init__(self) -> None:
         for entry in fields(self):
             _check_type(f"train.{entry.name}", getattr(self, entry.name), str(entry.type))
-        rules = {
-            "train.steps ≥ 1": self.steps >= 1,
-            "train.batch_size ≥ 1": self.batch_size >= 1,
-            "train.accumulate a divisor of train.batch_size": self.accumulate >= 1
-            and self.batch_size % self.accumulate == 0,
-            "train.optimizer adamw, adam or sgd": self.optimizer in ("adamw", "adam", "sgd"),
-            "train.lr > 0": self.lr > 0,
-            "train.weight_decay ≥ 0": self.weight_decay >= 0,
-            "train.lr_scales ≥ 0 by name pattern": all(scale >= 0 for scale in (self.lr_scales or {}).values()),
-            "train.schedule cosine, poly, plateau or constant": self.schedule in _SCHEDULES,
-            "train.plateau ≥ 1": self.plateau >= 1,
-            "train.warmup in [0,1)": 0 <= self.warmup < 1,
-            "train.clip_norm > 0 or null": self.clip_norm is None or self.clip_norm > 0,
-            "train.ema in [0,1)": 0 <= self.ema < 1,
-            "train.validate_every ≥ 0": self.validate_every >= 0,
-            "train.save_minutes > 0 or null": self.save_minutes is None or self.save_minutes > 0,
-            "train.keep_checkpoints ≥ 1": self.keep_checkpoints >= 1,
-            "train.patience ≥ 1 or null": self.patience is None or self.patience >= 1,
-            "train.keep last or best": self.keep in ("last", "best"),
-            "train.postprocess none or auto": self.postprocess in ("none", "auto"),
-            "train.workers ≥ 0": self.workers >= 0,
-            "train.worker_timeout > 0 or null": self.worker_timeout is None or self.worker_timeout > 0,
-            "train.overfit ≥ 1 or null": self.overfit is None or self.overfit >= 1,
-            "train.device auto or cpu": self.device in ("auto", "cpu"),
-            "train.tracker none, tensorboard, mlflow or wandb": self.tracker
-            in ("none", "tensorboard", "mlflow", "wandb"),
-            "train.precision fp32, bf16 or fp16": self.precision in ("fp32", "bf16", "fp16"),
-        }
-        broken = [rule for rule, holds in rules.items() if not holds]
+        broken = {name: rule for name, (rule, holds) in self._rules().items() if not holds}
         if broken:
-            raise ValueError(f"expected {'; '.join(broken)}; got {self}")
+            wanted = "; ".join(f"train.{name} {rule}" for name, rule in broken.items())
+            found = ", ".join(f"train.{name}={getattr(self, name)}" for name in broken)
+            raise ValueError(f"expected {wanted}; got {found}")
+
+    def _rules(self) -> dict[str, tuple[str, bool]]:
+        """Return by field what it has to be, in words, and whether it is."""
+        divides = self.accumulate >= 1 and self.batch_size % self.accumulate == 0
+        return {
+            "steps": ("≥ 1", self.steps >= 1),
+            "batch_size": ("≥ 1", self.batch_size >= 1),
+            "accumulate": (f"a divisor of train.batch_size={self.batch_size}", divides),
+            "optimizer": _one_of(self.optimizer, "adamw", "adam", "sgd"),
+            "lr": ("> 0", self.lr > 0),
+            "weight_decay": ("≥ 0", self.weight_decay >= 0),
+            "lr_scales": ("≥ 0 by name pattern", all(scale >= 0 for scale in (self.lr_scales or {}).values())),
+            "schedule": _one_of(self.schedule, "cosine", "poly", "plateau", "constant"),
+            "plateau": ("≥ 1", self.plateau >= 1),
+            "warmup": ("in [0,1)", 0 <= self.warmup < 1),
+            "clip_norm": _positive_or_null(self.clip_norm),
+            "ema": ("in [0,1)", 0 <= self.ema < 1),
+            "validate_every": ("≥ 0", self.validate_every >= 0),
+            "save_minutes": _positive_or_null(self.save_minutes),
+            "keep_checkpoints": ("≥ 1", self.keep_checkpoints >= 1),
+            "patience": _counted_or_null(self.patience),
+            "keep": _one_of(self.keep, "last", "best"),
+            "postprocess": _one_of(self.postprocess, "none", "auto"),
+            "workers": ("≥ 0", self.workers >= 0),
+            "worker_timeout": _positive_or_null(self.worker_timeout),
+            "overfit": _counted_or_null(self.overfit),
+            "device": _one_of(self.device, "auto", "cpu"),
+            "tracker": _one_of(self.tracker, "none", "tensorboard", "mlflow", "wandb"),
+            "precision": _one_of(self.precision, "fp32", "bf16", "fp16"),
+        }
+
+
+def _one_of(value: str, *words: str) -> tuple[str, bool]:
+    return f"{', '.join(words[:-1])} or {words[-1]}", value in words
+
+
+def _positive_or_null(value: float | None) -> tuple[str, bool]:
+    return "> 0 or null", value is None or value > 0
+
+
+def _counted_or_null(value: int | None) -> tuple[str, bool]:
+    return "≥ 1 or null", value is None or value >= 1
 
 
 def _check_type(name: str, value: object, annotation: str) -> None:

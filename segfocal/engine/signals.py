@@ -8,11 +8,18 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-_ASKING = ("SIGINT", "SIGTERM", "SIGUSR1")  # Ctrl-C; a scheduler's end; SLURM's warning before the end
+_STOPPING = ("SIGINT", "SIGTERM", "SIGUSR1")  # Ctrl-C; a scheduler's end; SLURM's warning before the end
 
 
 class Stopped(KeyboardInterrupt):
-    """A run that was asked to stop, and that has saved its state if it could."""
+    """A run that was told to stop, and that has saved its state if it could.
+
+    Args:
+        name: of the signal.
+        step: optimiser steps made.
+        folder: the run directory, for the message.
+        saved: whether the last checkpoint was written.
+    """
 
     def __init__(self, name: str, *, step: int, folder: Path, saved: bool) -> None:
         self.code = 128 + getattr(signal, name)
@@ -32,7 +39,7 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for name in _ASKING:
+            for name in _STOPPING:
                 number = getattr(signal, name, None)  # Windows has no SIGUSR1
                 if number is not None:
                     self._before[number] = signal.signal(number, self._note)

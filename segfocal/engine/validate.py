@@ -1,4 +1,4 @@
-"""Validation on whole held-out volumes, at the scans' own resolution: the figure that counts, not a patch score."""
+"""Validation on whole held-out volumes, at the scans' own resolution: what counts is this, not the score of patches."""
 
 from __future__ import annotations
 
@@ -30,9 +30,15 @@ _PICTURES = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The figures of one structure in one case; prompt is "none" or "box" (its own of each slice, from the reference).
+    """The metrics of one structure in one case.
 
-    auc and hd95_mm are None where they were not asked for.
+    Args:
+        case: its name.
+        structure: its name.
+        prompt: "none", or "box": in each slice the bounding box of the reference.
+        counts: of voxels of the scan.
+        auc: of the logits, in [0,1]; None of a quick validation.
+        hd95_mm: 95th percentile of surface distances; None of a quick validation.
     """
 
     case: str
@@ -49,7 +55,13 @@ def validate(
     """Segment whole scans and count voxels; if `fully`, measure AUC and HD95 too, and if the model can, with boxes.
 
     A model that needs prompts is judged with boxes only.
-    pictures: a folder for one overlay a case (first structure; no prompt, or boxes), of the first hundred.
+
+    Args:
+        bundle: the model and how scans reach it.
+        cases: to segment, each with its label.
+        device: to segment on.
+        fully: measure all metrics, as at the end of a run; without it voxel counts only, without prompts where it can.
+        pictures: a folder for one overlay a case (first structure; no prompt, or boxes), of the first hundred.
     """
     scores = []
     for number, case in enumerate(cases):

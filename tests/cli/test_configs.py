@@ -8,7 +8,7 @@ from hydra.utils import get_class, get_method
 from omegaconf import OmegaConf
 
 from segfocal.cli.app import conf_folder, register_resolvers
-from segfocal.engine.settings import Settings
+from segfocal.engine.settings import TrainingSettings
 from tests import ROOT
 
 CONF = conf_folder()
@@ -74,7 +74,9 @@ def test_a_config_holds_the_arguments_of_its_constructor(path, raw):
 
 
 def test_training_settings_are_the_defaults_of_the_class():
-    assert Settings(**OmegaConf.to_container(OmegaConf.load(CONF / "train.yaml"))["train"]) == Settings()
+    assert (
+        TrainingSettings(**OmegaConf.to_container(OmegaConf.load(CONF / "train.yaml"))["train"]) == TrainingSettings()
+    )
 
 
 @pytest.mark.parametrize("group", ["augment", "intensity", "model", "task", "loss", "imbalance"])

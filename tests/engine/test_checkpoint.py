@@ -17,10 +17,7 @@ from safetensors.torch import load_file
 
 from segfocal.cli.app import conf_folder
 from segfocal.engine import checkpoint
-from segfocal.engine.record import Record
-from segfocal.engine.signals import StopRequest
 from segfocal.errors import UserError
-from segfocal.losses import DiceLoss, WeightedSum
 from tests.system.commands import segfocal, small_training
 
 SCRIPT = conf_folder().parent / "scripts" / "train.py"
@@ -79,6 +76,34 @@ def test_going_back_drops_the_later_checkpoints_and_damaged_ones_do_not_count(ac
     assert names(folder) == ["step_000100", "step_000300"]
 
 
+def test_damage_that_leaves_no_trace_is_found_by_resume_and_not_looked_for_at_each_save(accelerator, tmp_path):
+    folder = tmp_path / "checkpoints"
+    checkpoint.save(accelerator, folder, step=1, keep=3)
+    checkpoint.save(accelerator, folder, step=2, keep=3)
+    file = folder / "step_000002" / "model.safetensors"
+    content, times = bytearray(file.read_bytes()), file.stat()
+    content[-3] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    checkpoint.save(accelerator, folder, step=3, keep=2)
+    assert names(folder) == ["step_000002", "step_000003"]
+    shutil.rmtree(folder / "step_000003")
+    with (
+        pytest.warns(UserWarning, match=r"damaged checkpoint.*step_000002: model.safetensors has changed"),
+        pytest.raises(UserError, match="damaged ones only"),
+    ):
+        checkpoint.find(tmp_path)
+
+
+def test_a_copied_checkpoint_counts_although_its_files_are_newer_than_their_list(accelerator, tmp_path):
+    folder = tmp_path / "checkpoints"
+    checkpoint.save(accelerator, folder, step=1, keep=2)
+    listed = folder / "step_000001" / "checksums.json"
+    os.utime(listed, ns=(0, 0))
+    checkpoint.save(accelerator, folder, step=2, keep=2)
+    assert names(folder) == ["step_000001", "step_000002"]
+
+
 def test_a_run_directory_may_be_called_step_something(tmp_path):
     (tmp_path / "step_size").mkdir()
     assert checkpoint.candidates(tmp_path / "step_size") == []
@@ -90,31 +115,6 @@ def test_a_run_begun_anew_forgets_the_checkpoints_of_the_one_before(spheres, tmp
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", "train.steps=5", *settings)) == 0
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", "train.steps=3", *settings)) == 0
     assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*")] == ["step_000003"]
-
-
-def test_a_finished_run_is_neither_repeated_nor_replaced_by_other_options(spheres, tmp_path, monkeypatch, capfd):
-    settings = ["train.validate_every=0", "train.steps=2", "resume=auto"]
-    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *settings)) == 0
-    summary = (tmp_path / "run" / "summary.json").read_text()
-    shutil.rmtree(tmp_path / "run" / "checkpoints")  # as people do to save space
-    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *settings)) == 0
-    assert "finished before" in capfd.readouterr().out
-    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *settings, "loss=dice")) == 1
-    assert "the options of the run to resume" in capfd.readouterr().err
-    refused = ["overwrite=true", "resume=null", "train.precision=fp16"]
-    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *settings, *refused)) == 1
-    assert (tmp_path / "run" / "summary.json").read_text() == summary
-
-
-def test_a_full_disk_costs_rows_of_the_record_and_not_the_run(tmp_path):
-    criterion = WeightedSum({"dice": DiceLoss()}, {"dice": 1.0})
-    record = Record(tmp_path, criterion=criterion, structures=["liver"], first=0)
-    (tmp_path / "metrics.csv").unlink()
-    (tmp_path / "metrics.csv").symlink_to("/dev/full")
-    with pytest.warns(UserWarning, match="rows of the record are lost"):
-        record.add({"step": 1, "loss": 0.5})
-    record.add({"step": 2, "loss": 0.4})
-    assert record.lost == 2
 
 
 def test_what_a_kill_left_half_written_is_neither_read_nor_kept(accelerator, tmp_path):
@@ -149,37 +149,6 @@ def test_a_run_without_a_checkpoint_is_refused(tmp_path):
         checkpoint.find(tmp_path)
     with pytest.raises(UserError, match="no such folder"):
         checkpoint.find(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize(
-    "name", ["SIGTERM", *[pytest.param(name, marks=pytest.mark.slow) for name in ("SIGUSR1", "SIGINT")]]
-)
-def test_a_signal_saves_and_resume_auto_goes_on_bit_for_bit(name, spheres, tmp_path, monkeypatch, capfd):
-    settings = ["train.steps=5", "train.validate_every=0", "resume=auto"]
-    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "whole", *settings)) == 0
-
-    with monkeypatch.context() as interrupted:
-        ask = lambda *_: os.kill(os.getpid(), getattr(signal, name))  # noqa: E731
-        interrupted.setattr("segfocal.engine.step._check_finite", ask)  # called within the first step
-        code = segfocal(interrupted, "train", *small_training(spheres, tmp_path / "cut", *settings))
-    assert code == 128 + getattr(signal, name)
-    assert f"stopped by {name} after step 1" in capfd.readouterr().err
-    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "cut", *settings)) == 0
-    assert same_weights(tmp_path / "whole", tmp_path / "cut")
-
-
-def test_a_second_interrupt_is_not_waited_for():
-    before, stop = signal.getsignal(signal.SIGINT), StopRequest()
-
-    def ask_twice():
-        with stop:
-            os.kill(os.getpid(), signal.SIGINT)
-            assert stop.name == "SIGINT"
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        ask_twice()
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.slow

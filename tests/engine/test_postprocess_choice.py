@@ -61,7 +61,7 @@ def cases(tmp_path):
 
 def test_the_dice_of_a_rule_is_that_of_the_mask_it_leaves():
     generator = np.random.default_rng(0)
-    rules = [PostprocessRules(), *chosen._REMOVALS, *chosen._FILLINGS]
+    rules = [PostprocessRules(), *chosen.REMOVALS, *chosen.FILLINGS]
     grid = Grid(shape=(14, 13, 12), affine=np.diag([3.0, 3.0, 3.0, 1.0]))
     for share in (0.0, 0.02, 0.1, 0.3, 0.9):
         mask = Volume(array=(generator.random(grid.shape) < share).astype(np.uint8), grid=grid)

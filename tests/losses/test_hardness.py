@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from segfocal.losses import DiceLoss, LossReport, WeightedSum
+from segfocal.losses import DiceLoss, LossReport, SoftmaxCrossEntropyLoss, WeightedSum
+from segfocal.losses.cross_entropy import CrossEntropyLoss
 from segfocal.losses.hardness import sample_cross_entropy
 from tests.losses.pairs import masks
 
@@ -52,3 +53,23 @@ def test_the_mean_of_reports_has_the_mean_hardness_only_where_all_have_one():
 
     assert LossReport.mean([report([1.0, 2.0]), report([3.0, 0.0])]).hardness.tolist() == [2.0, 1.0]
     assert LossReport.mean([report([1.0, 2.0]), report(None)]).hardness is None
+
+
+def test_a_sample_is_as_hard_as_its_cross_entropy():
+    logits, target = torch.randn(3, 2, 5, 4), torch.randint(0, 2, (3, 2, 5, 4), dtype=torch.uint8)
+    criterion = WeightedSum({"ce": CrossEntropyLoss()}, {"ce": 2.0})
+    assert criterion(logits, target).hardness is None
+    criterion.reports_hardness = True
+    report = criterion(logits, target)
+    torch.testing.assert_close(report.hardness.mean(), report.terms["ce"])
+    one = criterion(logits[1:2], target[1:2]).terms["ce"]
+    torch.testing.assert_close(report.hardness[1], one)
+
+
+def test_under_softmax_a_sample_is_as_hard_as_its_cross_entropy_of_classes():
+    logits, target = torch.randn(3, 2, 5, 4), torch.zeros(3, 2, 5, 4, dtype=torch.uint8)
+    target[:, 1, :3] = 1
+    criterion = WeightedSum({"ce": SoftmaxCrossEntropyLoss()}, {"ce": 1.0})
+    criterion.reports_hardness = True
+    report = criterion(logits, target)
+    torch.testing.assert_close(report.hardness.mean(), report.terms["ce"])

@@ -115,7 +115,7 @@ def test_options_of_a_loss_that_do_not_fit_are_one_clear_line(options, words, sp
 @pytest.mark.parametrize("prior", ["auto", "0.01"])
 def test_the_first_predictions_equal_the_prior(model, prior, spheres, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("segfocal.engine.loop._loop", lambda run, *_: seen.append(run) or False)
+    monkeypatch.setattr("segfocal.engine.train.train_loop", lambda run, *_: seen.append(run) or False)
     make = small_training if model == "sam_tiny" else semantic
     options = [f"model.prior={prior}", "target=1", *QUICK]
     assert segfocal(monkeypatch, "train", *make(spheres, tmp_path / "run", *options)) == 0

@@ -51,15 +51,15 @@ def test_a_grid_of_alpha_and_gamma_is_a_table_and_a_heatmap(spheres, tmp_path, m
 def test_a_failed_run_is_marked_and_made_alone_by_the_same_command(spheres, tmp_path, monkeypatch, capfd):
     options = grid(spheres, tmp_path / "grid", "sweep.alpha=[0.1,0.25]", "sweep.gamma=[1,2]")
     trained = []
-    loop = "segfocal.engine.loop._loop"
-    from segfocal.engine.loop import _loop
+    loop = "segfocal.engine.train.train_loop"
+    from segfocal.engine.loop import train_loop
 
     def broken(run, *arguments):
         focal = run.plan.task.criterion.terms["focal"]
         trained.append((float(focal.alpha), focal.gamma))
         if trained[-1] == (0.25, 2.0) and len(trained) <= 4:
             raise MemoryError("12 GiB")
-        return _loop(run, *arguments)
+        return train_loop(run, *arguments)
 
     monkeypatch.setattr(loop, broken)
     assert segfocal(monkeypatch, "train", *options) == 1

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from segfocal.cli import main as cli_main
-from segfocal.engine import loop
+from segfocal.engine import checkpoint
 from tests.system.commands import segfocal, small_training
 
 
@@ -139,14 +139,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(spheres, tmp_path
     settings = ["train.steps=4", "train.validate_every=2", f"train.workers={workers}"]
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "whole", *settings)) == 0
 
-    save = loop.checkpoint.save
+    save = checkpoint.save
 
     def save_and_stop(*arguments, **options):
         save(*arguments, **options)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(loop.checkpoint, "save", save_and_stop)
+        interrupted.setattr(checkpoint, "save", save_and_stop)
         assert segfocal(interrupted, "train", *small_training(spheres, tmp_path / "cut", *settings)) == 130
     options = small_training(spheres, tmp_path / "cut", *settings, f"resume={tmp_path / 'cut'}")
     assert segfocal(monkeypatch, "train", *options) == 0

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from segfocal.cli.prepare import asked_for
-from segfocal.cli.train import build_plan
+from segfocal.cli.prepare import training_cases
+from segfocal.cli.training_plan import build_plan
 from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
 from segfocal.data.store import cache as caches
@@ -264,7 +264,7 @@ def test_training_finds_what_the_command_prepares(tmp_path, cases, more):
     root = f"data.root={tmp_path}/data/cases.csv"
     names = "data.label_names={1:ball,2:other}"
     plan = build_plan(composed("train", *OPTIONS, root, names, *more))
-    chosen, preparation = asked_for(
+    chosen, preparation = training_cases(
         OmegaConf.to_container(composed("prepare", *OPTIONS, root, names, *more), resolve=True)
     )
     assert preparation == plan.preparation

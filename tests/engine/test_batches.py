@@ -1,4 +1,4 @@
-"""Training with hard-example replay: what is drawn stays a function of the seed and the step."""
+"""The batches of a run: with hard-example replay what is drawn stays a function of the seed and the step."""
 
 import csv
 import shutil
@@ -6,8 +6,7 @@ import shutil
 import pytest
 import torch
 
-from segfocal.losses import SoftmaxCrossEntropyLoss, WeightedSum
-from segfocal.losses.cross_entropy import CrossEntropyLoss
+from segfocal.engine import loop
 from tests.system.commands import segfocal, small_training
 
 UNET = ["model=unet", "task=semantic", "model.widths=[8,16,16]", "imbalance=hard_replay", "data.replay_every=3"]
@@ -39,27 +38,23 @@ def test_loading_processes_change_nothing_and_replay_does(spheres, tmp_path, mon
     assert uniform != whole
 
 
-def test_a_sample_is_as_hard_as_its_cross_entropy():
-    logits, target = torch.randn(3, 2, 5, 4), torch.randint(0, 2, (3, 2, 5, 4), dtype=torch.uint8)
-    criterion = WeightedSum({"ce": CrossEntropyLoss()}, {"ce": 2.0})
-    assert criterion(logits, target).hardness is None
-    criterion.reports_hardness = True
-    report = criterion(logits, target)
-    torch.testing.assert_close(report.hardness.mean(), report.terms["ce"])
-    one = criterion(logits[1:2], target[1:2]).terms["ce"]
-    torch.testing.assert_close(report.hardness[1], one)
-
-
-def test_under_softmax_a_sample_is_as_hard_as_its_cross_entropy_of_classes():
-    logits, target = torch.randn(3, 2, 5, 4), torch.zeros(3, 2, 5, 4, dtype=torch.uint8)
-    target[:, 1, :3] = 1
-    criterion = WeightedSum({"ce": SoftmaxCrossEntropyLoss()}, {"ce": 1.0})
-    criterion.reports_hardness = True
-    report = criterion(logits, target)
-    torch.testing.assert_close(report.hardness.mean(), report.terms["ce"])
-
-
 @pytest.mark.slow
 def test_promptable_models_can_replay_too(spheres, tmp_path, monkeypatch):
     options = ["data.replay=0.5", "data.replay_every=2", "train.steps=4", "train.validate_every=0", "task.rounds=2"]
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *options)) == 0
+
+
+def test_overfitting_sees_one_batch_over_and_over(spheres, tmp_path, monkeypatch):
+    seen = []
+    batches_of = loop.batches_of
+
+    def noted(*arguments):
+        for batches in batches_of(*arguments):
+            seen.append(batches[0])
+            yield batches
+
+    monkeypatch.setattr(loop, "batches_of", noted)
+    options = ["train.overfit=1", "train.steps=3", "train.validate_every=0"]
+    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", *options)) == 0
+    assert torch.equal(seen[0].image, seen[2].image)
+    assert seen[0].origins == seen[1].origins

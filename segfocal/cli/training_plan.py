@@ -1,0 +1,87 @@
+"""The plan of a training run: every option of a config resolved, checked together, and made an object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from segfocal.cli.app import fitting_together
+from segfocal.cli.compatibility import check_together, check_volumes, trains_by_object
+from segfocal.cli.data_options import cases_of, channels_of, grid_of, intensity_of, neighbours_of, sides
+from segfocal.cli.model_options import build_model
+from segfocal.cli.resume import AUTO
+from segfocal.cli.weights import first_weights
+
+if TYPE_CHECKING:
+    from segfocal.data.sampling.dataset import Sampling
+    from segfocal.engine.plan import Plan
+
+
+def build_plan(config: DictConfig) -> Plan:
+    """Build every object of a run from a config; a value out of range is reported before anything is read."""
+    with fitting_together():
+        return _plan(config)
+
+
+def _plan(config: DictConfig) -> Plan:
+    from hydra.utils import instantiate
+
+    from segfocal.data.mask_files import with_target
+    from segfocal.data.store.prepared_case import Preparation
+    from segfocal.engine.plan import Plan
+    from segfocal.engine.settings import TrainingSettings
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    data, settings = plain["data"], TrainingSettings(**plain["train"])
+    if not isinstance(plain["seed"], int) or plain["seed"] < 0:
+        raise ValueError(f"expected seed to be a whole number ≥ 0; got {plain['seed']!r}")
+    cases, structures = cases_of(plain)
+    window = sides(data["window"], "data.window", int)
+    if not data["margin"] >= 1:
+        raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
+    channels = channels_of(cases) * (2 * neighbours_of(data) + 1)
+    model, model_config = build_model(plain, classes=len(structures), channels=channels, window=window)
+    task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
+    augment = instantiate(plain["augment"], _convert_="all")  # plain lists, for transforms of other libraries
+    grid, by_object = grid_of(data, cases), trains_by_object(task, structures)
+    check_together(task, augment, structures, by_object=by_object)
+    check_volumes(task, window, grid)
+    weights = first_weights(plain, model)
+    cases, structures = with_target(cases, structures, by_object=by_object)
+    return Plan(
+        task=task,
+        model_config=model_config,
+        weights=weights,
+        cases=cases,
+        where=Path(data["root"]),
+        cache=Path(plain["cache"]),
+        preparation=Preparation(
+            grid=grid,
+            intensity=intensity_of(plain["intensity"], cases),
+            structures=structures,
+            by_object=by_object,
+            crop=data.get("crop", "none"),
+        ),
+        sampling=_sampling(data, window, by_object=by_object),
+        augment=augment,
+        window=window,
+        settings=settings,
+        seed=plain["seed"],
+        resume=Path(plain["resume"]) if plain["resume"] and plain["resume"] != AUTO else None,
+        config=OmegaConf.to_yaml(config, resolve=True),
+    )
+
+
+def _sampling(data: Mapping[str, Any], window: tuple[int, ...], *, by_object: bool) -> Sampling:
+    from segfocal.data.sampling.dataset import Sampling
+
+    return Sampling(
+        foreground=data["foreground"],
+        crop=(*window[:-2], *(round(side * data["margin"]) for side in window[-2:])),
+        objects=data.get("objects", 1) if by_object else None,
+        neighbours=data.get("neighbours", 0),
+        **{key: data[key] for key in ("rare", "replay", "replay_every") if key in data},
+    )

@@ -1,0 +1,139 @@
+"""Builds a run from its plan: processes that train together, switches of the hardware, and what the loop needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
+from torch import nn
+
+from segfocal.data.sampling.hard_examples import LastLosses
+from segfocal.engine import checkpoint
+from segfocal.engine.averaged_weights import make_average
+from segfocal.engine.lr_schedule import make_lr_schedule
+from segfocal.engine.optimizer import make_optimizer
+from segfocal.engine.plan import Plan
+from segfocal.engine.run import Run, RunState
+from segfocal.engine.settings import TrainingSettings
+from segfocal.engine.trackers import NONE, check_tracker
+from segfocal.errors import UserError
+from segfocal.models.prior import prior_logits
+from segfocal.tasks.task import Task
+
+_PATIENCE = timedelta(hours=12)  # of processes that wait while the main one prepares or validates
+
+
+def connect(settings: TrainingSettings, folder: Path) -> Accelerator:
+    """Return this process's place among those that train together (one, unless torchrun or accelerate started more).
+
+    Raises:
+        UserError: a precision the device has not, a tracker whose package is missing.
+    """
+    if settings.precision == "fp16" and (settings.device == "cpu" or not torch.cuda.is_available()):
+        raise UserError(expected="a CUDA GPU for train.precision=fp16", found="a CPU", do="use bf16 or fp32")
+    check_tracker(settings.tracker)
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if settings.batch_size % (world * settings.accumulate):
+        raise UserError(
+            expected=f"train.batch_size a multiple of {world} processes × train.accumulate={settings.accumulate}",
+            found=str(settings.batch_size),
+            do="change one of them",
+        )
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a batch without clicks has no use for theirs
+    return Accelerator(
+        mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
+        cpu=settings.device == "cpu",
+        gradient_accumulation_steps=settings.accumulate,
+        kwargs_handlers=[unused, InitProcessGroupKwargs(timeout=_PATIENCE)],
+        log_with=None if settings.tracker == NONE else settings.tracker,
+        project_dir=str(folder),
+    )
+
+
+def build_run(
+    plan: Plan, folder: Path, accelerator: Accelerator, *, rates: Sequence[float], losses: LastLosses | None = None
+) -> Run:
+    """Build what the loop needs, on its device, and go back to a checkpoint if asked.
+
+    Args:
+        plan: what to train.
+        folder: the run directory.
+        accelerator: from `connect`.
+        rates: share of training pixels of the background and of each structure, for weights and a prior made from them.
+        losses: by slice, where samples are drawn by them.
+
+    Raises:
+        UserError: a checkpoint that does not fit.
+    """
+    settings = plan.settings
+    set_seed(plan.seed)
+    _use_hardware(settings)
+    _use_rates(plan.task, rates)
+    module = cast(nn.Module, plan.task)
+    try:
+        optimizer = make_optimizer(module, settings)
+    except ValueError as error:
+        raise UserError(expected="options that fit the model", found=str(error), do="change train.lr_scales") from error
+    state = RunState()
+    schedule = make_lr_schedule(optimizer, settings, lambda: state.plateaus)
+    if settings.channels_last:
+        order = torch.channels_last if len(plan.window) == 2 else torch.channels_last_3d
+        module = module.to(memory_format=order)  # type: ignore[call-overload]
+    task, optimizer = accelerator.prepare(module, optimizer)
+    average = make_average(accelerator.unwrap_model(task).model, settings.ema) if settings.ema else None
+    if settings.compile:
+        _compile(accelerator.unwrap_model(task).model)
+    run = Run(
+        plan=plan,
+        folder=folder,
+        accelerator=accelerator,
+        task=task,
+        optimizer=optimizer,
+        schedule=schedule,
+        average=average,
+        state=state,
+        losses=losses,
+    )
+    plan.task.criterion.reports_hardness = losses is not None
+    kept = [part for part in (average, losses) if part is not None]
+    accelerator.register_for_checkpointing(schedule, run.state, *kept)
+    if plan.resume:
+        found = checkpoint.restore(accelerator, plan.resume)
+        if accelerator.is_main_process:
+            checkpoint.take_best_along(found, folder)
+    return run
+
+
+def _use_hardware(settings: TrainingSettings) -> None:
+    """Set what torch keeps for the whole process."""
+    torch.backends.cuda.matmul.allow_tf32 = settings.tf32
+    torch.backends.cudnn.allow_tf32 = settings.tf32
+    torch._dynamo.config.suppress_errors = settings.compile  # a network that cannot be compiled runs as it is
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    torch.use_deterministic_algorithms(settings.deterministic)
+
+
+def _compile(model: nn.Module) -> None:
+    """Run a network, of a promptable one the image encoder, through torch.compile; parameters keep their names."""
+    getattr(model, "image_encoder", model).compile()
+
+
+def _use_rates(task: Task, rates: Sequence[float]) -> None:
+    """Give the loss and the model what they take from the training set's imbalance."""
+    task.criterion.use_rates(rates)
+    model: Any = task.model
+    prior = getattr(model, "prior", None)
+    if prior is not None:
+        try:
+            model.start_from(prior_logits(prior, rates, task.criterion.link))
+        except ValueError as error:
+            raise UserError(
+                expected="a prior that fits the loss and the model", found=str(error), do="change model.prior"
+            ) from error

@@ -1,0 +1,55 @@
+"""What comes before the training loop: every check, the prepared scans, and the run built on its device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate.state import AcceleratorState
+
+from segfocal.data.sampling.dataset import SliceDataset
+from segfocal.data.sampling.object_dataset import dataset_of
+from segfocal.data.store.prepare import check_pairs, prepare
+from segfocal.data.store.prepared_case import check_foreground, pixel_rates
+from segfocal.engine.across_processes import main_folder
+from segfocal.engine.build_run import build_run, connect
+from segfocal.engine.plan import Plan
+from segfocal.engine.progress import CaseProgress
+from segfocal.engine.run import Run
+from segfocal.files import make_folder
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadyRun:
+    """A run that can begin: its samples, and the share of training pixels of the background and of each structure."""
+
+    run: Run
+    dataset: SliceDataset
+    rates: tuple[float, ...]
+
+
+@contextmanager
+def ready_run(plan: Plan, folder: Path) -> Iterator[ReadyRun]:
+    """Check and prepare what `plan` needs, and yield the run; its processes part when the block ends.
+
+    Raises:
+        UserError: data that cannot be used, a folder that cannot be written, options that do not fit the device.
+    """
+    accelerator = connect(plan.settings, folder)
+    try:
+        folder = main_folder(folder)
+        make_folder(folder)
+        check_pairs(plan.cases.of("val"))  # before any work, not at the first validation
+        workers = max(1, plan.settings.workers)
+        with accelerator.main_process_first(), CaseProgress(silent=not accelerator.is_main_process) as shown:
+            prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache, workers=workers, shown=shown)
+        check_foreground(prepared, plan.preparation.structures, where=plan.where)
+        rates = tuple(pixel_rates(prepared))
+        dataset = dataset_of(prepared, len(plan.preparation.structures), plan.sampling)
+        run = build_run(plan, folder, accelerator, rates=rates, losses=dataset.losses)
+        yield ReadyRun(run=run, dataset=dataset, rates=rates)
+    finally:
+        accelerator.end_training()
+        AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision

@@ -1,0 +1,43 @@
+"""The training loop: the same seed gives the same weights, and switches for speed the same losses."""
+
+import csv
+
+import pytest
+import torch
+
+from tests.system.commands import segfocal, small_training
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(spheres, tmp_path, monkeypatch):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        options = small_training(spheres, tmp_path / name, "train.steps=2", f"seed={seed}")
+        assert segfocal(monkeypatch, "train", *options) == 0
+    a, b, c = ((tmp_path / name / "bundle" / "model.safetensors").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["train.channels_last=true", "train.deterministic=true", "train.tf32=false"])
+def test_a_switch_for_speed_or_exactness_changes_no_result_on_a_cpu(option, spheres, tmp_path, monkeypatch):
+    rows = []
+    for name, extra in (("plain", []), ("switched", [option])):
+        options = small_training(spheres, tmp_path / name, "train.steps=3", "train.validate_every=0", *extra)
+        assert segfocal(monkeypatch, "train", *options) == 0
+        rows.append([float(row["loss"]) for row in csv.DictReader((tmp_path / name / "metrics.csv").open())])
+    torch.use_deterministic_algorithms(False)
+    assert rows[1] == pytest.approx(rows[0], rel=1e-4)  # another memory order sums in another order
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["sam_tiny", "unet"])
+def test_a_compiled_network_trains_like_the_plain_one(model, spheres, tmp_path, monkeypatch):
+    rows = []
+    for name, extra in (("plain", []), ("compiled", ["train.compile=true"])):
+        options = small_training(spheres, tmp_path / name, "train.steps=3", "train.validate_every=0", *extra)
+        if model == "unet":
+            options = [o for o in options if not o.startswith("model.")]
+            options += ["model=unet", "task=semantic", "model.widths=[8,16,16]"]
+        assert segfocal(monkeypatch, "train", *options) == 0
+        rows.append([float(row["loss"]) for row in csv.DictReader((tmp_path / name / "metrics.csv").open())])
+    assert rows[1] == pytest.approx(rows[0], rel=1e-3)
