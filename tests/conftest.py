@@ -7,6 +7,25 @@ from tests.scans import affine_of, make_sphere_case
 from tests.system.commands import segfocal, small_training
 
 
+BLANK_PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+)
+PICTURES_OF_A_RUN = ((plots, "draw_training"), (plots, "draw_loss_anatomy"), (validate, "draw_largest"))
+
+
+@pytest.fixture(autouse=True)
+def pictures(request, monkeypatch):
+    """Leave blank pictures in run directories, half of a short run's time, unless a test is marked `pictures`."""
+    if request.node.get_closest_marker("pictures") is None:
+        for module, name in PICTURES_OF_A_RUN:
+            monkeypatch.setattr(module, name, blank)
+
+
+def blank(path, *_, **__):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(BLANK_PNG)
+
+
 @pytest.fixture(scope="session")
 def spheres(tmp_path_factory):
     """A CSV of two training scans and an oblique, anisotropic validation scan."""

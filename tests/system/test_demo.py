@@ -5,11 +5,13 @@ import re
 
 import nibabel as nib
 import numpy as np
+import pytest
 
 from segfocal.cli.app import demo_data
 from tests.system.commands import segfocal
 
 
+@pytest.mark.pictures
 def test_the_demo_writes_masks_figures_and_one_self_contained_page(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "demo"
     options = ["train.steps=3", "train.batch_size=2", f"hydra.run.dir={folder}", f"cache={tmp_path / 'prepared'}"]

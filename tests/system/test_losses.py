@@ -47,6 +47,7 @@ def semantic(data, folder, *options):
 QUICK_ONES = {"focal+dice", "sam_med2d", "softmax_focal+dice"}  # the rest is run in CI
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("choice", [c if c in QUICK_ONES else pytest.param(c, marks=pytest.mark.slow) for c in CHOICES])
 def test_every_loss_trains_ten_steps(choice, spheres, tmp_path, monkeypatch):
     options = [f"loss={choice}", "train.steps=10", "train.validate_every=0", "augment=none"]
