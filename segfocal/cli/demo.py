@@ -16,7 +16,7 @@ from segfocal.cli.training_plan import build_plan
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.data.cases import Case
+    from segfocal.data.case import Case
 
 _NOTES = (
     "The demo labels are predictions of the TotalSegmentator model, not drawn by hand (see data/demo/README.md).",

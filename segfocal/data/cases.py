@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data import dicom_labels
-from segfocal.data.case import SPLITS, Case, CaseList
+from segfocal.data.case import Case, CaseList
 from segfocal.data.layouts import LAYOUTS, folders
 from segfocal.data.layouts.layout import Contents, Problem, collected, no_cases
-from segfocal.data.splits import hold_out
 from segfocal.errors import Fault, UserError
 from segfocal.files import read_json
 from segfocal.io import volumes
-
-__all__ = ["SPLITS", "Case", "CaseList", "hold_out", "read_cases", "read_contents"]
 
 
 def read_cases(

@@ -80,10 +80,9 @@ def _of_mask_files(
 def _with_values(case: Case, kept: dict[int, int], *, every: int | None) -> Case:
     if case.masks is None:
         return case
-    if every is not None:
-        return replace(case, masks=tuple(replace(mask, value=every) for mask in case.masks))
-    masks = tuple(replace(mask, value=kept[mask.value]) for mask in case.masks if mask.value in kept)
-    return replace(case, masks=masks)
+    values = [kept.get(mask.value) if every is None else every for mask in case.masks]
+    pairs = zip(case.masks, values, strict=True)
+    return replace(case, masks=tuple(replace(mask, value=value) for mask, value in pairs if value is not None))
 
 
 def _object_by_object(case: Case) -> list[Case]:

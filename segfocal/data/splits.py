@@ -248,17 +248,13 @@ def _with_parts(cases: CaseList, folds: Sequence[Mapping[str, Sequence[str]]], f
     names = {case.name for case in cases.cases}
     twice = sorted(set(folds[fold]["train"]) & set(folds[fold]["val"]))
     gone, unknown, tests = sorted(set(parts) - names), sorted(names - given - set(parts)), sorted(given & set(parts))
-    problem = (
-        f"{twice[0]} in both train and val"
-        if twice
-        else f"{_some(gone)} that the data does not have"
-        if gone
-        else f"no part for {_some(unknown)}"
-        if unknown
-        else f"{_some(tests)}, which the data gives as test"
-        if tests
-        else ""
-    )
+    problems = {
+        f"{_some(twice[:1])} in both train and val": twice,
+        f"{_some(gone)} that the data does not have": gone,
+        f"no part for {_some(unknown)}": unknown,
+        f"{_some(tests)}, which the data gives as test": tests,
+    }
+    problem = next((text for text, names in problems.items() if names), None)
     if problem:
         raise UserError(
             expected=f"each case of the data once in fold {fold}, in train or val",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.augment import Augmentation
-from segfocal.data.cases import CaseList
+from segfocal.data.case import CaseList
 from segfocal.data.sampling.dataset import Sampling
 from segfocal.data.store.prepared_case import Preparation
 from segfocal.engine.settings import TrainingSettings

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segfocal.data.cases import Case
+from segfocal.data.case import Case
 from segfocal.data.ignore_label import ignored_in, without_ignored
 from segfocal.data.store.prepare import read_pair
 from segfocal.grid import Volume

@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from segfocal.data.cases import Case, CaseList, read_cases
+from segfocal.data.case import Case, CaseList
+from segfocal.data.cases import read_cases
 from segfocal.data.store.prepare import read_pair
 from segfocal.errors import UserError
 from tests.pictures import make_png

@@ -8,11 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.label_counts import COUNTS, foreground_shares
 from segfocal.data.splits import Splitting, deal, grouped, hold_out, split
 from segfocal.errors import UserError
-from segfocal.structure import Structure
-from tests.scans import make_scan, make_sphere_case
 
 
 def cases_of(groups, split=""):
@@ -174,25 +171,6 @@ def test_another_number_of_folds_or_no_such_fold_is_refused(tmp_path):
     for wrong in (1, 2.5, True):
         with pytest.raises(ValueError, match=r"data\.folds to be a whole number"):
             Splitting(folds=wrong)
-
-
-def test_shares_of_foreground_are_counted_once(tmp_path):
-    image, label = make_sphere_case(tmp_path, "a", value=3)
-    case = Case(name="a", image=image, label=label)
-    liver = (Structure(name="liver", value=3),)
-    inside = float(np.mean(np.asarray(_array(label)) == 3))
-    assert foreground_shares([case], liver, tmp_path) == [inside] != [0]
-    kept = (tmp_path / COUNTS).stat().st_mtime_ns
-    assert foreground_shares([case], (Structure(name="x", value=1, of=(2, 3)),), tmp_path) == [inside]
-    assert (tmp_path / COUNTS).stat().st_mtime_ns == kept
-    make_scan(label, np.full((3, 3, 3), 3, np.uint8))
-    assert foreground_shares([case], liver, tmp_path) == [1.0]
-
-
-def _array(path):
-    import nibabel as nib
-
-    return nib.load(path).dataobj
 
 
 def with_splits(*splits):

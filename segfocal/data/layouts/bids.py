@@ -144,10 +144,7 @@ def _bids_files(root: Path) -> list[_BidsFile]:
 
 def _raw(root: Path) -> Path | None:
     """Return the raw data set that a folder of derivatives lies in."""
-    for folder in root.resolve().parents:
-        if folder.name == "derivatives":
-            return folder.parent
-    return None
+    return next((folder.parent for folder in root.resolve().parents if folder.name == "derivatives"), None)
 
 
 def _label_files(group: Sequence[_BidsFile]) -> list[_BidsFile]:

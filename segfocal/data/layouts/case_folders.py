@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
@@ -25,20 +25,20 @@ _LABEL = re.compile(r"(^|.*[_-])(seg|segmentation|label|labels|mask|gt)$", re.IG
 
 def read(root: Path) -> Contents:
     """Read the folders of a folder that hold a case each; images of other names than most cases' are a problem."""
-    found = [folder for folder in sorted(root.glob("[!.]*")) if folder.is_dir() and _label(folder) is not None]
-    masks = {}
-    for folder in found:
-        label = _label(folder)
-        if label is not None and label.is_dir():
-            masks[folder] = {structure_name(path, folder.name): path for path in scans_in(label)}
+    folders = sorted(folder for folder in root.glob("[!.]*") if folder.is_dir())
+    labels = {folder: label for folder in folders if (label := _label(folder)) is not None}
+    masks = {
+        folder: {structure_name(path, folder.name): path for path in scans_in(label)}
+        for folder, label in labels.items()
+        if label.is_dir()
+    }
     values = numbered(name for files in masks.values() for name in files)
     cases = []
-    for folder in found:
-        images, label = _images(folder), _label(folder)
-        assert label is not None
+    for folder, label in labels.items():
+        first, *more = _images(folder)
         own = masks_of(masks[folder], values) if folder in masks else None
-        cases.append(Case(name=folder.name, image=images[0], more=tuple(images[1:]), label=label, masks=own))
-    return Contents(found=CaseList(cases=tuple(cases), label_values=values), problems=tuple(_odd_channels(found)))
+        cases.append(Case(name=folder.name, image=first, more=tuple(more), label=label, masks=own))
+    return Contents(found=CaseList(cases=tuple(cases), label_values=values), problems=tuple(_odd_channels(labels)))
 
 
 def _images(folder: Path) -> list[Path]:
@@ -54,7 +54,7 @@ def _label(folder: Path) -> Path | None:
     return places[0] if len(places) == 1 else None
 
 
-def _odd_channels(folders: list[Path]) -> Iterator[Problem]:
+def _odd_channels(folders: Iterable[Path]) -> Iterator[Problem]:
     """Yield a problem for each case whose images have not the names of most cases' images."""
     names = {folder: tuple(structure_name(path, folder.name) for path in _images(folder)) for folder in folders}
     if not names:

@@ -40,7 +40,8 @@ def read(root: Path) -> Contents:
     unused = unused_labels(root / "labelsTr", cases)
     if not cases:
         if not isinstance(described.get("training"), list):
-            _check_ending(root, described.get("file_ending", SUFFIXES[0]), problems)
+            with collected(problems):
+                _check_ending(root, described.get("file_ending", SUFFIXES[0]))
         elif not problems:
             problems.append(no_cases(root))
         folders = read_pair(root / "imagesTr", root / "labelsTr")
@@ -77,17 +78,15 @@ def _listed_cases(root: Path, listed: Any, problems: list[Problem]) -> tuple[Cas
     return tuple(cases)
 
 
-def _check_ending(root: Path, ending: Any, problems: list[Problem]) -> None:
-    """Add a problem where dataset.json says that files are of a format that is not read."""
-    if ending in SUFFIXES:
-        return
-    error = UserError(
-        expected=f"files ending in {', '.join(SUFFIXES)}",
-        found=f'"file_ending": {ending!r}',
-        where=root / _FILE,
-        do="convert them to .nii.gz, and file_ending too",
-    )
-    problems.append(Problem(error=error))
+def _check_ending(root: Path, ending: Any) -> None:
+    """Raise UserError where dataset.json says that files are of a format that is not read."""
+    if ending not in SUFFIXES:
+        raise UserError(
+            expected=f"files ending in {', '.join(SUFFIXES)}",
+            found=f'"file_ending": {ending!r}',
+            where=root / _FILE,
+            do="convert them to .nii.gz, and file_ending too",
+        )
 
 
 def _listed(root: Path, row: Mapping[str, str]) -> Case:

@@ -24,7 +24,9 @@ _ENDING = re.compile(r"[_-](seg|segmentation|label|labels|mask|gt)$", re.IGNOREC
 
 def read(root: Path) -> Contents:
     """Read a folder that holds one of images and one of labels."""
-    return read_pair(*_pair(root))
+    pair = _pair(root)
+    assert pair is not None, root
+    return read_pair(*pair)
 
 
 def read_pair(images: Path, labels: Path) -> Contents:
@@ -107,21 +109,13 @@ def _masks(name: str, cases: Collection[str], maps: dict[str, Path], folders: di
     return {structure_name(path, name): path for path in sorted(own)} if own else {}
 
 
-def _pair(root: Path) -> tuple[Path, Path]:
-    """Return the folder of images and that of labels; ValueError unless there is one of each."""
-    if not root.is_dir():
-        raise ValueError(root)
-    folders = {path.name.lower(): path for path in root.iterdir() if path.is_dir()}
+def _pair(root: Path) -> tuple[Path, Path] | None:
+    """Return the folder of images and that of labels; None unless there is one of each."""
+    folders = {path.name.lower(): path for path in root.iterdir() if path.is_dir()} if root.is_dir() else {}
     images, labels = ([folders[name] for name in names if name in folders] for names in (_IMAGES, _LABELS))
-    (image,), (label,) = images, labels
-    return image, label
+    return (images[0], labels[0]) if len(images) == len(labels) == 1 else None
 
 
-def _knows(root: Path) -> bool:
-    try:
-        return all(_pair(root))
-    except ValueError:
-        return False
-
-
-LAYOUT = Layout(description="a folder with images/ and labels/ (or masks/)", knows=_knows, read=read)
+LAYOUT = Layout(
+    description="a folder with images/ and labels/ (or masks/)", knows=lambda root: _pair(root) is not None, read=read
+)

@@ -30,22 +30,18 @@ def read_csv(path: Path) -> Contents:
         UserError: no CSV, or one without the columns image and label.
     """
     problems: list[Problem] = []
-    try:
+    with collected(problems):
         rows, columns = _rows(path, errors="strict")
-    except UserError as error:
-        problems.append(Problem(error=error))
+    if problems:
         rows, columns = _rows(path, errors="replace")
     if not {"image", "label"} <= set(columns or []):
-        raise (
-            problems[0].error
-            if problems
-            else UserError(
-                expected="a CSV with the columns image,label (and split)",
-                found=f"columns {columns}",
-                where=path,
-                do="name the columns in its first line, separated by commas",
-            )
+        error = UserError(
+            expected="a CSV with the columns image,label (and split)",
+            found=f"columns {columns}",
+            where=path,
+            do="name the columns in its first line, separated by commas",
         )
+        raise problems[0].error if problems else error
     return _contents([row | {key: _cell(row[key], path) for key in ("image", "label")} for row in rows], path, problems)
 
 

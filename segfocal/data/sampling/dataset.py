@@ -50,13 +50,11 @@ class Sampling:
     replay_every: int = 25
 
     def __post_init__(self) -> None:
-        objects, every, patches = self.objects, self.replay_every, len(self.crop) == 3
+        objects, every, plain = self.objects, self.replay_every, not self.neighbours or len(self.crop) == 2
         _check(0 <= self.foreground <= 1, "data.foreground in [0,1]", self.foreground)
         _check(objects is None or _is_whole(objects, least=1), "data.objects to be a whole number ≥ 1", objects)
         check_neighbours(self.neighbours)
-        _check(
-            not (self.neighbours and patches), "data.neighbours=0 for a data.window of three numbers", self.neighbours
-        )
+        _check(plain, "data.neighbours=0 for a data.window of three numbers", self.neighbours)
         _check(0 <= self.rare <= 10, "data.rare in [0,10]", self.rare)
         _check(0 <= self.replay <= 1, "data.replay in [0,1]", self.replay)
         _check(_is_whole(every, least=1), "data.replay_every to be a whole number ≥ 1", every)

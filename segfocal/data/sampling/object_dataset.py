@@ -49,6 +49,5 @@ def _drawn(masks: NDArray[np.uint8], count: int, rng: np.random.Generator) -> ND
 
 def dataset_of(cases: Sequence[PreparedCase], classes: int, sampling: Sampling) -> SliceDataset:
     """Return the training samples of prepared cases, a channel a structure or, by `sampling.objects`, a drawn mask."""
-    return (
-        SliceDataset(cases, classes, sampling) if sampling.objects is None else ObjectDataset(cases, classes, sampling)
-    )
+    kind = SliceDataset if sampling.objects is None else ObjectDataset
+    return kind(cases, classes, sampling)

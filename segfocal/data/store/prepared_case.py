@@ -147,9 +147,6 @@ class PreparedCase:
         """Leave open files behind when a data-loading process gets a copy."""
         return {"name": self.name, "folder": self.folder, "scheme": self.scheme}
 
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-
 
 def check_foreground(prepared: Iterable[PreparedCase], structures: Sequence[Structure], *, where: Path) -> None:
     """Raise UserError unless every structure has at least one pixel in some training case."""

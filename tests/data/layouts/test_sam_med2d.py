@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from segfocal.batch import Origin, SampleKey
-from segfocal.data.cases import hold_out, read_cases
+from segfocal.data.cases import read_cases
 from segfocal.data.layouts.sam_med2d import structure_of
 from segfocal.data.mask_files import with_target
 from segfocal.data.sampling.dataset import Sampling, collate
 from segfocal.data.sampling.object_dataset import dataset_of
+from segfocal.data.splits import hold_out
 from segfocal.data.store.prepare import check_pairs, prepare, read_pair
 from segfocal.data.store.prepared_case import Preparation
 from segfocal.data.structures import choose_structures

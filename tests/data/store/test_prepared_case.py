@@ -284,3 +284,8 @@ def test_another_second_channel_makes_another_folder(tmp_path, cases):
     pair = [replace(cases[0], more=(cases[1].image,)), replace(cases[0], more=(cases[0].image,))]
     ready = prepare([cases[0], *pair], preparation(), tmp_path / "cache")
     assert len({one.folder for one in ready}) == 3
+
+
+def test_another_crop_is_refused():
+    with pytest.raises(ValueError, match="crop to be none or body"):
+        Preparation(grid=ModelGrid(), intensity=Percentiles(), structures=(BALL,), crop="head")
