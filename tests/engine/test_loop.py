@@ -17,16 +17,25 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(spheres, t
     assert a != c
 
 
+def losses(spheres, folder, monkeypatch, *options):
+    """Train three steps, and return the loss of each."""
+    settings = ["train.steps=3", "train.validate_every=0", *options]
+    assert segfocal(monkeypatch, "train", *small_training(spheres, folder, *settings)) == 0
+    return [float(row["loss"]) for row in csv.DictReader((folder / "metrics.csv").open())]
+
+
+@pytest.fixture(scope="module")
+def plain(spheres, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return losses(spheres, tmp_path_factory.mktemp("plain") / "run", monkeypatch)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("option", ["train.channels_last=true", "train.deterministic=true", "train.tf32=false"])
-def test_a_switch_for_speed_or_exactness_changes_no_result_on_a_cpu(option, spheres, tmp_path, monkeypatch):
-    rows = []
-    for name, extra in (("plain", []), ("switched", [option])):
-        options = small_training(spheres, tmp_path / name, "train.steps=3", "train.validate_every=0", *extra)
-        assert segfocal(monkeypatch, "train", *options) == 0
-        rows.append([float(row["loss"]) for row in csv.DictReader((tmp_path / name / "metrics.csv").open())])
+def test_a_switch_for_speed_or_exactness_changes_no_result_on_a_cpu(option, plain, spheres, tmp_path, monkeypatch):
+    switched = losses(spheres, tmp_path / "switched", monkeypatch, option)
     torch.use_deterministic_algorithms(False)
-    assert rows[1] == pytest.approx(rows[0], rel=1e-4)  # another memory order sums in another order
+    assert switched == pytest.approx(plain, rel=1e-4)  # another memory order sums in another order
 
 
 @pytest.mark.slow
