@@ -42,6 +42,7 @@ class Term(FollowsTraining):
             side.
         takes_probabilities: whether it is a loss of probabilities in place of logits.
         uses_predicted_iou: whether `forward` takes the IoU head's output [b,k] as third argument.
+        soft_batch: whether that output is compared with one soft IoU of the whole batch, not with each mask's own.
         validate: whether it checks values too (see `input_checks`), which synchronises a GPU.
         awaits_rates: whether weights are missing that `use_rates` makes.
     """
@@ -51,6 +52,7 @@ class Term(FollowsTraining):
     anatomy_names: tuple[str, ...] = ()
     takes_probabilities: ClassVar[bool] = False
     uses_predicted_iou: bool = False
+    soft_batch: bool = False
 
     def __init__(self, *, validate: bool = False) -> None:
         super().__init__()
@@ -105,8 +107,8 @@ class Term(FollowsTraining):
 class OtherTerm(Term):
     """A loss that does not derive from Term, such as one of MONAI's: an nn.Module called with logits and target.
 
-    It counts as a sigmoid loss that is one number, unless it has attributes `link`, `reduction` or
-    `uses_predicted_iou` that say otherwise.
+    It counts as a sigmoid loss that is one number, unless it has attributes `link`, `reduction`,
+    `uses_predicted_iou` or `soft_batch` that say otherwise.
     """
 
     def __init__(self, loss: nn.Module) -> None:
@@ -115,6 +117,7 @@ class OtherTerm(Term):
         self.link = getattr(loss, "link", self.link)
         self.reduction = getattr(loss, "reduction", self.reduction)
         self.uses_predicted_iou = getattr(loss, "uses_predicted_iou", self.uses_predicted_iou)
+        self.soft_batch = getattr(loss, "soft_batch", self.soft_batch)
 
     def forward(self, *arguments: Tensor) -> Tensor:
         """Return what the loss returns."""

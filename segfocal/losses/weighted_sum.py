@@ -100,6 +100,11 @@ class WeightedSum(FollowsTraining):
         return any(term.uses_predicted_iou for term in self._terms.values())
 
     @property
+    def uses_soft_batch_iou(self) -> bool:
+        """Whether a term compares the IoU head's output with one IoU of the whole batch."""
+        return any(term.soft_batch for term in self._terms.values())
+
+    @property
     def anatomy_names(self) -> list[str]:
         """The names of what the anatomy of a report holds: "positive_pixels", "focal_modulating", …"""
         if not self.reports_anatomy:

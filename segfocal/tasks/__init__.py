@@ -1,6 +1,6 @@
-"""Tasks: what a batch means to a model, and how its loss comes about.
+"""Tasks: how a model and a loss are trained on a batch.
 
-Start with `semantic.py`, then `promptable.py`; `task.py` is what training asks of both.
+Start with `semantic.py`, then `promptable.py`; `task.py` is the interface of both.
 """
 
 from segfocal.tasks.first_prompt import FirstPrompt

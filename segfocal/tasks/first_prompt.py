@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,24 +23,29 @@ from segfocal.prompts import (
 
 @dataclass(frozen=True, kw_only=True)
 class FirstPrompt:
-    """How first prompts are drawn.
+    """How the prompts of the first round are drawn.
 
-    none, box, point, box_point: relative frequencies of the kinds. drawn_by: who draws the kind: each "sample" for
-        itself, or the "batch", one for all of a step.
-    empty: what a target without a pixel is asked with: "none" nothing, "background" one click outside (but nothing,
-        where nothing was drawn).
-    box_of: the whole "target", its "largest" connected component, or a "random" one.
-    jitter_pixels, jitter_share: how far each box side may be off (the larger counts). shift_pixels: how far the box as
-        a whole may be off besides, at most half its shorter side.
-    point_at: a pixel of the target drawn "uniform"ly, or "central"ly, in proportion to its distance from the border.
+    Args:
+        none: relative frequency of no prompt, ≥ 0.
+        box: relative frequency of a box alone, ≥ 0.
+        point: relative frequency of a click alone, ≥ 0.
+        box_point: relative frequency of a box with a click, ≥ 0.
+        drawn_by: "sample", the default, draws the kind for each sample; "batch" draws one for all of a step.
+        empty: the prompt of a target without a pixel: "none", or "background" for one click outside. Where no prompt
+            was drawn there is no click either.
+        box_of: the box is that of the whole "target", of its "largest" connected component, or of a "random" one.
+        jitter_pixels: each box side moves by up to so many pixels, ≥ 0.
+        jitter_share: or by this share of the box's size, ≥ 0, whichever is more.
+        shift_pixels: the whole box then moves by up to so many pixels, ≥ 0, and at most half its shorter side.
+        point_at: "uniform" draws any pixel of the target; "central" in proportion to its distance from the border.
 
-    Components and distances are computed on the CPU, for which masks on a GPU are copied there.
+    Components and distances are computed on the CPU; masks on a GPU are copied there.
 
     Raises:
-        ValueError: frequencies that are negative or all zero, a negative distance, a word that is not listed here.
+        ValueError: frequencies that are negative or all zero, a negative distance, an unknown word.
     """
 
-    DRAWS: ClassVar[int] = 9  # uniform numbers a prompt takes: kind, four box sides, click, component, shift in x and y
+    DRAWS = 9  # uniform numbers a prompt takes: kind, four box sides, click, component, shift in x and in y
 
     none: float = 0.5
     box: float = 0.4
@@ -70,15 +75,15 @@ class FirstPrompt:
     def draw(self, target: Tensor, draws: Tensor, ignored: Tensor | None = None) -> Prompt:
         """Return a prompt for each mask of target [n,1,h,w], by uniform numbers [n, DRAWS].
 
-        ignored: [n,1,h,w], True where nothing is clicked; the target is empty there.
+        No click falls where `ignored` [n,1,h,w] is True; the target is empty there.
         """
         inside = target[:, 0] > 0.5
         kind = draws[:, 0] * (self.none + self.box + self.point + self.box_point)
         both = (kind >= self.none + self.box + self.point) & (self.box_point > 0)  # rounding may reach the sum of all
-        asks_box = (kind >= self.none) & (kind < self.none + self.box) | both
-        asks_point = kind >= self.none + self.box
+        has_box = (kind >= self.none) & (kind < self.none + self.box) | both
+        has_point = kind >= self.none + self.box
         xy, found = (clicks_in if self.point_at == "uniform" else central_clicks_in)(inside, draws[:, 5])
-        labels = torch.where(asks_point & found, 1, ABSENT)
+        labels = torch.where(has_point & found, 1, ABSENT)
         if self.empty == "background":
             instead = ~found & (kind >= self.none)
             outside, anywhere = clicks_in(~inside if ignored is None else ~(inside | ignored[:, 0]), draws[:, 5])
@@ -86,7 +91,7 @@ class FirstPrompt:
             xy, labels = torch.where(instead[:, None], outside, xy), torch.where(instead, 0, labels)
         return replace(
             Prompt.none(len(target), device=target.device),
-            boxes_xyxy=torch.where(asks_box[:, None], self._boxes(inside, draws), torch.nan),
+            boxes_xyxy=torch.where(has_box[:, None], self._boxes(inside, draws), torch.nan),
             points_xy=xy[:, None],
             point_labels=labels[:, None],
         )

@@ -1,4 +1,4 @@
-"""Pixels that count for nothing: a network's answer there is replaced by what no loss objects to."""
+"""Pixels without a loss: the logits there become background beyond doubt, which no loss penalises."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _SURE = -1.0e4  # sigmoid and softmax make exactly 0 of it, and every loss too, 
 
 
 def settled(logits: Tensor, ignored: Tensor | None) -> Tensor:
-    """Return logits [b,k,h,w] that say background beyond doubt where `ignored` [b,1,h,w] is True.
+    """Return logits [b,k,h,w] that are background beyond doubt where `ignored` [b,1,h,w] is True.
 
-    As targets are background there, such pixels give every loss exactly nothing, and the network no gradient. They
-    still count among the pixels over which a mean is taken.
+    Targets are background there too, so these pixels add exactly 0 to every loss and give the network no gradient. They
+    are still counted among the pixels over which a mean is taken.
     """
     return logits if ignored is None else logits.masked_fill(ignored, _SURE)

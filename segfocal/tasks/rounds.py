@@ -1,4 +1,4 @@
-"""What each round after the first asks: clicks on errors, the previous answer as mask, or that mask alone."""
+"""Prompts of the rounds after the first: clicks on errors with the previous answer as mask, or that mask alone."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from segfocal.models import Answer
 from segfocal.prompts import Prompt, error_clicks
 from segfocal.tasks.first_prompt import check_word
 
-_NAMED = {"last": 2, "random": 4}  # rounds known by a word, and how many it takes for there to be one
+_NAMED = {"last": 2, "random": 4}  # rounds known by a word, and the least number of rounds in which they exist
 
 
-class Turn(NamedTuple):
-    """One round: how many clicks are new, and whether the prompt is the previous answer's mask alone."""
+class Correction(NamedTuple):
+    """One round after the first: its number of new clicks, and whether its prompt is the previous mask alone."""
 
     clicks: int
     mask_only: bool
@@ -25,16 +25,21 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RoundPlan:
-    """Which prompt in which round, after the first.
+    """How the prompts of the rounds after the first are made.
 
-    Every round but the first gets the previous answer's low-resolution logits as mask prompt and new clicks where that
-    answer is wrong.
+    Each of them gets the previous answer's low-resolution logits as mask prompt, and new clicks where that answer is
+    wrong.
 
-    clicks: how many; of several numbers each round draws one, the same for all of a step.
-    click_at: "uniform" among all wrong pixels, or the middle of the "largest" connected error, found on the CPU.
-    keep: whether the box and the earlier clicks stay; false leaves only the new clicks and the mask.
-    mask_only: rounds that get the mask alone: numbers from 2, "last", or "random" for one drawn anew for each step,
-        after the second and before the last. No clicks are drawn in them; later rounds have the earlier ones again.
+    Args:
+        clicks: new clicks in a round, each ≥ 1; of several numbers each round draws one, the same for all of a step.
+            One by default, as SAM.
+        click_at: "uniform", the default, draws from all wrong pixels; "largest" takes the middle of the largest
+            connected error, found on the CPU.
+        keep: whether the box and the earlier clicks stay, as in SAM, the default; False leaves the new clicks and the
+            mask.
+        mask_only: rounds that get the mask alone: numbers ≥ 2, "last", or "random" for one drawn in each step from the
+            third to the last but one. Nothing is clicked in them, and earlier clicks return in the next. None by
+            default.
 
     Raises:
         ValueError: no clicks, a number below 1, an unknown word.
@@ -57,29 +62,38 @@ class RoundPlan:
             raise ValueError(f"expected task.plan.mask_only of numbers ≥ 2, last and random; got {wrong[0]!r}")
 
     def check(self, rounds: int) -> None:
-        """Raise ValueError unless `rounds` answers hold every round that the plan names."""
+        """Raise ValueError unless every round that the plan names is among `rounds`."""
         least = max([_NAMED[n] if isinstance(n, str) else n for n in self.mask_only], default=1)
         if rounds < least:
             named = list(self.mask_only)
             raise ValueError(f"expected task.rounds ≥ {least} for task.plan.mask_only={named}; got {rounds}")
 
-    def turns(self, rounds: int, draws: Sequence[float]) -> list[Turn]:
-        """Return the rounds after the first, by `rounds` uniform numbers."""
+    def corrections(self, rounds: int, draws: Sequence[float]) -> list[Correction]:
+        """Return the rounds after the first, drawn by `rounds` uniform numbers."""
         numbers: dict[int | str, int] = {"last": rounds, "random": 3 + int(draws[0] * (rounds - 3))}
         alone = {numbers.get(n, n) for n in self.mask_only}
-        many = [self.clicks[int(draw * len(self.clicks))] for draw in draws[1:rounds]]
-        return [Turn(0, True) if number in alone else Turn(n, False) for number, n in enumerate(many, start=2)]
+        clicks = [self.clicks[int(draw * len(self.clicks))] for draw in draws[1:rounds]]
+        return [
+            Correction(0, True) if number in alone else Correction(n, False) for number, n in enumerate(clicks, start=2)
+        ]
 
-    def ask(self, turn: Turn, prompt: Prompt, answer: Answer, target: Tensor, draws: Tensor) -> Prompt:
-        """Return the prompt of a round after the first, given that before and its answer [n,1,h,w].
+    def corrected(
+        self, prompt: Prompt, answer: Answer, target: Tensor, correction: Correction, draws: Tensor
+    ) -> Prompt:
+        """Return the prompt of the next round.
 
-        draws: uniform numbers [n, at least as many as the turn has clicks].
+        Args:
+            prompt: of this round.
+            answer: to that prompt, its masks [n,1,h,w].
+            target: [n,1,h,w].
+            correction: the next round.
+            draws: uniform numbers [n,c] with c ≥ correction.clicks.
         """
         with torch.no_grad():
             prompt = prompt.with_mask(answer.low_res_logits.detach().float())
-            if not turn.clicks:
+            if not correction.clicks:
                 return prompt
-            xy, labels = error_clicks(answer.logits, target, draws[:, : turn.clicks], at=self.click_at)
+            xy, labels = error_clicks(answer.logits, target, draws[:, : correction.clicks], at=self.click_at)
             return prompt.with_clicks(xy, labels) if self.keep else prompt.only_clicks(xy, labels)
 
 

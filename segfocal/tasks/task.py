@@ -1,4 +1,4 @@
-"""What the training loop and the evaluation ask of a task; they know no task by name."""
+"""The interface of a task, by which the training loop and the evaluation call it."""
 
 from __future__ import annotations
 

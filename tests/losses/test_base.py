@@ -50,10 +50,11 @@ def test_a_module_s_own_attributes_say_what_kind_of_loss_it_is():
     other = torch.nn.L1Loss(reduction="none")
     with pytest.raises(ValueError, match="reduction none"):
         WeightedSum({"theirs": other}, {"theirs": 1.0})
-    other.link, other.uses_predicted_iou = "softmax", True
+    other.link, other.uses_predicted_iou, other.soft_batch = "softmax", True, True
     found = as_term(other)
     assert isinstance(found, OtherTerm)
     assert (found.link, found.reduction, found.uses_predicted_iou, found.takes_sums) == ("softmax", "none", True, False)
+    assert found.soft_batch
     assert as_term(FocalLoss()).link == "sigmoid"
 
 

@@ -6,7 +6,7 @@ import torch
 from segfocal.models import Answer
 from segfocal.prompts import ABSENT, Prompt
 from segfocal.tasks import RoundPlan
-from segfocal.tasks.rounds import Turn
+from segfocal.tasks.rounds import Correction
 
 SAM_MED2D = RoundPlan(clicks=[1, 3, 5, 9], keep=False, mask_only=["random", "last"])
 
@@ -16,18 +16,18 @@ def uniforms(seed, count=9):
 
 
 def test_by_default_every_round_adds_one_click():
-    assert RoundPlan().turns(4, uniforms(0, 4)) == [Turn(1, False)] * 3
-    assert RoundPlan().turns(1, uniforms(0, 1)) == []
+    assert RoundPlan().corrections(4, uniforms(0, 4)) == [Correction(1, False)] * 3
+    assert RoundPlan().corrections(1, uniforms(0, 1)) == []
 
 
-def test_sam_med2d_clicks_one_three_five_or_nine_times_and_twice_asks_with_the_mask_alone():
+def test_sam_med2d_clicks_one_three_five_or_nine_times_and_twice_shows_the_mask_alone():
     alone, many = [], []
     for seed in range(600):
-        turns = SAM_MED2D.turns(9, uniforms(seed))
-        assert len(turns) == 8
-        alone.append([number for number, turn in enumerate(turns, start=2) if turn.mask_only])
-        assert all((turn.clicks == 0) == turn.mask_only for turn in turns)
-        many += [turn.clicks for turn in turns if turn.clicks]
+        corrections = SAM_MED2D.corrections(9, uniforms(seed))
+        assert len(corrections) == 8
+        alone.append([number for number, correction in enumerate(corrections, start=2) if correction.mask_only])
+        assert all((correction.clicks == 0) == correction.mask_only for correction in corrections)
+        many += [correction.clicks for correction in corrections if correction.clicks]
     assert all(len(rounds) == 2 and rounds[1] == 9 for rounds in alone)
     first = [rounds[0] for rounds in alone]
     assert {n: first.count(n) > 60 for n in set(first)} == dict.fromkeys(range(3, 9), True)  # 100 each expected
@@ -36,14 +36,14 @@ def test_sam_med2d_clicks_one_three_five_or_nine_times_and_twice_asks_with_the_m
 
 @pytest.mark.parametrize("extreme", [0.0, 1 - 2**-53])
 def test_extreme_draws_stay_within_the_plan(extreme):
-    turns = SAM_MED2D.turns(9, [extreme] * 9)
-    assert sum(turn.mask_only for turn in turns) == 2
-    assert {turn.clicks for turn in turns} == {0, 9 if extreme else 1}
+    corrections = SAM_MED2D.corrections(9, [extreme] * 9)
+    assert sum(correction.mask_only for correction in corrections) == 2
+    assert {correction.clicks for correction in corrections} == {0, 9 if extreme else 1}
 
 
 def test_rounds_by_number_get_the_mask_alone():
-    turns = RoundPlan(mask_only=[2, 4]).turns(5, uniforms(0, 5))
-    assert [turn.mask_only for turn in turns] == [True, False, True, False]
+    corrections = RoundPlan(mask_only=[2, 4]).corrections(5, uniforms(0, 5))
+    assert [correction.mask_only for correction in corrections] == [True, False, True, False]
 
 
 def prompt_and_answer():
@@ -57,19 +57,21 @@ def prompt_and_answer():
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_correction_brings_the_mask_and_clicks_on_errors_and_keeps_the_rest_or_not(keep):
     prompt, answer, target = prompt_and_answer()
-    asked = RoundPlan(clicks=[3], keep=keep).ask(Turn(3, False), prompt, answer, target, torch.rand(2, 5))
-    assert asked.point_labels.tolist() == [[ABSENT, 1, 1, 1] if keep else [1, 1, 1]] * 2
-    assert asked.boxes_xyxy.isfinite().all() == keep
-    assert torch.equal(asked.mask_logits, answer.low_res_logits)
-    assert not asked.mask_logits.requires_grad
-    assert asked.has_mask.all()
+    following = RoundPlan(clicks=[3], keep=keep).corrected(
+        prompt, answer, target, Correction(3, False), torch.rand(2, 5)
+    )
+    assert following.point_labels.tolist() == [[ABSENT, 1, 1, 1] if keep else [1, 1, 1]] * 2
+    assert following.boxes_xyxy.isfinite().all() == keep
+    assert torch.equal(following.mask_logits, answer.low_res_logits)
+    assert not following.mask_logits.requires_grad
+    assert following.has_mask.all()
 
 
 def test_a_round_with_the_mask_alone_draws_no_clicks_and_loses_none():
     prompt, answer, target = prompt_and_answer()
-    asked = RoundPlan().ask(Turn(0, True), prompt, answer, target, torch.rand(2, 1))
-    assert torch.equal(asked.points_xy, prompt.points_xy)
-    assert torch.equal(asked.mask_logits, answer.low_res_logits)
+    following = RoundPlan().corrected(prompt, answer, target, Correction(0, True), torch.rand(2, 1))
+    assert torch.equal(following.points_xy, prompt.points_xy)
+    assert torch.equal(following.mask_logits, answer.low_res_logits)
 
 
 @pytest.mark.parametrize(
