@@ -1,11 +1,14 @@
-"""A labelled data set of spheres and one small trained run, shared by the system tests."""
+"""A labelled data set of spheres and one small trained run, shared by the system tests; pictures only where they are judged."""
+
+import base64
 
 import pytest
 
+from segfocal.engine import validate
+from segfocal.report import plots
 from tests.random_bundle import make_bundle
 from tests.scans import affine_of, make_sphere_case
 from tests.system.commands import segfocal, small_training
-
 
 BLANK_PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
