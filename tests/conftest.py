@@ -1,4 +1,4 @@
-"""A labelled data set of spheres and one small trained run, shared by the system tests; pictures only where they are judged."""
+"""A labelled data set of spheres and one small trained run, shared by the system tests; pictures where judged."""
 
 import base64
 
