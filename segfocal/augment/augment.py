@@ -1,8 +1,8 @@
-"""Augmentation of whole batches where the batch lies (CPU or GPU), each sample by its own random numbers.
+"""Augmentation of whole batches on the device they are on, each sample by its own random numbers.
 
-One resampling does rotation, scaling, shift, flips and elastic deformation together; then enhancement of the target,
-the intensity window, contrast, brightness, gamma, bias field, blur, low resolution and noise on intensities in [0,1].
-Zero, the value of padding, is air. Volumes [b,c,d,h,w] are moved in plane, every slice alike, and mirrored along d.
+`Augment.__call__` shows what happens, in this order: all moves in one resampling; enhancement of the target; the
+intensity window, contrast, brightness, gamma, bias field, blur, low resolution; noise. Intensities stay in [0,1], and
+0, the value of padding, is air. Volumes [b,c,d,h,w] are moved in plane, every slice alike, and mirrored along d.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import Tensor
 
 from segfocal.augment.images import blurred, coarsened, decided, normals, read_at, with_depth
 from segfocal.augment.random_parameters import BIAS_KNOTS, ELASTIC_KNOTS, GATED, Draws, draws_of
-from segfocal.batch import Batch
+from segfocal.batch import Batch, SampleKey
 
-_CHOICES = ("flip", "labels", "per_channel", "probability")  # settings that are no number
-_HOW = ("blur_sigma", "coarse_factor", "labels", "per_channel", "probability")  # settings that alone change nothing
+_NOT_NUMBERS = ("flip", "labels", "per_channel", "probability")
+_CHANGE_NOTHING_ALONE = ("blur_sigma", "coarse_factor", "labels", "per_channel", "probability")
 
 
 class Augmentation(Protocol):
@@ -35,45 +35,64 @@ class Augmentation(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """How far a sample may be moved and changed; every range is symmetric around "unchanged", zero switches it off.
+    """How far a sample may be moved and changed, in the order in which it happens.
 
-    rotate: radians. scale: share of the size; zoom: further share, enlarging only; anisotropy: further share, one axis
-    against the other. shift: share of the window. elastic: pixels, standard deviation of a smooth displacement. flip:
-    axes that may be mirrored, of "d", "h" and "w". window_jitter: share of the intensity window by which each of its
-    ends may move. contrast: share; gamma: of its logarithm; brightness: of the intensity range; bias: of the logarithm
-    of a smooth field. enhance: of the intensity range, how far the target itself may be brighter or darker, as with and
-    without contrast agent. blur: probability, of up to blur_sigma pixels. coarse: probability of a lower resolution, of
-    pixels up to coarse_factor times as large. noise: largest standard deviation. per_channel: intensities of each
-    channel change by draws of their own, as for sequences of MR, rather than alike, as for neighbouring slices. labels:
-    "linear" (see `read_masks_at`) or "nearest". probability: of a setting by its name, for those not always applied.
+    Each range is symmetric around "unchanged" unless said otherwise. 0, the default, switches a setting off.
+
+    Args:
+        rotate: radians, in plane.
+        scale: share of the size, in [0,1).
+        zoom: further share of the size, enlarging only.
+        anisotropy: further share by which one axis grows against the other, in [0,1).
+        shift: share of the window's height and width.
+        elastic: pixels; standard deviation of a smooth displacement.
+        flip: axes that are mirrored half of the time, of "d", "h" and "w"; none by default, as bodies have a left side.
+        labels: how targets are read: "linear", then cut at one half (smoother borders, see `decided`), or "nearest".
+        enhance: share of the intensity range by which the target alone is brighter or darker, as by contrast agent.
+        window_jitter: share of the intensity window by which each of its ends moves, in [0,0.5).
+        contrast: share, around the sample's mean.
+        brightness: share of the intensity range.
+        gamma: natural logarithm of the exponent.
+        bias: standard deviation of the logarithm of a smooth factor, as an MR coil's.
+        blur: probability in [0,1].
+        blur_sigma: pixels; largest standard deviation of the blur, which 7 taps still hold.
+        coarse: probability in [0,1] of a lower resolution.
+        coarse_factor: how many times as large its pixels are at most, ≥ 1.
+        noise: share of the intensity range; largest standard deviation.
+        per_channel: True gives each channel intensity changes of its own, as for sequences of MR; False, the default,
+            the same to all, as for neighbouring slices.
+        probability: of applying a setting at all, by its name (`GATED`); a setting not named, or None: always.
+
+    Raises:
+        ValueError: a setting out of its range, an unknown axis or name.
     """
 
     rotate: float = 0.0
     scale: float = 0.0
+    zoom: float = 0.0
     anisotropy: float = 0.0
     shift: float = 0.0
     elastic: float = 0.0
     flip: tuple[str, ...] | list[str] = ()
-    contrast: float = 0.0
-    gamma: float = 0.0
-    brightness: float = 0.0
-    bias: float = 0.0
+    labels: Literal["linear", "nearest"] = "linear"
     enhance: float = 0.0
+    window_jitter: float = 0.0
+    contrast: float = 0.0
+    brightness: float = 0.0
+    gamma: float = 0.0
+    bias: float = 0.0
     blur: float = 0.0
     blur_sigma: float = 1.2
-    noise: float = 0.0
-    zoom: float = 0.0
-    window_jitter: float = 0.0
     coarse: float = 0.0
     coarse_factor: float = 2.0
+    noise: float = 0.0
     per_channel: bool = False
-    labels: Literal["linear", "nearest"] = "linear"
     probability: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if entry.name not in _CHOICES and not (isinstance(value, int | float) and value >= 0):
+            if entry.name not in _NOT_NUMBERS and not (isinstance(value, int | float) and value >= 0):
                 raise ValueError(f"expected augment.{entry.name} to be a number ≥ 0; got {value!r}")
         if not max(self.scale, self.anisotropy) < 1:
             raise ValueError(f"expected augment.scale and anisotropy < 1; got {self.scale} and {self.anisotropy}")
@@ -101,7 +120,7 @@ class Augment:
     @property
     def changes_images(self) -> bool:
         """Whether an image may look different each time."""
-        return any(bool(getattr(self, entry.name)) for entry in fields(self) if entry.name not in _HOW)
+        return any(bool(getattr(self, entry.name)) for entry in fields(self) if entry.name not in _CHANGE_NOTHING_ALONE)
 
     def __call__(self, batch: Batch, *, size: tuple[int, ...]) -> Batch:
         """Return the batch changed and cut to its central `size`, (h, w) or of volumes (d, h, w).
@@ -117,16 +136,14 @@ class Augment:
             probability=self.probability or {},
             device=batch.image.device,
         )
-        batch, values = self._moved(batch, draws, size)
-        image = batch.image
-        if self.enhance:
-            image.add_(values.amax(1, keepdim=True) * (draws.symmetric("enhance") * self.enhance)[:, None])
-        rows = image.flatten(0, 1) if self.per_channel else image.flatten(1, 2)
-        changed = self._intensities(rows, of_channels).reshape(image.shape)
-        if self.noise:
-            strength = of_channels.strength("noise").reshape(len(image), -1, 1, 1, 1)
-            changed.add_(normals(batch.keys, changed).mul_(strength * self.noise))
-        return replace(batch, image=changed.clamp_(0.0, 1.0))
+        moved, values = self._moved(batch, draws, size)
+        image = self._enhanced(moved.image, values, draws)
+        rows = image.flatten(0, 1) if self.per_channel else image.flatten(1, 2)  # what changes alike is one row
+        image = self._intensities(rows, of_channels).reshape(image.shape)
+        image = self._noisy(image, batch.keys, of_channels)
+        return replace(moved, image=image.clamp_(0.0, 1.0))
+
+    # Geometry: where each output pixel is read from.
 
     def _moved(self, batch: Batch, draws: Draws, size: tuple[int, ...]) -> tuple[Batch, Tensor]:
         """Return the batch read at its new places, and its target between 0 and 1 before it is decided."""
@@ -135,13 +152,13 @@ class Augment:
         mirrored = draws.one("mirror_d")[:, 0, 0, 0] < 0.5 if "d" in self.flip else None
         image, target = (with_depth(part, size[0], mirrored=mirrored) for part in (batch.image, batch.target))
         values = read_at(target.float(), places, mode="nearest" if self.labels == "nearest" else "bilinear")
-        inside = None if batch.ignored is None else with_depth(batch.ignored.float(), size[0], mirrored=mirrored)
-        ignored = None if inside is None else read_at(inside, places, mode="nearest") > 0.5
         moved = replace(batch, image=read_at(image, places), target=values)
         if not target.is_floating_point():
             nearest = self.labels == "nearest"
             moved = replace(moved, target=values.to(torch.uint8) if nearest else decided(values, target, places))
-        if ignored is not None:
+        if batch.ignored is not None:
+            outside = with_depth(batch.ignored.float(), size[0], mirrored=mirrored)
+            ignored = read_at(outside, places, mode="nearest") > 0.5
             target, values = moved.target.masked_fill(ignored, 0), values.masked_fill(ignored, 0.0)
             moved = replace(moved, target=target, ignored=ignored)
         return moved, values
@@ -172,6 +189,14 @@ class Augment:
         torch.div(y_in.mul_(2), full[0], out=places[..., 1])
         return places
 
+    # Intensities: in place where the image is new, as memory costs more than arithmetic.
+
+    def _enhanced(self, image: Tensor, values: Tensor, draws: Draws) -> Tensor:
+        """Return images [b,c,d,h,w] brighter or darker inside their target, `values` [b,k,d,h,w] in [0,1]."""
+        if self.enhance:
+            image.add_(values.amax(1, keepdim=True) * (draws.symmetric("enhance") * self.enhance)[:, None])
+        return image
+
     def _intensities(self, image: Tensor, draws: Draws) -> Tensor:
         """Return rows [n,c,h,w] of pictures changed by the draws of each row."""
         if self.window_jitter:
@@ -193,6 +218,13 @@ class Augment:
             factors = 1 + draws.one("coarse_factor") * (self.coarse_factor - 1)
             factors = torch.where(draws.one("coarse") < self.coarse, factors, 1.0)
             image = coarsened(image, factors.flatten().tolist())
+        return image
+
+    def _noisy(self, image: Tensor, keys: tuple[SampleKey, ...], draws: Draws) -> Tensor:
+        """Return images [b,c,d,h,w] with noise of a strength of their own, or of each channel."""
+        if self.noise:
+            strength = draws.strength("noise").reshape(len(image), -1, 1, 1, 1)
+            image.add_(normals(keys, image).mul_(strength * self.noise))
         return image
 
 

@@ -21,10 +21,13 @@ from segfocal.errors import UserError
 class EachSample:
     """Augmentation by a dictionary transform, called once a sample with random numbers of that sample's own.
 
-    transform: takes and returns {"image": [c,h,w] in [0,1], "label": [k,h,w] of 0 and 1, as float32}, of volumes with d
-    before h; it sees the sample with its margin, and what it returns is cut to the centre. What a batch ignores is a
-    last channel of the label. A transform with `set_random_state`, as MONAI's, is seeded by it; the global generators
-    of torch, NumPy and Python are seeded for the call and put back, for those that draw from them.
+    A transform with `set_random_state`, as MONAI's, is seeded by it. For those that draw from the global generators of
+    torch, NumPy or Python, these are seeded for the call and put back.
+
+    Args:
+        transform: takes and returns {"image": [c,h,w] in [0,1], "label": [k,h,w] of 0 and 1}, float32, of volumes with
+            d before h. It sees the sample with its margin; what it returns is cut to the centre. Pixels that a batch
+            ignores are a last channel of the label.
     """
 
     transform: Callable[[dict[str, Any]], Mapping[str, Any]]

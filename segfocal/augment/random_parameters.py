@@ -12,21 +12,40 @@ from torch.nn import functional as F
 
 from segfocal.batch import AUGMENTING, SampleKey, uniforms
 
-ELASTIC_KNOTS, BIAS_KNOTS = 5, 4
-GATED = (
+ELASTIC_KNOTS, BIAS_KNOTS = 5, 4  # a side, of smooth fields
+GATED = (  # settings that may have a probability
     *("rotate", "scale", "anisotropy", "shift", "elastic", "zoom"),
     *("window_jitter", "enhance", "contrast", "brightness", "gamma", "bias", "noise"),
 )
 
-# Columns by use. New ones go to the end: a run keeps its numbers.
+# The columns of random numbers: use → how many. New ones go to the end, so that a run keeps its numbers.
 _WIDTHS = {
-    **{name: 1 for name in ("rotate", "scale", "anisotropy", "shift_w", "shift_h", "mirror_w", "mirror_h")},
-    "elastic": 2 * ELASTIC_KNOTS**2,
-    **{name: 1 for name in ("enhance", "contrast", "brightness", "gamma")},
-    "bias": BIAS_KNOTS**2,
-    **{name: 1 for name in ("blur", "blur_sigma", "noise")},
-    **{name: 1 for name in ("mirror_d", "zoom", "window_lower", "window_upper", "coarse", "coarse_factor")},
-    **{f"gate of {name}": 1 for name in GATED},
+    # geometry
+    "rotate": 1,
+    "scale": 1,
+    "anisotropy": 1,
+    "shift_w": 1,
+    "shift_h": 1,
+    "mirror_w": 1,
+    "mirror_h": 1,
+    "elastic": 2 * ELASTIC_KNOTS**2,  # x and y at the knots of a smooth field
+    # intensities
+    "enhance": 1,
+    "contrast": 1,
+    "brightness": 1,
+    "gamma": 1,
+    "bias": BIAS_KNOTS**2,  # at the knots of a smooth field
+    "blur": 1,  # whether
+    "blur_sigma": 1,  # how much
+    "noise": 1,  # strength; the noise itself is drawn by `normals`
+    # added later
+    "mirror_d": 1,
+    "zoom": 1,
+    "window_lower": 1,
+    "window_upper": 1,
+    "coarse": 1,  # whether
+    "coarse_factor": 1,  # how much
+    **{f"gate of {name}": 1 for name in GATED},  # whether a setting with a probability is applied
 }
 _FIRST = dict(zip(_WIDTHS, accumulate(_WIDTHS.values(), initial=0), strict=False))
 _COUNT = sum(_WIDTHS.values())
@@ -35,7 +54,9 @@ _COUNT = sum(_WIDTHS.values())
 class Draws:
     """Uniform numbers [n, columns] of n samples (or channels), by the name of their use.
 
-    probability: of each setting that is not always applied, by its name; where it is not, its numbers become 0.
+    Args:
+        numbers: [n, columns] in [0,1).
+        probability: of each setting that is not always applied, by its name; where it is not, its numbers become 0.
     """
 
     def __init__(self, numbers: Tensor, probability: Mapping[str, float]) -> None:

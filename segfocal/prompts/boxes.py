@@ -26,7 +26,13 @@ def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
 def jitter_boxes(boxes_xyxy: Tensor, uniforms: Tensor, *, pixels: float, share: float) -> Tensor:
     """Move each side by up to `pixels` or `share` of the box's size, whichever is larger, inward or outward.
 
-    `uniforms` [n,4] in [0,1) decide by how much. A box never turns inside out.
+    A box keeps a width and a height of at least one pixel.
+
+    Args:
+        boxes_xyxy: [n,4]; a row of NaN stays NaN.
+        uniforms: [n,4] in [0,1), by how much each side moves.
+        pixels: largest move.
+        share: largest move as a share of the box's width or height.
     """
     reach = torch.maximum(share * _size(boxes_xyxy), torch.full_like(boxes_xyxy[:, :2], pixels)).repeat(1, 2)
     moved = boxes_xyxy + (2 * uniforms - 1) * reach

@@ -41,13 +41,17 @@ def central_clicks_in(region: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]
 def error_clicks(
     logits: Tensor, target: Tensor, uniforms: Tensor, *, at: ErrorClicks = "uniform"
 ) -> tuple[Tensor, Tensor]:
-    """Click where the answer is wrong: xy [n,2] and labels [n], 1 on missed target, 0 on false alarm.
+    """Click where the answer is wrong; return xy [n,2] and labels [n], or of c clicks at once [n,c,2] and [n,c].
 
-    With `uniforms` [n,c] it is c clicks at once, [n,c,2] and [n,c]. Where nothing is wrong labels are ABSENT.
+    A label is 1 on missed target, 0 on false alarm, ABSENT where nothing is wrong.
 
-    at: "uniform" draws from all wrong pixels of masks [n,1,h,w], as SAM-Med2D does; "largest" takes the middle of the
-    largest connected error (the pixel farthest from its border), then of the next largest, and draws uniformly when
-    there are no more; it copies the errors to the CPU.
+    Args:
+        logits: [n,1,h,w], the answer; above 0 is inside.
+        target: [n,1,h,w], above 0.5 is inside.
+        uniforms: [n] in [0,1) for one click, [n,c] for c.
+        at: "uniform" draws from all wrong pixels, as SAM-Med2D does; "largest" takes the middle
+            of the largest connected error (the pixel farthest from its border), then of the next largest, then draws
+            uniformly; it copies the errors to the CPU.
     """
     truth = target[:, 0] > 0.5
     wrong = (logits[:, 0] > 0) != truth

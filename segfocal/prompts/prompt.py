@@ -1,4 +1,4 @@
-"""The prompt itself: what a user, or a task in training, asks of a promptable model."""
+"""The prompt that a user, or a task in training, gives a promptable model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ ABSENT = -1  # the label of a point that is only padding
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prompt:
-    """Prompts for a batch of images, n = b·m: those of image i are rows i·m to (i+1)·m − 1.
+    """Prompts for a batch of b images with m prompts each, n = b·m; image i has rows i·m to (i+1)·m − 1.
 
-    Any part may be absent from any row, and a row with no part is legal: points_xy [n,c,2] with point_labels [n,c] (1
-    inside the target, 0 outside, ABSENT padding), boxes_xyxy [n,4] (a row of NaN is no box), mask_logits [n,1,h,w] at
-    the decoder's resolution or None, has_mask [n] bool.
+    Any part may be absent from any row, and a row may have no part at all.
+
+    Args:
+        points_xy: [n,c,2], pixels of the model's image.
+        point_labels: [n,c]: 1 inside the target, 0 outside, ABSENT for padding.
+        boxes_xyxy: [n,4], pixels; a row of NaN is no box.
+        mask_logits: [n,1,h,w] at the decoder's resolution, or None.
+        has_mask: [n] bool, the rows whose mask logits are a prompt.
     """
 
     points_xy: Tensor
@@ -27,7 +32,7 @@ class Prompt:
 
     @staticmethod
     def none(count: int, *, device: torch.device) -> Prompt:
-        """Return `count` prompts that ask nothing: the model segments what it was trained for.
+        """Return `count` prompts without box, click and mask: the model segments what it was trained for.
 
         They hold one absent click, as every first prompt in training does: padding is a token the decoder sees.
         """
