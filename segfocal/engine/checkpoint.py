@@ -7,7 +7,6 @@ that a disk has damaged since is passed over for the one before. Saving reads no
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -20,7 +19,7 @@ from safetensors import SafetensorError
 
 from segfocal.engine.across_processes import in_any_process
 from segfocal.errors import UserError
-from segfocal.files import write_json
+from segfocal.files import sha256_of, write_json
 
 _SUMS = "checksums.json"
 _WRITING = ".writing"
@@ -142,7 +141,7 @@ def damage(folder: Path) -> str | None:
     try:
         sums: dict[str, str] = json.loads((folder / _SUMS).read_text())
         for name, expected in sums.items():
-            if _sum(folder / name) != expected:
+            if sha256_of(folder / name) != expected:
                 return f"{name} has changed since it was written"
     except (OSError, ValueError, AttributeError) as error:
         return f"{type(error).__name__}: {error}"
@@ -151,7 +150,7 @@ def damage(folder: Path) -> str | None:
 
 def _seal(temporary: Path, folder: Path) -> None:
     """Flush a written checkpoint to disk, add its checksums, and give it its name."""
-    write_json(temporary / _SUMS, {file.name: _sum(file) for file in sorted(temporary.iterdir())})
+    write_json(temporary / _SUMS, {file.name: sha256_of(file) for file in sorted(temporary.iterdir())})
     for file in temporary.iterdir():
         _flush(file)
     _flush(temporary)
@@ -187,14 +186,6 @@ def _remove(folder: Path) -> None:
     nameless = folder.with_name(f".{folder.name}.removed{_WRITING}")
     folder.rename(nameless)
     shutil.rmtree(nameless)
-
-
-def _sum(file: Path) -> str:
-    total = hashlib.sha256()
-    with file.open("rb") as content:
-        while block := content.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()
 
 
 def _flush(path: Path) -> None:
