@@ -60,6 +60,12 @@ class StockBlock(upstream.EncoderBlock):
         return adapter.norm((maps + seen).permute(0, 2, 3, 1))
 
 
+def stock_block(index, tokens):
+    """Return a block of ViT-B for images of `tokens` a side."""
+    window = 0 if index in VIT_B.global_blocks else VIT_B.window
+    return StockBlock(VIT_B.width, VIT_B.heads, use_rel_pos=True, window_size=window, input_size=(tokens, tokens))
+
+
 class StockDecoder(upstream.MaskDecoder):
     """segment_anything's decoder of one embedding a prompt: SAM-Med2D hands it a copy for each."""
 
@@ -97,8 +103,8 @@ class Stock(torch.nn.Module):
             )
             transformer = upstream.TwoWayTransformer(depth=2, embedding_dim=256, num_heads=8, mlp_dim=2048)
             self.mask_decoder = StockDecoder(transformer_dim=256, transformer=transformer)
+            self.image_encoder.blocks = torch.nn.ModuleList(stock_block(index, tokens) for index in range(VIT_B.depth))
         for block, our in zip(self.image_encoder.blocks, ours.image_encoder.blocks, strict=True):
-            block.__class__ = StockBlock
             block.Adapter = our.Adapter
             for norm in (block.norm1, block.norm2):
                 norm.eps = our.norm1.eps

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from segfocal.models.sam.parts import Embedding
+from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.promptable_model import PromptableModel
 
 _TOKENS, _DETAIL = "tokens", "detail_{}"

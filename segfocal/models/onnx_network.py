@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from segfocal.models.portable import ANSWER, IMAGE, PROMPT
-from segfocal.models.sam.parts import Embedding
+from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.promptable_model import Answer
 from segfocal.prompts import Prompt
 

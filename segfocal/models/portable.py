@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from segfocal.errors import UserError
-from segfocal.models.sam.parts import Embedding
+from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.promptable_model import PromptableModel
 from segfocal.prompts import Prompt
 

@@ -18,7 +18,7 @@ from segfocal.batch import PROMPTING, Batch, step_uniforms, uniforms
 from segfocal.losses import LossReport, WeightedSum
 from segfocal.models import Answer, PromptableModel
 from segfocal.models.embeddings import EmbeddingCache
-from segfocal.models.sam.parts import Embedding
+from segfocal.models.sam.image_embedding import Embedding
 from segfocal.prompts import Prompt
 from segfocal.tasks.first_prompt import FirstPrompt
 from segfocal.tasks.ignored_pixels import settled

@@ -7,7 +7,7 @@ from scipy import ndimage
 from torch import nn
 
 from segfocal.models import Answer, PromptableModel
-from segfocal.models.sam.parts import Embedding
+from segfocal.models.sam.image_embedding import Embedding
 
 SIDE = 32
 

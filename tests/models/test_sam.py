@@ -5,8 +5,11 @@ import torch
 
 from segfocal import models
 from segfocal.models.sam import upstream
-from segfocal.models.sam.attention import fuse_attention
-from segfocal.models.sam.parts import BatchMaskDecoder, BatchPromptEncoder, Embedding
+from segfocal.models.sam.encoder import EncoderSizes, SamEncoder
+from segfocal.models.sam.image_embedding import Embedding
+from segfocal.models.sam.mask_decoder import BatchMaskDecoder
+from segfocal.models.sam.prompt_encoder import BatchPromptEncoder
+from segfocal.models.sam.two_way_transformer import SharedTwoWayTransformer
 from segfocal.prompts import Prompt
 
 
@@ -84,14 +87,11 @@ def test_prompt_encoder_equals_segment_anything(kind):
 @torch.no_grad()
 def test_mask_decoder_equals_segment_anything_one_image_at_a_time():
     torch.manual_seed(2)
-
-    def transformer():
-        return upstream.TwoWayTransformer(depth=2, embedding_dim=32, num_heads=4, mlp_dim=64)
-
-    theirs = upstream.MaskDecoder(transformer_dim=32, transformer=transformer(), iou_head_hidden_dim=32)
-    ours = BatchMaskDecoder(transformer_dim=32, transformer=transformer(), iou_head_hidden_dim=32)
+    stock = upstream.TwoWayTransformer(depth=2, embedding_dim=32, num_heads=4, mlp_dim=64)
+    theirs = upstream.MaskDecoder(transformer_dim=32, transformer=stock, iou_head_hidden_dim=32)
+    shared = SharedTwoWayTransformer(depth=2, width=32, heads=4, mlp_width=64)
+    ours = BatchMaskDecoder(transformer_dim=32, transformer=shared, iou_head_hidden_dim=32)
     ours.load_state_dict(theirs.state_dict())
-    fuse_attention(ours)
     tokens, pe, sparse, dense = (
         torch.randn(3, 32, 4, 4),
         torch.randn(1, 32, 4, 4),
@@ -109,7 +109,7 @@ def test_mask_decoder_equals_segment_anything_one_image_at_a_time():
 @pytest.mark.parametrize("window", [0, 3])
 def test_fused_encoder_attention_equals_the_stock_one_with_relative_positions(window):
     torch.manual_seed(3)
-    encoder = upstream.ImageEncoderViT(
+    stock = upstream.ImageEncoderViT(
         img_size=64,
         patch_size=8,
         embed_dim=24,
@@ -120,13 +120,41 @@ def test_fused_encoder_attention_equals_the_stock_one_with_relative_positions(wi
         window_size=window,
         global_attn_indexes=(1,),
     )
-    for name, parameter in encoder.named_parameters():
+    for name, parameter in stock.named_parameters():
         if "rel_pos" in name or "pos_embed" in name:
             torch.nn.init.normal_(parameter)
+    sizes = EncoderSizes(
+        image_size=64, patch=8, width=24, depth=2, heads=2, out=8, window=window, global_blocks=(1,), norm_eps=1e-5
+    )
+    fused = SamEncoder(sizes)
+    fused.load_state_dict(stock.state_dict())
     image = torch.rand(2, 3, 64, 64)
-    expected = encoder(image)
-    fuse_attention(encoder)
-    torch.testing.assert_close(encoder(image), expected, rtol=1e-4, atol=1e-4)  # the fused kernel sums otherwise
+    torch.testing.assert_close(
+        fused(image).tokens, stock(image), rtol=1e-4, atol=1e-4
+    )  # the fused kernel sums otherwise
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_seed_gives_the_encoder_the_weights_it_gives_segment_anything(relative):
+    torch.manual_seed(4)
+    stock = upstream.ImageEncoderViT(
+        img_size=32, embed_dim=24, depth=2, num_heads=2, out_chans=8, use_rel_pos=relative, window_size=3
+    )
+    torch.manual_seed(4)
+    ours = SamEncoder(
+        EncoderSizes(image_size=32, width=24, depth=2, heads=2, out=8, window=3, relative_positions=relative)
+    )
+    assert list(ours.state_dict()) == list(stock.state_dict())
+    assert all(torch.equal(ours.state_dict()[name], value) for name, value in stock.state_dict().items())
+
+
+def test_a_seed_gives_the_two_way_transformer_the_weights_it_gives_segment_anything():
+    torch.manual_seed(4)
+    stock = upstream.TwoWayTransformer(depth=2, embedding_dim=32, num_heads=4, mlp_dim=64)
+    torch.manual_seed(4)
+    ours = SharedTwoWayTransformer(depth=2, width=32, heads=4, mlp_width=64)
+    assert list(ours.state_dict()) == list(stock.state_dict())
+    assert all(torch.equal(ours.state_dict()[name], value) for name, value in stock.state_dict().items())
 
 
 def test_segment_anything_is_imported_without_torchvision():

@@ -13,7 +13,7 @@ from segfocal.models.freezing import freeze_parameters
 from segfocal.models.sam import upstream
 from segfocal.models.sam.adapters import ADAPTERS, ChannelSpatialAdapter
 from segfocal.models.sam.architecture import Architecture, build_sam
-from segfocal.models.sam.encoder import SamEncoder
+from segfocal.models.sam.encoder import EncoderSizes, SamEncoder
 from segfocal.models.sam.families import FAMILIES, MEDSAM, SAM, SAM_MED2D
 from segfocal.prompts import Prompt
 from tests import ROOT
@@ -137,7 +137,10 @@ def test_windows_without_padded_queries_give_what_segment_anything_gives(size, w
         "window_size": window,
         "global_attn_indexes": (1,),
     }
-    theirs, ours = upstream.ImageEncoderViT(**options), SamEncoder(**options)
+    theirs = upstream.ImageEncoderViT(**options)
+    ours = SamEncoder(
+        EncoderSizes(image_size=size, width=24, depth=2, heads=3, out=8, window=window, global_blocks=(1,))
+    )
     for parameter in theirs.parameters():
         nn.init.normal_(parameter, std=0.3)
     ours.load_state_dict(theirs.state_dict())

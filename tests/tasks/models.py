@@ -5,8 +5,8 @@ import torch
 from segfocal.batch import Batch, Origin, SampleKey
 from segfocal.losses import DiceLoss, FocalLoss, IoUHeadLoss, WeightedSum
 from segfocal.models import sam_tiny
-from segfocal.models.sam.parts import BatchMaskDecoder
-from segfocal.models.sam.upstream import TwoWayTransformer
+from segfocal.models.sam.mask_decoder import BatchMaskDecoder
+from segfocal.models.sam.two_way_transformer import SharedTwoWayTransformer
 
 SIZE = 32
 
@@ -32,7 +32,7 @@ def several(chooses=False):
     model.mask_decoder = BatchMaskDecoder(
         detail_channels=(64, 32),
         transformer_dim=32,
-        transformer=TwoWayTransformer(depth=2, embedding_dim=32, num_heads=8, mlp_dim=64),
+        transformer=SharedTwoWayTransformer(depth=2, width=32, heads=8, mlp_width=64),
         num_multimask_outputs=3,
         iou_head_hidden_dim=32,
     )

@@ -27,7 +27,7 @@ from segfocal.files import make_folder
 from segfocal.metrics import Counts
 from segfocal.models import PromptableModel
 from segfocal.models.embeddings import EmbeddingCache
-from segfocal.models.sam.parts import Embedding
+from segfocal.models.sam.image_embedding import Embedding
 
 Encode = Callable[[Tensor], Embedding]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from segfocal.batch import PROMPTING, SampleKey, uniforms
 from segfocal.models import PromptableModel
-from segfocal.models.sam.parts import Embedding
+from segfocal.models.sam.image_embedding import Embedding
 from segfocal.prompts import Prompt, boxes_of, clicks_in, error_clicks, jitter_boxes
 from segfocal.prompts.regions import centres_of
 

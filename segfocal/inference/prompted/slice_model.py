@@ -16,7 +16,7 @@ from segfocal.inference.prompted.prompt_windows import OUTSIDE, PromptWindow, cr
 from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.inference.prompted.scan_prompts import CombinedPrompt
 from segfocal.models import PromptableModel
-from segfocal.models.sam.parts import Embedding
+from segfocal.models.sam.image_embedding import Embedding
 from segfocal.prompts import ABSENT, Prompt, boxes_of, depth_of
 
 _CERTAIN = 10.0  # the logit of a pixel that a user's mask marks

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segfocal.models.sam.upstream import ImageEncoderViT
+from segfocal.models.sam.encoder import SamEncoder
 
 ADAPTERS = ("none", "sam_med2d", "bottleneck", "lora")
 
@@ -101,7 +101,7 @@ class LoRALinear(nn.Linear):
         return super().forward(x) + self.lora_scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
 
 
-def add_adapters(encoder: ImageEncoderViT, kind: str, *, rank: int, alpha: float) -> None:
+def add_adapters(encoder: SamEncoder, kind: str, *, rank: int, alpha: float) -> None:
     """Give every block of an image encoder an adapter, in place.
 
     kind: "none", "sam_med2d", "bottleneck" (of `rank` channels) as `blocks.{i}.Adapter`, or "lora" (of `rank`, scaled

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-
-from torch import nn
 
 from segfocal.models.freezing import freeze_parameters
 from segfocal.models.sam.adapters import add_adapters
-from segfocal.models.sam.encoder import SamEncoder
+from segfocal.models.sam.encoder import EncoderSizes, SamEncoder
 from segfocal.models.sam.families import Family
-from segfocal.models.sam.parts import BatchMaskDecoder, BatchPromptEncoder
+from segfocal.models.sam.mask_decoder import BatchMaskDecoder
+from segfocal.models.sam.prompt_encoder import BatchPromptEncoder
 from segfocal.models.sam.promptable_model import PromptableModel
-from segfocal.models.sam.upstream import TwoWayTransformer
+from segfocal.models.sam.two_way_transformer import SharedTwoWayTransformer
 
 PATCH = 16  # pixels a token
 
@@ -63,16 +61,16 @@ def build_sam(
         raise ValueError(f"expected model.image_size to be a multiple of {PATCH}; got {image_size}")
     sizes, tokens = architecture, image_size // PATCH
     encoder = SamEncoder(
-        img_size=image_size,
-        patch_size=PATCH,
-        embed_dim=sizes.width,
-        depth=sizes.depth,
-        num_heads=sizes.heads,
-        out_chans=sizes.decoder_width,
-        norm_layer=partial(nn.LayerNorm, eps=1e-6),
-        use_rel_pos=True,
-        window_size=sizes.window,
-        global_attn_indexes=sizes.global_blocks,
+        EncoderSizes(
+            image_size=image_size,
+            patch=PATCH,
+            width=sizes.width,
+            depth=sizes.depth,
+            heads=sizes.heads,
+            out=sizes.decoder_width,
+            window=sizes.window,
+            global_blocks=sizes.global_blocks,
+        ),
         checkpointing=checkpointing,
     )
     add_adapters(encoder, adapter, rank=rank, alpha=alpha)
@@ -88,11 +86,11 @@ def build_sam(
         ),
         mask_decoder=BatchMaskDecoder(
             transformer_dim=sizes.decoder_width,
-            transformer=TwoWayTransformer(
+            transformer=SharedTwoWayTransformer(
                 depth=2,
-                embedding_dim=sizes.decoder_width,
-                num_heads=sizes.decoder_heads,
-                mlp_dim=sizes.decoder_mlp,
+                width=sizes.decoder_width,
+                heads=sizes.decoder_heads,
+                mlp_width=sizes.decoder_mlp,
             ),
             iou_head_hidden_dim=sizes.iou_width,
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -125,12 +125,3 @@ class FusedDecoderAttention(DecoderAttention):
         mask = None if visible is None else visible[:, None, None, :]
         out = self._recombine_heads(scaled_dot_product_attention(q, k, v, attn_mask=mask))
         return self.out_proj(out.reshape(count, length, width))
-
-
-def fuse_attention(module: nn.Module) -> None:
-    """Let every stock attention layer inside `module` run the fused forward above, in place; weights stay."""
-    for layer in module.modules():
-        if type(layer) is EncoderAttention:
-            layer.__class__ = FusedEncoderAttention
-        elif type(layer) is DecoderAttention:
-            layer.__class__ = FusedDecoderAttention

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from segfocal.models.freezing import freeze_parameters
-from segfocal.models.sam.attention import fuse_attention
 from segfocal.models.sam.families import LITE_MEDSAM
-from segfocal.models.sam.parts import BatchMaskDecoder, BatchPromptEncoder
+from segfocal.models.sam.mask_decoder import BatchMaskDecoder
+from segfocal.models.sam.prompt_encoder import BatchPromptEncoder
 from segfocal.models.sam.promptable_model import PromptableModel
 from segfocal.models.sam.tiny_vit import STRIDE, TinyViT
-from segfocal.models.sam.upstream import TwoWayTransformer
+from segfocal.models.sam.two_way_transformer import SharedTwoWayTransformer
 
 _WIDTH = 256  # of the embedding and the decoder
 
@@ -58,7 +58,7 @@ def lite_medsam(
         ),
         mask_decoder=BatchMaskDecoder(
             transformer_dim=_WIDTH,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=_WIDTH, num_heads=8, mlp_dim=2048),
+            transformer=SharedTwoWayTransformer(depth=2, width=_WIDTH, heads=8, mlp_width=2048),
         ),
         image_size=image_size,
         pixel_mean=pixel_mean,
@@ -67,6 +67,5 @@ def lite_medsam(
         multimask=multimask,
         checkpointing=checkpointing,
     )
-    fuse_attention(model)
     freeze_parameters(model, freeze, train)
     return model

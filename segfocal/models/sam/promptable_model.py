@@ -11,7 +11,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from segfocal.models.prior import Prior, check_prior, set_last_layer
-from segfocal.models.sam.parts import BatchMaskDecoder, BatchPromptEncoder, Embedding
+from segfocal.models.sam.image_embedding import Embedding
+from segfocal.models.sam.mask_decoder import BatchMaskDecoder
+from segfocal.models.sam.prompt_encoder import BatchPromptEncoder
 from segfocal.prompts import Prompt
 
 CHANNEL_ORDERS = ("rgb", "bgr")

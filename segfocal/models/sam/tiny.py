@@ -6,10 +6,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segfocal.models.prior import Prior
-from segfocal.models.sam.attention import fuse_attention
-from segfocal.models.sam.parts import BatchMaskDecoder, BatchPromptEncoder, Embedding
+from segfocal.models.sam.encoder import EncoderSizes, SamEncoder
+from segfocal.models.sam.image_embedding import Embedding
+from segfocal.models.sam.mask_decoder import BatchMaskDecoder
+from segfocal.models.sam.prompt_encoder import BatchPromptEncoder
 from segfocal.models.sam.promptable_model import PromptableModel
-from segfocal.models.sam.upstream import ImageEncoderViT, TwoWayTransformer
+from segfocal.models.sam.two_way_transformer import SharedTwoWayTransformer
 
 _PATCH = 8  # pixels a token: the stem halves the image three times
 _STEM = (32, 64)  # channels at half and quarter resolution
@@ -49,14 +51,19 @@ class TinyEncoder(nn.Module):
         super().__init__()
         self.to_half = halve(channels, _STEM[0], blocks=1)
         self.to_quarter = halve(_STEM[0], _STEM[1], blocks=2)
-        self.vit = ImageEncoderViT(
-            img_size=image_size,
-            patch_size=_PATCH,
-            in_chans=channels,
-            embed_dim=width,
-            depth=depth,
-            num_heads=heads,
-            out_chans=out,
+        self.vit = SamEncoder(
+            EncoderSizes(
+                image_size=image_size,
+                patch=_PATCH,
+                channels=channels,
+                width=width,
+                depth=depth,
+                heads=heads,
+                out=out,
+                window=0,
+                relative_positions=False,
+                norm_eps=1e-5,
+            )
         )
         self.vit.patch_embed = nn.Sequential(halve(_STEM[1], width, blocks=1), _ChannelsLast())
         nn.init.trunc_normal_(self.vit.pos_embed, std=0.02)
@@ -65,7 +72,7 @@ class TinyEncoder(nn.Module):
         """Return tokens [b,out,h/8,w/8] with details [b,64,h/4,w/4] and [b,32,h/2,w/2]."""
         half = self.to_half(image)
         quarter = self.to_quarter(half)
-        return Embedding(tokens=self.vit(quarter), details=(quarter, half))
+        return Embedding(tokens=self.vit(quarter).tokens, details=(quarter, half))
 
 
 class _ChannelsLast(nn.Module):
@@ -97,7 +104,7 @@ def sam_tiny(
     if width % heads or width % _GROUPS:
         raise ValueError(f"expected model.width to be a multiple of {heads} heads and of {_GROUPS}; got {width}")
     tokens = image_size // _PATCH
-    model = PromptableModel(
+    return PromptableModel(
         image_encoder=TinyEncoder(
             channels=channels, image_size=image_size, width=width, depth=depth, heads=heads, out=decoder_width
         ),
@@ -110,7 +117,7 @@ def sam_tiny(
         mask_decoder=BatchMaskDecoder(
             detail_channels=(_STEM[1], _STEM[0]),
             transformer_dim=decoder_width,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=decoder_width, num_heads=8, mlp_dim=512),
+            transformer=SharedTwoWayTransformer(depth=2, width=decoder_width, heads=8, mlp_width=512),
             num_multimask_outputs=0,
             iou_head_hidden_dim=decoder_width,
         ),
@@ -119,5 +126,3 @@ def sam_tiny(
         pixel_std=pixel_std,
         prior=prior,
     )
-    fuse_attention(model)
-    return model

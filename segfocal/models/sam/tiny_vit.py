@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from segfocal.models.sam.parts import Embedding
+from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.upstream import LayerNorm2d
 
 WIDTHS = (64, 128, 160, 320)  # channels of the four stages

@@ -32,7 +32,7 @@ def _import_modeling() -> ModuleType:
 
 
 _modeling = _import_modeling()
-ImageEncoderViT = _modeling.ImageEncoderViT
+ImageEncoderViT = _modeling.ImageEncoderViT  # the whole encoder and transformer: for tests and benchmarks
 MaskDecoder = _modeling.MaskDecoder
 PromptEncoder = _modeling.PromptEncoder
 TwoWayTransformer = _modeling.TwoWayTransformer
@@ -40,8 +40,11 @@ _encoder = sys.modules["segment_anything.modeling.image_encoder"]
 _transformer = sys.modules["segment_anything.modeling.transformer"]
 EncoderAttention = _encoder.Attention
 EncoderBlock = _encoder.Block
+PatchEmbed = _encoder.PatchEmbed
 window_partition = _encoder.window_partition
 window_unpartition = _encoder.window_unpartition
 DecoderAttention = _transformer.Attention
 TwoWayAttentionBlock = _transformer.TwoWayAttentionBlock
-LayerNorm2d = sys.modules["segment_anything.modeling.common"].LayerNorm2d
+_common = sys.modules["segment_anything.modeling.common"]
+LayerNorm2d = _common.LayerNorm2d
+MLPBlock = _common.MLPBlock

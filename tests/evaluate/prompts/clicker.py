@@ -12,7 +12,7 @@ from segfocal.evaluate.prompts.options import PromptEvaluation
 from segfocal.evaluate.prompts.protocol import Protocol
 from segfocal.intensity import Window
 from segfocal.models import Answer, PromptableModel, sam_tiny
-from segfocal.models.sam.parts import Embedding
+from segfocal.models.sam.image_embedding import Embedding
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 
