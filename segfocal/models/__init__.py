@@ -11,10 +11,9 @@ from typing import Any
 from torch import nn
 
 from segfocal.models.freezing import ParameterGroup, parameter_table
-from segfocal.models.sam.lite_medsam import lite_medsam
 from segfocal.models.sam.promptable_model import Answer, PromptableModel
 from segfocal.models.sam.tiny import sam_tiny
-from segfocal.models.sam.vit import medsam, sam_med2d, sam_vit_b, sam_vit_h, sam_vit_l
+from segfocal.models.sam.variants import lite_medsam, medsam, sam_med2d, sam_vit_b, sam_vit_h, sam_vit_l
 from segfocal.models.unet import UNet
 from segfocal.models.weights import WeightsReport, load_weights
 

@@ -1,14 +1,18 @@
 """Every YAML composes, and says exactly what the constructor it instantiates takes."""
 
 import inspect
+from dataclasses import asdict
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, get_method
 from omegaconf import OmegaConf
 
+from segfocal import models
 from segfocal.cli.app import conf_folder, register_resolvers
 from segfocal.engine.settings import TrainingSettings
+from segfocal.models.sam.tiny import SamTinyOptions
+from segfocal.models.sam.variants import VARIANTS
 from tests import ROOT
 
 CONF = conf_folder()
@@ -55,21 +59,36 @@ def constructor(target):
         return get_method(target)
 
 
+def defaults_of(built):
+    """Return what a constructor takes from a config, with the defaults; models take the fields of a record."""
+    if built is models.sam_tiny:
+        return asdict(SamTinyOptions())
+    if built.__name__ in VARIANTS:
+        return VARIANTS[built.__name__].arguments()
+    taken = inspect.signature(built).parameters
+    return {k: v.default for k, v in taken.items() if k not in GIVEN_IN_PYTHON and v.kind not in VARIADIC}
+
+
+def test_a_misspelt_option_of_a_model_is_refused():
+    for target in models.ALLOWED:
+        with pytest.raises(TypeError, match="unexpected keyword argument 'image_sise'"):
+            models.build({"_target_": target, "image_sise": 32})
+
+
 @pytest.mark.parametrize(("path", "raw"), instantiating())
 def test_a_config_holds_the_arguments_of_its_constructor(path, raw):
     given = GIVEN_AT_THE_START if path.parent.name == "model" else ()
     raw = {key: value for key, value in raw.items() if key not in given}
     built = constructor(raw.pop("_target_"))
-    taken = inspect.signature(built).parameters
-    parameters = {k: v for k, v in taken.items() if k not in GIVEN_IN_PYTHON and v.kind not in VARIADIC}
-    assert set(raw) == set(parameters)
+    defaults = defaults_of(built)
+    assert set(raw) == set(defaults)
     if name_of(path) in PRESETS or path.stem == "sum":
         return
     for key, value in raw.items():
         if isinstance(value, dict) and "_target_" in value:  # its values are compared on their own
-            assert parameters[key].default == constructor(value["_target_"])()
+            assert defaults[key] == constructor(value["_target_"])()
         elif not (isinstance(value, str) and value.startswith("${")):
-            default = parameters[key].default
+            default = defaults[key]
             assert value == (list(default) if isinstance(default, tuple) else default), key
 
 

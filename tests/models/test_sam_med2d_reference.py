@@ -8,6 +8,7 @@ import torch
 
 from segfocal.models.sam.architecture import Architecture, build_sam
 from segfocal.models.sam.families import SAM_MED2D
+from segfocal.models.sam.sam_options import SamOptions
 from segfocal.prompts import Prompt
 from tests import ROOT
 
@@ -34,7 +35,8 @@ def recorded(request):
     """The recorded arrays as tensors, and the model with their weights."""
     with np.load(FOLDER / f"sammed2d_tiny_{request.param}.npz") as file:
         arrays = {name: torch.from_numpy(file[name]) for name in file.files}
-    model = build_sam(TINY, RAW, image_size=64, adapter="sam_med2d" if request.param == "adapter" else "none")
+    adapter = "sam_med2d" if request.param == "adapter" else "none"
+    model = build_sam(TINY, SamOptions.of(RAW, image_size=64, adapter=adapter))
     weights = {name.removeprefix("state/"): array for name, array in arrays.items() if name.startswith("state/")}
     model.load_state_dict(weights)  # strict: the names are SAM-Med2D's, all of them and no others
     return arrays, model.eval()

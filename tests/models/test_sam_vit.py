@@ -15,6 +15,7 @@ from segfocal.models.sam.adapters import ADAPTERS, ChannelSpatialAdapter
 from segfocal.models.sam.architecture import Architecture, build_sam
 from segfocal.models.sam.encoder import EncoderSizes, SamEncoder
 from segfocal.models.sam.families import FAMILIES, MEDSAM, SAM, SAM_MED2D
+from segfocal.models.sam.sam_options import SamOptions
 from segfocal.prompts import Prompt
 from tests import ROOT
 
@@ -35,7 +36,7 @@ SMALL = Architecture(
 def small(family=SAM, *, size=80, **options):
     """Return a small SAM with random weights, position tables among them: 5×5 tokens in windows of 3."""
     torch.manual_seed(0)
-    model = build_sam(SMALL, family, image_size=size, **options)
+    model = build_sam(SMALL, SamOptions.of(family, image_size=size, **options))
     for name, parameter in model.named_parameters():
         if "rel_pos" in name or "pos_embed" in name:
             nn.init.normal_(parameter, std=0.5)

@@ -17,7 +17,7 @@ from segfocal import models
 from segfocal.errors import UserError
 from segfocal.models import load_weights
 from segfocal.models.sam.architecture import Architecture, build_sam
-from segfocal.models.sam.families import SAM
+from segfocal.models.sam.sam_options import SamOptions
 from segfocal.models.weights import identity_of, read, salvage
 from segfocal.models.weights.loading import resized
 from segfocal.models.weights.matching import match
@@ -34,7 +34,7 @@ POSITIONS = {
 
 
 def small(image_size=32, **options):
-    return build_sam(SMALL, SAM, image_size=image_size, **options)
+    return build_sam(SMALL, SamOptions(image_size=image_size, **options))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
 """Promptable models composed from segment-anything's parts.
 
-Start with `promptable_model.py`; `vit.py`, `tiny.py` and `lite_medsam.py` are the models.
+Start with `promptable_model.py`; `variants.py` is the table of published models, `tiny.py` a small one of our own.
 """

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segfocal.models.freezing import freeze_parameters
 from segfocal.models.sam.adapters import add_adapters
 from segfocal.models.sam.encoder import EncoderSizes, SamEncoder
-from segfocal.models.sam.families import Family
 from segfocal.models.sam.mask_decoder import BatchMaskDecoder
 from segfocal.models.sam.prompt_encoder import BatchPromptEncoder
 from segfocal.models.sam.promptable_model import PromptableModel
+from segfocal.models.sam.sam_options import SamOptions
 from segfocal.models.sam.two_way_transformer import SharedTwoWayTransformer
 
 PATCH = 16  # pixels a token
@@ -19,12 +18,25 @@ PATCH = 16  # pixels a token
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Sizes of an image encoder and, the same for all of SAM's, of the decoder."""
+    """Sizes of an image encoder and, the same for all of SAM's, of the decoder.
+
+    Args:
+        width: channels of the encoder's tokens.
+        depth: its blocks.
+        heads: of its attention layers.
+        global_blocks: blocks that attend over the whole image; the others attend within windows.
+        window: side of those windows in tokens.
+        decoder_width: channels of the embedding and of the decoder's tokens.
+        decoder_heads: of the decoder's attention layers.
+        decoder_mlp: hidden channels of the decoder's perceptrons.
+        mask_channels: hidden channels of the layers that embed a mask prompt.
+        iou_width: hidden channels of the head that predicts IoU.
+    """
 
     width: int
     depth: int
     heads: int
-    global_blocks: tuple[int, ...]  # the others attend within windows
+    global_blocks: tuple[int, ...]
     window: int = 14
     decoder_width: int = 256
     decoder_heads: int = 8
@@ -38,68 +50,60 @@ VIT_L = Architecture(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 2
 VIT_H = Architecture(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31))
 
 
-def build_sam(
-    architecture: Architecture,
-    family: Family,
-    *,
-    image_size: int,
-    adapter: str = "none",
-    rank: int = 8,
-    alpha: float = 8.0,
-    freeze: Sequence[str] = (),
-    train: Sequence[str] = (),
-    checkpointing: bool = False,
-) -> PromptableModel:
-    """Return a SAM for square images of `image_size`, a multiple of 16, that takes images and prompts as a family does.
-
-    adapter, rank, alpha: see add_adapters. freeze, train: see freeze_parameters. checkpointing: of encoder and decoder.
+def build_sam(architecture: Architecture, options: SamOptions) -> PromptableModel:
+    """Return a SAM for square images of `options.image_size`, a multiple of 16.
 
     Raises:
-        ValueError: another image_size, an adapter that is none, rank < 1, a pattern that matches no parameter.
+        ValueError: another image_size, an unknown adapter, rank < 1, a pattern that matches no parameter.
     """
-    if image_size % PATCH or image_size < PATCH:
-        raise ValueError(f"expected model.image_size to be a multiple of {PATCH}; got {image_size}")
-    sizes, tokens = architecture, image_size // PATCH
+    size = options.image_size
+    if size % PATCH or size < PATCH:
+        raise ValueError(f"expected model.image_size to be a multiple of {PATCH}; got {size}")
     encoder = SamEncoder(
         EncoderSizes(
-            image_size=image_size,
+            image_size=size,
             patch=PATCH,
-            width=sizes.width,
-            depth=sizes.depth,
-            heads=sizes.heads,
-            out=sizes.decoder_width,
-            window=sizes.window,
-            global_blocks=sizes.global_blocks,
+            width=architecture.width,
+            depth=architecture.depth,
+            heads=architecture.heads,
+            out=architecture.decoder_width,
+            window=architecture.window,
+            global_blocks=architecture.global_blocks,
         ),
-        checkpointing=checkpointing,
+        checkpointing=options.checkpointing,
     )
-    add_adapters(encoder, adapter, rank=rank, alpha=alpha)
+    add_adapters(encoder, options.adapter, rank=options.rank, alpha=options.alpha)
     model = PromptableModel(
         image_encoder=encoder,
-        prompt_encoder=BatchPromptEncoder(
-            embed_dim=sizes.decoder_width,
-            image_embedding_size=(tokens, tokens),
-            input_image_size=(image_size, image_size),
-            mask_in_chans=sizes.mask_channels,
-            hides_absent=True,
-            mask_probabilities=family.mask_probabilities,
-        ),
-        mask_decoder=BatchMaskDecoder(
-            transformer_dim=sizes.decoder_width,
-            transformer=SharedTwoWayTransformer(
-                depth=2,
-                width=sizes.decoder_width,
-                heads=sizes.decoder_heads,
-                mlp_width=sizes.decoder_mlp,
-            ),
-            iou_head_hidden_dim=sizes.iou_width,
-        ),
-        image_size=image_size,
-        pixel_mean=family.pixel_mean,
-        pixel_std=family.pixel_std,
-        channel_order=family.channel_order,
-        multimask=family.multimask,
-        checkpointing=checkpointing,
+        prompt_encoder=prompt_encoder_of(architecture, options, tokens=size // PATCH),
+        mask_decoder=mask_decoder_of(architecture),
+        options=options.promptable(),
     )
-    freeze_parameters(model, freeze, train)
+    freeze_parameters(model, options.freeze, options.train)
     return model
+
+
+def prompt_encoder_of(architecture: Architecture, options: SamOptions, *, tokens: int) -> BatchPromptEncoder:
+    """Return SAM's prompt encoder for image embeddings of `tokens` a side."""
+    return BatchPromptEncoder(
+        embed_dim=architecture.decoder_width,
+        image_embedding_size=(tokens, tokens),
+        input_image_size=(options.image_size, options.image_size),
+        mask_in_chans=architecture.mask_channels,
+        hides_absent=True,
+        mask_probabilities=options.mask_probabilities,
+    )
+
+
+def mask_decoder_of(architecture: Architecture) -> BatchMaskDecoder:
+    """Return SAM's mask decoder."""
+    return BatchMaskDecoder(
+        transformer_dim=architecture.decoder_width,
+        transformer=SharedTwoWayTransformer(
+            depth=2,
+            width=architecture.decoder_width,
+            heads=architecture.decoder_heads,
+            mlp_width=architecture.decoder_mlp,
+        ),
+        iou_head_hidden_dim=architecture.iou_width,
+    )

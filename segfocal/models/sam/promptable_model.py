@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -43,6 +44,39 @@ class Answer(NamedTuple):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PromptableOptions:
+    """How a promptable model takes images and answers.
+
+    Args:
+        image_size: pixels of a side of the square images.
+        pixel_mean: standardises images in [0,1]; one number, or one a channel in the encoder's order.
+        pixel_std: likewise, > 0.
+        channel_order: "rgb" or "bgr" for encoders of colour images: a single channel is repeated to three, RGB images
+            are put into that order. None leaves channels as they are.
+        multimask: `answer` chooses among the decoder's alternatives by predicted IoU instead of giving its single
+            mask. What makes the masks that are not given is frozen: no loss would reach it.
+        checkpointing: decoding is done again during the backward pass, which costs time and saves memory.
+        prior: None for SAM's own decoder; otherwise its masks get a bias, which `start_from` sets when training begins.
+
+    Raises:
+        ValueError: an impossible prior or an unknown channel order.
+    """
+
+    image_size: int
+    pixel_mean: float | Sequence[float]
+    pixel_std: float | Sequence[float]
+    channel_order: str | None = None
+    multimask: bool = False
+    checkpointing: bool = False
+    prior: Prior = None
+
+    def __post_init__(self) -> None:
+        check_prior(self.prior)
+        if self.channel_order not in (None, *CHANNEL_ORDERS):
+            raise ValueError(f"expected model.channel_order to be rgb or bgr; got {self.channel_order!r}")
+
+
 class PromptableModel(nn.Module):
     """Encodes images once and answers any number of prompts about them.
 
@@ -50,20 +84,10 @@ class PromptableModel(nn.Module):
     sliding window can run it. Images are in [0,1] and of the model's own size.
 
     Args:
-        image_encoder: images of the model's size to an Embedding.
-        prompt_encoder: prompts to embeddings.
+        image_encoder: images [b,c,h,w] of the model's size to an Embedding.
+        prompt_encoder: prompts to sparse and dense embeddings.
         mask_decoder: embeddings to masks.
-        image_size: pixels of a side.
-        pixel_mean, pixel_std: standardise images in [0,1]; one number, or one a channel in the encoder's order.
-        channel_order: "rgb" or "bgr" for encoders of colour images: a single channel is repeated to three, RGB images
-            are put into that order. None leaves channels as they are.
-        multimask: `answer` chooses among the decoder's alternatives by predicted IoU instead of giving its single mask.
-            What makes the masks that are not given is frozen: no loss would reach it.
-        checkpointing: decoding is done again during the backward pass, which costs time and saves memory.
-        prior: None for SAM's own decoder; otherwise its masks get a bias, which `start_from` sets when training begins.
-
-    Raises:
-        ValueError: a prior or a channel order that is none, multimask without alternatives.
+        options: how it takes images and answers.
     """
 
     classes = 1
@@ -74,37 +98,28 @@ class PromptableModel(nn.Module):
         image_encoder: nn.Module,
         prompt_encoder: BatchPromptEncoder,
         mask_decoder: BatchMaskDecoder,
-        image_size: int,
-        pixel_mean: float | Sequence[float],
-        pixel_std: float | Sequence[float],
-        channel_order: str | None = None,
-        multimask: bool = False,
-        checkpointing: bool = False,
-        prior: Prior = None,
+        options: PromptableOptions,
     ) -> None:
         super().__init__()
-        check_prior(prior)
-        if channel_order not in (None, *CHANNEL_ORDERS):
-            raise ValueError(f"expected model.channel_order to be rgb or bgr; got {channel_order!r}")
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
-        self.image_size, self.channel_order = image_size, channel_order
+        self.image_size, self.channel_order = options.image_size, options.channel_order
         self.pixel_mean: float | Tensor
         self.pixel_std: float | Tensor
-        for name, value in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
+        for name, value in (("pixel_mean", options.pixel_mean), ("pixel_std", options.pixel_std)):
             if isinstance(value, int | float):
                 setattr(self, name, value)
             else:
                 self.register_buffer(name, torch.tensor(value).reshape(-1, 1, 1), persistent=False)
-        self.multimask, self.checkpointing = multimask, checkpointing
-        if multimask:
+        self.multimask, self.checkpointing = options.multimask, options.checkpointing
+        if self.multimask:
             self._check_alternatives()
-        used = range(mask_decoder.num_mask_tokens)[_REST if multimask else _FIRST]
+        used = range(mask_decoder.num_mask_tokens)[_REST if self.multimask else _FIRST]
         for i, network in enumerate(mask_decoder.output_hypernetworks_mlps):
             network.requires_grad_(i in used)
-        self.prior: Prior = prior
-        self.output_bias = None if prior is None else nn.Parameter(torch.zeros(1))
+        self.prior: Prior = options.prior
+        self.output_bias = None if options.prior is None else nn.Parameter(torch.zeros(1))
 
     def start_from(self, logits: Tensor) -> None:
         """Make the first answers equal the logits [1] of a prior; ValueError for a model built without one."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -10,7 +13,7 @@ from segfocal.models.sam.encoder import EncoderSizes, SamEncoder
 from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.mask_decoder import BatchMaskDecoder
 from segfocal.models.sam.prompt_encoder import BatchPromptEncoder
-from segfocal.models.sam.promptable_model import PromptableModel
+from segfocal.models.sam.promptable_model import PromptableModel, PromptableOptions
 from segfocal.models.sam.two_way_transformer import SharedTwoWayTransformer
 
 _PATCH = 8  # pixels a token: the stem halves the image three times
@@ -39,6 +42,44 @@ def halve(channels: int, width: int, *, blocks: int) -> nn.Sequential:
     return nn.Sequential(down, nn.GroupNorm(_GROUPS, width), nn.GELU(), *[Residual(width) for _ in range(blocks)])
 
 
+@dataclass(frozen=True, kw_only=True)
+class SamTinyOptions:
+    """Options of sam_tiny.
+
+    Args:
+        channels: of the image.
+        image_size: pixels of a side, ≥ 8 and in eights.
+        width: channels of the encoder's tokens, a multiple of `heads` and of 8.
+        depth: transformer blocks.
+        heads: of the encoder's attention layers.
+        decoder_width: channels of the embedding and of the decoder.
+        prior: what `start_from` is asked for when training begins; see PromptableOptions.
+        pixel_mean: standardises images in [0,1].
+        pixel_std: likewise, > 0.
+
+    Raises:
+        ValueError: an impossible image_size or width.
+    """
+
+    channels: int = 1
+    image_size: int = 128
+    width: int = 192
+    depth: int = 2
+    heads: int = 6
+    decoder_width: int = 128
+    prior: Prior = None
+    pixel_mean: float = 0.35
+    pixel_std: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.image_size % _PATCH or self.image_size < _PATCH:
+            raise ValueError(f"expected model.image_size to be a multiple of {_PATCH}; got {self.image_size}")
+        if self.width % self.heads or self.width % _GROUPS:
+            raise ValueError(
+                f"expected model.width to be a multiple of {self.heads} heads and of {_GROUPS}; got {self.width}"
+            )
+
+
 class TinyEncoder(nn.Module):
     """A convolutional stem, then transformer blocks with global attention over its 8×8-pixel tokens.
 
@@ -47,25 +88,25 @@ class TinyEncoder(nn.Module):
     Better", NeurIPS 2021); its half and quarter resolution features go to the mask decoder for sharp borders.
     """
 
-    def __init__(self, *, channels: int, image_size: int, width: int, depth: int, heads: int, out: int) -> None:
+    def __init__(self, options: SamTinyOptions) -> None:
         super().__init__()
-        self.to_half = halve(channels, _STEM[0], blocks=1)
+        self.to_half = halve(options.channels, _STEM[0], blocks=1)
         self.to_quarter = halve(_STEM[0], _STEM[1], blocks=2)
         self.vit = SamEncoder(
             EncoderSizes(
-                image_size=image_size,
+                image_size=options.image_size,
                 patch=_PATCH,
-                channels=channels,
-                width=width,
-                depth=depth,
-                heads=heads,
-                out=out,
+                channels=options.channels,
+                width=options.width,
+                depth=options.depth,
+                heads=options.heads,
+                out=options.decoder_width,
                 window=0,
                 relative_positions=False,
                 norm_eps=1e-5,
             )
         )
-        self.vit.patch_embed = nn.Sequential(halve(_STEM[1], width, blocks=1), _ChannelsLast())
+        self.vit.patch_embed = nn.Sequential(halve(_STEM[1], options.width, blocks=1), _ChannelsLast())
         nn.init.trunc_normal_(self.vit.pos_embed, std=0.02)
 
     def forward(self, image: Tensor) -> Embedding:
@@ -80,49 +121,37 @@ class _ChannelsLast(nn.Module):
         return x.permute(0, 2, 3, 1)
 
 
-def sam_tiny(
-    *,
-    channels: int = 1,
-    image_size: int = 128,
-    width: int = 192,
-    depth: int = 2,
-    heads: int = 6,
-    decoder_width: int = 128,
-    prior: Prior = None,
-    pixel_mean: float = 0.35,
-    pixel_std: float = 0.3,
-) -> PromptableModel:
-    """Return a promptable model of about 2.7 million parameters for square images of `image_size` (≥ 8, in eights).
-
-    One mask a prompt. prior: see PromptableModel. pixel_mean and pixel_std standardise images in [0,1].
+def sam_tiny(**options: Any) -> PromptableModel:
+    """Return a promptable model of about 2.7 million parameters with one mask a prompt; options: SamTinyOptions.
 
     Raises:
-        ValueError: image_size not a multiple of 8, width not one of `heads` and 8, a prior that is none.
+        ValueError: an impossible image_size, width or prior.
     """
-    if image_size % _PATCH or image_size < _PATCH:
-        raise ValueError(f"expected model.image_size to be a multiple of {_PATCH}; got {image_size}")
-    if width % heads or width % _GROUPS:
-        raise ValueError(f"expected model.width to be a multiple of {heads} heads and of {_GROUPS}; got {width}")
-    tokens = image_size // _PATCH
+    return build_sam_tiny(SamTinyOptions(**options))
+
+
+def build_sam_tiny(options: SamTinyOptions) -> PromptableModel:
+    """Return the promptable model of these options."""
+    tokens, width = options.image_size // _PATCH, options.decoder_width
     return PromptableModel(
-        image_encoder=TinyEncoder(
-            channels=channels, image_size=image_size, width=width, depth=depth, heads=heads, out=decoder_width
-        ),
+        image_encoder=TinyEncoder(options),
         prompt_encoder=BatchPromptEncoder(
-            embed_dim=decoder_width,
+            embed_dim=width,
             image_embedding_size=(tokens, tokens),
-            input_image_size=(image_size, image_size),
+            input_image_size=(options.image_size, options.image_size),
             mask_in_chans=16,
         ),
         mask_decoder=BatchMaskDecoder(
             detail_channels=(_STEM[1], _STEM[0]),
-            transformer_dim=decoder_width,
-            transformer=SharedTwoWayTransformer(depth=2, width=decoder_width, heads=8, mlp_width=512),
+            transformer_dim=width,
+            transformer=SharedTwoWayTransformer(depth=2, width=width, heads=8, mlp_width=512),
             num_multimask_outputs=0,
-            iou_head_hidden_dim=decoder_width,
+            iou_head_hidden_dim=width,
         ),
-        image_size=image_size,
-        pixel_mean=pixel_mean,
-        pixel_std=pixel_std,
-        prior=prior,
+        options=PromptableOptions(
+            image_size=options.image_size,
+            pixel_mean=options.pixel_mean,
+            pixel_std=options.pixel_std,
+            prior=options.prior,
+        ),
     )
