@@ -1,4 +1,4 @@
-"""Transforms of other libraries, MONAI's for one, in the place of our augmentation: sample by sample, by dictionary."""
+"""Augmentation by transforms of other libraries, such as MONAI's: dictionary transforms, sample by sample."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from segfocal.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class EachSample:
-    """Augmentation by a dictionary transform, called once a sample with random numbers of that sample's own.
+    """Augmentation by a dictionary transform, called once for each sample.
 
-    transform: takes and returns {"image": [c,h,w] in [0,1], "label": [k,h,w] of 0 and 1, as float32}, of volumes with d
-    before h; it sees the sample with its margin, and what it returns is cut to the centre. What a batch ignores is a
-    last channel of the label. A transform with `set_random_state`, as MONAI's, is seeded by it; the global generators
-    of torch, NumPy and Python are seeded for the call and put back, for those that draw from them.
+    Args:
+        transform: takes and returns {"image": [c,h,w] in [0,1], "label": [k,h,w] of 0 and 1}, both float32, of volumes
+            with d before h. It sees the sample with its margin; what it returns is cut to the centre. Ignored pixels
+            are a last channel of the label.
+
+    Each sample has a seed of its own. A transform with `set_random_state`, as MONAI's, gets it. The global generators
+    of torch, NumPy and Python are seeded for the call and put back afterwards, for transforms that draw from them.
     """
 
     transform: Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -35,7 +38,7 @@ class EachSample:
 
     @property
     def changes_images(self) -> bool:
-        """Whether an image may look different each time: always, for all we know."""
+        """Whether an image may look different each time: always, as we cannot know."""
         return True
 
     def __call__(self, batch: Batch, *, size: tuple[int, ...]) -> Batch:
