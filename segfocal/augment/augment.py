@@ -56,7 +56,8 @@ class Augment:
         bias: of the logarithm of a smooth field, its standard deviation.
         enhance: of the intensity range, added inside the target only, as contrast agent does.
         blur: probability in [0,1].
-        blur_sigma: pixels, the largest standard deviation of the blur; 1.2 lets the kernel of 7 pixels hold 2.5 of them.
+        blur_sigma: pixels, the largest standard deviation of the blur; at 1.2 the kernel of 7 pixels holds 2.5 of
+            them to each side.
         noise: of the intensity range, the largest standard deviation; drawn from [0, noise).
         zoom: further share of the size, enlarging only; drawn from [0, zoom).
         window_jitter: share of the intensity window, < 0.5, by which each of its ends moves by itself.

@@ -1,4 +1,4 @@
-"""The prompt itself: what a user, or a task in training, asks of a promptable model."""
+"""The prompt of a promptable model: clicks, a box and a mask, from a user or drawn in training."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ ABSENT = -1  # the label of a point that is only padding
 class Prompt:
     """Prompts for a batch of images, n = b·m: those of image i are rows i·m to (i+1)·m − 1.
 
-    Any part may be absent from any row, and a row with no part is legal: points_xy [n,c,2] with point_labels [n,c] (1
-    inside the target, 0 outside, ABSENT padding), boxes_xyxy [n,4] (a row of NaN is no box), mask_logits [n,1,h,w] at
-    the decoder's resolution or None, has_mask [n] bool.
+    Any part may be absent from any row, and a row without any part is legal.
+
+    Args:
+        points_xy: [n,c,2], clicks in pixels of the model's image.
+        point_labels: [n,c]: 1 inside the target, 0 outside, ABSENT for padding.
+        boxes_xyxy: [n,4] in pixels; a row of NaN is no box.
+        mask_logits: [n,1,h,w] at the decoder's resolution; None where no row has a mask.
+        has_mask: [n] bool, the rows whose mask counts.
     """
 
     points_xy: Tensor
@@ -27,9 +32,9 @@ class Prompt:
 
     @staticmethod
     def none(count: int, *, device: torch.device) -> Prompt:
-        """Return `count` prompts that ask nothing: the model segments what it was trained for.
+        """Return `count` empty prompts: the model segments what it was trained for.
 
-        They hold one absent click, as every first prompt in training does: padding is a token the decoder sees.
+        Each holds one absent click, as every first prompt in training does, because padding is a token of the decoder.
         """
         return Prompt(
             points_xy=torch.zeros(count, 1, 2, device=device),
