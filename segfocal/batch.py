@@ -1,4 +1,4 @@
-"""What travels from the data to a task: batches, and the random numbers that belong to each sample."""
+"""Batches, as they go from the data to a task, and the random numbers of each sample."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 
 
 class SampleKey(NamedTuple):
-    """Names one training sample of a run; everything random about it is a function of this key."""
+    """The identity of one training sample of a run; everything random about it is a function of this key."""
 
     seed: int
     step: int
     sample: int
 
     def rng(self, stream: int) -> np.random.Generator:
-        """Return the sample's own generator for `stream` (one number per use: sampling, augmenting, prompting)."""
+        """Return the sample's own generator for `stream`, a number for each use: SAMPLING, AUGMENTING, PROMPTING."""
         return np.random.default_rng([self.seed, self.step, self.sample, stream])
 
 
@@ -27,7 +27,7 @@ SAMPLING, AUGMENTING, PROMPTING, SHARED = 0, 1, 2, 3  # the streams in use; the 
 
 
 class Origin(NamedTuple):
-    """Where a sample was cut from: its case, and the number of the slice; None of a picture taken whole."""
+    """Where a sample was cut from: its case, and the index of the slice (None for a picture taken whole)."""
 
     case: str
     slice_index: int | None = None
@@ -43,9 +43,9 @@ class Batch:
     Args:
         image: [b,c,h,w] in [0,1].
         target: [b,k,h,w] uint8, 1 inside each structure.
-        keys: of the samples: their random numbers.
-        origins: of the samples: what error messages name, and what replay remembers losses by.
-        ignored: [b,1,h,w], True at pixels that no loss looks at, which are in no target; None without any.
+        keys: b, by which the samples draw their random numbers.
+        origins: b, by which error messages name samples and `replay` remembers their losses.
+        ignored: [b,1,h,w], True at pixels without a loss, which lie in no target; None, the default, without any.
     """
 
     image: Tensor
@@ -55,7 +55,7 @@ class Batch:
     ignored: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch with its tensors on `device`; a copy from pinned memory does not wait."""
+        """Return the batch with its tensors on `device`; a copy from pinned memory is asynchronous."""
         return self._with_each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def channels_last(self) -> Batch:

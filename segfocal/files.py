@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: text, JSON and tables; and what is asked of a file before it is used."""
+"""Files that appear whole or not at all: text, JSON and tables; and checks of a file before it is used."""
 
 from __future__ import annotations
 

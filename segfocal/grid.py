@@ -1,9 +1,9 @@
-"""Where the voxels of an array lie in the patient: shape and affine, and the moves between frames.
+"""Where the voxels of an array lie in the patient: shape and affine, and how arrays turn from one frame to another.
 
 World coordinates are NIfTI's RAS+: x grows to the patient's right, y to the front, z to the head, in millimetres.
-A *frame* is three letters, one an array axis, naming the direction in which that axis grows: in "SPL" axis 0
-climbs to the head (the slices), axis 1 goes to the back (down the picture), axis 2 to the patient's left (to the
-right of the picture): the way radiologists look at an axial slice.
+A *frame* is three letters, one for each array axis: the direction in which that axis grows. In "SPL" axis 0 goes to the
+head (through the slices), axis 1 to the back (down the picture), and axis 2 to the patient's left (to the right of the
+picture). This is how radiologists look at an axial slice.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class Grid:
         return "".join(_letter(world, sign) for world, sign in self._nearest_axes())
 
     def _nearest_axes(self) -> list[tuple[int, int]]:
-        """For each array axis, the world axis it runs along and in which sense.
+        """Return for each array axis the world axis nearest to it, and its sign.
 
-        Of the six ways to pair three axes with three, the one with the largest sum of direction cosines: unlike
-        picking the largest cosine axis by axis, it cannot use a world axis twice on an oblique scan.
+        Of the six ways to pair three axes with three, it is the one with the largest sum of direction cosines. To take
+        the largest cosine axis by axis could use a world axis twice on an oblique scan.
         """
         cosines = self.affine[:3, :3] / np.maximum(np.array(self.spacing_mm), 1e-12)
         best = max(itertools.permutations(range(3)), key=lambda p: sum(abs(cosines[p[i], i]) for i in range(3)))
@@ -93,7 +93,7 @@ class Grid:
         return Grid(shape=(shape[0], shape[1], shape[2]), affine=self.affine @ move)
 
     def resized(self, shape: Shape) -> Grid:
-        """Return the grid of `shape` voxels that fills the same box of space (voxel edges, not centres, coincide)."""
+        """Return the grid of `shape` voxels over the same box of space; its outer voxel edges coincide, not centres."""
         ratio = np.array(self.shape, dtype=float) / np.array(shape, dtype=float)
         move = np.diag([*ratio, 1.0])
         move[:3, 3] = (ratio - 1.0) / 2.0
@@ -126,7 +126,7 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Volume:
-    """An array [x,y,z], or of several channels [x,y,z,c], that never travels without its grid."""
+    """An array [x,y,z], or of several channels [x,y,z,c], together with its grid."""
 
     array: NDArray
     grid: Grid

@@ -14,7 +14,7 @@ AIR = 0.02  # of the intensity range: below it is outside the body
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """A fixed window, for scans whose numbers have a unit (CT, in Hounsfield units): lower → 0, upper → 1, clipped."""
+    """A fixed window, for scans with a unit (CT, in Hounsfield units): lower → 0, upper → 1, clipped."""
 
     lower: float
     upper: float
@@ -28,7 +28,7 @@ class Window:
         return _scaled(array, self.lower, self.upper)
 
     def window(self, scan: Callable[[], NDArray]) -> Window:
-        """Return itself: what a scan holds does not matter."""
+        """Return itself, as it does not depend on the scan."""
         return self
 
 
@@ -36,7 +36,7 @@ class Window:
 class Percentiles:
     """The scan's own percentiles as the window, for scans without a unit (MR): `low`-th → 0, `high`-th → 1, clipped.
 
-    Voxels at the scan's minimum (the air around the body) do not count.
+    Voxels at the scan's minimum, the air around the body, are left out.
     """
 
     low: float = 0.5
@@ -59,15 +59,12 @@ class Percentiles:
         return Window(lower=float(lower), upper=max(float(upper), float(lower) + least))
 
 
-OfOne = Window | Percentiles  # maps any scan of one channel to float32 in [0,1]
+OfOne = Window | Percentiles  # maps a scan of one channel to float32 in [0,1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PerChannel:
-    """Another map for each channel, in their order; Window and Percentiles alone stand for every channel.
-
-    each: the maps, or configs of them.
-    """
+    """A map for each channel: Window and Percentiles, or configs of them, in the order of the channels."""
 
     each: Sequence[OfOne | Mapping[str, Any]]
 
@@ -129,7 +126,7 @@ def _scaled(array: NDArray, lower: float, upper: float) -> NDArray[np.float32]:
 def body_box(image: NDArray, *, margin: tuple[int, int, int] = (0, 0, 0)) -> tuple[slice, slice, slice]:
     """Return the box of slices, rows and columns in which an image [d,h,w] in [0,1] is brighter than air.
 
-    All of it if nowhere. margin: slices, rows and columns more on each side, as far as there are any.
+    `margin` adds slices, rows and columns on each side, within the image. An image of air gives the whole image.
     """
     return box_around(bright_lines(image), margin=margin)
 
@@ -144,7 +141,7 @@ def bright_lines(image: NDArray) -> list[NDArray[np.bool_]]:
 def box_around(
     lines: Sequence[NDArray[np.bool_]], *, margin: tuple[int, int, int] = (0, 0, 0)
 ) -> tuple[slice, slice, slice]:
-    """Return the box that holds every slice, row and column marked in `lines`; all of them if none is."""
+    """Return the box that holds every slice, row and column marked in `lines`; the whole image if none is."""
     sides = []
     for marked, more in zip(lines, margin, strict=True):
         found = np.flatnonzero(marked) if marked.any() else np.arange(len(marked))

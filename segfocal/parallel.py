@@ -1,4 +1,4 @@
-"""Many files at once: how many processes a machine affords, and what they make of each file, in order."""
+"""Work on many files at once: how many processes a machine can hold, and their results in order."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Result = TypeVar("Result")
 
 
 def affordable(largest_bytes: int) -> int:
-    """Return for how many processes, each of up to `largest_bytes` of memory, there are cores and memory; ≥ 1."""
+    """Return how many processes of up to `largest_bytes` of memory each have a core and fit into memory; ≥ 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, _available_bytes() // max(1, largest_bytes)))
 
 
 def _available_bytes() -> int:
-    """Return the memory that may be used now; of systems that do not say, half of what there is."""
+    """Return the memory that is free now; half of all memory on systems that do not say."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -37,14 +37,18 @@ def _available_bytes() -> int:
 
 
 def pool(count: int) -> ProcessPoolExecutor:
-    """Return a pool of processes that begin afresh, so that threads and open files of this one do no harm."""
+    """Return a pool of spawned processes, which inherit no threads and no open files from this one."""
     return ProcessPoolExecutor(count, mp_context=get_context("spawn"))
 
 
 def in_order(work: Callable[[Item], Result], items: Sequence[Item], *, count: int, doing: str) -> Iterator[Result]:
-    """Yield what `work` makes of each item, in order, by `count` processes; by this one where one is enough.
+    """Yield the result of `work` for each item, in order.
 
-    doing: what each does, for the message: "read a case each".
+    Args:
+        work: a function that can be pickled.
+        items: its arguments.
+        count: processes, at most one an item; with one or none the work is done in this process.
+        doing: what each process does, for the error message: "read a case each".
 
     Raises:
         UserError: a process that was killed.

@@ -1,4 +1,4 @@
-"""Between a scan's grid and the one a model sees: axes turned to its frame, slices resized to its pixels."""
+"""From a scan's grid to the one a model sees: axes turned to its frame, slices resized to its pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume, check_frame
 
-_LARGEST_SIDE = 8192  # pixels; beyond it a spacing is wrong, not a scan large
+_LARGEST_SIDE = 8192  # pixels; a larger side comes from a wrong spacing, not from a large scan
 _CHUNK = 8  # slices resized at a time: bounds the float copies, and reuses their memory
 
 
@@ -22,8 +22,15 @@ _CHUNK = 8  # slices resized at a time: bounds the float copies, and reuses thei
 class ModelGrid:
     """The frame a model sees scans in (axis 0 is the slice axis), and its pixel spacing or size.
 
-    spacing_mm: (h, w) of a pixel, or (d, h, w) of a voxel; with two numbers the slice axis is never resampled. size:
-    pixels (h, w) of every slice whatever its shape, its aspect not kept. None for both keeps a scan's own pixels.
+    With neither spacing nor size a scan keeps its own pixels.
+
+    Args:
+        frame: three letters (segfocal.grid); "SPL", the default, gives axial slices as radiologists look at them.
+        spacing_mm: (h, w) of a pixel, or (d, h, w) of a voxel, > 0. With two numbers the slice axis is never resampled.
+        size: pixels (h, w) of every slice, whatever its shape; the aspect ratio is not kept.
+
+    Raises:
+        ValueError: an option out of its range, or both spacing and size.
     """
 
     frame: str = "SPL"
@@ -42,7 +49,11 @@ class ModelGrid:
             raise ValueError("expected data.spacing_mm or data.size; got both: set one of them to null")
 
     def of(self, grid: Grid) -> Grid:
-        """Return the grid on which the model sees a scan of `grid`; UserError if their spacings do not go together."""
+        """Return the grid on which the model sees a scan of `grid`.
+
+        Raises:
+            UserError: a spacing that makes a side too long, or many slices of one.
+        """
         turned = grid.oriented(grid.orientation_to(self.frame))
         if self.size is not None:
             return turned.resized((turned.shape[0], *self.size))
@@ -82,7 +93,9 @@ def _described(grid: Grid, axes: int) -> str:
 def resize_slices(slices: NDArray, size: tuple[int, ...]) -> NDArray[np.float32]:
     """Return slices [d,h,w] resized to [d,*size] float32, bilinear, with antialiasing where they shrink."""
     shrinks = any(new < now for new, now in zip(size, slices.shape[1:], strict=True))
-    return _resize_slices(slices, size, antialias=shrinks)  # enlarged the two are equal, and one is twice as fast
+    return _resize_slices(
+        slices, size, antialias=shrinks
+    )  # antialiasing changes nothing where slices grow, and takes twice as long
 
 
 def _resize_slices(slices: NDArray, size: tuple[int, ...], *, antialias: bool = True) -> NDArray[np.float32]:
@@ -96,7 +109,7 @@ def _resize_slices(slices: NDArray, size: tuple[int, ...], *, antialias: bool = 
 
 
 def resize_volume(array: NDArray, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return an array [d,h,w] resized to `shape` float32: its slices as `resize_slices`, then the slice axis alike."""
+    """Return an array [d,h,w] resized to `shape`, float32: first its slices (`resize_slices`), then the slice axis."""
     return _resize_depth(resize_slices(array, shape[1:]), shape[0])
 
 
@@ -111,9 +124,9 @@ def _resize_depth(slices: NDArray[np.float32], depth: int) -> NDArray[np.float32
 
 
 def resize_labels(labels: NDArray, values: Sequence[int], size: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return class indices of a label map [d,h,w] at `size`, (h, w) or (d, h, w): i+1 for `values[i]`, 0 for all else.
+    """Return class indices of a label map [d,h,w] at `size`, (h, w) or (d, h, w): i+1 for `values[i]`, 0 elsewhere.
 
-    Each class is resized as an image of its share of the pixel, and the largest share wins.
+    Each class is resized as an image of its share of each pixel. The class of the largest share gets the pixel.
     """
     shape = (len(labels), *size) if len(size) == 2 else tuple(size)
     if shape[0] != len(labels):
@@ -146,7 +159,7 @@ def _shares(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.float
 
 
 def _resize_inside(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return what `_resize_slices` makes of a mask [h,w], to the last bit, from the rows and columns it reaches."""
+    """Return a mask [h,w] resized as by `_resize_slices`, bit for bit, from the rows and columns it occupies."""
     held = np.flatnonzero(mask.any(1))
     rows = slice(held[0], held[-1] + 1)
     wide = _resize_slices(mask[None, rows], (rows.stop - rows.start, size[1]))[0]
@@ -160,7 +173,7 @@ def _resize_inside(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np
 
 
 def through_plane(now: int, wanted: int) -> Tensor:
-    """Return the weights [wanted,now] by which `resize_volume` makes `wanted` slices of `now`."""
+    """Return the weights [wanted,now] by which `resize_volume` interpolates `wanted` slices from `now`."""
     return resized(torch.eye(now)[None, None], (wanted, now))[0, 0]
 
 

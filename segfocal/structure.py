@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Structure:
-    """One thing to segment, a channel k of target and logits: its name and its value in label maps.
+    """One thing to segment: a channel k of target and logits.
 
-    overlaps: structures may overlap, and a label map is the sum of the values 1, 2, 4, … of those a voxel lies in.
-    of: the label values of the data set whose union it is, where that is not `value` alone.
+    Args:
+        name: as options and results name it.
+        value: in label maps.
+        overlaps: whether structures may overlap. If so, values are 1, 2, 4, …, and a voxel of a label map holds the sum
+            of those it lies in. False, because most label maps give each voxel to one structure.
+        of: label values of the data set whose union it is; () for `value` alone.
     """
 
     name: str

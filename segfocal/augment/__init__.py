@@ -1,6 +1,7 @@
 """Augmentation: ours, of whole batches on the device, and an adapter for transforms of other libraries.
 
-Start with `augment.py`; `external.py` takes MONAI's transforms, `random_parameters.py` holds what is random.
+Start with `augment.py`; it draws by `random_parameters.py` and changes pixels by `images.py`. `external.py` adapts
+MONAI's transforms.
 """
 
 from segfocal.augment.augment import Augment, Augmentation

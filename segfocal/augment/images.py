@@ -1,4 +1,4 @@
-"""What an augmentation does to pixels: reading them elsewhere, blur, low resolution, noise."""
+"""Operations of an augmentation on pixels: reading them at other places, blur, low resolution, noise."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ def read_at(images: Tensor, places: Tensor, *, mode: str = "bilinear") -> Tensor
 
 
 def decided(values: Tensor, masks: Tensor, places: Tensor) -> Tensor:
-    """Return as 0/1 (uint8) what reading `masks` [b,k,d,h,w] linearly at `places` gave, `values` [b,k,d,h',w'].
+    """Return moved masks as 0 and 1 (uint8), decided by the share of each pixel that lies in each mask.
 
     A pixel belongs to a mask from one half on. Where masks exclude each other around a pixel, at most one gets it: the
-    largest, as soon as all of them together reach one half, so that no seam opens where three classes meet.
+    largest, as soon as all of them together reach one half. So no seam opens where three classes meet.
+
+    Args:
+        values: [b,k,d,h',w'], the masks read linearly at `places`.
+        masks: [b,k,d,h,w] of 0 and 1, before they were moved.
+        places: [b,h',w',2], where they were read.
     """
     decision = (values >= 0.5).to(torch.uint8)
     if masks.shape[1] == 1:

@@ -40,7 +40,7 @@ def write(asked: argparse.Namespace) -> None:
     """Write a bundle of a promptable model with given weights, and say what it is for.
 
     Raises:
-        UserError: a model or intensity that is none, a malformed structure, weights that are not there or do not fit, a
+        UserError: an unknown model or intensity, a malformed structure, weights that are not there or do not fit, a
             bundle that exists.
     """
     from segfocal import intensity

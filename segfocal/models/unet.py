@@ -20,7 +20,7 @@ class UNet(nn.Module):
     Source: Isensee et al., "nnU-Net", Nature Methods 2021, as in MONAI's DynUNet.
 
     Raises:
-        ValueError: fewer than three levels, other dims, a prior that is none.
+        ValueError: fewer than three levels, other dims, an impossible prior.
     """
 
     def __init__(

@@ -2,9 +2,9 @@
 
 Start with `prompt.py`; `clicks.py` and `boxes.py` draw prompts.
 
-Coordinates are pixels of the model's image, x to the right and y down; a box is half-open, from the first pixel of
-its target to one past the last. Every sampler is a pure function: what is random about it comes in as uniform numbers
-in [0,1), one row a prompt, so a row's prompt does not depend on the rest of the batch.
+Coordinates are pixels of the model's image, x to the right and y down. A box is half-open, from the first pixel of its
+target to one past the last. Every sampler is a pure function of masks and of uniform numbers in [0,1), one row a
+prompt, so a prompt does not depend on the rest of the batch.
 """
 
 from segfocal.prompts.boxes import boxes_of, jitter_boxes, shift_boxes

@@ -1,4 +1,4 @@
-"""Boxes around targets, and how far off a user may draw them."""
+"""Boxes around targets, exact or as inexact as a user draws them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,13 @@ def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def jitter_boxes(boxes_xyxy: Tensor, uniforms: Tensor, *, pixels: float, share: float) -> Tensor:
-    """Move each side by up to `pixels` or `share` of the box's size, whichever is larger, inward or outward.
-
-    A box keeps a width and a height of at least one pixel.
+    """Return boxes with each side moved by itself, inward or outward; at least a pixel is left between two sides.
 
     Args:
-        boxes_xyxy: [n,4]; a row of NaN stays NaN.
-        uniforms: [n,4] in [0,1), by how much each side moves.
-        pixels: largest move.
-        share: largest move as a share of the box's width or height.
+        boxes_xyxy: [n,4]; a row of NaN stays one.
+        uniforms: [n,4] in [0,1), one for each side: 0.5 leaves it where it is.
+        pixels: the largest move, ≥ 0.
+        share: the largest move as a share of the box's width or height, ≥ 0; the larger of the two limits counts.
     """
     reach = torch.maximum(share * _size(boxes_xyxy), torch.full_like(boxes_xyxy[:, :2], pixels)).repeat(1, 2)
     moved = boxes_xyxy + (2 * uniforms - 1) * reach
@@ -41,9 +39,10 @@ def jitter_boxes(boxes_xyxy: Tensor, uniforms: Tensor, *, pixels: float, share: 
 
 
 def shift_boxes(boxes_xyxy: Tensor, uniforms: Tensor, *, pixels: float) -> Tensor:
-    """Move each box as a whole by up to `pixels` or half its shorter side, whichever is smaller, in x and in y.
+    """Return boxes [n,4] moved as a whole by `uniforms` [n,2] in [0,1), one for x and one for y.
 
-    `uniforms` [n,2] in [0,1) decide by how much. Source: SAM-Med2D, which moves by whole pixels.
+    The largest move is `pixels` or half the shorter side, whichever is smaller. Source: SAM-Med2D, which moves by whole
+    pixels.
     """
     reach = (_size(boxes_xyxy).amin(1, keepdim=True) / 2).clamp(max=pixels)
     return boxes_xyxy + ((2 * uniforms - 1) * reach).repeat(1, 2)

@@ -1,4 +1,4 @@
-"""Clicks: anywhere in a region, near its middle, or where an answer is wrong."""
+"""Clicks: uniform in a region, central in it, or on the errors of an answer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ ErrorClicks = Literal["uniform", "largest"]
 def clicks_in(region: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Draw pixels of each region [n,h,w] (bool), uniformly and with replacement; return xy and found [n].
 
-    `uniforms` [n] make one click a region, xy [n,2]; [n,c] make c, xy [n,c,2]. An empty region gives (0, 0) and found
-    False.
+    Uniform numbers [n] give one click a region, xy [n,2]; [n,c] give c clicks, xy [n,c,2]. An empty region gives (0, 0)
+    and found False.
     """
     flat = region.flatten(1)
     count = flat.sum(1)
@@ -30,7 +30,7 @@ def clicks_in(region: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
 def central_clicks_in(region: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Draw pixels of each region as `clicks_in` does, but in proportion to their distance from its border.
 
-    Copies the regions to the CPU (`depth_of`).
+    The distances are computed on the CPU (`depth_of`).
     """
     heights = depth_of(region).flatten(1).double().cumsum(1)
     draws = _columns(uniforms.to(heights.device)).double()
@@ -41,17 +41,17 @@ def central_clicks_in(region: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]
 def error_clicks(
     logits: Tensor, target: Tensor, uniforms: Tensor, *, at: ErrorClicks = "uniform"
 ) -> tuple[Tensor, Tensor]:
-    """Click where the answer is wrong; return xy [n,2] and labels [n], or of c clicks at once [n,c,2] and [n,c].
+    """Click where an answer is wrong; return xy [n,2] and labels [n], 1 on a missed target and 0 on a false alarm.
 
-    A label is 1 on missed target, 0 on false alarm, ABSENT where nothing is wrong.
+    Where nothing is wrong the label is ABSENT.
 
     Args:
-        logits: [n,1,h,w], the answer; above 0 is inside.
-        target: [n,1,h,w], above 0.5 is inside.
-        uniforms: [n] in [0,1) for one click, [n,c] for c.
-        at: "uniform" draws from all wrong pixels, as SAM-Med2D does; "largest" takes the middle
-            of the largest connected error (the pixel farthest from its border), then of the next largest, then draws
-            uniformly; it copies the errors to the CPU.
+        logits: [n,1,h,w], the answer; its mask is where they are > 0.
+        target: [n,1,h,w].
+        uniforms: [n] in [0,1); [n,c] for c clicks at once, xy [n,c,2] and labels [n,c].
+        at: "uniform", the default, draws from all wrong pixels, as SAM-Med2D. "largest" takes the middle of the largest
+            connected error (the pixel farthest from its border), then of the next largest; further clicks are uniform.
+            It finds them on the CPU.
     """
     truth = target[:, 0] > 0.5
     wrong = (logits[:, 0] > 0) != truth
@@ -70,7 +70,7 @@ def _columns(uniforms: Tensor) -> Tensor:
 
 
 def _placed(index: Tensor, found: Tensor, region: Tensor, *, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return pixel numbers [n,c] as xy of the form that the uniforms `like` ask for, (0, 0) where nothing was found."""
+    """Return flat pixel indices [n,c] as xy, [n,c,2] or [n,2] as `like` is [n,c] or [n]; (0, 0) where not found."""
     w = region.shape[2]
     index = index.clamp(max=region[0].numel() - 1)
     xy = torch.stack([index % w, index // w], dim=-1).float()

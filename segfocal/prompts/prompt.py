@@ -1,4 +1,4 @@
-"""The prompt that a user, or a task in training, gives a promptable model."""
+"""The prompt of a promptable model: clicks, a box and a mask, from a user or drawn in training."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ ABSENT = -1  # the label of a point that is only padding
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prompt:
-    """Prompts for a batch of b images with m prompts each, n = b·m; image i has rows i·m to (i+1)·m − 1.
+    """Prompts for a batch of images, n = b·m: those of image i are rows i·m to (i+1)·m − 1.
 
-    Any part may be absent from any row, and a row may have no part at all.
+    Any part may be absent from any row, and a row without any part is legal.
 
     Args:
-        points_xy: [n,c,2], pixels of the model's image.
+        points_xy: [n,c,2], clicks in pixels of the model's image.
         point_labels: [n,c]: 1 inside the target, 0 outside, ABSENT for padding.
-        boxes_xyxy: [n,4], pixels; a row of NaN is no box.
-        mask_logits: [n,1,h,w] at the decoder's resolution, or None.
-        has_mask: [n] bool, the rows whose mask logits are a prompt.
+        boxes_xyxy: [n,4] in pixels; a row of NaN is no box.
+        mask_logits: [n,1,h,w] at the decoder's resolution; None where no row has a mask.
+        has_mask: [n] bool, the rows whose mask counts.
     """
 
     points_xy: Tensor
@@ -32,9 +32,9 @@ class Prompt:
 
     @staticmethod
     def none(count: int, *, device: torch.device) -> Prompt:
-        """Return `count` prompts without box, click and mask: the model segments what it was trained for.
+        """Return `count` empty prompts: the model segments what it was trained for.
 
-        They hold one absent click, as every first prompt in training does: padding is a token the decoder sees.
+        Each holds one absent click, as every first prompt in training does, because padding is a token of the decoder.
         """
         return Prompt(
             points_xy=torch.zeros(count, 1, 2, device=device),

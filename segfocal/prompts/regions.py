@@ -1,6 +1,6 @@
 """Connected components of masks and the distance to their border, on the CPU.
 
-Masks on a GPU are copied to the CPU, which waits for it.
+Masks on a GPU are copied to the CPU, which synchronises the GPU.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ Which = Literal["largest", "random"]
 def component_of(mask: Tensor, uniforms: Tensor, *, which: Which) -> Tensor:
     """Return one connected component [n,h,w] of each mask [n,h,w] (bool); an empty mask stays empty.
 
-    which: "largest" (the first of equals, from the top), or "random": each as likely as any other, by `uniforms` [n].
+    Args:
+        mask: [n,h,w].
+        uniforms: [n] in [0,1), read for "random" only.
+        which: "largest", the first of equals from the top; or "random", all equally likely.
     """
     chosen = np.zeros(mask.shape, dtype=bool)
     for out, one, draw in zip(chosen, mask.cpu().numpy(), uniforms.tolist(), strict=True):
@@ -35,7 +38,7 @@ def component_of(mask: Tensor, uniforms: Tensor, *, which: Which) -> Tensor:
 def depth_of(mask: Tensor) -> Tensor:
     """Return each pixel's Euclidean distance [n,h,w] to the nearest pixel outside its mask [n,h,w] (bool).
 
-    In pixels, 0 outside. Beyond the image is outside.
+    The unit is the pixel. It is 0 outside the mask, and what lies beyond the image is outside.
     """
     depth = [_depth(one) for one in mask.cpu().numpy()]
     return torch.from_numpy(np.stack(depth)).to(mask.device)
@@ -44,8 +47,8 @@ def depth_of(mask: Tensor) -> Tensor:
 def centres_of(*regions: Tensor, count: int) -> Tensor:
     """Return the middles xy [n,count,2] of the largest components of several regions [n,h,w] (bool), largest first.
 
-    The middle is the pixel farthest from the border. Components of different regions are different though they touch.
-    Rows of NaN stand where there are fewer.
+    The middle is the pixel farthest from the border. Components of different regions stay apart where they touch. Where
+    there are fewer than `count`, rows of NaN follow.
     """
     centres = np.full((len(regions[0]), count, 2), np.nan, dtype=np.float32)
     for out, rows in zip(centres, zip(*[r.cpu().numpy() for r in regions], strict=True), strict=True):

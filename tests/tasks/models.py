@@ -1,4 +1,4 @@
-"""Small promptable models and batches to train them on."""
+"""Small promptable models, batches and options to train them with."""
 
 import torch
 
@@ -7,8 +7,15 @@ from segfocal.losses import DiceLoss, FocalLoss, IoUHeadLoss, WeightedSum
 from segfocal.models import sam_tiny
 from segfocal.models.sam.mask_decoder import BatchMaskDecoder
 from segfocal.models.sam.two_way_transformer import SharedTwoWayTransformer
+from segfocal.tasks import FirstPrompt, RoundPlan
 
 SIZE = 32
+PROMPTED = FirstPrompt(none=0, box=1, point=1)
+SAM_MED2D = {
+    "first": FirstPrompt(none=0, box=1, point=1, drawn_by="batch", empty="background", box_of="largest"),
+    "plan": RoundPlan(clicks=[1, 3, 5, 9], keep=False, mask_only=["random", "last"]),
+    "rounds": 9,
+}
 
 
 def criterion(**extra):
@@ -26,7 +33,7 @@ def tiny():
 
 
 def several(chooses=False):
-    """Return a tiny model that can give three masks; `chooses`: that is asked for them."""
+    """Return a tiny model that can give three masks, and where it `chooses` answers with the best of them."""
     model = tiny()
     torch.manual_seed(1)
     model.mask_decoder = BatchMaskDecoder(
@@ -49,3 +56,16 @@ def batch(step=2, structures=1, count=4, empty=False):
         target[:, k, 8 + 4 * k : 20 + 3 * k, 5 : 17 - 3 * k] = 1
     keys = tuple(SampleKey(1, step, i) for i in range(count))
     return Batch(image=image, target=target, keys=keys, origins=(Origin("a"),) * count)
+
+
+class Listening:
+    """A model's `decode` that keeps its prompts and its answers."""
+
+    def __init__(self, model):
+        self.decode, self.prompts, self.answers = model.decode, [], []
+        model.decode = self
+
+    def __call__(self, embedding, prompt, **options):
+        self.prompts.append(prompt)
+        self.answers.append(self.decode(embedding, prompt, **options))
+        return self.answers[-1]

@@ -1,4 +1,4 @@
-"""What a batch means to each task."""
+"""Promptable training: prompts of the target, rounds of corrections, one mean loss."""
 
 from dataclasses import replace
 
@@ -7,31 +7,11 @@ import torch
 
 from segfocal import models
 from segfocal.batch import Batch, Origin, SampleKey
-from segfocal.losses import IoUHeadLoss, WeightedSum
+from segfocal.losses import WeightedSum
 from segfocal.models import UNet
 from segfocal.prompts import ABSENT
-from segfocal.tasks import FirstPrompt, Promptable, RoundPlan, Semantic
-from tests.tasks.models import batch, criterion, several, tiny, with_iou_head
-
-ASKED = FirstPrompt(none=0, box=1, point=1)
-SAM_MED2D = {
-    "first": FirstPrompt(none=0, box=1, point=1, drawn_by="batch", empty="background", box_of="largest"),
-    "plan": RoundPlan(clicks=[1, 3, 5, 9], keep=False, mask_only=["random", "last"]),
-    "rounds": 9,
-}
-
-
-class Listening:
-    """A model's `decode` that keeps what it was asked and what it answered."""
-
-    def __init__(self, model):
-        self.decode, self.prompts, self.answers = model.decode, [], []
-        model.decode = self
-
-    def __call__(self, embedding, prompt, **options):
-        self.prompts.append(prompt)
-        self.answers.append(self.decode(embedding, prompt, **options))
-        return self.answers[-1]
+from segfocal.tasks import FirstPrompt, Promptable, RoundPlan
+from tests.tasks.models import PROMPTED, SAM_MED2D, Listening, batch, criterion, several, tiny, with_iou_head
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
@@ -94,7 +74,9 @@ def test_all_parameters_learn_from_mixed_prompts_rounds_and_the_iou_head():
 def test_in_the_plan_of_sam_med2d_every_kind_of_prompt_learns():
     task = Promptable(model=several(True), criterion=with_iou_head(), multimask="best_true", **SAM_MED2D)
     silent = silent_after(task, steps=6)
-    assert all("mask_decoder.output_hypernetworks_mlps.0." in name for name in silent)  # the single mask: never asked
+    assert all(
+        "mask_decoder.output_hypernetworks_mlps.0." in name for name in silent
+    )  # the single mask is never decoded
 
 
 @pytest.mark.slow
@@ -147,18 +129,18 @@ def test_the_same_keys_give_the_same_loss():
 
 @pytest.mark.parametrize("structures", [1, 3])
 @pytest.mark.parametrize("many", [None, 2])
-def test_what_a_sample_is_asked_does_not_depend_on_the_batch(structures, many):
-    def asked(images):
+def test_the_prompts_of_a_sample_do_not_depend_on_the_batch(structures, many):
+    def prompts_of(images):
         model = several()
         heard = Listening(model)
         whole = batch(structures=structures)
         part = Batch(
             image=whole.image[images], target=whole.target[images], keys=whole.keys[images], origins=(Origin("a"),) * 4
         )
-        Promptable(model=model, criterion=criterion(), first=ASKED, masks_per_image=many, rounds=2)(part)
+        Promptable(model=model, criterion=criterion(), first=PROMPTED, masks_per_image=many, rounds=2)(part)
         return heard.prompts
 
-    together, alone, m = asked(slice(0, 4)), asked(slice(2, 3)), many or structures
+    together, alone, m = prompts_of(slice(0, 4)), prompts_of(slice(2, 3)), many or structures
     for one, of_many in zip(alone, together, strict=True):
         rows = slice(2 * m, 3 * m)
         assert torch.equal(one.points_xy, of_many.points_xy[rows])
@@ -171,7 +153,7 @@ def test_a_batch_draws_one_kind_together_and_samples_each_their_own():
     for drawn_by, seen in kinds.items():
         model = several()
         heard = Listening(model)
-        first = replace(ASKED, drawn_by=drawn_by)
+        first = replace(PROMPTED, drawn_by=drawn_by)
         task = Promptable(model=model, criterion=criterion(), first=first)
         for step in range(8):
             task(batch(step=step))
@@ -223,7 +205,7 @@ def test_a_round_with_the_mask_alone_passes_the_clicks_on_to_the_next():
     assert both.points_xy.shape[1] == 2
 
 
-def test_each_prompt_is_judged_by_the_mask_of_its_structure():
+def test_each_prompt_is_compared_with_the_mask_of_its_structure():
     seen = []
 
     class Keeping(WeightedSum):
@@ -233,14 +215,14 @@ def test_each_prompt_is_judged_by_the_mask_of_its_structure():
 
     plain, terms = batch(structures=3), criterion()
     keeping = Keeping(dict(terms.terms), dict(terms.weights))
-    Promptable(model=several(), criterion=keeping, first=ASKED)(plain)
+    Promptable(model=several(), criterion=keeping, first=PROMPTED)(plain)
     assert seen[0].shape == (12, 1, 32, 32)
     for i in range(4):
         for k in range(3):
             assert torch.equal(seen[0][3 * i + k, 0], plain.target[i, k])
 
 
-def test_several_structures_are_encoded_once_and_asked_apart():
+def test_an_image_of_several_structures_is_encoded_once_and_prompted_for_each():
     model = several()
     heard, encoded = Listening(model), []
     model.image_encoder.register_forward_hook(lambda *_: encoded.append(1))
@@ -249,33 +231,6 @@ def test_several_structures_are_encoded_once_and_asked_apart():
     assert len(encoded) == 1
     boxes = heard.prompts[0].boxes_xyxy.reshape(4, 3, 4)
     assert boxes[0].tolist() == [[5, 8, 17, 20], [5, 12, 14, 23], [5, 16, 11, 26]]
-
-
-@pytest.mark.parametrize("multimask", ["best_predicted", "best_true"])
-def test_only_the_chosen_mask_is_trained_but_the_iou_of_all(multimask):
-    model = several(True)
-    heard = Listening(model)
-    task = Promptable(model=model, criterion=with_iou_head(), multimask=multimask, first=ASKED)
-    report = task(batch())
-    (answer,) = heard.answers
-    answer.logits.retain_grad()
-    predicted = torch.autograd.grad(report.total, answer.predicted_iou, retain_graph=True)[0]
-    assert (predicted != 0).all()
-    masks = torch.autograd.grad(report.total, answer.logits)[0].abs().sum((2, 3)) > 0
-    assert (masks.sum(1) == 1).all()
-    if multimask == "best_predicted":
-        assert torch.equal(masks.int().argmax(1), answer.predicted_iou.argmax(1))
-
-
-def test_the_loss_of_several_masks_is_that_of_the_chosen_one_and_the_mean_error_of_all_predicted_ious():
-    torch.manual_seed(0)
-    logits, predicted = torch.randn(4, 3, 32, 32), torch.rand(4, 3)
-    target = batch().target
-    report = with_iou_head()(logits[:, :1], target, predicted, candidates=logits)
-    alone = criterion()(logits[:, :1], target)
-    each = [IoUHeadLoss()(logits[:, i : i + 1], target, predicted[:, i : i + 1]) for i in range(3)]
-    torch.testing.assert_close(report.terms["iou_head"], torch.stack(each).mean())
-    torch.testing.assert_close(report.total, alone.total + report.terms["iou_head"])
 
 
 @pytest.mark.parametrize("multimask", ["single", "best_true"])
@@ -305,48 +260,26 @@ def test_under_bf16_autocast_loss_and_gradient_are_finite(multimask):
     assert all(torch.isfinite(p.grad).all() for p in task.parameters() if p.grad is not None)
 
 
-def test_semantic_loss_is_the_criterion_of_the_logits():
-    unet = UNet(widths=(8, 16, 16))
-    plain = batch()
-    torch.testing.assert_close(
-        Semantic(model=unet, criterion=criterion())(plain).total, criterion()(unet(plain.image), plain.target).total
-    )
-
-
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("options", "words"),
     [
-        (lambda c: Promptable(model=UNet(widths=(8, 16, 16)), criterion=c), "task=semantic"),
-        (lambda c: Promptable(model=tiny(), criterion=c, rounds=0), "rounds"),
-        (lambda c: Promptable(model=tiny(), criterion=c, masks_per_image=0), "task.masks_per_image"),
-        (lambda c: Promptable(model=tiny(), criterion=c, multimask="best"), "task.multimask single, best_predicted"),
-        (lambda c: Promptable(model=tiny(), criterion=c, multimask="best_true"), "gives several masks"),
-        (lambda c: Promptable(model=several(True), criterion=c, multimask="best_true"), "loss=sam_med2d"),
-        (lambda c: Promptable(model=several(), criterion=c, multimask="best_true"), "model.multimask=true for"),
-        (lambda c: Promptable(model=several(True), criterion=c), "model.multimask=false for task.multimask=single"),
-        (
-            lambda _: Promptable(
-                model=several(True), criterion=criterion(iou_head=IoUHeadLoss(True)), multimask="best_true"
-            ),
-            "soft_batch=false",
-        ),
-        (lambda c: Promptable(model=tiny(), criterion=c, plan=RoundPlan(mask_only="last")), "task.rounds ≥ 2"),
-        (lambda c: Promptable(model=tiny(), criterion=c).check_structures(3), "task.first.none=0 with 3 targets"),
-        (lambda c: Semantic(model=tiny(), criterion=c).check_structures(2), "model=unet"),
-        (
-            lambda _: Semantic(model=tiny(), criterion=WeightedSum({"i": IoUHeadLoss()}, {"i": 1.0})),
-            "task=promptable",
-        ),
+        ({"model": UNet(widths=(8, 16, 16))}, "task=semantic"),
+        ({"rounds": 0}, "rounds"),
+        ({"masks_per_image": 0}, "task.masks_per_image"),
+        ({"plan": RoundPlan(mask_only="last")}, "task.rounds ≥ 2"),
     ],
 )
-def test_a_task_that_does_not_fit_says_what_does(make, words):
+def test_an_option_that_does_not_fit_names_what_does(options, words):
     with pytest.raises(ValueError, match=words):
-        make(criterion())
+        Promptable(**{"model": tiny(), "criterion": criterion()} | options)
+
+
+def test_several_structures_need_a_prompt_each_time():
+    with pytest.raises(ValueError, match=r"task\.first\.none=0 with 3 targets"):
+        Promptable(model=tiny(), criterion=criterion()).check_structures(3)
+    Promptable(model=tiny(), criterion=criterion(), first=PROMPTED).check_structures(3)
 
 
 def test_a_task_says_whether_its_model_needs_prompts():
     assert not Promptable(model=tiny(), criterion=criterion()).needs_prompts
-    task = Promptable(model=tiny(), criterion=criterion(), first=ASKED)
-    assert task.needs_prompts
-    task.check_structures(3)
-    Semantic(model=UNet(widths=(8, 16, 16), classes=2), criterion=criterion()).check_structures(2)
+    assert Promptable(model=tiny(), criterion=criterion(), first=PROMPTED).needs_prompts
