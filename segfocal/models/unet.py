@@ -15,8 +15,15 @@ from segfocal.models.prior import Prior, check_prior, set_last_layer
 class UNet(nn.Module):
     """A plain U-Net, `model(image[b,c,h,w]) -> logits[b,k,h,w]`; sides must be multiples of 2^(levels − 1).
 
-    dims: 2, or 3 for volumes [b,c,d,h,w]. widths: channels of each level, finest first. prior: what `start_from` is
-    asked for when training begins. pixel_mean and pixel_std standardise images in [0,1].
+    Args:
+        dims: 2, or 3 for volumes [b,c,d,h,w].
+        channels: c of the images.
+        classes: k, one channel of logits for each.
+        widths: channels of each level, finest first; at least three levels.
+        prior: the share of foreground that `start_from` sets when training begins; None for random first predictions.
+        pixel_mean: standardises images in [0,1].
+        pixel_std: likewise, > 0.
+
     Source: Isensee et al., "nnU-Net", Nature Methods 2021, as in MONAI's DynUNet.
 
     Raises:

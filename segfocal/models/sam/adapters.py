@@ -6,14 +6,13 @@ that they were added to.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segfocal.models.sam.encoder import SamEncoder
+from segfocal.models.sam.lora import LoRALinear
 
 ADAPTERS = ("none", "sam_med2d", "bottleneck", "lora")
 
@@ -82,33 +81,17 @@ class BottleneckAdapter(nn.Module):
         return self.up(F.gelu(self.down(tokens)))
 
 
-class LoRALinear(nn.Linear):
-    """A linear layer with a low-rank change W + (alpha / rank)·B·A; its own parameters keep their names.
-
-    Source: Hu et al., "LoRA", ICLR 2022.
-    """
-
-    def __init__(self, linear: nn.Linear, *, rank: int, alpha: float) -> None:
-        super().__init__(linear.in_features, linear.out_features, device="meta")
-        self.weight, self.bias = linear.weight, linear.bias
-        self.lora_a = nn.Parameter(torch.empty(rank, linear.in_features))
-        self.lora_b = nn.Parameter(torch.zeros(linear.out_features, rank))
-        self.lora_scale = alpha / rank
-        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the changed layer's output."""
-        return super().forward(x) + self.lora_scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
-
-
 def add_adapters(encoder: SamEncoder, kind: str, *, rank: int, alpha: float) -> None:
     """Give every block of an image encoder an adapter, in place.
 
-    kind: "none", "sam_med2d", "bottleneck" (of `rank` channels) as `blocks.{i}.Adapter`, or "lora" (of `rank`, scaled
-    by alpha / rank) in the attention's qkv and proj.
+    Args:
+        encoder: its blocks are changed.
+        kind: "none", "sam_med2d" or "bottleneck" as `blocks.{i}.Adapter`, or "lora" in the attention's qkv and proj.
+        rank: ≥ 1; channels of a bottleneck, rank of LoRA.
+        alpha: LoRA's change counts alpha / rank times.
 
     Raises:
-        ValueError: another kind, rank < 1.
+        ValueError: an unknown adapter, rank < 1.
     """
     if kind not in ADAPTERS:
         raise ValueError(f"expected model.adapter to be one of {', '.join(ADAPTERS)}; got {kind!r}")
