@@ -13,7 +13,14 @@ _DEPTH = 2  # components of a name that make its group
 
 
 class ParameterGroup(NamedTuple):
-    """How many numbers a part of a model holds, and how many of them are trained and frozen."""
+    """How many numbers a part of a model holds.
+
+    Args:
+        group: the part's name, as "image_encoder.blocks".
+        parameters: numbers in it.
+        trained: those that training changes.
+        frozen: the others.
+    """
 
     group: str
     parameters: int

@@ -79,6 +79,12 @@ def write_halves(model: PromptableModel, encoder: Path, decoder: Path, *, channe
     """Write a promptable model as two ONNX files, so that an image [c,h,w] is encoded once.
 
     The decoder takes one embedding a prompt, n of them, and c ≥ 1 clicks each.
+
+    Args:
+        model: the model to write.
+        encoder: file of the image encoder.
+        decoder: file of the prompt encoder and the mask decoder.
+        channels: of the images.
     """
     image = torch.rand(2, channels, model.image_size, model.image_size)
     with torch.no_grad():

@@ -113,7 +113,14 @@ class FusedDecoderAttention(DecoderAttention):
     """
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None) -> Tensor:
-        """Return one token for each query; visible [n,t] (bool) marks the keys that are no padding, None all."""
+        """Return one token [n,t,c] for each query.
+
+        Args:
+            q: what the queries are projected from, [n,t,c] or [b,t,c].
+            k: what the keys are projected from, [n,s,c] or [b,s,c].
+            v: what the values are projected from, of k's shape.
+            visible: which keys are no padding, [n,s] of bool; None for all.
+        """
         q, k, v = self.q_proj(q), self.k_proj(k), self.v_proj(v)
         count, length, width = q.shape
         if len(q) > len(k):

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 class Family:
     """How a family's images and prompts looked in training.
 
-    pixel_mean, pixel_std: what images in [0,1] are standardised by, one number or one a channel, in `channel_order`.
-    channel_order: "rgb" or "bgr", in which the network takes its three channels; grey is repeated to three.
-    fit: how an image becomes a square. "pad": its longest side becomes the model's, the rest, right and below, is 0
-        after standardising. "stretch": both sides become the model's.
-    multimask: one prompt was answered by several masks, of which the one of best predicted IoU counts.
-    mask_probabilities: mask prompts were probabilities instead of logits.
+    Args:
+        pixel_mean: what images in [0,1] are standardised by, one number or one a channel, in `channel_order`.
+        pixel_std: likewise, > 0.
+        channel_order: "rgb" or "bgr", in which the network takes its three channels; grey is repeated to three.
+        fit: how an image becomes a square. "pad": its longest side becomes the model's, the rest, right and below, is 0
+            after standardising. "stretch": both sides become the model's.
+        multimask: one prompt was answered by several masks, of which the one of best predicted IoU counts.
+        mask_probabilities: mask prompts were probabilities instead of logits.
     """
 
     pixel_mean: float | Sequence[float]

@@ -44,8 +44,15 @@ class BatchMaskDecoder(MaskDecoder):
     ) -> tuple[Tensor, Tensor]:
         """Return mask logits [n,k,4h,4w] and predicted IoU [n,k] of the k mask tokens that `masks` selects.
 
-        sparse [n,t,c], of which the tokens `visible` [n,t] count (None: all); dense [n,c,h,w], or [1,c,h,w] for all.
         Differs from SAM's, which repeats every embedding once for each prompt and so takes one image a call.
+
+        Args:
+            embedding: of b images, tokens [b,c,h,w].
+            image_pe: positions of the image tokens [1,c,h,w].
+            sparse: embedded clicks and boxes [n,t,c].
+            dense: embedded mask prompts [n,c,h,w], or [1,c,h,w] for all prompts.
+            visible: which tokens of `sparse` are no padding, [n,t] of bool; None for all.
+            masks: SAM's mask tokens: the first is the single mask, the rest are the alternatives.
         """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(len(sparse), -1, -1)
         if visible is not None:

@@ -29,6 +29,13 @@ class ConvNorm(nn.Module):
 
     In evaluation mode the norm is folded into the convolution's weights, which saves a pass over the features and,
     when gradients are wanted, the memory to keep them a second time.
+
+    Args:
+        channels: coming in.
+        width: channels going out.
+        size: side of the filter in pixels, odd.
+        stride: pixels between its places.
+        groups: of channels that are filtered apart.
     """
 
     def __init__(self, channels: int, width: int, size: int = 1, *, stride: int = 1, groups: int = 1) -> None:

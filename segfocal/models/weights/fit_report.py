@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from segfocal.models.weights.matching import Change, Match, grouped
+from segfocal.models.weights.matching import Match, TensorChange, grouped
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsReport:
     """The outcome of loading weights; `str` of it is a summary of a few lines.
 
-    path, sha256: of the file. family: what its tensors are. match: where each tensor went; what is missing, unexpected
-    or mismatched in it was allowed. allow: the patterns that allowed it.
+    Args:
+        path: of the file.
+        sha256: of the file.
+        family: architecture and image size that its tensors are of, in words.
+        model: likewise, of the model's tensors.
+        match: where each tensor went; what is missing, unexpected or mismatched in it was allowed.
+        allow: the name patterns that allowed it.
     """
 
     path: str
@@ -62,6 +67,6 @@ def _counted(names: tuple[str, ...]) -> str:
     return f"{len(names)} tensor{'s' * (len(names) > 1)} ({grouped(names)})"
 
 
-def _first(changes: tuple[Change, ...]) -> str:
+def _first(changes: tuple[TensorChange, ...]) -> str:
     shown = ", ".join(str(change) for change in changes[:2])
     return f"{shown}, …" if len(changes) > 2 else shown

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from segfocal.errors import UserError
 from segfocal.models.weights.fit_report import WeightsReport, problems
 from segfocal.models.weights.identity import Shapes, described, identity_of
-from segfocal.models.weights.matching import Change, Match, match
+from segfocal.models.weights.matching import Match, TensorChange, match
 from segfocal.models.weights.reading import WeightFile, read
 
 
@@ -28,8 +28,12 @@ def load_weights(
 ) -> WeightsReport:
     """Give a model the tensors of a weight file or bundle, in place, and report what went where.
 
-    allow: patterns of tensor names that may be missing in the file (they stay as they are), unknown to the model or
-    of another shape (they are not used). resize: interpolate positions of another image size; False refuses them.
+    Args:
+        model: keeps the tensors that the file lacks.
+        path: of the weight file or the bundle's folder.
+        allow: patterns of tensor names that may be missing in the file (they stay as they are), unknown to the model or
+            of another shape (they are not used).
+        resize: interpolate positions of another image size; False refuses them.
 
     Raises:
         UserError: a file that cannot be read (see `read`), of another architecture, or with differences that `allow`
@@ -108,7 +112,7 @@ def _check_allowed(found: Match, model: Shapes, file: WeightFile, allow: Sequenc
     def refused(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(name for name in names if not any(fnmatchcase(name, pattern) for pattern in allow))
 
-    def changes(listed: Sequence[Change]) -> tuple[Change, ...]:
+    def changes(listed: Sequence[TensorChange]) -> tuple[TensorChange, ...]:
         names = set(refused([change.name for change in listed]))
         return tuple(change for change in listed if change.name in names)
 

