@@ -39,7 +39,9 @@ def build_model(
         )
     torch.manual_seed(plain["seed"])
     model = models.build(config)
-    size, multiple = getattr(model, "image_size", None), getattr(model, "size_multiple", 1)
+    if not isinstance(model, models.SegmentationModel):
+        return model, config
+    size, multiple = model.image_size, model.size_multiple
     if size is not None and window != (size, size):
         raise ValueError(f"expected a window of the model's image_size {size}×{size}; got data.window={list(window)}")
     if any(side % multiple for side in window):

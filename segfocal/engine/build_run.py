@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -23,6 +23,7 @@ from segfocal.engine.run import Run, RunState
 from segfocal.engine.settings import TrainingSettings
 from segfocal.engine.trackers import NONE, check_tracker
 from segfocal.errors import UserError
+from segfocal.models import PromptableModel, SegmentationModel
 from segfocal.models.prior import prior_logits
 from segfocal.tasks.task import Task
 
@@ -122,17 +123,16 @@ def _use_hardware(settings: TrainingSettings) -> None:
 
 def _compile(model: nn.Module) -> None:
     """Run a network, of a promptable one the image encoder, through torch.compile; parameters keep their names."""
-    getattr(model, "image_encoder", model).compile()
+    (model.image_encoder if isinstance(model, PromptableModel) else model).compile()
 
 
 def _use_rates(task: Task, rates: Sequence[float]) -> None:
     """Give the loss and the model what they take from the training set's imbalance."""
     task.criterion.use_rates(rates)
-    model: Any = task.model
-    prior = getattr(model, "prior", None)
-    if prior is not None:
+    model = task.model
+    if isinstance(model, SegmentationModel) and model.prior is not None:
         try:
-            model.start_from(prior_logits(prior, rates, task.criterion.link))
+            model.start_from(prior_logits(model.prior, rates, task.criterion.link))
         except ValueError as error:
             raise UserError(
                 expected="a prior that fits the loss and the model", found=str(error), do="change model.prior"

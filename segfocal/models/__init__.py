@@ -14,6 +14,7 @@ from segfocal.models.freezing import ParameterGroup, parameter_table
 from segfocal.models.sam.promptable_model import Answer, PromptableModel
 from segfocal.models.sam.tiny import sam_tiny
 from segfocal.models.sam.variants import lite_medsam, medsam, sam_med2d, sam_vit_b, sam_vit_h, sam_vit_l
+from segfocal.models.segmentation_model import SegmentationModel
 from segfocal.models.unet import UNet
 from segfocal.models.weights import WeightsReport, load_weights
 
@@ -47,6 +48,7 @@ __all__ = [
     "Answer",
     "ParameterGroup",
     "PromptableModel",
+    "SegmentationModel",
     "UNet",
     "WeightsReport",
     "build",

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from segfocal.models.prior import Prior, check_prior, set_last_layer
+from segfocal.models.segmentation_model import SegmentationModel
 
 
-class UNet(nn.Module):
+class UNet(SegmentationModel):
     """A plain U-Net, `model(image[b,c,h,w]) -> logits[b,k,h,w]`; sides must be multiples of 2^(levels − 1).
 
     Args:
@@ -49,7 +50,7 @@ class UNet(nn.Module):
         check_prior(prior)
         from monai.networks.nets.dynunet import DynUNet  # takes seconds to import
 
-        self.prior: Prior = prior
+        self.prior = prior
         self.classes, self.pixel_mean, self.pixel_std = classes, pixel_mean, pixel_std
         levels = len(widths)
         self.size_multiple = 2 ** (levels - 1)

@@ -6,6 +6,7 @@ from torch import nn
 
 from segfocal.batch import Batch
 from segfocal.losses import LossReport, WeightedSum
+from segfocal.models import SegmentationModel
 from segfocal.tasks.ignored_pixels import settled
 
 
@@ -22,7 +23,7 @@ class Semantic(nn.Module):
 
     def check_structures(self, count: int) -> None:
         """Raise ValueError unless the model has a channel of logits for each of `count` structures."""
-        classes = getattr(self.model, "classes", count)
+        classes = self.model.classes if isinstance(self.model, SegmentationModel) else count
         if classes != count:
             raise ValueError(
                 f"expected {classes} target for {type(self.model).__name__} with task=semantic; got {count}: use "

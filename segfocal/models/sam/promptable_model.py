@@ -15,6 +15,7 @@ from segfocal.models.prior import Prior, check_prior, set_last_layer
 from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.mask_decoder import BatchMaskDecoder
 from segfocal.models.sam.prompt_encoder import BatchPromptEncoder
+from segfocal.models.segmentation_model import SegmentationModel
 from segfocal.prompts import Prompt
 
 CHANNEL_ORDERS = ("rgb", "bgr")
@@ -77,7 +78,7 @@ class PromptableOptions:
             raise ValueError(f"expected model.channel_order to be rgb or bgr; got {self.channel_order!r}")
 
 
-class PromptableModel(nn.Module):
+class PromptableModel(SegmentationModel):
     """Encodes images once and answers any number of prompts about them.
 
     Called like an ordinary network, `model(image[b,c,h,w]) -> logits[b,1,h,w]`, it answers no prompt at all, so a
@@ -91,6 +92,7 @@ class PromptableModel(nn.Module):
     """
 
     classes = 1
+    image_size: int
 
     def __init__(
         self,
@@ -118,7 +120,7 @@ class PromptableModel(nn.Module):
         used = range(mask_decoder.num_mask_tokens)[_REST if self.multimask else _FIRST]
         for i, network in enumerate(mask_decoder.output_hypernetworks_mlps):
             network.requires_grad_(i in used)
-        self.prior: Prior = options.prior
+        self.prior = options.prior
         self.output_bias = None if options.prior is None else nn.Parameter(torch.zeros(1))
 
     def start_from(self, logits: Tensor) -> None:

@@ -1,0 +1,27 @@
+"""What training and commands may ask of a model, beside its logits."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from segfocal.models.prior import Prior
+
+
+class SegmentationModel(nn.Module):
+    """A network from images to logits. Networks that are not of this class take images of any size and have no prior.
+
+    Args:
+        classes: channels of logits k.
+        image_size: pixels of a side of the only size it takes, None for any.
+        size_multiple: sides of images must be multiples of it.
+        prior: what `start_from` is asked for when training begins: a share of foreground, "auto", or None.
+    """
+
+    classes: int
+    image_size: int | None = None
+    size_multiple: int = 1
+    prior: Prior = None
+
+    def start_from(self, logits: Tensor) -> None:
+        """Make the first predictions equal the logits [k] of a prior."""
+        raise NotImplementedError
