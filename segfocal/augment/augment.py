@@ -1,8 +1,13 @@
 """Augmentation of whole batches on the device they are on, each sample by its own random numbers.
 
-`Augment.__call__` shows what happens, in this order: all moves in one resampling; enhancement of the target; the
-intensity window, contrast, brightness, gamma, bias field, blur, low resolution; noise. Intensities stay in [0,1], and
-0, the value of padding, is air. Volumes [b,c,d,h,w] are moved in plane, every slice alike, and mirrored along d.
+`Augment.__call__` shows the order of the work:
+
+1. `random_parameters` draws a row of uniform numbers for each sample.
+2. Geometry: one resampling does rotation, scaling, shift, in-plane flips and elastic deformation together.
+3. Intensities, within [0,1]: enhancement of the target, intensity window, contrast, brightness, gamma, bias field,
+   blur, low resolution, noise.
+
+Padding is 0, which is air in CT. Volumes [b,c,d,h,w] are moved in plane, every slice alike, and mirrored along d.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import torch
 from torch import Tensor
 
 from segfocal.augment.images import blurred, coarsened, decided, normals, read_at, with_depth
-from segfocal.augment.random_parameters import BIAS_KNOTS, ELASTIC_KNOTS, GATED, Draws, draws_of
+from segfocal.augment.random_parameters import BIAS_KNOTS, ELASTIC_KNOTS, GATED, RandomParameters, random_parameters
 from segfocal.batch import Batch, SampleKey
 
 _NOT_NUMBERS = ("flip", "labels", "per_channel", "probability")
@@ -23,7 +28,7 @@ _CHANGE_NOTHING_ALONE = ("blur_sigma", "coarse_factor", "labels", "per_channel",
 
 
 class Augmentation(Protocol):
-    """What a training run calls on each batch."""
+    """The interface of an augmentation, as training calls it on each batch."""
 
     @property
     def changes_images(self) -> bool:
@@ -37,7 +42,7 @@ class Augmentation(Protocol):
 class Augment:
     """How far a sample may be moved and changed, in the order in which it happens.
 
-    Each range is symmetric around "unchanged" unless said otherwise. 0, the default, switches a setting off.
+    Each range is symmetric around "unchanged" unless said otherwise. 0, the default, switches a change off.
 
     Args:
         rotate: radians, in plane.
@@ -57,14 +62,14 @@ class Augment:
         blur: probability in [0,1].
         blur_sigma: pixels; largest standard deviation of the blur, which 7 taps still hold.
         coarse: probability in [0,1] of a lower resolution.
-        coarse_factor: how many times as large its pixels are at most, ≥ 1.
+        coarse_factor: how many times as large its pixels are at most, ≥ 1; 2 as in nnU-Net.
         noise: share of the intensity range; largest standard deviation.
         per_channel: True gives each channel intensity changes of its own, as for sequences of MR; False, the default,
             the same to all, as for neighbouring slices.
-        probability: of applying a setting at all, by its name (`GATED`); a setting not named, or None: always.
+        probability: of making a change at all, in [0,1], by its name (`GATED`); always for those not named, or if None.
 
     Raises:
-        ValueError: a setting out of its range, an unknown axis or name.
+        ValueError: an option out of its range, an unknown axis or name.
     """
 
     rotate: float = 0.0
@@ -125,19 +130,19 @@ class Augment:
     def __call__(self, batch: Batch, *, size: tuple[int, ...]) -> Batch:
         """Return the batch changed and cut to its central `size`, (h, w) or of volumes (d, h, w).
 
-        Targets of 0/1 stay so, those of floating point are soft and are only moved. `batch.ignored` moves along, and no
-        target is where it is True.
+        Integer targets stay 0 or 1. Soft ones, of floating point, are moved and stay soft. `batch.ignored` moves along,
+        and targets are 0 where it is True.
         """
         if batch.image.ndim == 4:
-            return _flat(self(_deep(batch), size=(1, *size)))
-        draws, of_channels = draws_of(
+            return _as_slices(self(_as_volumes(batch), size=(1, *size)))
+        parameters, of_channels = random_parameters(
             batch.keys,
             channels=batch.image.shape[1] if self.per_channel else 1,
             probability=self.probability or {},
             device=batch.image.device,
         )
-        moved, values = self._moved(batch, draws, size)
-        image = self._enhanced(moved.image, values, draws)
+        moved, share = self._moved(batch, parameters, size)
+        image = self._enhanced(moved.image, share, parameters)
         rows = image.flatten(0, 1) if self.per_channel else image.flatten(1, 2)  # what changes alike is one row
         image = self._intensities(rows, of_channels).reshape(image.shape)
         image = self._noisy(image, batch.keys, of_channels)
@@ -145,36 +150,42 @@ class Augment:
 
     # Geometry: where each output pixel is read from.
 
-    def _moved(self, batch: Batch, draws: Draws, size: tuple[int, ...]) -> tuple[Batch, Tensor]:
-        """Return the batch read at its new places, and its target between 0 and 1 before it is decided."""
+    def _moved(self, batch: Batch, parameters: RandomParameters, size: tuple[int, ...]) -> tuple[Batch, Tensor]:
+        """Return the moved batch, and the share [b,k,d,h,w] of each pixel that lies in each target."""
         full = batch.image.shape[-2:]
-        places = self._sampling_grid(draws, (full[0], full[1]), (size[1], size[2]))
-        mirrored = draws.one("mirror_d")[:, 0, 0, 0] < 0.5 if "d" in self.flip else None
+        places = self._sampling_grid(parameters, (full[0], full[1]), (size[1], size[2]))
+        mirrored = parameters.uniform("mirror_d")[:, 0, 0, 0] < 0.5 if "d" in self.flip else None
         image, target = (with_depth(part, size[0], mirrored=mirrored) for part in (batch.image, batch.target))
-        values = read_at(target.float(), places, mode="nearest" if self.labels == "nearest" else "bilinear")
-        moved = replace(batch, image=read_at(image, places), target=values)
+        share = read_at(target.float(), places, mode="nearest" if self.labels == "nearest" else "bilinear")
+        moved = replace(batch, image=read_at(image, places), target=share)
         if not target.is_floating_point():
             nearest = self.labels == "nearest"
-            moved = replace(moved, target=values.to(torch.uint8) if nearest else decided(values, target, places))
+            moved = replace(moved, target=share.to(torch.uint8) if nearest else decided(share, target, places))
         if batch.ignored is not None:
-            outside = with_depth(batch.ignored.float(), size[0], mirrored=mirrored)
-            ignored = read_at(outside, places, mode="nearest") > 0.5
-            target, values = moved.target.masked_fill(ignored, 0), values.masked_fill(ignored, 0.0)
+            inside = with_depth(batch.ignored.float(), size[0], mirrored=mirrored)
+            ignored = read_at(inside, places, mode="nearest") > 0.5
+            target, share = moved.target.masked_fill(ignored, 0), share.masked_fill(ignored, 0.0)
             moved = replace(moved, target=target, ignored=ignored)
-        return moved, values
+        return moved, share
 
-    def _sampling_grid(self, draws: Draws, full: tuple[int, int], size: tuple[int, int]) -> Tensor:
-        """Return where each output pixel [b,h,w] reads its input, in grid_sample's coordinates (x, y in [−1,1])."""
+    def _sampling_grid(self, parameters: RandomParameters, full: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        """Return where each output pixel reads its input: [b,h,w,2], grid_sample's x and y in [−1,1].
+
+        Args:
+            parameters: of b samples.
+            full: (h, w) of the input, which has a margin around the window.
+            size: (h, w) of the output.
+        """
         h, w = size
-        angle = draws.symmetric("rotate")[:, 0, 0, 0] * self.rotate
-        scale = 1 + draws.symmetric("scale") * self.scale
+        angle = parameters.symmetric("rotate")[:, 0, 0, 0] * self.rotate
+        scale = 1 + parameters.symmetric("scale") * self.scale
         if self.zoom:
-            scale = scale * (1 + draws.strength("zoom") * self.zoom)
-        ratio = 1 + draws.symmetric("anisotropy") * self.anisotropy
-        shift_x = draws.symmetric("shift_w", of="shift") * self.shift * w + _half(full[1], w)
-        shift_y = draws.symmetric("shift_h", of="shift") * self.shift * h + _half(full[0], h)
-        mirror_w = torch.where((draws.one("mirror_w") < 0.5) & ("w" in self.flip), -1.0, 1.0)
-        mirror_h = torch.where((draws.one("mirror_h") < 0.5) & ("h" in self.flip), -1.0, 1.0)
+            scale = scale * (1 + parameters.strength("zoom") * self.zoom)
+        ratio = 1 + parameters.symmetric("anisotropy") * self.anisotropy
+        shift_x = parameters.symmetric("shift_w", of="shift") * self.shift * w + _half(full[1], w)
+        shift_y = parameters.symmetric("shift_h", of="shift") * self.shift * h + _half(full[0], h)
+        mirror_w = torch.where((parameters.uniform("mirror_w") < 0.5) & ("w" in self.flip), -1.0, 1.0)
+        mirror_h = torch.where((parameters.uniform("mirror_h") < 0.5) & ("h" in self.flip), -1.0, 1.0)
         x = torch.arange(w, device=angle.device) - (w - 1) / 2
         y = torch.arange(h, device=angle.device)[:, None] - (h - 1) / 2
         cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
@@ -182,7 +193,7 @@ class Augment:
         x_in = (cos * x - sin * y).mul_((mirror_w * ratio / scale)[:, 0]).add_(shift_x[:, 0])
         y_in = (sin * x + cos * y).mul_((mirror_h / ratio / scale)[:, 0]).add_(shift_y[:, 0])
         if self.elastic:
-            wobble = draws.smooth_field("elastic", ELASTIC_KNOTS, size).mul_(self.elastic)
+            wobble = parameters.smooth_field("elastic", ELASTIC_KNOTS, size).mul_(self.elastic)
             x_in, y_in = x_in.add_(wobble[:, 0]), y_in.add_(wobble[:, 1])
         places = x_in.new_empty(*x_in.shape, 2)
         torch.div(x_in.mul_(2), full[1], out=places[..., 0])
@@ -191,55 +202,55 @@ class Augment:
 
     # Intensities: in place where the image is new, as memory costs more than arithmetic.
 
-    def _enhanced(self, image: Tensor, values: Tensor, draws: Draws) -> Tensor:
-        """Return images [b,c,d,h,w] brighter or darker inside their target, `values` [b,k,d,h,w] in [0,1]."""
+    def _enhanced(self, image: Tensor, share: Tensor, parameters: RandomParameters) -> Tensor:
+        """Return images [b,c,d,h,w] brighter or darker by the share [b,k,d,h,w] of a pixel in its targets."""
         if self.enhance:
-            image.add_(values.amax(1, keepdim=True) * (draws.symmetric("enhance") * self.enhance)[:, None])
+            image.add_(share.amax(1, keepdim=True) * (parameters.symmetric("enhance") * self.enhance)[:, None])
         return image
 
-    def _intensities(self, image: Tensor, draws: Draws) -> Tensor:
-        """Return rows [n,c,h,w] of pictures changed by the draws of each row."""
+    def _intensities(self, image: Tensor, parameters: RandomParameters) -> Tensor:
+        """Return images [n,c,h,w] with changed intensities, each by its own parameters."""
         if self.window_jitter:
-            lower = draws.symmetric("window_lower", of="window_jitter") * self.window_jitter
-            upper = 1 + draws.symmetric("window_upper", of="window_jitter") * self.window_jitter
+            lower = parameters.symmetric("window_lower", of="window_jitter") * self.window_jitter
+            upper = 1 + parameters.symmetric("window_upper", of="window_jitter") * self.window_jitter
             image = ((image - lower) / (upper - lower)).clamp(0.0, 1.0)
         mean = image.mean(dim=(1, 2, 3), keepdim=True)
-        image = (image - mean).mul_(1 + draws.symmetric("contrast") * self.contrast).add_(mean)
-        image.add_(draws.symmetric("brightness") * self.brightness).clamp_(0.0, 1.0)
+        image = (image - mean).mul_(1 + parameters.symmetric("contrast") * self.contrast).add_(mean)
+        image.add_(parameters.symmetric("brightness") * self.brightness).clamp_(0.0, 1.0)
         if self.gamma:
-            image.pow_(torch.exp(draws.symmetric("gamma") * self.gamma))
+            image.pow_(torch.exp(parameters.symmetric("gamma") * self.gamma))
         if self.bias:
             h, w = image.shape[-2:]
-            image.mul_(draws.smooth_field("bias", BIAS_KNOTS, (h, w)).mul_(self.bias).exp_())
+            image.mul_(parameters.smooth_field("bias", BIAS_KNOTS, (h, w)).mul_(self.bias).exp_())
         if self.blur:
-            sigma = draws.one("blur_sigma") * self.blur_sigma
-            image = torch.where(draws.one("blur") < self.blur, blurred(image, sigma), image)
+            sigma = parameters.uniform("blur_sigma") * self.blur_sigma
+            image = torch.where(parameters.uniform("blur") < self.blur, blurred(image, sigma), image)
         if self.coarse:
-            factors = 1 + draws.one("coarse_factor") * (self.coarse_factor - 1)
-            factors = torch.where(draws.one("coarse") < self.coarse, factors, 1.0)
+            factors = 1 + parameters.uniform("coarse_factor") * (self.coarse_factor - 1)
+            factors = torch.where(parameters.uniform("coarse") < self.coarse, factors, 1.0)
             image = coarsened(image, factors.flatten().tolist())
         return image
 
-    def _noisy(self, image: Tensor, keys: tuple[SampleKey, ...], draws: Draws) -> Tensor:
+    def _noisy(self, image: Tensor, keys: tuple[SampleKey, ...], parameters: RandomParameters) -> Tensor:
         """Return images [b,c,d,h,w] with noise of a strength of their own, or of each channel."""
         if self.noise:
-            strength = draws.strength("noise").reshape(len(image), -1, 1, 1, 1)
+            strength = parameters.strength("noise").reshape(len(image), -1, 1, 1, 1)
             image.add_(normals(keys, image).mul_(strength * self.noise))
         return image
 
 
 def _half(full: int, size: int) -> float:
-    """Return what keeps a window's pixels on those of an image larger by an odd number of them."""
+    """Return the half pixel by which a window's pixels lie off those of an image larger by an odd number, else 0."""
     return (full - size) % 2 / 2
 
 
-def _deep(batch: Batch) -> Batch:
+def _as_volumes(batch: Batch) -> Batch:
     """Return a batch of slices as one of volumes one slice deep."""
     ignored = None if batch.ignored is None else batch.ignored.unsqueeze(2)
     return replace(batch, image=batch.image.unsqueeze(2), target=batch.target.unsqueeze(2), ignored=ignored)
 
 
-def _flat(batch: Batch) -> Batch:
+def _as_slices(batch: Batch) -> Batch:
     """Return a batch of volumes one slice deep as one of slices."""
     ignored = None if batch.ignored is None else batch.ignored.squeeze(2)
     return replace(batch, image=batch.image.squeeze(2), target=batch.target.squeeze(2), ignored=ignored)

@@ -1,4 +1,4 @@
-"""Transforms of other libraries, MONAI's for one, in the place of our augmentation: sample by sample, by dictionary."""
+"""Augmentation by transforms of other libraries, such as MONAI's: dictionary transforms, sample by sample."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class EachSample:
 
     @property
     def changes_images(self) -> bool:
-        """Whether an image may look different each time: always, for all we know."""
+        """Whether an image may look different each time: always, as we cannot know."""
         return True
 
     def __call__(self, batch: Batch, *, size: tuple[int, ...]) -> Batch:
