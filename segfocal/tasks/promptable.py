@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +22,12 @@ from segfocal.models.sam.image_embedding import Embedding
 from segfocal.prompts import Prompt
 from segfocal.tasks.first_prompt import FirstPrompt
 from segfocal.tasks.ignored_pixels import settled
-from segfocal.tasks.multimask import Multimask, check_multimask, trained_logits
+from segfocal.tasks.multimask import check_multimask, trained_logits
+from segfocal.tasks.prompt_training import PromptTraining
 from segfocal.tasks.prompted_structures import draw_structures
-from segfocal.tasks.rounds import RoundPlan
 
 # A prompt's row of uniform numbers: six of the first prompt, those of the clicks, the other three of the first prompt.
 _BEFORE_CLICKS = 6
-_FIRST, _PLAN = FirstPrompt(), RoundPlan()
 
 
 class _Targets(NamedTuple):
@@ -50,58 +49,31 @@ class _Targets(NamedTuple):
 class Promptable(nn.Module):
     """Trains a promptable model on prompts drawn from the target: one forward pass and one optimiser step a batch.
 
+    Random numbers are a function of (seed, step, sample), those that a batch shares of (seed, step).
+
     Args:
         model: encodes images and decodes prompts.
         criterion: the loss of each round's logits; its IoU-head terms also see the predicted IoU.
-        rounds: answers to a prompt, ≥ 1; the loss is the mean over them. One by default: no corrections.
-        first: how the prompts of the first round are drawn.
-        plan: how the prompts of the later rounds are drawn.
-        masks_per_image: prompts an image, ≥ 1, each for one structure drawn from those present (`draw_structures`);
-            None, the default, for every structure once.
-        multimask: "single", the default, trains the decoder's one mask. With the others it gives three, and the mask
-            losses see one of them: "best_predicted" the one of highest predicted IoU, as SAM-Med2D; "best_true" the one
-            that overlaps the target most, as SAM. Corrections always follow the highest predicted IoU, and the IoU head
-            learns from all three.
-        recompute: decode again in the backward pass instead of keeping activations; False, because it takes time.
-        embeddings: a folder of saved encodings (`EmbeddingCache`), for a frozen encoder and images that come again;
-            None, the default, encodes every time.
-
-    Random numbers are a function of (seed, step, sample), those that a batch shares of (seed, step).
+        options: the fields of `PromptTraining`.
 
     Raises:
-        ValueError: rounds or masks_per_image < 1; an unknown word; a plan that needs more rounds; a model that takes no
-            prompts, or that will give other masks than those trained; several masks without a loss for the predicted
-            IoU that chooses among them.
+        TypeError: an option that `PromptTraining` does not have.
+        ValueError: what `PromptTraining` refuses; a model that takes no prompts, or that will give other masks than
+            those trained; several masks without a loss for the predicted IoU that chooses among them.
     """
 
-    def __init__(
-        self,
-        *,
-        model: nn.Module,
-        criterion: WeightedSum,
-        rounds: int = 1,
-        first: FirstPrompt = _FIRST,
-        plan: RoundPlan = _PLAN,
-        masks_per_image: int | None = None,
-        multimask: Multimask = "single",
-        recompute: bool = False,
-        embeddings: str | None = None,
-    ) -> None:
+    def __init__(self, *, model: nn.Module, criterion: WeightedSum, **options: Any) -> None:
         super().__init__()
+        training = PromptTraining(**options)
         if not isinstance(model, PromptableModel):
             raise ValueError(
                 f"expected a promptable model such as sam_tiny; got {type(model).__name__}: use task=semantic with it"
             )
-        if rounds < 1:
-            raise ValueError(f"expected task.rounds ≥ 1; got {rounds}")
-        if masks_per_image is not None and masks_per_image < 1:
-            raise ValueError(f"expected task.masks_per_image ≥ 1 or null; got {masks_per_image}")
-        plan.check(rounds)
-        check_multimask(multimask, model, criterion)
+        check_multimask(training.multimask, model, criterion)
         self.model, self.criterion = model, criterion
-        self.rounds, self.first, self.plan = rounds, first, plan
-        self.masks_per_image, self.multimask = masks_per_image, multimask
-        self.recompute, self.embeddings = recompute, embeddings
+        self.rounds, self.first, self.plan = training.rounds, training.first, training.plan
+        self.masks_per_image, self.multimask = training.masks_per_image, training.multimask
+        self.recompute, self.embeddings = training.recompute, training.embeddings
         self._cache: EmbeddingCache | None = None
 
     @property

@@ -1,7 +1,7 @@
 """Every YAML composes, and says exactly what the constructor it instantiates takes."""
 
 import inspect
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -13,6 +13,8 @@ from segfocal.cli.app import conf_folder, register_resolvers
 from segfocal.engine.settings import TrainingSettings
 from segfocal.models.sam.tiny import SamTinyOptions
 from segfocal.models.sam.variants import VARIANTS
+from segfocal.tasks import Promptable
+from segfocal.tasks.prompt_training import PromptTraining
 from tests import ROOT
 
 CONF = conf_folder()
@@ -60,9 +62,12 @@ def constructor(target):
 
 
 def defaults_of(built):
-    """Return what a constructor takes from a config, with the defaults; models take the fields of a record."""
+    """Return what a constructor takes from a config, with the defaults; some take the fields of a record."""
     if built is models.sam_tiny:
         return asdict(SamTinyOptions())
+    if built is Promptable:
+        options = PromptTraining()
+        return {each.name: getattr(options, each.name) for each in fields(options)}
     if built.__name__ in VARIANTS:
         return VARIANTS[built.__name__].arguments()
     taken = inspect.signature(built).parameters

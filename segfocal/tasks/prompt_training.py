@@ -1,0 +1,47 @@
+"""What a user may set of interactive training, in one checked record: rounds, prompts, masks, memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from segfocal.tasks.first_prompt import FirstPrompt
+from segfocal.tasks.multimask import Multimask
+from segfocal.tasks.rounds import RoundPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptTraining:
+    """Options of `Promptable`.
+
+    Args:
+        rounds: answers to a prompt, ≥ 1; the loss is the mean over them. One by default: no corrections.
+        first: how the prompts of the first round are drawn.
+        plan: how the prompts of the later rounds are drawn.
+        masks_per_image: prompts an image, ≥ 1, each for one structure drawn from those present (`draw_structures`);
+            None, the default, for every structure once.
+        multimask: "single", the default, trains the decoder's one mask. With the others it gives three, and the mask
+            losses see one of them: "best_predicted" the one of highest predicted IoU, as SAM-Med2D; "best_true" the one
+            that overlaps the target most, as SAM. Corrections always follow the highest predicted IoU, and the IoU head
+            learns from all three.
+        recompute: decode again in the backward pass instead of keeping activations; False, because it takes time.
+        embeddings: a folder of saved encodings (`EmbeddingCache`), for a frozen encoder and images that come again;
+            None, the default, encodes every time.
+
+    Raises:
+        ValueError: rounds or masks_per_image < 1; a plan that needs more rounds.
+    """
+
+    rounds: int = 1
+    first: FirstPrompt = field(default_factory=FirstPrompt)
+    plan: RoundPlan = field(default_factory=RoundPlan)
+    masks_per_image: int | None = None
+    multimask: Multimask = "single"
+    recompute: bool = False
+    embeddings: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"expected task.rounds ≥ 1; got {self.rounds}")
+        if self.masks_per_image is not None and self.masks_per_image < 1:
+            raise ValueError(f"expected task.masks_per_image ≥ 1 or null; got {self.masks_per_image}")
+        self.plan.check(self.rounds)
