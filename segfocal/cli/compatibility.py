@@ -29,10 +29,12 @@ def check_together(task: Task, augment: Augmentation, structures: Sequence[Struc
         structures: the targets, at least one.
         by_object: whether each object of a picture is a target of its own.
     """
+    from segfocal.tasks import Promptable
+
     task.check_structures(len(structures))
     if by_object and not task.needs_prompts:
         raise ValueError("expected task.first.none=0 for target=objects: only a prompt can tell which of them is meant")
-    if getattr(task, "embeddings", None) and augment.changes_images:
+    if isinstance(task, Promptable) and task.embeddings and augment.changes_images:
         raise ValueError("expected augment=none with task.embeddings: an augmented slice is a new image to the encoder")
     if structures[0].overlaps and task.criterion.link == "softmax":
         raise ValueError(

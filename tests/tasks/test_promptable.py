@@ -283,3 +283,8 @@ def test_several_structures_need_a_prompt_each_time():
 def test_a_task_says_whether_its_model_needs_prompts():
     assert not Promptable(model=tiny(), criterion=criterion()).needs_prompts
     assert Promptable(model=tiny(), criterion=criterion(), first=PROMPTED).needs_prompts
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'roundz'"):
+        Promptable(model=tiny(), criterion=criterion(), roundz=2)
