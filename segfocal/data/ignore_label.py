@@ -1,4 +1,8 @@
-"""The ignore label: voxels where it lies in the reference are neither trained on nor judged."""
+"""The ignore label: voxels where it lies in the reference are neither trained on nor judged.
+
+Here it is left out of judging. `label_scheme.py` writes it into prepared targets, `sampling/dataset.py` takes it out of
+a batch, and `tasks/ignored_pixels.py` keeps it out of the loss.
+"""
 
 from __future__ import annotations
 

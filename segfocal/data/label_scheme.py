@@ -95,14 +95,14 @@ class LabelScheme:
             part = Volume(array=self.holds(labels.array, value), grid=labels.grid)
             codes[grid.labels(part, [1]).array != 0] |= codes.dtype.type(value)
         if self.ignored is not None:
-            codes[self.ignored_in(codes)] = self.code(len(self.structures))
+            codes[self.ignored_codes(codes)] = self.code(len(self.structures))
         return codes
 
     def inside(self, codes: NDArray, structure: int) -> NDArray[np.bool_]:
         """Return where codes lie in a structure."""
         return self.holds(codes, self.code(structure))
 
-    def ignored_in(self, codes: NDArray) -> NDArray[np.bool_]:
+    def ignored_codes(self, codes: NDArray) -> NDArray[np.bool_]:
         """Return which codes are ignored."""
         return np.zeros(codes.shape, bool) if self.ignored is None else self.inside(codes, len(self.structures))
 
@@ -112,7 +112,7 @@ class LabelScheme:
         own = own.reshape(-1, *[1] * codes.ndim)
         target = ((codes & own) != 0 if self.overlapping else codes == own).astype(np.uint8)
         if self.ignored is not None:
-            target[:, self.ignored_in(codes)] = IGNORED
+            target[:, self.ignored_codes(codes)] = IGNORED
         return target
 
     def counts(self, codes: NDArray) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Checks of a label map's voxels, and of a label beside its image."""
+"""Checks of a label map's voxels, and of its grid beside that of its image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.components import components
+from segfocal.connected_components import components
 from segfocal.doctor.checks import Check, Found
 from segfocal.doctor.image_checks import Intensities
 from segfocal.grid import Grid

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
-from segfocal.components import components
+from segfocal.connected_components import components
 from segfocal.data.case import Case
 from segfocal.data.ignore_label import ignored_in
 from segfocal.data.store.prepare import read_pair
-from segfocal.distance import edt
+from segfocal.distance_transform import edt
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.intensity import Intensity, of_channels

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from segfocal.components import components
+from segfocal.connected_components import components
 from segfocal.io.scratch import release
 
 _SLICES = 16

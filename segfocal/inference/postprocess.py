@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.components import components
+from segfocal.connected_components import components
 from segfocal.grid import Volume
 from segfocal.structure import Structure
 

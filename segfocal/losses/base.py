@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from segfocal.losses.parameter_schedules import FollowsTraining
+from segfocal.losses.loss_schedules import FollowsTraining
 
 Link = Literal["sigmoid", "softmax"]  # what makes probabilities of logits; see links.py
 

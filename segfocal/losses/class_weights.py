@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segfocal.losses.base import Term
 from segfocal.losses.input_checks import check_pair
-from segfocal.losses.parameter_schedules import NumberOrSchedule
+from segfocal.losses.loss_schedules import NumberOrSchedule
 
 INVERSE_FREQUENCY = "inverse_frequency"  # in place of class weights: they are made from the training set's pixel rates
 

@@ -27,7 +27,7 @@ from segfocal.losses.base import PixelSums
 from segfocal.losses.class_weights import Alpha, AlphaTerm
 from segfocal.losses.distributed import mean_count
 from segfocal.losses.input_checks import as_mask, check_gamma, check_reduction, computed, reduced
-from segfocal.losses.parameter_schedules import NumberOrSchedule
+from segfocal.losses.loss_schedules import NumberOrSchedule
 
 Reduction = Literal["mean", "sum", "none", "positives"]
 
@@ -39,7 +39,7 @@ class FocalLoss(AlphaTerm):
 
     Args:
         gamma: focusing exponent, ≥ 0 and not necessarily whole; 2, the paper's best; 0 is (α-weighted) binary
-            cross-entropy. May follow training (`segfocal.losses.parameter_schedules`).
+            cross-entropy. May follow training (`segfocal.losses.loss_schedules`).
         alpha: weight of the positives in [0,1], negatives get 1 − alpha; 0.25, the paper's best with γ = 2. A list has
             one for each channel k; None weighs both by one; "inverse_frequency" waits for `use_rates`. One number may
             follow training.

@@ -28,7 +28,7 @@ from segfocal.losses.input_checks import (
     one_hot,
     reduced,
 )
-from segfocal.losses.parameter_schedules import NumberOrSchedule
+from segfocal.losses.loss_schedules import NumberOrSchedule
 
 Guard = Literal["clip", "add"]
 

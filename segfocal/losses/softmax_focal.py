@@ -20,7 +20,7 @@ from segfocal.losses.class_weights import ClassTerm, ClassWeights
 from segfocal.losses.distributed import mean_count
 from segfocal.losses.focal import ANATOMY_NAMES, focal_anatomy, focal_of_margin
 from segfocal.losses.input_checks import check_classes, check_gamma, check_reduction, computed, reduced
-from segfocal.losses.parameter_schedules import NumberOrSchedule
+from segfocal.losses.loss_schedules import NumberOrSchedule
 
 
 class SoftmaxFocalLoss(ClassTerm):

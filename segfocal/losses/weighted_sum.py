@@ -19,7 +19,7 @@ from segfocal.losses.fused import Compile, TermValues
 from segfocal.losses.hardness import sample_cross_entropy
 from segfocal.losses.input_checks import check_pair
 from segfocal.losses.links import class_indices, with_background
-from segfocal.losses.parameter_schedules import FollowsTraining, NumberOrSchedule
+from segfocal.losses.loss_schedules import FollowsTraining, NumberOrSchedule
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,7 +59,7 @@ class WeightedSum(FollowsTraining):
 
     Args:
         terms: losses by name, all of one link; a `Term`, or any nn.Module called with logits and masks.
-        weights: one factor ≥ 0 for each name; each may follow training (`segfocal.losses.parameter_schedules`).
+        weights: one factor ≥ 0 for each name; each may follow training (`segfocal.losses.loss_schedules`).
         compile: run the losses through torch.compile: True, False, or "auto", which does so for CUDA logits, where
             compiling pays for itself at once. A machine that cannot compile gets the eager form and one warning.
         anatomy: report where the loss comes from: the share of positive pixels, and for each focal term the mean

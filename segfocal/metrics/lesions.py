@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.components import components
+from segfocal.connected_components import components
 from segfocal.metrics.detection import Detections
 
 

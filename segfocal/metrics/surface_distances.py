@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from segfocal.distance import edt
+from segfocal.distance_transform import edt
 
 _ROUNDING = 1e-5  # distances are of float32: one that equals the tolerance must not fall outside by its last digit
 _VOXELS_A_POINT = 28  # voxels whose distance transform takes as long as one point's search in a tree, measured

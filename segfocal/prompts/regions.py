@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from segfocal.components import components
-from segfocal.distance import edt
+from segfocal.connected_components import components
+from segfocal.distance_transform import edt
 
 Which = Literal["largest", "random"]
 

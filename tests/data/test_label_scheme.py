@@ -124,7 +124,7 @@ def test_codes_say_inside_ignored_or_neither(overlapping):
     codes = np.array([0, scheme.code(0), scheme.code(1), scheme.code(2)], np.uint8)
     assert codes.tolist() == [0, 1, 2, 4 if overlapping else 3]
     assert scheme.target(codes).tolist() == [[0, 1, 0, IGNORED], [0, 0, 1, IGNORED]]
-    assert scheme.ignored_in(codes).tolist() == [False, False, False, True]
+    assert scheme.ignored_codes(codes).tolist() == [False, False, False, True]
     assert scheme.counts(codes).tolist() == [1, 1]
     if overlapping:
         assert LabelScheme(structures=structures).target(np.array([3], np.uint8)).tolist() == [[1], [1]]

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from segfocal.batch import SAMPLING, Batch, Origin, SampleKey
 from segfocal.data.label_scheme import IGNORED
 from segfocal.data.sampling.hard_examples import LastLosses
-from segfocal.data.sampling.sampler import SliceSampler
+from segfocal.data.sampling.slice_sampler import SliceSampler
 from segfocal.data.sampling.workers import keep_serving, naming_lost_workers
 from segfocal.data.store.prepared_case import PreparedCase
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segfocal.components import components
+from segfocal.connected_components import components
 from segfocal.inference.prompted.answer_cache import SliceAnswer
 from segfocal.inference.prompted.prompt_windows import OUTSIDE, PromptWindow, crop, paste, windows_around
 from segfocal.inference.prompted.propagation_options import PropagationOptions

@@ -1,4 +1,7 @@
-"""Which slice a training sample is: the remedies against imbalance that choose samples rather than weigh pixels."""
+"""Which slice a training sample is: oversampling of foreground, rare structures and hard slices.
+
+These remedies against imbalance choose samples; class weights and losses weigh pixels.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from segfocal.components import components
+from segfocal.connected_components import components
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 9), (9, 1, 1), (1, 9, 1), (200, 1, 1), (1, 7), (7, 1)])

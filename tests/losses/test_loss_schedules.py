@@ -13,7 +13,7 @@ from segfocal.losses import (
     WeightedSum,
 )
 from segfocal.losses.fused import share_one_pass
-from segfocal.losses.parameter_schedules import read_schedule
+from segfocal.losses.loss_schedules import read_schedule
 from tests.losses.pairs import classes, masks, sigmoid_outputs, softmax_outputs
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-14}  # float64, the same operations

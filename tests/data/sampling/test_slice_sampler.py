@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from segfocal.data.sampling.sampler import SliceSampler, rare_first
+from segfocal.data.sampling.slice_sampler import SliceSampler, rare_first
 
 
 class Case:
