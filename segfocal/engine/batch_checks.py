@@ -47,7 +47,14 @@ def check_loss(report: LossReport, batch: Batch, *, step: int, folder: Path) -> 
 
 
 def check_gradient(norm: float, batch: Batch, *, step: int, folder: Path) -> None:
-    """Raise UserError unless the norm of the gradient is finite; the other arguments are those of `check_loss`."""
+    """Raise UserError unless the norm of the gradient is finite.
+
+    Args:
+        norm: of the gradient, before it is clipped.
+        batch: is kept for a second look, and its slices are named.
+        step: of the run, from 1, for the message.
+        folder: the run directory, where the batch is kept.
+    """
     if not math.isfinite(norm):
         _stop(batch, folder, expected="a finite gradient", found=f"a norm of {norm} at step {step}")
 

@@ -77,10 +77,7 @@ def build_run(
     _use_hardware(settings)
     _use_rates(plan.task, rates)
     module = cast(nn.Module, plan.task)
-    try:
-        optimizer = make_optimizer(module, settings)
-    except ValueError as error:
-        raise UserError(expected="options that fit the model", found=str(error), do="change train.lr_scales") from error
+    optimizer = _optimizer(module, settings)
     state = RunState()
     schedule = make_lr_schedule(optimizer, settings, lambda: state.plateaus)
     if settings.channels_last:
@@ -119,6 +116,14 @@ def _use_hardware(settings: TrainingSettings) -> None:
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     torch.use_deterministic_algorithms(settings.deterministic)
+
+
+def _optimizer(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Return the optimiser of a task; UserError for learning rates of parameters that it does not have."""
+    try:
+        return make_optimizer(module, settings)
+    except ValueError as error:
+        raise UserError(expected="options that fit the model", found=str(error), do="change train.lr_scales") from error
 
 
 def _compile(model: nn.Module) -> None:

@@ -79,7 +79,14 @@ def judge(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ran
 
 
 def judge_or_note(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ranked: bool) -> JudgedCase:
-    """As `judge`, with the same arguments, but return a case that cannot be judged with the message of its failure."""
+    """Judge a case; return one that cannot be judged with the message of its failure instead of raising it.
+
+    Args:
+        files: as in `judge`.
+        settings: as in `judge`.
+        compared: as in `judge`.
+        ranked: as in `judge`.
+    """
     try:
         return judge(files, settings, compared=compared, ranked=ranked)
     except (UserError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Networks as files that need no segfocal: ONNX for any runtime, TorchScript for torch alone."""
+"""Writes networks as portable files, which run without segfocal: ONNX in any runtime, TorchScript in torch alone."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ trains; ViTDet would take bicubic), relative positions linearly, as SAM itself d
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segfocal.errors import UserError
+from segfocal.files import sha256_of
 from segfocal.models.weights.fit_report import WeightsReport, problems
 from segfocal.models.weights.identity import Shapes, described, identity_of
 from segfocal.models.weights.matching import Match, TensorChange, match
@@ -66,15 +66,6 @@ def resized(positions: Tensor, shape: Sequence[int]) -> Tensor:
         image = positions.float().permute(0, 3, 1, 2)
         return F.interpolate(image, size=tuple(shape[1:3]), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
     return F.interpolate(positions.float().T[None], size=shape[0], mode="linear", align_corners=False)[0].T
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _without_aliases(found: Match, state: dict[str, Tensor]) -> Match:
