@@ -1,4 +1,4 @@
-"""`segfocal compare`: runs side by side, as a table, pictures and one page; also at the end of every multirun."""
+"""`segfocal compare`: runs side by side, as a table, plots and one page; also at the end of every multirun."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_LINES = 12
 
 def main() -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(prog="segfocal compare", description="Compare runs: a table, pictures, one page.")
+    parser = argparse.ArgumentParser(prog="segfocal compare", description="Compare runs: a table, plots, one page.")
     parser.add_argument("runs", nargs="+", type=Path, help="run directories, or folders of them such as a multirun's")
     parser.add_argument("--output", type=Path, help="folder for the results; default: comparison in the first of RUNS")
     asked = parser.parse_args()

@@ -100,7 +100,7 @@ def _write_page(
         facts={
             "model": f"{config.model._target_}, {facts['parameters']:,} parameters",
             "loss": " + ".join(f"{weight}·{name}" for name, weight in config.loss.weights.items()),
-            "training": f"{facts['steps']} steps of {config.train.batch_size}, {facts['seconds']:.0f} s in all",
+            "training": f"{facts['steps']} steps of {config.train.batch_size} samples, {facts['seconds']:.0f} s in all",
             "seed": str(config.seed),
         },
         rows=rows,

@@ -78,10 +78,10 @@ def _whole(value: Any) -> bool:
 def _with_progress(cases: Sequence[Case], done: Iterable[CaseReport]) -> Iterator[CaseReport]:
     from segfocal.engine.progress import StepProgress
 
-    with StepProgress(total=len(cases), done=0) as progress:
+    with StepProgress(total=len(cases), done=0, noun="case") as progress:
         for number, case in enumerate(done, start=1):
             yield case
-            progress.step(number, "cases examined")
+            progress.step(number, "examined")
 
 
 def _print(diagnosis: Diagnosis, examination: Examination) -> None:
@@ -91,14 +91,15 @@ def _print(diagnosis: Diagnosis, examination: Examination) -> None:
 
     if diagnosis.findings:
         print_table(table_rows(diagnosis.findings))
-    counts = ", ".join(f"{diagnosis.count(severity)} {severity}s" for severity in SEVERITIES)
-    print(f"{diagnosis.cases} cases: {counts}")
+    found = [(diagnosis.count(severity), severity) for severity in SEVERITIES]
+    counts = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for count, severity in found)
+    print(f"{diagnosis.cases} case{'s' * (diagnosis.cases != 1)}: {counts}")
     output = examination.output
     if examination.fix:
         copies = len({repair.to for repair in diagnosis.repairs})
         print(f"{copies} mended copies, {len(diagnosis.left_out)} cases left out: {output / 'fixes.jsonl'}")
         names = f" data.label_names={output / 'label_names.json'}" if (output / "label_names.json").is_file() else ""
         names += "" if diagnosis.ignored is None else f" data.ignore={diagnosis.ignored}"
-        print(f"to train on the rest: data=csv data.root={output / 'cases.csv'}{names}")
+        print(f"to train: data=csv data.root={output / 'cases.csv'}{names}")
     for name in ("doctor.json", "doctor.html"):
         print(output / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,10 @@ def _evaluation(plain: Any) -> MaskEvaluation:
     """Build the record of a config; UserError for a value out of range."""
     from segfocal.evaluate.options import EvaluationSettings, MaskEvaluation
 
-    groups = plain["figures"]
+    groups = plain["metrics"]
+    if plain["figures"] is not None:
+        print("note: figures=… is now spelt metrics=…", file=sys.stderr)
+        groups = plain["figures"]
     given = {name: Path(plain[name]) if plain[name] else None for name in ("against", "image", "probabilities")}
     prediction = Path(plain["prediction"])
     return MaskEvaluation(
@@ -108,10 +112,10 @@ def _beside(prediction: Path) -> Path:
 def _with_progress(cases: Sequence[CaseFiles], judged: Iterable[JudgedCase]) -> Iterator[JudgedCase]:
     from segfocal.engine.progress import StepProgress
 
-    with StepProgress(total=len(cases), done=0) as progress:
+    with StepProgress(total=len(cases), done=0, noun="case") as progress:
         for done, case in enumerate(judged, start=1):
             yield case
-            progress.step(done, "cases judged")
+            progress.step(done, "judged")
 
 
 def _print_summary(metrics: Sequence[CaseMetrics]) -> None:

@@ -87,10 +87,10 @@ def evaluate_prompts(config: DictConfig) -> None:
 def _with_progress(batches: Sequence[list[View]]) -> Iterator[list[View]]:
     from segfocal.engine.progress import StepProgress
 
-    with StepProgress(total=len(batches), done=0) as progress:
+    with StepProgress(total=len(batches), done=0, noun="batch") as progress:
         for done, batch in enumerate(batches, start=1):
             yield batch
-            progress.step(done, "prompts asked")
+            progress.step(done, "prompts answered")
 
 
 def _evaluation(plain: dict[str, Any], folder: Path, overrides: Sequence[str]) -> PromptEvaluation:

@@ -132,9 +132,9 @@ def _structures(target: Any, cases: CaseList, data: dict[str, Any]) -> tuple[Str
 def _shown(measured: Iterator[CaseStatistics], *, total: int) -> Iterator[CaseStatistics]:
     from segfocal.engine.progress import StepProgress
 
-    with StepProgress(total=total, done=0) as progress:
+    with StepProgress(total=total, done=0, noun="case") as progress:
         for done, case in enumerate(measured, start=1):
-            progress.step(done, f"cases read, {case.name} last")
+            progress.step(done, f"{case.name} read")
             yield case
 
 

@@ -15,7 +15,7 @@ COMMANDS = {
     "evaluate-prompts": "ask a promptable model with boxes and clicks and score its answers",
     "export": "write a bundle for other programs: ONNX, OpenVINO, MONAI",
     "show-augment": "draw a batch of training samples, as read and as augmented",
-    "compare": "compare runs: a table, pictures, and one HTML page",
+    "compare": "compare runs: a table, plots and one HTML page",
     "weights": "get, convert or show weight files of promptable models, or make a bundle of one",
     "doctor": "say what is wrong with a data set, and mend copies of it",
     "fingerprint": "say how imbalanced a data set is, and suggest a sweep for it",

@@ -45,7 +45,7 @@ def predict(config: DictConfig) -> None:
     sizes += [f"{name} {count} pixels" for name, count in report.get("pixels", {}).items()]
     print(f"{plain['output']}: {', '.join(sizes)} ({report['seconds']:.1f} s on {report['device']})")
     if count := report.get("slices"):
-        print(f"slices: {count['prompted']} prompted, {count['answered']} answered, {count['asked']} asked anew")
+        print(f"slices: {count['prompted']} prompted, {count['answered']} answered, {count['asked']} asked now")
 
 
 def _say(line: str) -> None:

@@ -135,7 +135,8 @@ def _print_estimate(plan: Plan) -> None:
     if not _is_main_process():
         return
     print(f"a step: {estimate.seconds_a_step} s; a validation: {estimate.seconds_a_validation} s")
-    total = f"about {estimate.hours} hours and {estimate.memory_gib} GiB on {estimate.device}"
+    time = f"{estimate.hours} hours" if estimate.hours >= 1 else f"{max(1, round(60 * estimate.hours))} minutes"
+    total = f"about {time} and {estimate.memory_gib} GiB on {estimate.device}"
     print(f"{plan.settings.steps} steps and their validations: {total}")
 
 

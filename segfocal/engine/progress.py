@@ -48,7 +48,7 @@ class StepProgress:
 
     def note(self, text: str) -> None:
         """Print a line that stays above the bar."""
-        self.console.print(text)
+        self.console.print(text, soft_wrap=True)
 
 
 class CaseProgress:

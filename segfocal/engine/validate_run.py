@@ -25,7 +25,9 @@ def validate_run(run: Run, monitor: Monitor) -> dict[str, float]:
         scores = validate(run.bundle(), held, device=run.accelerator.device, fully=False)
         row = {f"val_dice_{s.name}": mean_dice(scores, structure=s.name) for s in run.plan.preparation.structures}
         row["val_dice"] = mean_dice(scores)
-        monitor.bar.note(f"step {state.step}: Dice on {len(held)} held-out scan(s) {row['val_dice']:.3f}")
+        monitor.bar.note(
+            f"step {state.step}: Dice on {len(held)} held-out scan{'s' * (len(held) > 1)} {row['val_dice']:.3f}"
+        )
         monitor.health.validated(scores)
         if state.note_dice(row["val_dice"]):
             _keep_best(run)

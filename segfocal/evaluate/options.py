@@ -44,7 +44,7 @@ class EvaluationSettings:
         unknown = [group for group in self.groups if group not in GROUPS]
         if unknown:
             raise UserError(
-                expected=f"figures among {', '.join(GROUPS)}", found=f"figures={unknown}", do="choose of these"
+                expected=f"metrics among {', '.join(GROUPS)}", found=f"metrics={unknown}", do="choose among these"
             )
         of = self.tolerance_mm
         for name, value in of.items() if isinstance(of, Mapping) else [(DEFAULT, of)]:

@@ -70,7 +70,7 @@ def predict_many(
     manifest = _Manifest(folder / MANIFEST, _signature(options))
     kept = [scan for scan in scans if manifest.is_settled(scan, folder / scan.name, retry=retry)]
     todo = [scan for scan in scans if scan not in kept]
-    say(f"{len(scans)} scans: {len(kept)} settled before, {len(todo)} to do")
+    say(f"{len(scans)} scans: {len(kept)} done before, {len(todo)} to do")
     failed = {scan.name: manifest.last[scan.name]["message"] for scan in kept if _failed(manifest.last[scan.name])}
     done = 0
     if todo:

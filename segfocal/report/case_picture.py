@@ -126,9 +126,13 @@ def _write(path: Path, panels: Sequence[_Panel], heading: str, *, plain: bool) -
             axis.imshow(panel.image, cmap="gray", vmin=0, vmax=1, aspect=panel.aspect)
             axis.set_axis_off()
         axes[0][column].set_title(panel.title, fontsize=10)
-        for mask, colour in ((panel.reference, REFERENCE), (panel.prediction, PREDICTION)):
-            if mask.any() and not mask.all() and min(mask.shape) > 1:
-                axes[-1][column].contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=1.1)
+        for mask, colour, style in ((panel.reference, REFERENCE, "solid"), (panel.prediction, PREDICTION, "dashed")):
+            if (
+                mask.any() and not mask.all() and min(mask.shape) > 1
+            ):  # dashes let the reference through where both agree
+                axes[-1][column].contour(
+                    mask.astype(float), levels=[0.5], colors=[colour], linewidths=1.1, linestyles=[style]
+                )
     plot.suptitle(heading, fontsize=12)
     plot.supxlabel("green: reference    red: prediction", fontsize=10)
     save(plot, path)

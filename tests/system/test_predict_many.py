@@ -95,7 +95,7 @@ def test_masks_inside_the_folder_of_scans_are_not_taken_for_scans(random_bundle,
     segfocal(monkeypatch, *command)
     capsys.readouterr()
     segfocal(monkeypatch, *command)
-    assert "3 scans: 3 settled before, 0 to do" in capsys.readouterr().out
+    assert "3 scans: 3 done before, 0 to do" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("options", [["flips=[h,w]"], ["precision=bf16"], ["accumulate=fp16"], ["crop=body"]])
