@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 def first_weights(plain: Mapping[str, Any], model: nn.Module) -> WeightsReport | None:
     """Give a new model the weights that a config asks for; None where it asks for none, or the run is resumed.
 
-    A prior is not set over them unless they lack what it adds.
+    The model's `prior` becomes None, so that training keeps the loaded bias, unless the weights have none.
     """
     chosen = plain["model"].get("weights")
     if chosen is None or plain["resume"] not in (None, "auto"):

@@ -1,4 +1,4 @@
-"""`segfocal weights bundle`: a bundle of weights as they are, for a promptable model that nobody trained further."""
+"""`segfocal weights bundle`: a bundle of weights as they are, for a promptable model without training it further."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embeddings of images on disk, so that a frozen encoder sees each image once."""
+"""Caches the embeddings of images on disk, so that a frozen encoder runs once for each image."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _TOKENS, _DETAIL = "tokens", "detail_{}"
 
 
 class EmbeddingCache:
-    """Encodes images through a folder of files, one an image, named by what went into it.
+    """Encodes images, and keeps one file of embeddings for each image in a folder.
 
     A file's name is a hash of the image's bytes, in a folder named by a hash of the encoder: its weights, buffers and
-    the way it takes images. Another image or encoder therefore never finds it, and a file that cannot be read is made
+    preprocessing options. Another image or encoder therefore has another name. A file that cannot be read is made
     again. Embeddings are kept in float16, which moves them by 5e-4 of their size at most (2 MiB for 256 channels at
     64×64).
 
@@ -74,7 +74,7 @@ class EmbeddingCache:
 
 
 def _encoder_hash(model: PromptableModel) -> str:
-    """Return a name for everything that makes an embedding of an image."""
+    """Return a hash of everything besides the image that its embedding depends on."""
     state = model.image_encoder.state_dict()
     about = [repr((key, tuple(value.shape), value.dtype)) for key, value in state.items()]
     about += [repr((model.image_size, model.channel_order))]

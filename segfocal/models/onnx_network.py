@@ -1,4 +1,4 @@
-"""Exported networks run by onnxruntime, in the shape of the models they came from."""
+"""Runs exported networks in onnxruntime, with the methods of the models they were exported from."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def check_packages(*names: str) -> None:
 
 
 class Encoder(nn.Module):
-    """The image half of a promptable model: images [b,c,h,w] to tokens [b,·,·,·] and finer details."""
+    """The first half of a promptable model: images [b,c,h,w] to tokens [b,·,·,·] and finer details."""
 
     def __init__(self, model: PromptableModel) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The prompt half of a promptable model: n embeddings with a prompt each to n masks."""
+    """The second half of a promptable model: n embeddings with a prompt each to n masks."""
 
     def __init__(self, model: PromptableModel) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def write_network(model: nn.Module, path: Path, shape: Sequence[int]) -> None:
 
 
 def write_halves(model: PromptableModel, encoder: Path, decoder: Path, *, channels: int = 1) -> None:
-    """Write a promptable model as two ONNX files, so that an image [c,h,w] is encoded once.
+    """Write a promptable model as two ONNX files, its halves `Encoder` and `Decoder`: an image [c,h,w] is encoded once.
 
     The decoder takes one embedding a prompt, n of them, and c ≥ 1 clicks each.
 
@@ -111,9 +111,9 @@ def example_prompt(model: PromptableModel, count: int, *, clicks: int) -> list[T
 def write_torchscript(model: nn.Module, path: Path, window: Sequence[int]) -> None:
     """Write a network as TorchScript: image [b,1,*window] in [0,1] → logits [b,k+1,*window], channel 0 background.
 
-    Background has the logit 0, which makes argmax the rule for the label. Images go through one after the other: a
-    trace is of one batch size. Everything that does not depend on the image is frozen into constants, or else a trace
-    made on the CPU would make them there wherever it runs; `torch.jit.load(map_location=…)` places them.
+    The background has the logit 0, so the label is the argmax. A trace holds for one batch size, so images go through
+    one by one. All that does not depend on the image is frozen into constants, which `torch.jit.load(map_location=…)`
+    moves to a device; unfrozen, a trace made on the CPU would create them there wherever it runs.
 
     Raises:
         UserError: a network that torch.jit cannot trace.
@@ -192,7 +192,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporters' notes on their own inner life from the terminal."""
+    """Keep the exporters' logs and warnings off the terminal."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

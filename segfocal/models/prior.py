@@ -1,7 +1,7 @@
 """Starting from the prior: a last layer whose first predictions equal the share of foreground.
 
-With a target of 0.1 % of the pixels, predictions of one half make the first steps a race to say "no" everywhere. The
-last layer's bias says it from the start, and its small weights leave the first loss to what the features add.
+With a target of 0.1 % of the pixels and first predictions of one half, the first steps only learn to answer "no"
+everywhere. Here the last layer's bias starts at that answer. Its weights start small, so the bias decides at first.
 
 Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, section 4.1 (π = 0.01, weights of std 0.01);
 under softmax the class log-frequencies.
@@ -30,11 +30,13 @@ def check_prior(prior: Prior) -> None:
 def prior_logits(prior: Prior, rates: Sequence[float], link: str) -> Tensor:
     """Return the logits [k] at which every pixel is predicted with the prior.
 
-    prior: one rate for every structure, or "auto" for `rates`: the share of pixels of the background and of each
-    structure in the training set.
+    Args:
+        prior: one rate in (0,1) for every structure, or "auto" for `rates`.
+        rates: share of the training set's pixels of the background, then of each structure.
+        link: of the loss: "softmax", or "sigmoid" for each structure by itself.
 
     Raises:
-        ValueError: rates that leave nothing for the background under softmax.
+        ValueError: rates that sum to one or more, which leaves none to the background.
     """
     structures = torch.tensor(list(rates)[1:], dtype=torch.float64)
     if isinstance(prior, int | float):

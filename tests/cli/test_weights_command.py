@@ -15,7 +15,7 @@ from segfocal.cli.main import main
 from segfocal.cli.weights import first_weights
 from segfocal.inference import bundle as bundles
 from segfocal.intensity import Percentiles
-from segfocal.models.weights import PUBLISHED, Published, cache_folder, published_weights, read
+from segfocal.models.weights import PUBLISHED, Published, published_weights, read
 
 STATE = {"image_encoder.patch_embed.seq.0.c.weight": torch.ones(2, 3, 1, 1), "mask_decoder.b": torch.zeros(3)}
 
@@ -108,14 +108,6 @@ def test_unknown_weights_are_one_line(command):
     code, text = command("get", "sam_vit_q")
     assert code == 1
     assert "lite_medsam" in text
-
-
-def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
-    monkeypatch.delenv("SEGFOCAL_WEIGHTS", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "segfocal" / "weights"
-    monkeypatch.setenv("SEGFOCAL_WEIGHTS", str(tmp_path / "mine"))
-    assert cache_folder() == tmp_path / "mine"
 
 
 def test_a_file_with_objects_is_converted_to_its_tensors(command, tmp_path):

@@ -1,6 +1,7 @@
-"""Weight files: read safely, told apart by what is in them, fitted to a model, every difference reported.
+"""Weight files: read without running code, identified by their tensors, loaded into a model with a report.
 
-Start with `loading.py`; `reading.py` opens a file, `matching.py` pairs tensors.
+Start with `loading.py`. `reading.py` opens a file, `identity.py` names its kind of model, `matching.py` pairs tensors
+by name and shape. `salvage.py` takes the tensors out of files that hold other objects too.
 """
 
 from segfocal.models.weights.fit_report import WeightsReport

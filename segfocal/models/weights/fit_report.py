@@ -1,4 +1,4 @@
-"""What a weight file gave a model, and what not: printed when training begins, and kept beside the run."""
+"""Which tensors of a weight file a model took and which not. Training prints it and keeps it as weights.json."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WeightsReport:
 
     @property
     def loaded(self) -> int:
-        """How many tensors the model took over, resized ones among them."""
+        """Number of tensors that the model took, resized ones included."""
         return len(self.match.taken) + len(self.match.resized)
 
     def row(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class WeightsReport:
 
 
 def problems(match: Match) -> list[str]:
-    """Return what does not fit, in words; [] if all does."""
+    """Return the differences between file and model in words; [] where there are none."""
     listed = []
     if match.missing:
         listed.append(f"{_counted(match.missing)} missing in the file")

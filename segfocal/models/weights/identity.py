@@ -1,4 +1,4 @@
-"""What model a set of tensors belongs to, told from their names and shapes, never from a file's name."""
+"""Identifies the model that a set of tensors belongs to, by their names and shapes, not by a file's name."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ _FOREIGN = {  # a name that only they have, and who they are
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """A kind of model. architecture: equal for weights that fit each other but for adapters and the image size.
+    """A kind of model.
 
-    image_size: pixels a side the positions were learnt at, None where the tensors do not tell.
+    Args:
+        name: for people, adapters included: "SAM-Med2D ViT-B".
+        architecture: equal for weights that fit each other, except for adapters and positions: "ViT-B".
+        image_size: pixels a side at which the positions were learnt; None where the tensors do not tell.
     """
 
     name: str
@@ -43,7 +46,7 @@ class Identity:
 
 
 def identity_of(shapes: Shapes) -> Identity | None:
-    """Return the family of named shapes, None for one that is not known."""
+    """Return the kind of model that has tensors of these names and shapes; None for an unknown kind."""
     if _PATCH in shapes and _POSITIONS in shapes:
         return _sam(shapes)
     if _SAM_TINY in shapes:
@@ -58,7 +61,7 @@ def identity_of(shapes: Shapes) -> Identity | None:
 
 
 def described(shapes: Shapes) -> str:
-    """Return what named shapes are, in words for a message."""
+    """Return the kind of model in words, for a message; of an unknown kind a few of its tensor names."""
     family = identity_of(shapes)
     if family is not None:
         return str(family)

@@ -1,4 +1,4 @@
-"""Fits the tensors of a weight file to a model.
+"""Loads the tensors of a weight file into a model.
 
 Positions learnt at another image size are interpolated: position embeddings bilinearly, as SAM-Med2D does (and it then
 trains; ViTDet would take bicubic), relative positions linearly, as SAM itself does when it runs at another size.
@@ -69,13 +69,13 @@ def resized(positions: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _without_aliases(found: Match, state: dict[str, Tensor]) -> Match:
-    """Drop missing names that are another name of a tensor the file has: safetensors stores each tensor once."""
+    """Drop missing names that alias a tensor which the file has: safetensors stores shared tensors once."""
     present = {state[name].data_ptr() for name in found.taken if state[name].numel()}
     return replace(found, missing=tuple(name for name in found.missing if state[name].data_ptr() not in present))
 
 
 def _check_architecture(model: Shapes, file: WeightFile) -> None:
-    """Raise UserError when the file is of a model that this one is not: no list of names would help."""
+    """Raise UserError for a file of another architecture, for which listing every tensor would not help."""
     ours, theirs = identity_of(model), identity_of(file.shapes)
     strangers = not set(model) & set(file.shapes)
     if strangers or (ours and theirs and ours.architecture != theirs.architecture):

@@ -1,4 +1,4 @@
-"""Which tensors of a file a model takes, told from names and shapes alone."""
+"""Pairs the tensors of a file with those of a model, by name and shape alone."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Match:
 
 
 def match(model: Shapes, file: Shapes) -> Match:
-    """Sort out which tensors of a file go where in a model."""
+    """Return which tensors of a file a model takes, and which differ."""
     changes = [
         TensorChange(name=name, file=tuple(file[name]), model=tuple(shape))
         for name, shape in model.items()
@@ -68,7 +68,7 @@ def match(model: Shapes, file: Shapes) -> Match:
 
 
 def grouped(names: Sequence[str], *, most: int = 4) -> str:
-    """Return names in few words: numbers become *, then the first few with how many each stands for."""
+    """Return names in short: numbers become *, equal ones are counted, and at most `most` are shown."""
     counts: dict[str, int] = {}
     for name in names:
         key = re.sub(r"\.\d+(?=\.|$)", ".*", name)

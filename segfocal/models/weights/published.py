@@ -56,7 +56,7 @@ def cache_folder() -> Path:
 
 
 def cached_at(name: str) -> Path:
-    """Return where the weights of a published model are kept, there or not."""
+    """Return where the weights of a published model are kept, whether or not the file exists."""
     return cache_folder() / f"{name}.safetensors"
 
 

@@ -1,4 +1,4 @@
-"""Reads the tensors of a weight file without running anything that is in it."""
+"""Reads the tensors of a weight file without running any code that it holds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXPECTED = "a weight file: .safetensors, .pth or .pt, or a bundle"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WeightFile:
-    """The tensors of a file by name, wrappers' prefixes taken off; metadata only a safetensors file has."""
+    """The tensors of a file by name, without the prefixes of wrappers. Only safetensors files have metadata."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -43,8 +43,8 @@ def read(path: str | Path) -> WeightFile:
     """Read a weight file, or a bundle's folder; tensors of large files stay on disk until they are used.
 
     Raises:
-        UserError: no such file, a folder that is no bundle, a download gone wrong, a damaged file, one that needs
-            arbitrary pickles, one without tensors.
+        UserError: no such file, a folder other than a bundle, a failed download, a damaged file, a file that holds
+            other Python objects too, a file without tensors.
     """
     path = file_at(Path(path))
     kind = kind_of(path)

@@ -1,8 +1,8 @@
-"""Takes the tensors out of a torch file that also holds arbitrary Python objects, without making those objects.
+"""Salvages a weight file: takes its tensors out of a torch file that also holds other Python objects, and no code runs.
 
-A pickle is a program that may name any function and call it. Here the only names that mean anything are those of
-which tensors and dictionaries are made; every other one becomes a class of nothing, and calling that gives nothing.
-No name in the file is imported or looked up.
+A pickle is a program that may name any function and call it. This reader knows the few names that make tensors and
+dictionaries. Every other name becomes an empty placeholder class, and calling that does nothing. No name in the file is
+imported or looked up.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DTYPES = {
 
 
 class _Nothing:
-    """Stands for an object of the file; takes whatever the pickle does to one, and keeps nothing."""
+    """The placeholder for any other object of the file: accepts every operation of a pickle and keeps nothing."""
 
     def __new__(cls, *_: Any, **__: Any) -> _Nothing:
         return object.__new__(cls)
@@ -58,17 +58,17 @@ class _Nothing:
 
 
 class Salvaged(NamedTuple):
-    """The tensors of a file, and the names in it that were not looked up."""
+    """The tensors of a file, and the names in it that placeholders replaced."""
 
     file: WeightFile
     ignored: tuple[str, ...]
 
 
 def salvage(path: str | Path) -> Salvaged:
-    """Return the tensors by name of a torch file, whatever else it holds; none of its code is run.
+    """Return the tensors of a torch file by name. Other objects in it are left out, and none of its code is run.
 
     Raises:
-        UserError: no such file, no torch file of version 1.6 or newer, a damaged one, one without tensors by name.
+        UserError: no such file, a file of another format or of torch before 1.6, a damaged file, no tensors by name.
     """
     path = file_at(Path(path))
     if kind_of(path) != "zip":
@@ -106,7 +106,7 @@ class _Reader(pickle.Unpickler):
         self.ignored: list[str] = []
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a name of the file stands for."""
+        """Return what a name of the file stands for: a maker of tensors or dictionaries, a dtype, a placeholder."""
         known: dict[tuple[str, str], Callable[..., Any]] = {
             ("collections", "OrderedDict"): OrderedDict,
             ("torch", "Size"): tuple,
