@@ -33,8 +33,9 @@ def write_results(judged: Sequence[JudgedCase], evaluation: MaskEvaluation, *, u
     make_folder(folder)
     # A wrong scan of a single case is an error before anything is written.
     shown = [] if evaluation.many else draw_only(folder, judged[0])
+    facts = _facts(judged, evaluation, summaries, contrasts, unmatched)
     _write_tables(folder, judged, summaries, contrasts)
-    write_json(folder / FACTS, _facts(judged, evaluation, summaries, contrasts, unmatched))
+    write_json(folder / FACTS, facts)
     page = EvaluationPage(
         title=str(evaluation.prediction),
         against=str(evaluation.against) if evaluation.against else None,
