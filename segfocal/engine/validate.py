@@ -23,7 +23,6 @@ from segfocal.losses.links import margins
 from segfocal.metrics import Counts, RankHistogram, count, hausdorff95
 from segfocal.models import PromptableModel
 from segfocal.report.case_picture import CasePicture, draw_largest
-from segfocal.structure import Structure
 
 _PICTURES = 100
 
@@ -74,13 +73,14 @@ def validate(
             mask = segment(scan, bundle, prompts=given, device=device, watch=ranks)
             mask, truth = without_ignored(mask, labels, case)
             for k, structure in enumerate(bundle.structures):
+                found, true = structure.inside(mask.array), structure.inside(truth.array)
                 score = Score(
                     case=case.name,
                     structure=structure.name,
                     prompt=prompt,
-                    counts=count(structure.inside(mask.array), structure.inside(truth.array), True),
+                    counts=count(found, true, True),
                     auc=ranks.histograms[k].auc if ranks else None,
-                    hd95_mm=_hd95(mask, truth, structure) if fully else None,
+                    hd95_mm=hausdorff95(found, true, truth.grid.spacing_mm) if fully else None,
                 )
                 scores.append(score)
             if pictures and number < _PICTURES and prompt == next(iter(prompts)):
@@ -105,10 +105,6 @@ class _Ranks:
         for k, structure in enumerate(self.structures):
             inside, own = torch.from_numpy(structure.inside(truth)).to(logits.device), logits[:, k]
             self.histograms[k].add(*((own, inside) if counted is None else (own[counted], inside[counted])))
-
-
-def _hd95(mask: Volume, labels: Volume, structure: Structure) -> float:
-    return hausdorff95(structure.inside(mask.array), structure.inside(labels.array), labels.grid.spacing_mm)
 
 
 def mean_dice(scores: Iterable[Score], *, prompt: str | None = None, structure: str | None = None) -> float:
