@@ -113,7 +113,7 @@ def _segmentation(sources: list[Any], stack: NDArray, names: list[str]) -> Any:
         source_images=sources,
         pixel_array=stack,
         segmentation_type="BINARY",
-        segment_descriptions=[_described(number, name) for number, name in enumerate(names, start=1)],
+        segment_descriptions=[describe_segment(number, name) for number, name in enumerate(names, start=1)],
         series_instance_uid=new_uid(prefix=None),
         series_number=_SERIES_NUMBER,
         sop_instance_uid=new_uid(prefix=None),
@@ -128,7 +128,8 @@ def _segmentation(sources: list[Any], stack: NDArray, names: list[str]) -> Any:
     )
 
 
-def _described(number: int, name: str) -> Any:
+def describe_segment(number: int, name: str) -> Any:
+    """Return the DICOM description of the segment of one structure: its number from 1, its name, made by software."""
     code = extra("pydicom.sr.coding").Code
     family = extra("pydicom.sr.codedict").codes.cid7162.ArtificialIntelligence
     algorithm = extra("highdicom").AlgorithmIdentificationSequence(

@@ -162,7 +162,7 @@ class PromptableModel(SegmentationModel):
         if len(prompt) == 0 or len(prompt) % len(embedding.tokens):
             raise ValueError(
                 f"expected as many prompts for each image; got {len(prompt)} prompts for {len(embedding.tokens)} "
-                "images: fill up with prompts that ask nothing"
+                "images: fill up with empty prompts"
             )
         return self._enlarged(*self._low_res(embedding, prompt, multimask))
 
@@ -180,7 +180,7 @@ class PromptableModel(SegmentationModel):
         if len(prompt) == 0 or len(prompt) % len(embedding.tokens):
             raise ValueError(
                 f"expected as many prompts for each image; got {len(prompt)} prompts for {len(embedding.tokens)} "
-                "images: fill up with prompts that ask nothing"
+                "images: fill up with empty prompts"
             )
         if multimask:
             self._check_alternatives()

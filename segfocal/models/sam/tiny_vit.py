@@ -143,10 +143,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features [b,c,h,w] of the input's shape."""
-        x = self.local_conv(x + self._attended(x)).permute(0, 2, 3, 1)
+        x = self.local_conv(x + self.attend_in_windows(x)).permute(0, 2, 3, 1)
         return (x + self.mlp(x)).permute(0, 3, 1, 2)
 
-    def _attended(self, x: Tensor) -> Tensor:
+    def attend_in_windows(self, x: Tensor) -> Tensor:
         """Attend inside windows that cover [b,c,h,w]; zeros right and below fill the last ones."""
         b, c, h, w = x.shape
         side = self.attn.window

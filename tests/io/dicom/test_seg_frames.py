@@ -44,7 +44,7 @@ def test_segmentation_of_another_axis_order_lands_on_the_image(series, tmp_path)
 def other_type(series, path, stack, kind, **more):
     slices = sorted((pydicom.dcmread(file) for file in series.iterdir()), key=lambda one: one.ImagePositionPatient[2])
     count = stack.shape[3] if stack.ndim == 4 else int(stack.max())
-    segments = [seg_writer._described(number + 1, f"s{number + 1}") for number in range(count)]
+    segments = [seg_writer.describe_segment(number + 1, f"s{number + 1}") for number in range(count)]
     highdicom.seg.Segmentation(
         slices, stack, kind, segments, "1.2.3", 1, "1.2.4", 1, "m", "m", "1", "1", **more
     ).save_as(path)

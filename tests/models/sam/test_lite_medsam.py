@@ -102,7 +102,7 @@ def test_attention_stays_in_its_window_and_covers_odd_sizes():
     x = torch.randn(1, 8, 10, 9)
     changed = x.clone()
     changed[:, :, 5, 6] = torch.randn(8)
-    difference = (block._attended(changed) - block._attended(x)).abs().sum(1)[0]
+    difference = (block.attend_in_windows(changed) - block.attend_in_windows(x)).abs().sum(1)[0]
     touched = torch.zeros(10, 9, dtype=torch.bool)
     touched[4:8, 4:8] = True
     assert (difference[touched] > 0).all()
@@ -125,7 +125,7 @@ def test_attention_is_the_textbook_one_with_a_bias_for_each_distance():
                 scores[i, j] += block.attn.attention_biases[head, 3 * abs(i // 3 - j // 3) + abs(i % 3 - j % 3)]
         out[:, 2 * head : 2 * head + 2] = scores.softmax(1) @ v
     expected = block.attn.proj(out).T.reshape(1, 6, 3, 3)
-    torch.testing.assert_close(block._attended(x), expected)
+    torch.testing.assert_close(block.attend_in_windows(x), expected)
 
 
 @pytest.mark.parametrize("size", [0, 30])
