@@ -8,24 +8,8 @@ highdicom = pytest.importorskip("highdicom")
 from segfocal.errors import UserError  # noqa: E402
 from segfocal.io import dicom, volumes  # noqa: E402
 from segfocal.io.dicom.contours import inside_of  # noqa: E402
-from tests.dicom import make_series, make_structure_set  # noqa: E402
-
-
-@pytest.fixture
-def series(tmp_path):
-    return make_series(tmp_path / "series")
-
-
-def circle(centre, radius, z, count=200):
-    angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
-    return np.stack([centre[0] + radius * np.cos(angles), centre[1] + radius * np.sin(angles), np.full(count, z)], 1)
-
-
-@pytest.fixture
-def scan(tmp_path):
-    """A series of 40×30×5 voxels."""
-    series = make_series(tmp_path / "scan", np.zeros((40, 30, 5), np.int16))
-    return series, pydicom.dcmread(next(series.iterdir()))
+from tests.dicom import make_structure_set  # noqa: E402
+from tests.io.dicom.drawn_labels import circle  # noqa: E402
 
 
 def lps(grid):

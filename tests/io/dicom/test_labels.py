@@ -6,37 +6,10 @@ import pytest
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
 from segfocal.errors import UserError  # noqa: E402
-from segfocal.grid import Volume  # noqa: E402
 from segfocal.io import dicom, volumes  # noqa: E402
 from segfocal.io.dicom import labels as dicom_labels  # noqa: E402
-from segfocal.io.dicom import seg_writer  # noqa: E402
-from tests.dicom import make_series, make_structure_set  # noqa: E402
-
-NAMES = {3: "liver", 7: "spleen", 9: "nowhere"}
-
-
-@pytest.fixture
-def series(tmp_path):
-    return make_series(tmp_path / "series")
-
-
-def label_map(grid, seed=0):
-    return np.random.default_rng(seed).choice([0, 3, 7], grid.shape).astype(np.uint8)
-
-
-def write_seg(path, series, labels, **options):
-    volumes.write(path, Volume(array=labels, grid=dicom.read_grid(series)), like=series, names=NAMES, **options)
-    return path
-
-
-def other_type(series, path, stack, kind, **more):
-    slices = sorted((pydicom.dcmread(file) for file in series.iterdir()), key=lambda one: one.ImagePositionPatient[2])
-    count = stack.shape[3] if stack.ndim == 4 else int(stack.max())
-    segments = [seg_writer.describe_segment(number + 1, f"s{number + 1}") for number in range(count)]
-    highdicom.seg.Segmentation(
-        slices, stack, kind, segments, "1.2.3", 1, "1.2.4", 1, "m", "m", "1", "1", **more
-    ).save_as(path)
-    return path
+from tests.dicom import make_structure_set  # noqa: E402
+from tests.io.dicom.drawn_labels import circle, label_map, other_type, write_seg  # noqa: E402
 
 
 def test_of_overlapping_segments_the_smaller_lies_on_top(series, tmp_path):
@@ -49,18 +22,6 @@ def test_of_overlapping_segments_the_smaller_lies_on_top(series, tmp_path):
         values = {"s1": 1, "s2": 2} if order[0] is body else {"s1": 2, "s2": 1}
         back = volumes.read_labels(path, on=grid, values=values).array
         np.testing.assert_array_equal(back, np.where(organ, 2, np.where(body, 1, 0)))
-
-
-def circle(centre, radius, z, count=200):
-    angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
-    return np.stack([centre[0] + radius * np.cos(angles), centre[1] + radius * np.sin(angles), np.full(count, z)], 1)
-
-
-@pytest.fixture
-def scan(tmp_path):
-    """A series of 40×30×5 voxels."""
-    series = make_series(tmp_path / "scan", np.zeros((40, 30, 5), np.int16))
-    return series, pydicom.dcmread(next(series.iterdir()))
 
 
 def test_names_are_those_with_closed_contours(scan, tmp_path):

@@ -8,27 +8,7 @@ highdicom = pytest.importorskip("highdicom")
 from segfocal.errors import UserError  # noqa: E402
 from segfocal.grid import Grid, Volume  # noqa: E402
 from segfocal.io import dicom, volumes  # noqa: E402
-from segfocal.io.dicom import seg_writer  # noqa: E402
-from tests.dicom import make_series  # noqa: E402
-
-NAMES = {3: "liver", 7: "spleen", 9: "nowhere"}
-
-
-VALUES = {name: value for value, name in NAMES.items()}
-
-
-@pytest.fixture
-def series(tmp_path):
-    return make_series(tmp_path / "series")
-
-
-def label_map(grid, seed=0):
-    return np.random.default_rng(seed).choice([0, 3, 7], grid.shape).astype(np.uint8)
-
-
-def write_seg(path, series, labels, **options):
-    volumes.write(path, Volume(array=labels, grid=dicom.read_grid(series)), like=series, names=NAMES, **options)
-    return path
+from tests.io.dicom.drawn_labels import VALUES, label_map, other_type, write_seg  # noqa: E402
 
 
 def test_segmentation_of_another_axis_order_lands_on_the_image(series, tmp_path):
@@ -39,16 +19,6 @@ def test_segmentation_of_another_axis_order_lands_on_the_image(series, tmp_path)
         turned = Volume(array=labels, grid=grid).oriented(frame)
         back = volumes.read_labels(path, on=turned.grid, values=VALUES)
         np.testing.assert_array_equal(back.array, turned.array)
-
-
-def other_type(series, path, stack, kind, **more):
-    slices = sorted((pydicom.dcmread(file) for file in series.iterdir()), key=lambda one: one.ImagePositionPatient[2])
-    count = stack.shape[3] if stack.ndim == 4 else int(stack.max())
-    segments = [seg_writer.describe_segment(number + 1, f"s{number + 1}") for number in range(count)]
-    highdicom.seg.Segmentation(
-        slices, stack, kind, segments, "1.2.3", 1, "1.2.4", 1, "m", "m", "1", "1", **more
-    ).save_as(path)
-    return path
 
 
 def test_label_map_segmentation_is_read(series, tmp_path):

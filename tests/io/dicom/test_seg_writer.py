@@ -6,29 +6,10 @@ import pytest
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
 from segfocal.errors import UserError  # noqa: E402
-from segfocal.grid import Volume  # noqa: E402
 from segfocal.io import dicom, volumes  # noqa: E402
 from segfocal.io.dicom import labels as dicom_labels  # noqa: E402
 from tests.dicom import make_series  # noqa: E402
-
-NAMES = {3: "liver", 7: "spleen", 9: "nowhere"}
-
-
-VALUES = {name: value for value, name in NAMES.items()}
-
-
-@pytest.fixture
-def series(tmp_path):
-    return make_series(tmp_path / "series")
-
-
-def label_map(grid, seed=0):
-    return np.random.default_rng(seed).choice([0, 3, 7], grid.shape).astype(np.uint8)
-
-
-def write_seg(path, series, labels, **options):
-    volumes.write(path, Volume(array=labels, grid=dicom.read_grid(series)), like=series, names=NAMES, **options)
-    return path
+from tests.io.dicom.drawn_labels import VALUES, label_map, write_seg  # noqa: E402
 
 
 def test_segmentation_written_is_read_back(series, tmp_path):

@@ -4,13 +4,8 @@ import numpy as np
 
 from segfocal.errors import UserError
 from segfocal.io import nifti
+from tests.io.nifti.label_files import random_labels
 from tests.scans import affine_of, make_scan
-
-SHAPE = (7, 5, 4)
-
-
-def random_labels(shape=SHAPE, high=4, seed=0):
-    return np.random.default_rng(seed).integers(0, high, shape).astype(np.int16)
 
 
 def test_a_damaged_header_is_refused_or_harmless(tmp_path):

@@ -7,28 +7,9 @@ import numpy as np
 import pytest
 
 from segfocal.errors import UserError
-from segfocal.grid import Volume
 from segfocal.io import nifti
+from tests.io.nifti.label_files import HEADER_MM, SHAPE, random_labels, written
 from tests.scans import AFFINES, make_scan, spoil_header
-
-SHAPE = (7, 5, 4)
-
-
-# Headers hold affines and quaternions as float32: 7 digits of some hundred millimetres.
-HEADER_MM = 1e-4
-
-
-def random_labels(shape=SHAPE, high=4, seed=0):
-    return np.random.default_rng(seed).integers(0, high, shape).astype(np.int16)
-
-
-def on_grid_of(path, array):
-    return Volume(array=array, grid=nifti.read_grid(path))
-
-
-def written(path, array, like, **options):
-    nifti.write(path, on_grid_of(like, array), like=like, **options)
-    return nib.load(path)
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
