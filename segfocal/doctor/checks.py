@@ -169,7 +169,7 @@ CHECKS: dict[Check, About] = {
     Check.ALMOST_WHOLE: About(
         "error", "label values within 0.001 of whole numbers", "round them", "rounded"
     ),
-    Check.NOT_A_LABEL_MAP: About("error", "label values below 0 or above 999", "give the label map"),
+    Check.NOT_A_LABEL_MAP: About("error", "label values below 0 or above 999, as an image has", "give the label map"),
     Check.EMPTY_LABEL: About("warning", "a label without voxels", "nothing, if there is nothing to find"),
     Check.NO_BACKGROUND: About("warning", "a label without background", "check what its values mean"),
     Check.UNKNOWN_VALUE: About(

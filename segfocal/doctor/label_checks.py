@@ -11,6 +11,7 @@ from segfocal.connected_components import components
 from segfocal.doctor.checks import Check, Found
 from segfocal.doctor.image_checks import Intensities
 from segfocal.grid import Grid
+from segfocal.io import nifti
 
 ALMOST = 1e-3  # a value so near a whole number was meant to be it
 LARGEST_LABEL = 999
@@ -32,7 +33,7 @@ def label_findings(array: NDArray) -> Iterator[Found]:
             return
         if off.size and off.max() > 0:
             yield Check.ALMOST_WHOLE, f"values such as {float(array[off > 0].flat[0]):.7g}"
-    if array.size and (array.min() < 0 or array.max() > LARGEST_LABEL):
+    if nifti.like_an_image(array):
         yield Check.NOT_A_LABEL_MAP, f"values from {float(array.min()):.6g} to {float(array.max()):.6g}"
 
 

@@ -23,6 +23,7 @@ from segfocal.io.dicom.slices import TAGS, Slice, check_grey, is_localizer, slic
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNEVEN, _ROUNDING_MM = 0.01, 0.011  # of the spacing, and what two decimals in a header may hide
+_SPACING_MM, _DIRECTIONS = 1e-4, 5e-3  # by which slices of one stack may differ: what headers round
 _SHEAR = 0.01  # of the spacing
 
 
@@ -136,23 +137,32 @@ def _described(headers: _Headers) -> str:
 
 def _check_alike(slices: Sequence[Slice], place: Path) -> None:
     """Raise UserError unless all slices have the size, pixel spacing and directions of most of them."""
-    facts = {
-        "slices of one size": [f"{one.shape[0]}×{one.shape[1]} pixels" for one in slices],
-        "slices of one pixel spacing": [f"{one.spacing_mm[0]:.4f}×{one.spacing_mm[1]:.4f} mm" for one in slices],
-        "slices of one direction": [
-            "directions " + " ".join(f"{v:.2f}" for v in np.r_[one.row, one.column] + 0.0) for one in slices
-        ],
-    }
-    for expected, found in facts.items():
-        counts = Counter(found).most_common()
+    directions = [np.r_[one.row, one.column] + 0.0 for one in slices]
+    for expected, values, tolerance, text in (
+        ("slices of one size", [one.shape for one in slices], 0.0, "{:.0f}×{:.0f} pixels"),
+        ("slices of one pixel spacing", [one.spacing_mm for one in slices], _SPACING_MM, "{:.4f}×{:.4f} mm"),
+        ("slices of one direction", directions, _DIRECTIONS, "directions" + 6 * " {:.2f}"),
+    ):
+        kinds = _kinds(np.array(values, dtype=np.float64), tolerance)
+        counts = Counter(kinds).most_common()
         if len(counts) > 1:
-            odd = slices[found.index(counts[-1][0])]
+            (usual, many), (odd, few) = counts[0], counts[-1]
             raise UserError(
                 expected=expected,
-                found=f"{counts[0][1]} of {counts[0][0]}, {counts[-1][1]} of {counts[-1][0]} ({odd.path.name})",
+                found=f"{many} of {text.format(*values[usual])}, {few} of {text.format(*values[odd])} "
+                f"({slices[odd].path.name})",
                 where=place,
                 do="keep the slices of one stack in the folder (localizers out), or export the series again",
             )
+
+
+def _kinds(values: NDArray, tolerance: float) -> list[int]:
+    """Return for each row of values [n,k] the first row that it equals, within a tolerance in every column."""
+    kinds: list[int] = []
+    for value in values:
+        alike = (first for first in dict.fromkeys(kinds) if np.abs(values[first] - value).max() <= tolerance)
+        kinds.append(next(alike, len(kinds)))
+    return kinds
 
 
 def _step(slices: Sequence[Slice], place: Path) -> NDArray:

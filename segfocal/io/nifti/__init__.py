@@ -4,7 +4,15 @@ Start with `reader.py` and `writer.py`; `header.py` is checked before a byte of 
 """
 
 from segfocal.io.nifti.header import SUFFIXES, check_suffix
-from segfocal.io.nifti.reader import check_label_map, read, read_as_is, read_grid, read_labels, read_stored
+from segfocal.io.nifti.reader import (
+    check_label_map,
+    like_an_image,
+    read,
+    read_as_is,
+    read_grid,
+    read_labels,
+    read_stored,
+)
 from segfocal.io.nifti.voxels import smallest_integer_type
 from segfocal.io.nifti.writer import write, write_new, write_probabilities
 
@@ -12,6 +20,7 @@ __all__ = [
     "SUFFIXES",
     "check_label_map",
     "check_suffix",
+    "like_an_image",
     "read",
     "read_as_is",
     "read_grid",

@@ -17,7 +17,8 @@ from segfocal.io.nifti.header import grid_of, read_header, readable
 from segfocal.io.nifti.voxels import read_voxels, smallest_integer_type
 
 _LARGEST_WHOLE = 2.0**53  # above it floats leave numbers out
-_LARGEST_LABEL = 999  # beyond every label scheme in use; HU and MR intensities pass it
+_SURE_LABEL, _LARGEST_LABEL = 999, 32767  # up to here labels whatever their number; above here none
+_MOST_LABELS = 500  # distinct values; FreeSurfer has some 200, HU and MR intensities thousands
 
 
 def read(path: str | Path) -> Volume:
@@ -107,15 +108,32 @@ def read_labels(path: str | Path) -> Volume:
 
 
 def check_label_map(labels: Volume, path: str | Path) -> None:
-    """Raise UserError where labels look like an image: values below 0 or above 999."""
-    low, high = int(labels.array.min()), int(labels.array.max())
-    if low < 0 or high > _LARGEST_LABEL:
+    """Raise UserError where labels look like an image, see `like_an_image`."""
+    if like_an_image(labels.array):
+        low, high = int(labels.array.min()), int(labels.array.max())
         raise UserError(
-            expected=f"a label map with values from 0 to {_LARGEST_LABEL}",
+            expected=f"a label map (up to {_SURE_LABEL}, or to {_LARGEST_LABEL} with at most {_MOST_LABELS} values)",
             found=f"values from {low} to {high}, as in an image",
             where=path,
             do="give the label map, or check that image and label are not swapped",
         )
+
+
+def like_an_image(array: NDArray) -> bool:
+    """Return whether whole values [x,y,z] are those of an image: below 0, above 32767, or above 999 and of many kinds.
+
+    Label schemes number up to thousands (FreeSurfer) and have some hundreds of values; intensities have thousands.
+    """
+    if not array.size or (array.min() >= 0 and array.max() <= _SURE_LABEL):
+        return False
+    if array.min() < 0 or array.max() > _LARGEST_LABEL:
+        return True
+    found: set[float] = set()
+    for z in range(array.shape[-1]):  # an image is known after a slice or two
+        found.update(np.unique(array[..., z]).tolist())
+        if len(found) > _MOST_LABELS:
+            return True
+    return False
 
 
 def read_grid(path: str | Path) -> Grid:

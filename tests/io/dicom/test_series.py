@@ -101,3 +101,30 @@ def test_bad_series_is_one_clear_line(kind, tmp_path):
         volumes.read(folder)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("off", [1e-9, -1e-9])
+def test_slices_whose_directions_or_spacing_differ_by_rounding_make_one_series(tmp_path, off):
+    """Either side of where two decimals of a direction, or four of a spacing, round to other digits."""
+    cosine = 0.005
+    row, other = [np.sqrt(1 - cosine**2), cosine], [np.sqrt(1 - (cosine + off) ** 2), cosine + off]
+
+    def tilted(index, dataset):
+        x, y = other if index == 2 else row
+        dataset.ImageOrientationPatient = [x, y, 0.0, -y, x, 0.0]
+        dataset.PixelSpacing = [0.80005 + (off if index == 2 else 0.0), 0.6]
+
+    grid = dicom.read_grid(make_series(tmp_path / "s", change=tilted))
+    assert grid.shape == (9, 7, 5)
+    assert grid.spacing_mm == pytest.approx((0.6, 0.80005, 2.5))
+
+
+def test_a_slice_of_another_direction_is_named(tmp_path):
+    def turned(index, dataset):
+        if index == 2:
+            dataset.ImageOrientationPatient = [0.9998, 0.02, 0.0, -0.02, 0.9998, 0.0]
+
+    with pytest.raises(
+        UserError, match=r"one direction; found 4 of directions 1\.00 0\.00.*, 1 of directions 1\.00 0\.02"
+    ):
+        dicom.read_grid(make_series(tmp_path / "s", change=turned))

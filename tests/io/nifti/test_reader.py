@@ -211,3 +211,21 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "patient_17.png").write_bytes(b"\x89PNG")
     with pytest.raises(UserError, match=r"ending in \.nii\.gz or \.nii; found patient_17\.png"):
         nifti.read(tmp_path / "patient_17.png")
+
+
+def test_label_schemes_with_large_numbers_are_label_maps(tmp_path):
+    """FreeSurfer's cortical labels are 1000–2035."""
+    labels = np.zeros((20, 20, 3), dtype=np.int16)
+    labels.flat[:70] = np.r_[1000:1035, 2000:2035]
+    volume = nifti.read_labels(make_scan(tmp_path / "aparc.nii.gz", labels))
+    nifti.check_label_map(volume, tmp_path / "aparc.nii.gz")
+    np.testing.assert_array_equal(volume.array, labels)
+
+
+@pytest.mark.parametrize("values", [np.arange(1200), np.arange(1200) - 1, [40000]])
+def test_intensities_are_no_label_map(tmp_path, values):
+    labels = np.zeros((20, 20, 3), dtype=np.int32)
+    labels.flat[: len(values)] = values
+    volume = nifti.read_labels(make_scan(tmp_path / "ct.nii.gz", labels))
+    with pytest.raises(UserError, match=r"as in an image"):
+        nifti.check_label_map(volume, tmp_path / "ct.nii.gz")
