@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from segfocal.grid import Grid, Volume
 from segfocal.intensity import Intensity, of_first
-from segfocal.report.plots import leave_margins, save
+from segfocal.report.plots import as_text, leave_margins, save
 
 REFERENCE, PREDICTION = "#00c853", "#ff5252"
 _LARGEST, _WRONG = 4, 3  # slices shown
@@ -133,7 +133,7 @@ def _write(path: Path, panels: Sequence[_Panel], heading: str, *, plain: bool) -
                 axes[-1][column].contour(
                     mask.astype(float), levels=[0.5], colors=[colour], linewidths=1.1, linestyles=[style]
                 )
-    plot.suptitle(heading, fontsize=12)
+    plot.suptitle(as_text(heading), fontsize=12)
     plot.supxlabel("green: reference    red: prediction", fontsize=10)
     save(plot, path)
 

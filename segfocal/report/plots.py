@@ -48,14 +48,14 @@ def draw_training(path: Path, losses: Mapping[str, Curve], scores: Mapping[str, 
     axes: Any = plot.subplots(1, 2 if scores else 1, squeeze=False)[0]
     for (name, (steps, values)), colour in zip(losses.items(), _COLOURS * 4, strict=False):
         axes[0].plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-        axes[0].plot(steps, _smoothed(values), color=colour, label=name, linewidth=1.6)
+        axes[0].plot(steps, _smoothed(values), color=colour, label=as_text(name), linewidth=1.6)
     if all(value > 0 for _, values in losses.values() for value in values):
         axes[0].set_yscale("log")
     axes[0].set(xlabel="step", ylabel="loss (terms unweighted)")
     axes[0].legend(frameon=False)
     if scores:
         for (name, (steps, values)), colour in zip(scores.items(), _COLOURS * 4, strict=False):
-            axes[1].plot(steps, values, "o-", color=colour, label=name, markersize=4)
+            axes[1].plot(steps, values, "o-", color=colour, label=as_text(name), markersize=4)
         axes[1].set(xlabel="step", ylabel="Dice on whole held-out volumes", ylim=(0, 1))
         axes[1].grid(alpha=0.3)
         axes[1].legend(frameon=False, loc="lower right")
@@ -82,7 +82,7 @@ def draw_loss_anatomy(
     for axis, (title, curves) in zip(plot.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for (name, (steps, values)), colour in zip(curves.items(), _COLOURS * 4, strict=False):
             drawn = values if curves is followed else _smoothed(values)
-            axis.plot(steps, drawn, color=colour, label=name.replace("_", " "), linewidth=1.6)
+            axis.plot(steps, drawn, color=colour, label=as_text(name.replace("_", " ")), linewidth=1.6)
         axis.set(xlabel="step", title=title)
         if curves is terms and all(value > 0 for _, values in curves.values() for value in values):
             axis.set_yscale("log")
@@ -108,7 +108,7 @@ def draw_heatmap(path: Path, grid: DiceGrid) -> None:
         axis.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="#ff5252", linewidth=2.5))
     axis.set_xticks(range(len(grid.column_values)), [f"{value:g}" for value in grid.column_values])
     axis.set_yticks(range(len(grid.row_values)), [f"{value:g}" for value in grid.row_values])
-    axis.set(xlabel=grid.columns, ylabel=grid.rows)
+    axis.set(xlabel=as_text(grid.columns), ylabel=as_text(grid.rows))
     plot.colorbar(image, label="mean Dice")
     save(plot, path)
 
@@ -119,7 +119,7 @@ def draw_scores(path: Path, scores: Mapping[str, Curve]) -> None:
     axis = plot.subplots()
     colours = colormaps["turbo"](np.linspace(0.05, 0.95, max(len(scores), 2)))
     for (name, (steps, values)), colour in zip(scores.items(), colours, strict=False):
-        axis.plot(steps, values, "o-", color=colour, label=name, markersize=3.5, linewidth=1.3)
+        axis.plot(steps, values, "o-", color=colour, label=as_text(name), markersize=3.5, linewidth=1.3)
     axis.set(xlabel="step", ylabel="Dice on whole held-out volumes, mean over seeds", ylim=(0, 1))
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -143,7 +143,7 @@ def draw_clicks(
     if len(curves) > 1:
         colours[list(curves)[-1]] = np.array([0.0, 0.0, 0.0, 1.0])
     for name, (clicks, values) in curves.items():
-        axis.plot(clicks, values, "o-", color=colours[name], label=name, markersize=4, linewidth=1.5)
+        axis.plot(clicks, values, "o-", color=colours[name], label=as_text(name), markersize=4, linewidth=1.5)
         if name in boxes:
             axis.axhline(boxes[name], color=colours[name], linestyle="--", linewidth=1, alpha=0.7)
         if name in unprompted:
@@ -166,7 +166,7 @@ def draw_strips(path: Path, values: Mapping[str, Sequence[float]], *, xlabel: st
         spread = 0.24 * np.sin(2.4 * np.arange(len(ordered)))  # apart from their neighbours, and the same every time
         axis.scatter(ordered, row + spread, s=16, color=_COLOURS[0], alpha=0.55, linewidths=0)
         axis.plot([np.median(ordered)] * 2, [row - 0.38, row + 0.38], color="#1c2733", linewidth=2.2)
-    axis.set_yticks(range(len(values)), list(values))
+    axis.set_yticks(range(len(values)), [as_text(name) for name in values])
     axis.set(xlabel=xlabel, xlim=(-0.02, 1.02), ylim=(len(values) - 0.5, -0.5))
     axis.grid(axis="x", alpha=0.3)
     axis.spines[["top", "right", "left"]].set_visible(False)
@@ -182,7 +182,7 @@ def draw_foreground(path: Path, values: Mapping[str, tuple[float, float]]) -> No
     for place, (label, colour) in enumerate((("of voxels", _COLOURS[0]), ("of slices", "#a6c8e0"))):
         axis.barh(rows + 0.2 - 0.4 * place, [pair[place] for pair in values.values()], 0.38, label=label, color=colour)
     axis.set_xscale("log")
-    axis.set_yticks(rows, list(values))
+    axis.set_yticks(rows, [as_text(name) for name in values])
     axis.set(xlabel="share", xlim=(min([1e-3, *(v / 2 for v, _ in values.values() if v > 0)]), 1))
     axis.set_ylim(len(values) - 0.5, -0.5)
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -214,6 +214,11 @@ def leave_margins(plot: Figure, *, left: float, right: float, top: float, bottom
     plot.subplots_adjust(
         left=left / w, right=1 - right / w, top=1 - top / h, bottom=bottom / h, wspace=between, hspace=between
     )
+
+
+def as_text(name: str) -> str:
+    """Return a name from the data as matplotlib shows it unchanged: a dollar sign begins no formula."""
+    return name.replace("$", r"\$")
 
 
 def save(plot: Figure, path: Path) -> None:

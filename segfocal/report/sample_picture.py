@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from segfocal.files import written_beside
+from segfocal.report.plots import as_text
 
 _COLOURS = ("#00e676", "#ff5252", "#40c4ff", "#ffd740", "#e040fb", "#ff9100")
 
@@ -63,11 +64,11 @@ def draw_samples(
         for (upper, lower), sample in zip(axes.T, samples[band * columns : (band + 1) * columns], strict=False):
             _slice(upper, sample.image, sample.target, aspect)
             _slice(lower, sample.augmented_image, sample.augmented_target, aspect)
-            upper.set_title(sample.title, fontsize=7, pad=3)
+            upper.set_title(as_text(sample.title), fontsize=7, pad=3)
         for axis, text in zip(axes[:, 0], ("as read", "augmented"), strict=True):
             axis.text(-0.06, 0.5, text, rotation=90, ha="right", va="center", fontsize=8, transform=axis.transAxes)
-    plot.suptitle(heading, fontsize=10)
-    lines = [Line2D([], [], color=_COLOURS[i % len(_COLOURS)], label=name) for i, name in enumerate(names)]
+    plot.suptitle(as_text(heading), fontsize=10)
+    lines = [Line2D([], [], color=_COLOURS[i % len(_COLOURS)], label=as_text(name)) for i, name in enumerate(names)]
     plot.legend(handles=lines, loc="outside lower center", ncols=8, frameon=False, fontsize=8)
     with written_beside(path) as temporary:
         plot.savefig(temporary, dpi=110, format="png")
