@@ -12,7 +12,7 @@ from segfocal.errors import UserError
 from segfocal.evaluate.judge import JudgedCase, judge, judge_or_note
 from segfocal.evaluate.options import MaskEvaluation
 from segfocal.evaluate.pairing import CaseFiles, case_files, named_files
-from segfocal.evaluate.results import check_results, write_results
+from segfocal.evaluate.results import check_inputs_stay, check_results, write_results
 from segfocal.io import volumes
 from segfocal.io.volumes import is_many
 from segfocal.parallel import affordable, in_order
@@ -32,8 +32,9 @@ def evaluate(evaluation: MaskEvaluation, *, showing: Showing | None = None) -> l
         UserError: an output that exists, files that do not match; of a single case unreadable masks, masks on different
             grids, no structure to compare.
     """
-    check_results(evaluation.output, overwrite=evaluation.overwrite)
+    check_results(evaluation)
     cases, unmatched = _paired(evaluation)
+    check_inputs_stay(cases, evaluation)
     if evaluation.many:
         done = _judged(cases, evaluation)
         judged = list(showing(cases, done) if showing else done)

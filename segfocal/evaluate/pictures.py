@@ -21,6 +21,7 @@ from segfocal.io import volumes
 from segfocal.report.case_picture import CasePicture, draw_errors, draw_largest
 from segfocal.report.plots import draw_strips
 
+OVERLAY, OVERLAYS, DICE_PLOT = "overlay.png", "overlays", "dice.png"  # of one case; of the worst of many; of all
 _FRAME = "SPL"  # axial slices as radiologists see them
 _WINDOW = Percentiles(low=5, high=99.5)
 _DRAWN = ("ok", "missed", "false_alarm")  # statuses that leave something to look at
@@ -46,7 +47,7 @@ def draw_only(folder: Path, case: JudgedCase) -> list[PicturedCase]:
     scan, window = _scan(case.files)
     if scan is None or case.files.prediction is None:
         return []
-    pictured = PicturedCase(metrics=metrics, files=case.files, picture=folder / "overlay.png")
+    pictured = PicturedCase(metrics=metrics, files=case.files, picture=folder / OVERLAY)
     heading = f"{case.files.prediction.name}: {metrics.structure}, Dice {metrics.dice:.3f}"
     draw_largest(pictured.picture, _picture(case, metrics, scan, window, heading=heading))
     return [pictured]
@@ -58,7 +59,7 @@ def draw_worst(folder: Path, judged: Sequence[JudgedCase], most: int) -> list[Pi
     found.sort(key=lambda each: (each[0].dice, -each[0].reference_ml, -each[0].prediction_ml))
     shown = []
     for metrics, case in found[:most]:
-        path = folder / "overlays" / f"{_safe(metrics.case)}_{_safe(metrics.structure)}.png"
+        path = folder / OVERLAYS / f"{_safe(metrics.case)}_{_safe(metrics.structure)}.png"
         make_folder(path.parent)
         try:
             scan, window = _scan(case.files)
@@ -78,8 +79,8 @@ def draw_dice(folder: Path, judged: Sequence[JudgedCase]) -> Path | None:
             values.setdefault(metrics.structure, []).append(metrics.dice)
     if max(map(len, values.values()), default=0) < _FEWEST_DOTS:
         return None
-    draw_strips(folder / "dice.png", values, xlabel="Dice of each case; the bar is the median")
-    return folder / "dice.png"
+    draw_strips(folder / DICE_PLOT, values, xlabel="Dice of each case; the bar is the median")
+    return folder / DICE_PLOT
 
 
 def _picture(

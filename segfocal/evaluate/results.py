@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import segfocal
+from segfocal.errors import UserError
 from segfocal.evaluate.judge import JudgedCase
 from segfocal.evaluate.options import MaskEvaluation
 from segfocal.evaluate.page import EvaluationPage, write_evaluation_page
-from segfocal.evaluate.pictures import draw_dice, draw_only, draw_worst
+from segfocal.evaluate.pairing import CaseFiles
+from segfocal.evaluate.pictures import DICE_PLOT, OVERLAY, OVERLAYS, draw_dice, draw_only, draw_worst
 from segfocal.evaluate.summary import Contrast, StructureSummary, contrast, summarise
 from segfocal.files import check_new, make_folder, write_json, write_table
 
@@ -19,10 +22,36 @@ SECOND, CONTRASTS = "metrics_against.csv", "comparison.csv"
 RESULTS = (TABLE, SUMMARY, FACTS, PAGE, SECOND, CONTRASTS)
 
 
-def check_results(folder: Path, *, overwrite: bool) -> None:
-    """Raise UserError when results lie in a folder and may not be replaced."""
-    for name in RESULTS:
-        check_new(folder / name, overwrite=overwrite)
+def check_results(evaluation: MaskEvaluation) -> None:
+    """Raise UserError when a file that may be written is there and may not be replaced, pictures too."""
+    for path in _places(evaluation):
+        check_new(path, overwrite=evaluation.overwrite)
+
+
+def check_inputs_stay(cases: Sequence[CaseFiles], evaluation: MaskEvaluation) -> None:
+    """Raise UserError when a file that may be written is one of those to judge, whatever overwrite says."""
+    places = [path for path in _places(evaluation) if path.exists()]
+    if not places:
+        return
+    for case in cases:
+        for path in (case.reference, case.prediction, case.against, case.image, case.probabilities):
+            if path and path.exists() and any(os.path.samefile(path, place) for place in places):
+                raise UserError(
+                    expected="results beside the files to judge, not in their place",
+                    found="the same file as input and output",
+                    where=path,
+                    do="choose another output folder",
+                )
+
+
+def _places(evaluation: MaskEvaluation) -> list[Path]:
+    """Return every path that may be written: names of the worst cases are known later, so all pictures beside them."""
+    folder = evaluation.output
+    places = [folder / name for name in (*RESULTS, *((DICE_PLOT,) if evaluation.many else (OVERLAY,)))]
+    if evaluation.many and evaluation.pictures:
+        overlays = folder / OVERLAYS
+        places += sorted(overlays.glob("*.png")) if overlays.is_dir() else [overlays]
+    return places
 
 
 def write_results(judged: Sequence[JudgedCase], evaluation: MaskEvaluation, *, unmatched: Sequence[str]) -> None:

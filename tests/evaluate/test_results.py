@@ -3,11 +3,14 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from segfocal.errors import UserError
 from segfocal.evaluate.evaluate import evaluate
+from segfocal.evaluate.options import MaskEvaluation
 from tests.evaluate.folders import mask_evaluation, rows_of, table
+from tests.scans import make_scan
 
 WORDS = ["ok", "missed", "false_alarm", "both_empty", "missing_prediction", "failed"]
 
@@ -46,3 +49,29 @@ def test_results_are_not_replaced_unasked(folders, judged):
     evaluate(replace(evaluation, output=output.with_name("copy")))
     evaluate(replace(evaluation, output=output.with_name("copy"), overwrite=True))
     assert (output / "summary.csv").read_bytes() == kept
+
+
+@pytest.mark.parametrize("name", ["dice.png", "overlays/c0_ball.png", "overlays/mine.png", "overlays"])
+def test_pictures_of_the_user_are_not_replaced_unasked(folders, tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(UserError, match=name.replace(".", r"\.")):
+        evaluate(mask_evaluation(folders, tmp_path))
+    assert (tmp_path / name).read_bytes() == b"mine"
+    assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_the_overlay_of_one_case_is_not_replaced_unasked_and_an_input_never(tmp_path):
+    array = np.zeros((6, 6, 4), np.uint8)
+    array[2:4, 2:4, 1:3] = 1
+    one, two = (make_scan(tmp_path / name, array) for name in ("a.nii.gz", "b.nii.gz"))
+    (tmp_path / "overlay.png").write_bytes(b"mine")
+    evaluation = MaskEvaluation(prediction=one, reference=two, image=one, output=tmp_path)
+    with pytest.raises(UserError, match=r"overlay\.png"):
+        evaluate(evaluation)
+    assert (tmp_path / "overlay.png").read_bytes() == b"mine"
+    with pytest.raises(UserError, match="the same file as input and output"):
+        evaluate(replace(evaluation, image=tmp_path / "overlay.png", overwrite=True))
+    assert (tmp_path / "overlay.png").read_bytes() == b"mine"
+    evaluate(replace(evaluation, overwrite=True))
+    assert (tmp_path / "overlay.png").read_bytes() != b"mine"
