@@ -40,6 +40,9 @@ def evaluate(evaluation: MaskEvaluation, *, showing: Showing | None = None) -> l
         judged = list(showing(cases, done) if showing else done)
     else:
         judged = [judge(cases[0], evaluation.settings, compared=evaluation.compared, ranked=evaluation.ranked)]
+    structures = [metrics.structure for case in judged for metrics in case.metrics]
+    if structures:
+        evaluation.settings.check_tolerances(structures)
     write_results(judged, evaluation, unmatched=unmatched)
     return judged
 

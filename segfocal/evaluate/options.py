@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class EvaluationSettings:
         lesion_overlap: share in [0,1) of a lesion's voxels that must be exceeded for it to be found; 0: one is enough.
 
     Raises:
-        UserError: a value out of range, an unknown group.
+        UserError: a value out of range, an unknown group, a tolerance for a structure that labels do not name.
     """
 
     labels: Mapping[str, int] | None = None
@@ -60,6 +61,23 @@ class EvaluationSettings:
             )
         if self.labels is not None:
             object.__setattr__(self, "labels", named_labels(self.labels))
+            if self.labels:  # an empty table names as many as none
+                self.check_tolerances(self.labels)
+
+    def check_tolerances(self, structures: Iterable[str]) -> None:
+        """Raise UserError for a tolerance of a structure that is not there, naming the nearest that is."""
+        known = list(dict.fromkeys(structures))
+        named = self.tolerance_mm if isinstance(self.tolerance_mm, Mapping) else {}
+        unknown = [str(name) for name in named if name not in {*known, DEFAULT}]
+        if unknown:
+            by_lower = {name.lower(): name for name in [*known, DEFAULT]}
+            near = difflib.get_close_matches(unknown[0].lower(), by_lower, n=1, cutoff=0.5)
+            names = f"{', '.join(known[:8])}{' …' * (len(known) > 8)} or {DEFAULT}"
+            raise UserError(
+                expected=f"tolerances for {names}",
+                found=f"tolerance_mm for {', '.join(unknown)}",
+                do=f"write {by_lower[near[0]]}" if near else "write one of these names",
+            )
 
     def tolerance(self, structure: str) -> float:
         """Return the tolerance for a structure, in mm."""

@@ -3,7 +3,8 @@
 import pytest
 
 from segfocal.errors import UserError
-from tests.evaluate.folders import mask_evaluation
+from segfocal.evaluate.evaluate import evaluate
+from tests.evaluate.folders import LABELS, mask_evaluation, rows_of
 
 
 @pytest.mark.parametrize(
@@ -18,3 +19,26 @@ from tests.evaluate.folders import mask_evaluation
 def test_settings_that_cannot_be_are_told(options, words, tmp_path):
     with pytest.raises(UserError, match=words):
         mask_evaluation(tmp_path, tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"Ball": 5}, "Write ball"),
+        ({"ball": 2, "dots": 5}, "Write dot"),
+        ({"Default": 5}, "Write default"),
+        ({"pancreas": 5}, "ball, dot or default"),
+    ],
+)
+def test_a_tolerance_of_an_unknown_structure_is_refused_with_the_nearest(table, words, tmp_path):
+    with pytest.raises(UserError, match=words):
+        mask_evaluation(tmp_path, tmp_path, labels=LABELS, tolerance_mm=table)
+
+
+def test_a_tolerance_is_checked_by_the_structures_found_where_none_are_named(folders, tmp_path):
+    options = {"labels": None, "groups": ["surface"], "pictures": 0}
+    with pytest.raises(UserError, match="Write label_1"):
+        evaluate(mask_evaluation(folders, tmp_path / "out", tolerance_mm={"Label_1": 5}, **options))
+    assert not (tmp_path / "out").exists()
+    rows = rows_of(evaluate(mask_evaluation(folders, tmp_path / "out", tolerance_mm={"label_1": 5}, **options)))
+    assert {row["tolerance_mm"] for row in rows if row["structure"] == "label_1"} == {5}
