@@ -24,7 +24,7 @@ class CaseMasks:
     Args:
         reference: the true label map, with the label values of the prediction.
         predictions: the prediction and, where two are compared, the second one; None for a file that is not there.
-        labels: label values by structure name.
+        labels: label values by structure name; empty where none are known and no mask holds any.
         unions: by label value of the prediction, the reference's own values whose union it is; empty without any.
         ignored: [x,y,z], True at the voxels to leave out; None where none is.
     """
@@ -40,7 +40,7 @@ def read_masks(files: CaseFiles, settings: EvaluationSettings, *, compared: bool
     """Read the masks of a case; `compared` reads the second prediction too.
 
     Raises:
-        UserError: unreadable masks, masks on different grids, no structure to compare.
+        UserError: unreadable masks, masks on different grids.
     """
     reference = _label_map(files.reference)
     paths = (files.prediction, files.against) if compared else (files.prediction,)
@@ -50,7 +50,7 @@ def read_masks(files: CaseFiles, settings: EvaluationSettings, *, compared: bool
         predictions = [None if mask is None else _without(mask, ignored) for mask in predictions]
         reference = _without(reference, ignored)
     report = PredictionReport() if settings.labels else read_prediction_report(files.prediction)
-    labels = _labels(files, report, settings, [reference, *(mask for mask in predictions if mask is not None)])
+    labels = _labels(report, settings, [reference, *(mask for mask in predictions if mask is not None)])
     made_of = report.made_of
     unions = {v: [int(part) for part in made_of.get(name, [v])] for name, v in labels.items()} if made_of else {}
     return CaseMasks(
@@ -97,20 +97,11 @@ def _without(labels: Volume, ignored: NDArray[np.bool_]) -> Volume:
     return Volume(array=np.where(ignored, 0, labels.array), grid=labels.grid)
 
 
-def _labels(
-    files: CaseFiles, report: PredictionReport, settings: EvaluationSettings, masks: Iterable[Volume]
-) -> Mapping[str, int]:
-    """Return the label values to compare: those asked for, those of the report, or every one in the masks."""
+def _labels(report: PredictionReport, settings: EvaluationSettings, masks: Iterable[Volume]) -> Mapping[str, int]:
+    """Return the label values to compare: those asked for, those of the report, or every one in the masks (or none)."""
     if settings.labels:
         return settings.labels
     if report.structures:
         return named_labels(report.structures)
     found = sorted({int(v) for mask in masks for v in np.unique(mask.array)} - {0})
-    if not found:
-        raise UserError(
-            expected="a structure to compare",
-            found="two empty masks and no report beside the prediction",
-            where=files.prediction or files.reference,
-            do="name one, as labels={liver: 5}",
-        )
     return {f"label_{value}": value for value in found}

@@ -30,7 +30,7 @@ def evaluate(evaluation: MaskEvaluation, *, showing: Showing | None = None) -> l
 
     Raises:
         UserError: an output that exists, files that do not match; of a single case unreadable masks, masks on different
-            grids, no structure to compare.
+            grids.
     """
     check_results(evaluation)
     cases, unmatched = _paired(evaluation)

@@ -10,7 +10,7 @@ import numpy as np
 
 from segfocal.errors import UserError
 from segfocal.evaluate.case_masks import CaseMasks, read_masks
-from segfocal.evaluate.case_metrics import CaseMetrics, case_metrics
+from segfocal.evaluate.case_metrics import CaseMetrics, Status, case_metrics
 from segfocal.evaluate.options import EvaluationSettings
 from segfocal.evaluate.pairing import CaseFiles
 from segfocal.io.nifti.probability_maps import open_maps
@@ -23,7 +23,8 @@ class JudgedCase:
 
     Args:
         files: of the case.
-        metrics: one record for each structure; none where the case failed.
+        metrics: one record for each structure; none where the case failed, or where no structure is named and no mask
+            holds one.
         against: the same of the second prediction; empty where none is compared.
         compared: whether there is a second prediction.
         unions: by label value of the prediction, the reference's own values whose union it is.
@@ -39,16 +40,21 @@ class JudgedCase:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of the prediction as columns of a table; of a failed case one, with the message."""
-        return self._failed() or [metrics.row() for metrics in self.metrics]
+        return self._failed() or [metrics.row() for metrics in self.metrics] or self._empty()
 
     def rows_against(self) -> list[dict[str, Any]]:
         """Return the same for the second prediction; none without one."""
-        return self._failed() or [metrics.row() for metrics in self.against] if self.compared else []
+        return self._failed() or [metrics.row() for metrics in self.against] or self._empty() if self.compared else []
 
     def _failed(self) -> list[dict[str, Any]]:
         if self.failure is None:
             return []
         return [{"case": self.files.name, "structure": "", "status": "failed", "message": self.failure}]
+
+    def _empty(self) -> list[dict[str, Any]]:
+        status: Status = "both_empty" if self.files.prediction else "missing_prediction"
+        message = "no mask holds a structure: labels={liver: 5} counts the case in the means"
+        return [{"case": self.files.name, "structure": "", "status": status, "message": message}]
 
 
 def judge(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ranked: bool) -> JudgedCase:
@@ -61,14 +67,14 @@ def judge(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ran
         ranked: add the areas under curves, from the probability maps; a case without maps gets those of chance.
 
     Raises:
-        UserError: unreadable masks, masks on different grids, no structure to compare.
+        UserError: unreadable masks, masks on different grids.
     """
     masks = read_masks(files, settings, compared=compared)
     first, *second = [
         case_metrics(files.name, prediction, masks.reference, masks.labels, settings)
         for prediction in masks.predictions
     ]
-    if ranked:
+    if ranked and masks.labels:
         ranks = _ranks(files, masks)
         first = [
             replace(metrics, roc_auc=ranks[metrics.structure].auc, pr_auc=ranks[metrics.structure].average_precision)

@@ -69,6 +69,7 @@ def write_evaluation_page(page: EvaluationPage, path: Path) -> None:
         "rows": rows[:_MOST_ROWS],
         "left_out": len(rows[_MOST_ROWS:]),
         "failed": [case for case in page.judged if case.failure is not None],
+        "empty": [case.files.name for case in page.judged if case.failure is None and not case.metrics],
         "statuses": _present(page.summaries),
         "words": _WORDS,
         "tolerance": _tolerance(page.settings.tolerance_mm),

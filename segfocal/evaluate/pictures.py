@@ -43,10 +43,10 @@ def draw_only(folder: Path, case: JudgedCase) -> list[PicturedCase]:
     Raises:
         UserError: the scan that was named is missing or lies on another grid.
     """
-    metrics = case.metrics[0]
     scan, window = _scan(case.files)
-    if scan is None or case.files.prediction is None:
+    if scan is None or case.files.prediction is None or not case.metrics:
         return []
+    metrics = case.metrics[0]
     pictured = PicturedCase(metrics=metrics, files=case.files, picture=folder / OVERLAY)
     heading = f"{case.files.prediction.name}: {metrics.structure}, Dice {metrics.dice:.3f}"
     draw_largest(pictured.picture, _picture(case, metrics, scan, window, heading=heading))

@@ -6,7 +6,7 @@ import pytest
 from segfocal.errors import UserError
 from segfocal.evaluate.evaluate import evaluate
 from segfocal.evaluate.options import EvaluationSettings, MaskEvaluation
-from tests.evaluate.folders import AFFINE, LABELS, SHAPE, mask_evaluation, rows_of, scan_of
+from tests.evaluate.folders import AFFINE, LABELS, SHAPE, mask_evaluation, rows_of, scan_of, table
 from tests.scans import make_scan
 
 
@@ -41,3 +41,29 @@ def test_maps_that_are_no_probabilities_are_told(folders, maps, tmp_path):
     with pytest.raises(UserError, match="probabilit"):
         evaluate(one)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_healthy_case_without_labels_is_both_empty(tmp_path):
+    nothing = np.zeros((6, 6, 4), np.uint8)
+    ball = nothing.copy()
+    ball[2:4, 2:4, 1:3] = 1
+    for folder in ("labels", "masks", "others"):
+        make_scan(tmp_path / folder / "healthy.nii.gz", nothing)
+        make_scan(tmp_path / folder / "ill.nii.gz", ball)
+    make_scan(tmp_path / "labels" / "gone.nii.gz", nothing)
+    places = [tmp_path / "masks", tmp_path / "labels", tmp_path / "others"]
+    names = ("prediction", "reference", "against")
+    judged = evaluate(MaskEvaluation(**dict(zip(names, places, strict=True)), output=tmp_path / "many", workers=1))
+    assert {row["case"]: (row["structure"], row["status"]) for row in rows_of(judged)} == {
+        "gone": ("", "missing_prediction"),
+        "healthy": ("", "both_empty"),
+        "ill": ("label_1", "ok"),
+    }
+    assert [case.failure for case in judged] == [None] * 3
+    (line,) = table(tmp_path / "many" / "summary.csv")
+    assert (line["structure"], line["cases"], float(line["dice_mean"])) == ("label_1", "1", 1.0)
+    one = dict(zip(names, (place / "healthy.nii.gz" for place in places), strict=True))
+    scan = make_scan(tmp_path / "scan.nii.gz", nothing)
+    (alone,) = evaluate(MaskEvaluation(**one, image=scan, output=tmp_path / "one"))
+    assert [row["status"] for row in alone.rows()] == ["both_empty"]
+    assert table(tmp_path / "one" / "metrics.csv")[0]["status"] == "both_empty"
