@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,11 +41,20 @@ class JudgedCase:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of the prediction as columns of a table; of a failed case one, with the message."""
-        return self._failed() or [metrics.row() for metrics in self.metrics] or self._empty()
+        rows = self._failed() or [metrics.row() for metrics in self.metrics] or self._empty()
+        return self._with_file(rows, self.files.prediction)
 
     def rows_against(self) -> list[dict[str, Any]]:
         """Return the same for the second prediction; none without one."""
-        return self._failed() or [metrics.row() for metrics in self.against] or self._empty() if self.compared else []
+        if not self.compared:
+            return []
+        rows = self._failed() or [metrics.row() for metrics in self.against] or self._empty()
+        return self._with_file(rows, self.files.against)
+
+    @staticmethod
+    def _with_file(rows: Sequence[Mapping[str, Any]], prediction: Path | None) -> list[dict[str, Any]]:
+        """Return rows with the name of the file that was judged, as the last column."""
+        return [{**row, "prediction": prediction.name if prediction else ""} for row in rows]
 
     def _failed(self) -> list[dict[str, Any]]:
         if self.failure is None:

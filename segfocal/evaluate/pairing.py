@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,8 @@ def match(references: Sequence[str], others: Sequence[str], *, what: str, severa
 
     The same name first; then one that goes on at its start or end after a separator, as case_7_0000 of case_7 or the
     other way round, the longest such reference; and if no name fits so, what remains of both without the words that
-    all references, and all others, begin or end with (case_7_label and case_7_mask).
+    all references, and all others, begin or end with (case_7_label and case_7_mask). Names whose numbers or entities
+    differ (sub-01 and sub-02) never belong together.
 
     Args:
         references: names of the references.
@@ -77,7 +79,7 @@ def match(references: Sequence[str], others: Sequence[str], *, what: str, severa
         several: whether to take the first of several that fit, rather than refuse.
 
     Raises:
-        UserError: two names fit one reference.
+        UserError: two names fit one reference, or one name several.
     """
     same = {name: name for name in references if name in set(others)}
     rest = [name for name in references if name not in same], [name for name in others if name not in same]
@@ -85,7 +87,8 @@ def match(references: Sequence[str], others: Sequence[str], *, what: str, severa
     if same or longer:
         return same | longer
     cores, other_cores = _cores(references), {core: name for name, core in _cores(others).items()}
-    return {name: other_cores[core] for name, core in cores.items() if core in other_cores}
+    pairs = {name: other_cores[core] for name, core in cores.items() if core in other_cores}
+    return {name: other for name, other in pairs.items() if not _differ(name, other)}
 
 
 def case_files(
@@ -147,11 +150,19 @@ def _is_volume(path: Path) -> bool:
 
 def _by_affix(references: Sequence[str], others: Sequence[str], *, what: str, several: bool) -> dict[str, str]:
     found: dict[str, str] = {}
+    channels = all(other.endswith("_0000") for other in others)  # the ending that nnU-Net gives each scan
     for other in others:
         fitting = [name for name in references if _goes_on(other, name) or _goes_on(name, other)]
+        fitting = [name for name in fitting if channels or not _is_sibling(other, name, references)]
         if not fitting:
             continue
         name = max(fitting, key=len)
+        if len(name) > len(other) and len(fitting) > 1 and not several:
+            raise UserError(
+                expected=f"{what}s that belong to one reference each",
+                found=f"{other}, which may belong to {fitting[0]} or {fitting[1]}",
+                do="give it the whole name of its reference",
+            )
         if name in found and not several:
             raise UserError(
                 expected=f"one {what} for {name}",
@@ -170,6 +181,21 @@ def _goes_on(longer: str, shorter: str) -> bool:
     return (longer.startswith(shorter) and not longer[len(shorter)].isalnum()) or (
         longer.endswith(shorter) and not longer[extra - 1].isalnum()
     )
+
+
+def _is_sibling(other: str, name: str, references: Sequence[str]) -> bool:
+    """Return whether a number ends `other` where it ends other references too: word_0003 beside word and word_0001."""
+    numbered = re.compile(re.escape(name) + r"[^0-9A-Za-z]+[0-9]+")
+    return bool(numbered.fullmatch(other)) and any(numbered.fullmatch(each) for each in references)
+
+
+def _differ(one: str, other: str) -> bool:
+    """Return whether each of two names has a number that the other lacks, or an entity (sub-01) has two values."""
+    numbers, others = (Counter(re.findall(r"[0-9]+", name)) for name in (one, other))
+    if numbers - others and others - numbers:
+        return True
+    entities, more = (dict(re.findall(r"([A-Za-z]+)-([0-9A-Za-z]+)", name)) for name in (one, other))
+    return any(more.get(key, value) != value for key, value in entities.items())
 
 
 def _cores(names: Sequence[str]) -> dict[str, str]:

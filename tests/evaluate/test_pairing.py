@@ -1,9 +1,11 @@
 """Files of two folders find each other by name, and never the wrong one."""
 
+from pathlib import Path
+
 import pytest
 
 from segfocal.errors import UserError
-from segfocal.evaluate.pairing import match, named_files
+from segfocal.evaluate.pairing import case_files, match, named_files
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,20 @@ from segfocal.evaluate.pairing import match, named_files
         (["a", "b"], ["c", "d"], {}),
         (["case_1"], ["case_11"], {}),
         (["a"], [], {}),
+        (["sub-01_ses-1", "sub-01_ses-2"], ["sub-02_ses-1", "sub-02_ses-2"], {}),
+        (["sub-01_liver_a", "sub-01_liver_b"], ["sub-02_mask_a", "sub-02_mask_b"], {}),
+        (["sub-x_a", "sub-x_b"], ["sub-y_a", "sub-y_b"], {}),
+        (["p1_t1_label", "p1_t2_label"], ["p2_t1_mask", "p2_t2_mask"], {}),
+        (["sub-01_a", "sub-01_b"], ["sub-1_a", "sub-1_b"], {}),
+        (["case_001", "case_002"], ["case_1", "case_2"], {}),
+        (
+            ["sub-01_a_label", "sub-01_b_label"],
+            ["sub-01_a_m", "sub-01_b_m"],
+            {f"sub-01_{x}_label": f"sub-01_{x}_m" for x in "ab"},
+        ),
+        (["word", "word_0001"], ["word_0003"], {}),
+        (["word", "word_0003"], ["word_0003"], {"word_0003": "word_0003"}),
+        (["word", "word_0003"], ["word_0003_0000", "word_0000"], {"word": "word_0000", "word_0003": "word_0003_0000"}),
     ],
 )
 def test_names_belong_together(references, others, expected):
@@ -45,3 +61,16 @@ def test_folders_patterns_and_single_files(tmp_path):
     (tmp_path / "flat" / "a.png").touch()
     with pytest.raises(UserError, match="two called a"):
         named_files(tmp_path / "flat", what="masks")
+
+
+def test_one_that_fits_two_is_refused():
+    with pytest.raises(UserError, match="sub-01, which may belong to sub-01_ses-1 or sub-01_ses-2"):
+        match(["sub-01_ses-1", "sub-01_ses-2"], ["sub-01"], what="prediction")
+
+
+def test_another_subject_is_refused_in_one_line():
+    names = [[Path(f"sub-{n}_ses-{k}.nii.gz") for k in (1, 2)] for n in ("01", "02")]
+    references, predictions = ({path.name.split(".")[0]: path for path in paths} for paths in names)
+    with pytest.raises(UserError, match="sub-02_ses-1, sub-02_ses-2 beside sub-01_ses-1, sub-01_ses-2") as error:
+        case_files(references, predictions)
+    assert "\n" not in str(error.value)

@@ -75,3 +75,14 @@ def test_the_overlay_of_one_case_is_not_replaced_unasked_and_an_input_never(tmp_
     assert (tmp_path / "overlay.png").read_bytes() == b"mine"
     evaluate(replace(evaluation, overwrite=True))
     assert (tmp_path / "overlay.png").read_bytes() != b"mine"
+
+
+def test_the_last_column_is_the_file_that_was_judged(judged):
+    _, output = judged
+    for name, suffix in (("metrics.csv", "_mask"), ("metrics_against.csv", "")):
+        rows = table(output / name)
+        assert list(rows[0])[-3:] == ["status", "message", "prediction"]
+        files = {row["case"]: row["prediction"] for row in rows}
+        assert files["c3"] == f"c3{suffix}.nii.gz"
+        assert files["broken"] == f"broken{suffix}.nii.gz"
+        assert files["gone"] == ("" if suffix else "gone.nii.gz")
