@@ -53,6 +53,7 @@ def evaluate(config: DictConfig) -> None:
     else:
         rows = [row for case in judged for row in case.rows()]
         print_table([{name: row[name] for name in _SHOWN if name in row} for row in rows])
+    _warn_of_absent(judged)
     if evaluation.against:
         print(f"{evaluation.output / 'comparison.csv'}")
     print(f"{evaluation.output / 'metrics.csv'}")
@@ -65,6 +66,15 @@ def evaluate(config: DictConfig) -> None:
             where=evaluation.output / "metrics.csv",
             do="see their messages there, mend them and evaluate again",
         )
+
+
+def _warn_of_absent(judged: Sequence[JudgedCase]) -> None:
+    """Say in one line which structures, with the label values asked for, no mask holds."""
+    absent = {each.structure: each.label for case in judged for each in case.metrics if each.status == "nowhere"}
+    if absent:
+        named = ", ".join(f"{name} ({value})" for name, value in absent.items())
+        said = "warning: no reference or prediction holds a voxel of"
+        print(f"{said} {named}: left out of the means; check labels=", file=sys.stderr)
 
 
 def _evaluation(plain: Any) -> MaskEvaluation:
@@ -133,6 +143,8 @@ def _print_summary(metrics: Sequence[CaseMetrics]) -> None:
                 interval = "" if spread.low is None else f"\n{spread.low:.3f} to {spread.high:.3f}"
                 line[metric.title + f" {metric.unit}" * bool(metric.unit)] = f"{spread.mean:.3f}{interval}"
         lines.append(line)
+    columns = dict.fromkeys(name for line in lines for name in line)
+    lines = [{name: line.get(name, "–") for name in columns} for line in lines]
     if lines:
         print("mean over cases and its 95 % bootstrap interval")
         print_table(lines)

@@ -18,7 +18,7 @@ from segfocal.evaluate.options import EvaluationSettings
 from segfocal.grid import Grid, Volume
 from segfocal.metrics import Counts, Detections, SurfaceDistances, count, count_lesions
 
-Status = Literal["ok", "missed", "false_alarm", "both_empty", "missing_prediction"]
+Status = Literal["ok", "missed", "false_alarm", "both_empty", "missing_prediction", "nowhere"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 
@@ -57,7 +57,7 @@ class CaseMetrics:
         fp: voxels in the prediction only.
         fn: voxels in the reference only.
         tn: voxels in neither.
-        status: which of the two masks holds the structure.
+        status: which of the two masks holds the structure; "nowhere": no mask of any case does, so no mean counts it.
         message: empty; the column holds the error of a case that could not be judged.
     """
 

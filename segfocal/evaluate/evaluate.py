@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 
 from segfocal.errors import UserError
-from segfocal.evaluate.judge import JudgedCase, judge, judge_or_note
+from segfocal.evaluate.judge import JudgedCase, judge, judge_or_note, marked
 from segfocal.evaluate.options import MaskEvaluation
 from segfocal.evaluate.pairing import CaseFiles, case_files, named_files
 from segfocal.evaluate.results import check_inputs_stay, check_results, write_results
@@ -40,6 +40,7 @@ def evaluate(evaluation: MaskEvaluation, *, showing: Showing | None = None) -> l
         judged = list(showing(cases, done) if showing else done)
     else:
         judged = [judge(cases[0], evaluation.settings, compared=evaluation.compared, ranked=evaluation.ranked)]
+    judged = marked(judged, evaluation.settings)
     structures = [metrics.structure for case in judged for metrics in case.metrics]
     if structures:
         evaluation.settings.check_tolerances(structures)

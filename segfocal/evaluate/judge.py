@@ -109,6 +109,19 @@ def judge_or_note(files: CaseFiles, settings: EvaluationSettings, *, compared: b
         return JudgedCase(files=files, compared=compared, failure=str(error))
 
 
+def marked(judged: Sequence[JudgedCase], settings: EvaluationSettings) -> list[JudgedCase]:
+    """Return cases with the status "nowhere" for structures whose label value, asked for, no mask of any case holds."""
+    found = [metrics for case in judged for metrics in (*case.metrics, *case.against)]
+    there = {metrics.structure for metrics in found if metrics.tp + metrics.fp + metrics.fn}
+    if not settings.labels or there >= set(settings.labels):
+        return list(judged)
+
+    def mark(several: Sequence[CaseMetrics]) -> list[CaseMetrics]:
+        return [each if each.structure in there else replace(each, status="nowhere") for each in several]
+
+    return [replace(case, metrics=mark(case.metrics), against=mark(case.against)) for case in judged]
+
+
 def _ranks(files: CaseFiles, masks: CaseMasks) -> dict[str, RankHistogram]:
     """Return the histogram of each structure's probabilities, read slab by slab; empty ones without maps."""
     import torch  # seconds to load, and only probabilities need it

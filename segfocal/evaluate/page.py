@@ -22,6 +22,7 @@ _WORDS: Mapping[Status, str] = {
     "false_alarm": "false alarm",
     "both_empty": "both empty",
     "missing_prediction": "no prediction",
+    "nowhere": "nowhere",
 }
 
 

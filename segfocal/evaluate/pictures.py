@@ -75,7 +75,7 @@ def draw_dice(folder: Path, judged: Sequence[JudgedCase]) -> Path | None:
     """Draw the Dice of every case by structure as dice.png; None where there are too few cases for a plot."""
     values: dict[str, list[float]] = {}
     for case in judged:
-        for metrics in case.metrics:
+        for metrics in (each for each in case.metrics if each.status != "nowhere"):
             values.setdefault(metrics.structure, []).append(metrics.dice)
     if max(map(len, values.values()), default=0) < _FEWEST_DOTS:
         return None

@@ -91,7 +91,7 @@ class StructureSummary:
         structure: its name, or `MEAN` for the mean of all structures.
         cases: how many were judged.
         statuses: how many cases there are of each status.
-        metrics: the spread of each metric that was measured, by its name.
+        metrics: the spread of each metric that was measured, by its name; empty where the structure is nowhere.
     """
 
     structure: str
@@ -154,17 +154,18 @@ class Contrast:
 
 
 def summarise(metrics: Sequence[CaseMetrics]) -> list[StructureSummary]:
-    """Return a summary of each structure and, of two or more, one of their mean."""
+    """Return a summary of each structure and, of two or more, one of their mean; what is nowhere is in no mean."""
     structures = list(dict.fromkeys(each.structure for each in metrics))
     found = [_summary(name, [each for each in metrics if each.structure == name]) for name in structures]
-    if len(structures) > 1:
-        found.append(_summary(MEAN, metrics))
+    counted = [each for each in metrics if each.status != "nowhere"]
+    if len(structures) > 1 and counted:
+        found.append(_summary(MEAN, counted))
     return found
 
 
 def contrast(judged: Sequence[JudgedCase]) -> list[Contrast]:
     """Return how the first prediction differs from the second in each metric and structure, over the cases of both."""
-    first = {(each.structure, each.case): each for case in judged for each in case.metrics}
+    first = {(each.structure, each.case): each for case in judged for each in case.metrics if each.status != "nowhere"}
     second = {(each.structure, each.case): each for case in judged for each in case.against}
     common = [key for key in first if key in second]
     found: list[Contrast] = []
@@ -184,11 +185,16 @@ def contrast(judged: Sequence[JudgedCase]) -> list[Contrast]:
 
 def _summary(structure: str, metrics: Sequence[CaseMetrics]) -> StructureSummary:
     counted = Counter(each.status for each in metrics)
+    measured = [each for each in metrics if each.status != "nowhere"]
     return StructureSummary(
         structure=structure,
         cases=len({each.case for each in metrics}),
         statuses={status: counted[status] for status in STATUSES},
-        metrics={metric.name: _spread(metric, metrics) for metric in METRICS if metric.of(metrics[0]) is not None},
+        metrics={
+            metric.name: _spread(metric, measured)
+            for metric in METRICS
+            if measured and metric.of(measured[0]) is not None
+        },
     )
 
 

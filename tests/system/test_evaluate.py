@@ -36,6 +36,17 @@ def test_a_folder_is_judged_and_summed_up(folder, monkeypatch, capfd):
     assert len(list((output / "overlays").glob("*.png"))) == 3
 
 
+def test_a_value_that_is_nowhere_is_one_warning(folder, monkeypatch, capfd):
+    one = [f"prediction={folder}/masks/c0_0000.nii.gz", f"reference={folder}/labels/c0.nii.gz"]
+    for places in (options(folder), one):
+        command = [*places, "labels={spleen: 11, ball: 1, liver: 12}", "pictures=0"]
+        assert segfocal(monkeypatch, "evaluate", *command) == 0
+        shown = capfd.readouterr()
+        (line,) = [line for line in shown.err.splitlines() if "warning" in line]
+        assert "spleen (11), liver (12): left out of the means" in line
+        assert "nowhere" in shown.out
+
+
 def test_one_bad_file_is_told_at_the_end(folder, monkeypatch, capfd):
     (folder / "masks" / "c1_0000.nii.gz").write_bytes(b"garbage")
     assert segfocal(monkeypatch, "evaluate", *options(folder, f"output={folder}/out", "pictures=0")) == 1
