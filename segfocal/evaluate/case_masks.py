@@ -49,9 +49,10 @@ def read_masks(files: CaseFiles, settings: EvaluationSettings, *, compared: bool
     if ignored is not None:
         predictions = [None if mask is None else _without(mask, ignored) for mask in predictions]
         reference = _without(reference, ignored)
-    report = PredictionReport() if settings.labels else read_prediction_report(files.prediction)
+    report = read_prediction_report(files.prediction)
     labels = _labels(report, settings, [reference, *(mask for mask in predictions if mask is not None)])
-    made_of = report.made_of
+    predictions = [_valued(mask, path, labels) for mask, path in zip(predictions, paths, strict=True)]
+    made_of = {} if settings.labels else report.made_of
     unions = {v: [int(part) for part in made_of.get(name, [v])] for name, v in labels.items()} if made_of else {}
     return CaseMasks(
         reference=with_unions(reference, unions),
@@ -70,6 +71,28 @@ def with_unions(reference: Volume, unions: Mapping[int, Sequence[int]]) -> Volum
     for value, parts in unions.items():
         array[np.isin(reference.array, parts)] = value
     return Volume(array=array, grid=reference.grid)
+
+
+def with_value(mask: Volume, report: PredictionReport, value: int) -> Volume:
+    """Return a mask of one structure with its label value in place of 1; a label map as it is."""
+    if report.only is None:
+        return mask
+    return Volume(array=np.where(mask.array == 1, value, 0).astype(np.uint16), grid=mask.grid)
+
+
+def _valued(mask: Volume | None, path: Path | None, labels: Mapping[str, int]) -> Volume | None:
+    """Return a prediction with the label values to compare; UserError for a mask of another structure alone."""
+    report = read_prediction_report(path)
+    if mask is None or report.only is None:
+        return mask
+    if report.only not in labels:
+        raise UserError(
+            expected=f"a mask of {', '.join(labels)}",
+            found=f"one of {report.only} alone, as the report beside it says",
+            where=path,
+            do=f"name it in labels, as labels={{{report.only}: 1}}, or judge another mask",
+        )
+    return with_value(mask, report, labels[report.only])
 
 
 def _label_map(path: Path) -> Volume:
@@ -100,8 +123,10 @@ def _without(labels: Volume, ignored: NDArray[np.bool_]) -> Volume:
 def _labels(report: PredictionReport, settings: EvaluationSettings, masks: Iterable[Volume]) -> Mapping[str, int]:
     """Return the label values to compare: those asked for, those of the report, or every one in the masks (or none)."""
     if settings.labels:
-        return settings.labels
+        only = report.only
+        return {only: settings.labels[only]} if only and only in settings.labels else settings.labels
     if report.structures:
-        return named_labels(report.structures)
+        named = named_labels(report.structures)
+        return {report.only: named[report.only]} if report.only else named
     found = sorted({int(v) for mask in masks for v in np.unique(mask.array)} - {0})
     return {f"label_{value}": value for value in found}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segfocal.errors import UserError
-from segfocal.evaluate.case_masks import with_unions
+from segfocal.evaluate.case_masks import with_unions, with_value
 from segfocal.evaluate.case_metrics import CaseMetrics
 from segfocal.evaluate.judge import JudgedCase
 from segfocal.evaluate.pairing import CaseFiles
@@ -88,10 +88,13 @@ def _picture(
 ) -> CasePicture:
     files = case.files
     assert files.prediction is not None
+    prediction = with_value(
+        volumes.read_labels(files.prediction), read_prediction_report(files.prediction), metrics.label
+    )
     return CasePicture(
         scan=scan,
         reference=with_unions(volumes.read_labels(files.reference), case.unions),
-        prediction=volumes.read_labels(files.prediction),
+        prediction=prediction,
         value=metrics.label,
         intensity=window,
         frame=_FRAME,

@@ -20,19 +20,24 @@ class PredictionReport:
         made_of: by structure name, the reference's label values whose union the structure is.
         scan: the scan that was segmented.
         bundle: the folder of the model, of several the first.
+        only: the one structure that the mask holds, as value 1 (`predict separate=true`); None for a label map.
     """
 
     structures: Any = None
     made_of: Mapping[str, list[Any]] = field(default_factory=dict)
     scan: Path | None = None
     bundle: Path | None = None
+    only: str | None = None
 
 
 def read_prediction_report(mask: Path | None) -> PredictionReport:
-    """Return the report beside a mask; UserError for a file that is not JSON."""
-    path = mask.with_name(stem(mask) + ".json") if mask else None
-    report = read_json(path) if path and path.is_file() else None
-    if not isinstance(report, dict) or "segfocal" not in report:
+    """Return the report beside a mask, or beside the label map whose structure it is (mask_liver.nii.gz: mask.json).
+
+    Raises:
+        UserError: a file that is not JSON.
+    """
+    report, only = _report_of(mask) if mask else ({}, None)
+    if not report:
         return PredictionReport()
     made = report.get("made_of", {})
     if not isinstance(made, dict) or not all(isinstance(parts, list) for parts in made.values()):
@@ -44,4 +49,25 @@ def read_prediction_report(mask: Path | None) -> PredictionReport:
         made_of=made,
         scan=Path(report["input"]) if "input" in report else None,
         bundle=Path(first) if first else None,
+        only=only,
     )
+
+
+def _report_of(mask: Path) -> tuple[dict[str, Any], str | None]:
+    """Return the report of a mask and, of a mask that is no label map, its one structure; empty without a report."""
+    own = stem(mask)
+    report = _read(mask.with_name(own + ".json"))
+    if report:
+        return report, None
+    for place in reversed([i for i, letter in enumerate(own) if letter == "_"]):
+        report = _read(mask.with_name(own[:place] + ".json"))
+        files = report.get("files")
+        for name, written in files.items() if isinstance(files, dict) else ():
+            if isinstance(written, list) and mask.name in written and name in report.get("structures", {}):
+                return report, name
+    return {}, None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    report = read_json(path) if path.is_file() else None
+    return report if isinstance(report, dict) and "segfocal" in report else {}
