@@ -146,7 +146,8 @@ def named_labels(labels: Any) -> dict[str, int]:
     """Return label values ≥ 1 by structure name; UserError for anything else."""
     try:
         values = {str(name): int(value) for name, value in labels.items()}
-        if any(value < 1 for value in values.values()):
+        parts = [v for v in labels.values() if isinstance(v, bool) or (isinstance(v, float) and not v.is_integer())]
+        if parts or any(value < 1 for value in values.values()):
             raise ValueError(labels)
         return values
     except (AttributeError, TypeError, ValueError) as error:
