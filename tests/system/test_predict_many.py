@@ -90,6 +90,17 @@ def test_a_list_names_scans(random_bundle, scans, tmp_path, monkeypatch, name, t
     assert sorted(p.parent.name for p in (tmp_path / "masks").rglob("*.nii.gz")) == ["p0", "p2"]
 
 
+def test_a_list_that_goes_upwards_writes_nothing_outside_output(random_bundle, tmp_path, monkeypatch):
+    for name in ("lists/local/a.nii.gz", "scans/b.nii.gz"):
+        make_scan(tmp_path / name, image(1))
+    (tmp_path / "lists" / "list.txt").write_text("local/a.nii.gz\n../scans/b.nii.gz\n")
+    output = tmp_path / "res" / "masks"
+    options = [f"bundle={random_bundle}", f"input={tmp_path}/lists/list.txt", f"output={output}"]
+    assert segfocal(monkeypatch, "predict", *options) == 0
+    masks = sorted((tmp_path / "res").rglob("*.nii.gz"))
+    assert masks == [output / "lists" / "local" / "a.nii.gz", output / "scans" / "b.nii.gz"]
+
+
 def test_masks_inside_the_folder_of_scans_are_not_taken_for_scans(random_bundle, scans, monkeypatch, capsys):
     command = ["predict", f"bundle={random_bundle}", f"input={scans}", f"output={scans}/masks"]
     segfocal(monkeypatch, *command)
