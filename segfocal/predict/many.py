@@ -20,14 +20,15 @@ from typing import Any
 
 import segfocal
 from segfocal.errors import UserError
-from segfocal.files import make_folder
+from segfocal.files import check_apart, make_folder
 from segfocal.grid import Volume
+from segfocal.inference.bundle import read_structure_names
 from segfocal.inference.predictor import Predictor
 from segfocal.io import volumes
 from segfocal.memory import forget_peak, peak_gib
 from segfocal.predict.inputs import Scan, read_scan
 from segfocal.predict.options import PredictOptions
-from segfocal.predict.outputs import check_outputs
+from segfocal.predict.outputs import OutputFiles, check_outputs, files_read
 from segfocal.predict.predict import load_predictor, segment_scan, write_prediction
 
 MANIFEST = "manifest.jsonl"
@@ -59,13 +60,15 @@ def predict_many(
         say: takes each line.
 
     Raises:
-        UserError: options that cannot hold for many scans, a bundle that cannot be loaded, an unwritable folder.
+        UserError: options that cannot hold for many scans, an output that would replace an input or another output, a
+            bundle that cannot be loaded, an unwritable folder.
     """
     if options.prompts is not None:
         raise UserError(
             expected="no prompts for many scans", found="prompt or prompts", do="segment prompted scans one by one"
         )
     folder = options.outputs.mask
+    _check_apart(options, scans)
     make_folder(folder)
     manifest = _Manifest(folder / MANIFEST, _signature(options))
     kept = [scan for scan in scans if manifest.is_settled(scan, folder / scan.name, retry=retry)]
@@ -85,6 +88,15 @@ def predict_many(
         f"{folder / MANIFEST}"
     )
     return Summary(done=done, kept=len(kept), failed=failed)
+
+
+def _check_apart(options: PredictOptions, scans: Sequence[Scan]) -> None:
+    """Raise UserError when a file that any scan leads to is one of the inputs, or that of another scan."""
+    folder, names = options.outputs.mask, read_structure_names(options.bundles[0])
+    masks = [replace(options.outputs, mask=folder / scan.name) for scan in scans]
+    written = [folder / MANIFEST, *(path for mask in masks for path in OutputFiles.of(mask, names).all)]
+    read = files_read(replace(options, inputs=tuple(file for scan in scans for file in scan.files)))
+    check_apart(written, [*options.inputs, *read])
 
 
 class _AssemblyLine:

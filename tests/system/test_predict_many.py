@@ -101,6 +101,30 @@ def test_a_list_that_goes_upwards_writes_nothing_outside_output(random_bundle, t
     assert masks == [output / "lists" / "local" / "a.nii.gz", output / "scans" / "b.nii.gz"]
 
 
+@pytest.mark.parametrize(
+    ("names", "options", "says"),
+    [
+        (["a.nii", "a.nii.gz"], [], "a.json for two of them"),
+        (["a.nii.gz", "a_liver.nii.gz"], ["separate=true"], "a_liver.nii.gz for two of them"),
+        (["in/a.nii.gz", "in/b.nii.gz"], ["output={}/in"], "the same file as input and output"),
+        (["a.nii.gz", "masks/a.nii.gz"], ["input='{}/**/*.nii.gz'"], "the same file as input and output"),
+    ],
+)
+def test_outputs_that_are_one_file_are_refused_before_work(
+    random_bundle, tmp_path, monkeypatch, capsys, names, options, says
+):
+    scans = tmp_path / "scans"
+    for number, name in enumerate(names):
+        make_scan(scans / name, image(number))
+    before = {path: path.read_bytes() for path in scans.rglob("*.nii*")}
+    given = {"bundle": random_bundle, "input": scans / "in" if "in/" in names[0] else scans, "output": scans / "masks"}
+    given |= dict(option.format(scans).split("=", 1) for option in options)
+    command = [f"{key}={value}" for key, value in given.items()]
+    assert segfocal(monkeypatch, "predict", *command, "overwrite=true") == 1
+    assert says in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in scans.rglob("*.nii*")} == before
+
+
 def test_masks_inside_the_folder_of_scans_are_not_taken_for_scans(random_bundle, scans, monkeypatch, capsys):
     command = ["predict", f"bundle={random_bundle}", f"input={scans}", f"output={scans}/masks"]
     segfocal(monkeypatch, *command)
