@@ -1,5 +1,6 @@
 """Many scans at once: each gets its mask, bad ones are told and stop nothing, a repeated command does what is left."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -81,6 +82,59 @@ def test_a_file_of_the_users_is_not_replaced(random_bundle, scans, tmp_path, mon
     )
     assert "2 done, 0 kept, 1 failed" in capsys.readouterr().out
     assert theirs.read_bytes() == b"drawn by hand"
+
+
+def test_a_file_of_the_users_is_not_replaced_by_the_second_try_either(random_bundle, scans, tmp_path, monkeypatch):
+    theirs = tmp_path / "masks" / "p1" / "ct.nii.gz"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"drawn by hand")
+    for _ in range(2):
+        segfocal(monkeypatch, "predict", f"bundle={random_bundle}", f"input={scans}", f"output={tmp_path}/masks")
+    assert theirs.read_bytes() == b"drawn by hand"
+
+
+def test_a_mask_corrected_in_place_is_the_users(random_bundle, scans, tmp_path, monkeypatch, capsys):
+    masks = tmp_path / "masks"
+    command = ["predict", f"bundle={random_bundle}", f"input={scans}", f"output={masks}", "separate=true"]
+    assert segfocal(monkeypatch, *command) == 0
+    last = json.loads((masks / "manifest.jsonl").read_text().splitlines()[-1])
+    written = sorted(masks.joinpath("p2").iterdir())
+    assert last["sha256"] == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in written}
+    corrected = [masks / "p0" / "ct.nii.gz", masks / "p1" / "ct_liver.nii.gz"]
+    for path in corrected:
+        path.write_bytes(b"corrected by hand")
+    for _ in range(2):  # neither at once nor after the failure was noted
+        capsys.readouterr()
+        assert segfocal(monkeypatch, *command, "batch_size=3") == 0
+        assert "2 failed: expected an output that does not exist yet" in capsys.readouterr().out
+    assert [path.read_bytes() for path in corrected] == [b"corrected by hand"] * 2
+    assert segfocal(monkeypatch, *command, "batch_size=3", "overwrite=true") == 0
+    assert "2 done, 1 kept, 0 failed" in capsys.readouterr().out
+    assert all(np.isin(voxels(path), [0, 1, 5]).all() for path in corrected)
+
+
+@pytest.mark.parametrize(
+    ("state", "recorded", "replaced"),
+    [
+        ("done", None, True),  # of a version that recorded nothing
+        ("begun", None, True),
+        ("writing", {}, True),  # killed while it wrote
+        ("begun", {}, False),  # killed before it wrote: drawn since
+        ("failed", {}, False),
+    ],
+)
+def test_after_a_kill_what_a_run_wrote_is_ours(
+    random_bundle, scans, tmp_path, monkeypatch, capsys, state, recorded, replaced
+):
+    masks = tmp_path / "masks"
+    theirs = make_scan(masks / "p1" / "ct.nii.gz", image(0))
+    before = theirs.read_bytes()
+    entry = {"name": "p1/ct.nii.gz", "state": state, "input": [], "signature": "of another", "message": ""}
+    entry |= {} if recorded is None else {"sha256": recorded}
+    (masks / "manifest.jsonl").write_text(json.dumps(entry) + "\n")
+    assert segfocal(monkeypatch, "predict", f"bundle={random_bundle}", f"input={scans}", f"output={masks}") == 0
+    assert (theirs.read_bytes() != before) is replaced
+    assert f"{2 + replaced} done" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "text"), [("list.txt", "{0}\n\n{1}\n"), ("list.csv", "name,image\na,{0}\nb,{1}\n")])
