@@ -92,12 +92,20 @@ def predict_many(
 
 
 def _check_apart(options: PredictOptions, scans: Sequence[Scan]) -> None:
-    """Raise UserError when a file that any scan leads to is one of the inputs, or that of another scan."""
+    """Raise UserError when a file that any scan leads to is an input, that of another scan or outside the folder."""
     folder, names = options.outputs.mask, read_structure_names(options.bundles[0])
     masks = [replace(options.outputs, mask=folder / scan.name) for scan in scans]
     written = [folder / MANIFEST, *(path for mask in masks for path in OutputFiles.of(mask, names).all)]
     read = files_read(replace(options, inputs=tuple(file for scan in scans for file in scan.files)))
     check_apart(written, [*options.inputs, *read])
+    for scan in scans:
+        if not (folder / scan.name).parent.resolve().is_relative_to(folder.resolve()):
+            raise UserError(
+                expected="folders inside output",
+                found="a link that leads out of it",
+                where=(folder / scan.name).parent,
+                do="choose another output",
+            )
 
 
 class _AssemblyLine:

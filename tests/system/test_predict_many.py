@@ -155,6 +155,17 @@ def test_a_list_that_goes_upwards_writes_nothing_outside_output(random_bundle, t
     assert masks == [output / "lists" / "local" / "a.nii.gz", output / "scans" / "b.nii.gz"]
 
 
+def test_a_link_in_output_leads_no_mask_out_of_it(random_bundle, scans, tmp_path, monkeypatch, capsys):
+    others = make_scan(tmp_path / "others" / "ct.nii.gz", image(5))
+    before = others.read_bytes()
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "p1").symlink_to(others.parent)
+    options = [f"bundle={random_bundle}", f"input={scans}", f"output={tmp_path}/masks", "overwrite=true"]
+    assert segfocal(monkeypatch, "predict", *options) == 1
+    assert "a link that leads out of it" in capsys.readouterr().err
+    assert others.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("names", "options", "says"),
     [
