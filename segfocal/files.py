@@ -118,7 +118,7 @@ def check_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
                 expected="outputs beside the inputs, not in their place",
                 found="the same file as input and output",
                 where=path,
-                do="choose another output (files of the report and of structures are named after it)",
+                do="choose another output (the report and the files of structures are named after it)",
             )
         real = Path(os.path.realpath(path))
         other = claimed.setdefault(folded(str(real)), real)
