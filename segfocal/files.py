@@ -6,8 +6,9 @@ import csv
 import hashlib
 import json
 import os
+import unicodedata
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,61 @@ def check_new(path: Path, *, overwrite: bool) -> None:
             where=path,
             do="choose another output or add overwrite=true",
         )
+
+
+def check_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
+    """Raise UserError when a file to be written is one that is read, or when two to be written are one file.
+
+    Links, "..", hard links and names that the file system takes for the same are seen through. Nothing need exist yet.
+    """
+    inputs = {place for path in read for place in _places(path)}
+    claimed: dict[str, Path] = {}
+    for path in written:
+        if not inputs.isdisjoint(_places(path)):
+            raise UserError(
+                expected="outputs beside the inputs, not in their place",
+                found="the same file as input and output",
+                where=path,
+                do="choose another output (the report and the files of structures are named after it)",
+            )
+        real = Path(os.path.realpath(path))
+        other = claimed.setdefault(folded(str(real)), real)
+        if other is not real and (other == real or _is_one_name(other, real)):
+            raise UserError(
+                expected="a file for each output",
+                found=f"{other.name} for two of them",
+                where=path,
+                do="rename one of the inputs or structures, or segment them into two folders",
+            )
+
+
+def _places(path: Path) -> set[str | tuple[int, int]]:
+    """Return what tells a file from others: where it really lies and, when it is there, its number on its disk."""
+    try:
+        state = path.stat()
+    except OSError:
+        return {os.path.realpath(path)}
+    return {os.path.realpath(path), (state.st_dev, state.st_ino)}
+
+
+def folded(name: str) -> str:
+    """Return a name without what some file systems do not tell apart: case, and how accents are written."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _is_one_name(first: Path, second: Path) -> bool:
+    """Ask the file system whether two paths that are the same when folded are the same to it."""
+    folder = next(parent for parent in first.parents if parent.is_dir())
+    one, other = next((a, b) for a, b in zip(first.parts, second.parts, strict=True) if a != b)
+    hidden = f".{uuid.uuid4().hex[:8]}"
+    probe = folder / f"{hidden}{one}"
+    try:
+        probe.touch()
+        return (folder / f"{hidden}{other}").exists()
+    except OSError:  # told by whoever writes there
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:

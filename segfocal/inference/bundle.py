@@ -169,6 +169,14 @@ def read_channels(folder: Path) -> int:
         return 1
 
 
+def read_structure_names(folder: Path) -> list[str]:
+    """Return the names of a bundle's structures, none where they cannot be read."""
+    try:
+        return [str(structure["name"]) for structure in read_json(folder / _FACTS)["structures"]]
+    except (UserError, KeyError, TypeError, ValueError):
+        return []
+
+
 def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
     model = models.build(facts["model"])
     try:

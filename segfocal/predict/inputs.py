@@ -71,15 +71,16 @@ def find_scans(named: Path, *, output: Path | None = None, channels: int = 1) ->
         raise UserError(
             expected=f"scans ending in {kinds}, or folders of DICOM slices", found=found, where=named, do="check input"
         )
-    twice = {path for path in paths if paths.count(path) > 1} if len(set(paths)) < len(paths) else set()
+    paths = [Path(os.path.abspath(path)) for path in paths]  # without "..", which a name below a folder cannot have
+    twice = [path for path, count in Counter(paths).items() if count > 1]
     if twice:
         raise UserError(
             expected="each scan once", found=f"{min(twice)} more than once", where=named, do="take one of them out"
         )
-    top = Path(os.path.commonpath([path.absolute().parent for path in paths]))
+    top = Path(os.path.commonpath([path.parent for path in paths]))
     if channels > 1:
         return _of_channels(paths, top)
-    scans = [Scan(path.absolute().relative_to(top).as_posix() + _ending(path), path) for path in paths]
+    scans = [Scan(path.relative_to(top).as_posix() + _ending(path), path) for path in paths]
     names = Counter(scan.name for scan in scans)
     if len(names) < len(scans):
         raise UserError(
@@ -110,10 +111,17 @@ def _of_channels(paths: Sequence[Path], top: Path) -> list[Scan]:
     """Return files as scans of several channels, by the four digits at the end of their names."""
     together: dict[str, dict[int, Path]] = {}
     for path in paths:
-        name = path.absolute().relative_to(top).as_posix()
+        name = path.relative_to(top).as_posix()
         found = re.fullmatch(r"(.+)_(\d{4})(\.nii(?:\.gz)?|\.png)", name)
         own, channel = (found[1] + found[3], int(found[2])) if found else (name, 0)
-        together.setdefault(own, {})[channel] = path
+        taken = together.setdefault(own, {}).setdefault(channel, path)
+        if taken != path:
+            raise UserError(
+                expected="one file a channel",
+                found=f"{taken.name} and {path.name} for channel {channel} of {own}",
+                where=path.parent,
+                do="rename one of them",
+            )
     scans = []
     for name, files in together.items():
         first, *others = sorted(files)

@@ -1,7 +1,8 @@
 """Many scans: read, segmented and written at the same time, each on its own; one that fails never stops the rest.
 
-The output folder keeps `manifest.jsonl`, a line when a scan is begun and one when it is done or has failed, so that the
-same command after a kill makes only what is missing.
+The output folder keeps `manifest.jsonl`, a line when a scan is begun, when its files are being written and when it is
+done or has failed, so that the same command after a kill makes only what is missing. It records the SHA-256 of what was
+written: a mask that was corrected by hand has another, and is never replaced unasked.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,14 +21,15 @@ from typing import Any
 
 import segfocal
 from segfocal.errors import UserError
-from segfocal.files import make_folder
+from segfocal.files import check_apart, make_folder, sha256_of
 from segfocal.grid import Volume
+from segfocal.inference.bundle import read_structure_names
 from segfocal.inference.predictor import Predictor
 from segfocal.io import volumes
 from segfocal.memory import forget_peak, peak_gib
 from segfocal.predict.inputs import Scan, read_scan
 from segfocal.predict.options import PredictOptions
-from segfocal.predict.outputs import check_outputs
+from segfocal.predict.outputs import OutputFiles, check_outputs, files_read, files_written
 from segfocal.predict.predict import load_predictor, segment_scan, write_prediction
 
 MANIFEST = "manifest.jsonl"
@@ -59,13 +61,15 @@ def predict_many(
         say: takes each line.
 
     Raises:
-        UserError: options that cannot hold for many scans, a bundle that cannot be loaded, an unwritable folder.
+        UserError: options that cannot hold for many scans, an output that would replace an input or another output, a
+            bundle that cannot be loaded, an unwritable folder.
     """
     if options.prompts is not None:
         raise UserError(
             expected="no prompts for many scans", found="prompt or prompts", do="segment prompted scans one by one"
         )
     folder = options.outputs.mask
+    _check_apart(options, scans)
     make_folder(folder)
     manifest = _Manifest(folder / MANIFEST, _signature(options))
     kept = [scan for scan in scans if manifest.is_settled(scan, folder / scan.name, retry=retry)]
@@ -85,6 +89,23 @@ def predict_many(
         f"{folder / MANIFEST}"
     )
     return Summary(done=done, kept=len(kept), failed=failed)
+
+
+def _check_apart(options: PredictOptions, scans: Sequence[Scan]) -> None:
+    """Raise UserError when a file that any scan leads to is an input, that of another scan or outside the folder."""
+    folder, names = options.outputs.mask, read_structure_names(options.bundles[0])
+    masks = [replace(options.outputs, mask=folder / scan.name) for scan in scans]
+    written = [folder / MANIFEST, *(path for mask in masks for path in OutputFiles.of(mask, names).all)]
+    read = files_read(replace(options, inputs=tuple(file for scan in scans for file in scan.files)))
+    check_apart(written, [*options.inputs, *read])
+    for scan in scans:
+        if not (folder / scan.name).parent.resolve().is_relative_to(folder.resolve()):
+            raise UserError(
+                expected="folders inside output",
+                found="a link that leads out of it",
+                where=(folder / scan.name).parent,
+                do="choose another output",
+            )
 
 
 class _AssemblyLine:
@@ -112,10 +133,11 @@ class _AssemblyLine:
         return self.done, self.failed
 
     def _own(self, scan: Scan) -> PredictOptions:
-        """Return the options of one scan. What an interrupted run of ours left of it may be replaced."""
-        outputs, ours = self.options.outputs, scan.name in self.manifest.last
-        own = replace(outputs, mask=outputs.mask / scan.name, overwrite=outputs.overwrite or ours)
-        return replace(self.options, inputs=scan.files, outputs=own)
+        """Return the options of one scan. What an earlier or interrupted run of ours left of it may be replaced."""
+        outputs = replace(self.options.outputs, mask=self.options.outputs.mask / scan.name)
+        own = replace(self.options, inputs=scan.files, outputs=outputs)
+        ours = outputs.overwrite or self.manifest.is_ours(scan, files_written(own))
+        return replace(own, outputs=replace(outputs, overwrite=ours))
 
     def _read(self, scan: Scan) -> Volume:
         own = self._own(scan)
@@ -126,11 +148,13 @@ class _AssemblyLine:
         self, scan: Scan, reading: Future[Volume], writer: ThreadPoolExecutor, writing: Future[None] | None
     ) -> Future[None] | None:
         """Segment a scan when it is read and hand it to the writer; return what is being written."""
-        started, own = time.monotonic(), self._own(scan)
+        started = time.monotonic()
         forget_peak()
         try:
+            own = self._own(scan)
             read = reading.result()
-            self.manifest.add(scan, state="begun")
+            left = _hashes(files_written(own)) if self.manifest.trusts(scan) else {}
+            self.manifest.add(scan, state="begun", sha256=left)
             prediction = segment_scan(self.predictor, own, read)
         except Exception as error:
             self._fail(scan, error, started)
@@ -139,25 +163,30 @@ class _AssemblyLine:
             writing.result()  # one at a time: no more than three scans are in memory
 
         def write() -> None:
+            written: list[Path] = []
             try:
-                write_prediction(self.predictor, own, prediction, started=started)
+                now = self._own(scan)  # again: a mask may have been corrected since
+                check_outputs(now)
+                written = files_written(now)
+                self.manifest.add(scan, state="writing")
+                write_prediction(self.predictor, now, prediction, started=started)
             except Exception as error:
-                self._fail(scan, error, started)
+                self._fail(scan, error, started, written)
                 return
             self.done += 1
-            self._tell(scan, "done", started)
+            self._tell(scan, "done", started, sha256=_hashes(written))
 
         return writer.submit(write)
 
-    def _fail(self, scan: Scan, error: Exception, started: float) -> None:
+    def _fail(self, scan: Scan, error: Exception, started: float, written: Sequence[Path] = ()) -> None:
         if isinstance(error, UserError):
             message = str(error)
         else:
             message = f"a fault in segfocal: {''.join(traceback.format_exception_only(error)).strip()}"
         self.failed[scan.name] = message
-        self._tell(scan, "failed", started, message=message)
+        self._tell(scan, "failed", started, message=message, sha256=_hashes(written))
 
-    def _tell(self, scan: Scan, state: str, started: float, **more: str) -> None:
+    def _tell(self, scan: Scan, state: str, started: float, **more: Any) -> None:
         seconds = round(time.monotonic() - started, 2)
         self.manifest.add(scan, state=state, seconds=seconds, peak_gib=round(peak_gib(), 3), **more)
         number = self.done + len(self.failed)
@@ -185,13 +214,38 @@ class _Manifest:
             return False
         return (entry["state"] == "done" and output.is_file()) or (_failed(entry) and not retry)
 
-    def add(self, scan: Scan, *, state: str, **facts: Any) -> None:
-        """Write a line, on disk before this returns."""
+    def trusts(self, scan: Scan) -> bool:
+        """Say whether files of a scan are ours though not recorded.
+
+        So are those of a run that was killed while it wrote, and all of a manifest of a version that recorded none.
+        """
+        entry = self.last.get(scan.name)
+        return entry is not None and ("sha256" not in entry or entry["state"] == "writing")
+
+    def is_ours(self, scan: Scan, files: Sequence[Path]) -> bool:
+        """Say whether files of a scan are there, all as a run wrote them; one changed since is the user's."""
+        if scan.name not in self.last or self.trusts(scan):
+            return scan.name in self.last
+        there = _hashes(files)
+        return bool(there) and there.items() <= self.last[scan.name]["sha256"].items()
+
+    def add(self, scan: Scan, *, state: str, sha256: Mapping[str, str] | None = None, **facts: Any) -> None:
+        """Write a line, on disk before this returns.
+
+        Args:
+            scan: which.
+            state: begun, writing, done or failed.
+            sha256: of files that were written, by name; those of the line before are carried on.
+            facts: whatever else there is to say.
+        """
+        before = self.last.get(scan.name, {"sha256": {}})
+        recorded = {**before.get("sha256", {}), **(sha256 or {})}
         entry = {
             "name": scan.name,
             "state": state,
             "input": _state_of(*scan.files),
             "signature": self.signature,
+            **({"sha256": recorded} if recorded or state in ("begun", "done") or "sha256" in before else {}),
             **facts,
         }
         self.last[scan.name] = entry
@@ -203,6 +257,11 @@ class _Manifest:
 
 def _failed(entry: Entry) -> bool:
     return entry["state"] == "failed"
+
+
+def _hashes(files: Sequence[Path]) -> dict[str, str]:
+    """Return the SHA-256 of those files that are there, by name."""
+    return {file.name: sha256_of(file) for file in files if file.is_file()}
 
 
 def _state_of(*paths: Path) -> list[Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +13,16 @@ import numpy as np
 
 import segfocal
 from segfocal.errors import UserError
-from segfocal.files import check_new, make_folder
+from segfocal.files import check_apart, check_new, folded, make_folder
 from segfocal.grid import Volume
+from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.postprocess import describe
 from segfocal.inference.predictor import Predictor
 from segfocal.io import png, volumes
-from segfocal.predict.options import PredictOptions, PromptKind
+from segfocal.predict.options import OutputOptions, PredictOptions, PromptKind
 from segfocal.predict.prediction import Prediction
+from segfocal.predict.prompts import files_named
 from segfocal.predict.structure_sizes import StructureSizes
 
 
@@ -26,11 +31,47 @@ def report_path(mask: Path) -> Path:
     return mask.with_name(volumes.stem(mask) + ".json")
 
 
-def structure_path(mask: Path, name: str) -> Path:
-    """Return where what is said of one structure lies: mask.nii.gz → mask_liver.nii.gz."""
+@dataclass(frozen=True, kw_only=True)
+class OutputFiles:
+    """The files of one prediction.
+
+    Args:
+        mask: the label map.
+        separate: the mask of each structure, in the order of the bundle; none unless asked for.
+        probabilities: its map, likewise.
+    """
+
+    mask: Path
+    separate: tuple[Path, ...] = ()
+    probabilities: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, outputs: OutputOptions, names: Sequence[str]) -> OutputFiles:
+        """Return what is written for structures of these names, each under a name of its own."""
+        mask, taken = outputs.mask, {folded(path.name) for path in (outputs.mask, report_path(outputs.mask))}
+        separate = [_structure_path(mask, name, taken) for name in names if outputs.separate]
+        own = mask.with_suffix(".nii.gz") if volumes.is_segmentation(mask) else mask  # DICOM-SEG has no real numbers
+        maps = [_structure_path(own, f"{name}_probability", taken) for name in names if outputs.probabilities]
+        return cls(mask=mask, separate=tuple(separate), probabilities=tuple(maps))
+
+    @property
+    def all(self) -> list[Path]:
+        """All of them and the report."""
+        return [self.mask, report_path(self.mask), *self.separate, *self.probabilities]
+
+
+def _structure_path(mask: Path, name: str, taken: set[str]) -> Path:
+    """Return where what is said of one structure lies, and take that: mask.nii.gz → mask_liver.nii.gz.
+
+    A name that is taken, in whatever case, gets a number: PTV 50 and PTV_50 → mask_PTV_50.nii.gz, mask_PTV_50_2.nii.gz.
+    """
     ending = mask.suffix if not mask.name.endswith(".nii.gz") else ".nii.gz"
     safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
-    return mask.with_name(f"{mask.name.removesuffix(ending)}_{safe}{ending}")
+    stem = f"{mask.name.removesuffix(ending)}_{safe}"
+    numbered = (stem if number == 1 else f"{stem}_{number}" for number in itertools.count(1))
+    own = next(one for one in numbered if folded(one + ending) not in taken)
+    taken.add(folded(own + ending))
+    return mask.with_name(own + ending)
 
 
 def check_outputs(options: PredictOptions) -> None:
@@ -39,23 +80,38 @@ def check_outputs(options: PredictOptions) -> None:
     None may replace one of the inputs, overwrite or not.
     """
     outputs = options.outputs
-    written = (outputs.mask, report_path(outputs.mask))
     volumes.check_output(outputs.mask, like=options.scan)
     if png.is_png(outputs.mask) and outputs.probabilities:
         raise UserError(
             expected="a NIfTI scan for probabilities=true", found=options.scan.name, do="leave that option out"
         )
-    inputs = {file.resolve() for file in (*options.inputs, *([options.prompts.file] if options.prompts else []))}
+    written = files_written(options)
+    check_apart([*written, *_folders_written(options)], files_read(options))
     for path in written:
-        if path.resolve() in inputs:
-            raise UserError(
-                expected="outputs beside the inputs, not in their place",
-                found="the same file as input and output",
-                where=path,
-                do="choose another output (its report has the same name, ending in .json)",
-            )
         check_new(path, overwrite=outputs.overwrite)
     make_folder(outputs.mask.parent)
+
+
+def files_written(options: PredictOptions) -> list[Path]:
+    """Return every file that the prediction of one scan will write, known before its bundle is loaded."""
+    return OutputFiles.of(options.outputs, bundles.read_structure_names(options.bundles[0])).all
+
+
+def files_read(options: PredictOptions) -> list[Path]:
+    """Return every file that a prediction reads: scans, slices, bundles, prompts and the masks that those name."""
+    read = [path for folder in options.bundles for path in (folder, *folder.glob("*"))]
+    for path in options.inputs:
+        read.append(path)
+        with suppress(UserError):  # of what is no scan: told when it is read
+            read += volumes.files_of(path)
+    return read + (files_named(options.prompts) if options.prompts else [])
+
+
+def _folders_written(options: PredictOptions) -> list[Path]:
+    """Return the folders that are filled with files of made-up names."""
+    if options.prompts is None or options.prompts.kind is not PromptKind.PROPAGATED:
+        return []
+    return sorted({place for place in (options.prompts.session, options.prompts.embeddings) if place})
 
 
 def write_outputs(options: PredictOptions, prediction: Prediction, bundle: Bundle) -> dict[str, list[str]]:
@@ -65,16 +121,15 @@ def write_outputs(options: PredictOptions, prediction: Prediction, bundle: Bundl
     """
     files: dict[str, list[str]] = {}
     outputs, mask, maps = options.outputs, prediction.mask, prediction.maps
+    planned = OutputFiles.of(outputs, [structure.name for structure in bundle.structures])
     for k, structure in enumerate(bundle.structures):
         if outputs.separate:
-            path = structure_path(outputs.mask, structure.name)
+            path = planned.separate[k]
             own = Volume(array=structure.inside(mask.array).astype(np.uint8), grid=mask.grid)
             volumes.write(path, own, like=options.scan, overwrite=outputs.overwrite, names={1: structure.name})
             files.setdefault(structure.name, []).append(path.name)
         if maps is not None:
-            path = structure_path(outputs.mask, f"{structure.name}_probability")
-            if volumes.is_segmentation(path):
-                path = path.with_suffix(".nii.gz")
+            path = planned.probabilities[k]
             own = Volume(array=maps.arrays[k], grid=mask.grid)
             volumes.write_probabilities(path, own, like=options.scan, overwrite=outputs.overwrite)
             files.setdefault(structure.name, []).append(path.name)

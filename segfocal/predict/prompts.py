@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from segfocal.data.label_scheme import LabelScheme
 from segfocal.errors import UserError
+from segfocal.files import read_json
 from segfocal.grid import Grid
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.prompted.prompt_file import read_prompts
@@ -17,6 +18,21 @@ from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, ScanProm
 from segfocal.inference.prompted.slice_boxes import boxes_from_labels
 from segfocal.io import volumes
 from segfocal.predict.options import PromptKind, PromptOptions
+
+
+def files_named(options: PromptOptions) -> list[Path]:
+    """Return the file of prompts and the masks that it names, as far as it can be read."""
+    if options.kind is not PromptKind.PROPAGATED:
+        return [options.file]
+    try:
+        listed = read_json(options.file)
+    except (UserError, RecursionError):  # told when the prompts are read
+        return [options.file]
+    if isinstance(listed, dict):
+        listed = listed.get("prompts", [listed])
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    masks = [entry["mask"] for entry in entries if isinstance(entry.get("mask"), str)]
+    return [options.file, *(options.file.parent / mask for mask in masks)]
 
 
 @contextmanager

@@ -39,6 +39,20 @@ def test_files_of_several_channels_are_one_scan(tmp_path):
     assert (second.name, [file.name for file in second.files]) == ("y.nii.gz", ["y_0000.nii.gz"])  # up to the gap
 
 
+def test_two_files_for_one_channel_are_refused(tmp_path):
+    for name in ("x_0000.nii.gz", "x_0001.nii.gz", "x.nii.gz"):
+        make_scan(tmp_path / name, np.zeros((3, 4, 5), np.int16))
+    with pytest.raises(UserError, match=r"x.nii.gz and x_0000.nii.gz for channel 0 of x.nii.gz"):
+        find_scans(tmp_path, channels=2)
+
+
+def test_a_list_that_goes_upwards_names_scans_below_their_common_folder(tmp_path):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "list.txt").write_text("local/a.nii.gz\n../scans/b.nii.gz\n")
+    names = [scan.name for scan in find_scans(tmp_path / "lists" / "list.txt")]
+    assert names == ["lists/local/a.nii.gz", "scans/b.nii.gz"]
+
+
 def test_a_place_of_many_is_a_folder_a_pattern_or_a_list(folder):
     assert all(names_many(folder / name) for name in (".", "*/ct.nii.gz", "notes.txt", "scans.csv"))
     assert not names_many(folder / "a" / "ct.nii.gz")
@@ -48,6 +62,7 @@ def test_a_place_of_many_is_a_folder_a_pattern_or_a_list(folder):
     ("name", "text", "says"),
     [
         ("list.txt", "a.nii.gz\na.nii.gz\n", "a.nii.gz more than once"),
+        ("list.txt", "a.nii.gz\nb/../a.nii.gz\n", "a.nii.gz more than once"),
         ("list.txt", "\n", "found none"),
         ("list.csv", "path\na.nii.gz\n", "a CSV with the column image"),
     ],

@@ -1,5 +1,6 @@
 """Many scans at once: each gets its mask, bad ones are told and stop nothing, a repeated command does what is left."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -83,11 +84,110 @@ def test_a_file_of_the_users_is_not_replaced(random_bundle, scans, tmp_path, mon
     assert theirs.read_bytes() == b"drawn by hand"
 
 
+def test_a_file_of_the_users_is_not_replaced_by_the_second_try_either(random_bundle, scans, tmp_path, monkeypatch):
+    theirs = tmp_path / "masks" / "p1" / "ct.nii.gz"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"drawn by hand")
+    for _ in range(2):
+        segfocal(monkeypatch, "predict", f"bundle={random_bundle}", f"input={scans}", f"output={tmp_path}/masks")
+    assert theirs.read_bytes() == b"drawn by hand"
+
+
+def test_a_mask_corrected_in_place_is_the_users(random_bundle, scans, tmp_path, monkeypatch, capsys):
+    masks = tmp_path / "masks"
+    command = ["predict", f"bundle={random_bundle}", f"input={scans}", f"output={masks}", "separate=true"]
+    assert segfocal(monkeypatch, *command) == 0
+    last = json.loads((masks / "manifest.jsonl").read_text().splitlines()[-1])
+    written = sorted(masks.joinpath("p2").iterdir())
+    assert last["sha256"] == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in written}
+    corrected = [masks / "p0" / "ct.nii.gz", masks / "p1" / "ct_liver.nii.gz"]
+    for path in corrected:
+        path.write_bytes(b"corrected by hand")
+    for _ in range(2):  # neither at once nor after the failure was noted
+        capsys.readouterr()
+        assert segfocal(monkeypatch, *command, "batch_size=3") == 0
+        assert "2 failed: expected an output that does not exist yet" in capsys.readouterr().out
+    assert [path.read_bytes() for path in corrected] == [b"corrected by hand"] * 2
+    assert segfocal(monkeypatch, *command, "batch_size=3", "overwrite=true") == 0
+    assert "2 done, 1 kept, 0 failed" in capsys.readouterr().out
+    assert all(np.isin(voxels(path), [0, 1, 5]).all() for path in corrected)
+
+
+@pytest.mark.parametrize(
+    ("state", "recorded", "replaced"),
+    [
+        ("done", None, True),  # of a version that recorded nothing
+        ("begun", None, True),
+        ("writing", {}, True),  # killed while it wrote
+        ("begun", {}, False),  # killed before it wrote: drawn since
+        ("failed", {}, False),
+    ],
+)
+def test_after_a_kill_what_a_run_wrote_is_ours(
+    random_bundle, scans, tmp_path, monkeypatch, capsys, state, recorded, replaced
+):
+    masks = tmp_path / "masks"
+    theirs = make_scan(masks / "p1" / "ct.nii.gz", image(0))
+    before = theirs.read_bytes()
+    entry = {"name": "p1/ct.nii.gz", "state": state, "input": [], "signature": "of another", "message": ""}
+    entry |= {} if recorded is None else {"sha256": recorded}
+    (masks / "manifest.jsonl").write_text(json.dumps(entry) + "\n")
+    assert segfocal(monkeypatch, "predict", f"bundle={random_bundle}", f"input={scans}", f"output={masks}") == 0
+    assert (theirs.read_bytes() != before) is replaced
+    assert f"{2 + replaced} done" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("name", "text"), [("list.txt", "{0}\n\n{1}\n"), ("list.csv", "name,image\na,{0}\nb,{1}\n")])
 def test_a_list_names_scans(random_bundle, scans, tmp_path, monkeypatch, name, text):
     (scans / name).write_text(text.format("p0/ct.nii.gz", "p2/ct.nii.gz"))
     segfocal(monkeypatch, "predict", f"bundle={random_bundle}", f"input={scans / name}", f"output={tmp_path}/masks")
     assert sorted(p.parent.name for p in (tmp_path / "masks").rglob("*.nii.gz")) == ["p0", "p2"]
+
+
+def test_a_list_that_goes_upwards_writes_nothing_outside_output(random_bundle, tmp_path, monkeypatch):
+    for name in ("lists/local/a.nii.gz", "scans/b.nii.gz"):
+        make_scan(tmp_path / name, image(1))
+    (tmp_path / "lists" / "list.txt").write_text("local/a.nii.gz\n../scans/b.nii.gz\n")
+    output = tmp_path / "res" / "masks"
+    options = [f"bundle={random_bundle}", f"input={tmp_path}/lists/list.txt", f"output={output}"]
+    assert segfocal(monkeypatch, "predict", *options) == 0
+    masks = sorted((tmp_path / "res").rglob("*.nii.gz"))
+    assert masks == [output / "lists" / "local" / "a.nii.gz", output / "scans" / "b.nii.gz"]
+
+
+def test_a_link_in_output_leads_no_mask_out_of_it(random_bundle, scans, tmp_path, monkeypatch, capsys):
+    others = make_scan(tmp_path / "others" / "ct.nii.gz", image(5))
+    before = others.read_bytes()
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "p1").symlink_to(others.parent)
+    options = [f"bundle={random_bundle}", f"input={scans}", f"output={tmp_path}/masks", "overwrite=true"]
+    assert segfocal(monkeypatch, "predict", *options) == 1
+    assert "a link that leads out of it" in capsys.readouterr().err
+    assert others.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "says"),
+    [
+        (["a.nii", "a.nii.gz"], [], "a.json for two of them"),
+        (["a.nii.gz", "a_liver.nii.gz"], ["separate=true"], "a_liver.nii.gz for two of them"),
+        (["in/a.nii.gz", "in/b.nii.gz"], ["output={}/in"], "the same file as input and output"),
+        (["a.nii.gz", "masks/a.nii.gz"], ["input='{}/**/*.nii.gz'"], "the same file as input and output"),
+    ],
+)
+def test_outputs_that_are_one_file_are_refused_before_work(
+    random_bundle, tmp_path, monkeypatch, capsys, names, options, says
+):
+    scans = tmp_path / "scans"
+    for number, name in enumerate(names):
+        make_scan(scans / name, image(number))
+    before = {path: path.read_bytes() for path in scans.rglob("*.nii*")}
+    given = {"bundle": random_bundle, "input": scans / "in" if "in/" in names[0] else scans, "output": scans / "masks"}
+    given |= dict(option.format(scans).split("=", 1) for option in options)
+    command = [f"{key}={value}" for key, value in given.items()]
+    assert segfocal(monkeypatch, "predict", *command, "overwrite=true") == 1
+    assert says in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in scans.rglob("*.nii*")} == before
 
 
 def test_masks_inside_the_folder_of_scans_are_not_taken_for_scans(random_bundle, scans, monkeypatch, capsys):
