@@ -28,6 +28,17 @@ def test_a_run_starts_from_the_bundle_of_another_and_goes_on_without_it(run, sph
     assert segfocal(monkeypatch, "train", *options, "train.steps=2", f"resume={folder}") == 0
 
 
+def test_every_file_of_a_run_has_the_permissions_of_a_new_file(run, spheres, tmp_path, monkeypatch):
+    scan = min((spheres.parent / "images").glob("*.nii*"))
+    options = [f"bundle={run / 'bundle'}", f"input={scan}", f"output={tmp_path / 'mask.nii.gz'}"]
+    assert segfocal(monkeypatch, "predict", *options) == 0
+    (tmp_path / "new").touch()
+    files = [path for folder in (run.parent, tmp_path) for path in folder.rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {"model.safetensors", "bundle.json", "mask.nii.gz"}
+    usual = (tmp_path / "new").stat().st_mode
+    assert [path for path in files if path.stat().st_mode != usual] == []
+
+
 def test_a_run_whose_weights_do_not_fit_is_refused_before_it_begins(run, spheres, tmp_path, monkeypatch, capfd):
     whole = read(run / "bundle").tensors
     torch.save({k: v for k, v in whole.items() if "iou_prediction_head" not in k}, tmp_path / "part.pth")
