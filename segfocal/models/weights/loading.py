@@ -81,9 +81,11 @@ def _check_architecture(model: Shapes, file: WeightFile) -> None:
     if strangers or (ours and theirs and ours.architecture != theirs.architecture):
         raise UserError(
             expected=f"weights of {ours.name if ours else 'this model'}",
-            found=f"{theirs.name if theirs else described(file.shapes)}",
+            found=theirs.name if theirs and theirs.supported else described(file.shapes),
             where=file.path,
-            do="choose the model they belong to, or another file",
+            do="choose another file"
+            if theirs and not theirs.supported
+            else "choose the model they belong to, or another file",
         )
 
 
