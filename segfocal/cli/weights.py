@@ -158,6 +158,7 @@ def convert(source: Path, output: Path, *, overwrite: bool = False) -> None:
     """
     from segfocal.files import check_new, sha256_of
     from segfocal.models.weights import salvage
+    from segfocal.models.weights.origin import origin_of
     from segfocal.models.weights.reading import file_at, kind_of, read
 
     if output.suffix != ".safetensors":
@@ -166,8 +167,9 @@ def convert(source: Path, output: Path, *, overwrite: bool = False) -> None:
         check_new(output, overwrite=False)
     path = file_at(source)
     file, ignored = salvage(path) if kind_of(path) == "zip" else (read(path), ())
-    facts = {"source": path.name, "source_sha256": sha256_of(path)}
-    _write(file.tensors, output, {**file.metadata, **facts})
+    sha256 = sha256_of(path)
+    facts = {"source": path.name, "source_sha256": sha256}
+    _write(file.tensors, output, {**file.metadata, **facts, **origin_of(file, sha256)})
     show(output)
     if ignored:
         print(f"left out:   {', '.join(dict.fromkeys(ignored))}")
@@ -189,8 +191,10 @@ def _write(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, str]) 
 
 def show(source: Path) -> None:
     """Print what model a file is of, its tensors, parameters and where it says it is from."""
+    from segfocal.files import sha256_of
     from segfocal.models.weights import read
     from segfocal.models.weights.identity import described
+    from segfocal.models.weights.origin import ORIGIN, origin_of
 
     file = read(source)
     parameters: dict[str, int] = {}
@@ -205,6 +209,7 @@ def show(source: Path) -> None:
     print(f"parameters: {sum(parameters.values()):,}")
     for part, count in sorted(parameters.items(), key=lambda item: -item[1])[:5]:
         print(f"  {part:<18}{count:>15,}")
-    for key in ("source", "package", "licence", "source_sha256"):
-        if key in file.metadata:
-            print(f"{key.replace('source_', '') + ':':<12}{file.metadata[key]}")
+    origin = origin_of(file, sha256_of(file.path))
+    for key in ORIGIN:
+        if key in origin:
+            print(f"{key.replace('source_', '') + ':':<12}{origin[key]}")

@@ -218,6 +218,31 @@ def test_a_bundle_of_weights_is_made_without_training(command, tmp_path):
     assert command(*options, "--overwrite")[0] == 0
 
 
+def test_a_bundle_keeps_licence_and_source_of_its_weights(command, tmp_path):
+    options = bundle_of(tmp_path)
+    origin = {"source": "a hospital", "package": "p==1", "licence": "CC-BY-NC-4.0", "source_sha256": "abc"}
+    save_file(torch.load(tmp_path / "tiny.pth", weights_only=True), tmp_path / "tiny.pth", metadata=origin)
+    assert command(*options)[0] == 0
+    facts = bundles.load(tmp_path / "bundle").training["weights"]
+    assert {key: facts[key] for key in origin} == origin
+    assert "CC-BY-NC-4.0" in command("show", tmp_path / "bundle")[1]
+
+
+def test_a_published_file_is_known_by_its_bytes_though_it_has_no_metadata(command, published, tmp_path):
+    assert "licence:    Apache-2.0" in command("show", tmp_path / "tiny.pth")[1]
+    assert command("convert", tmp_path / "tiny.pth", tmp_path / "tiny.safetensors")[0] == 0
+    assert read(tmp_path / "tiny.safetensors").metadata["licence"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize("facts", ["{", "[]", '{"training": 5}', '{"training": {"weights": {"licence": 5}}}', None])
+def test_a_bundle_without_readable_facts_of_its_weights_has_none(tmp_path, facts):
+    torch.manual_seed(0)
+    save_file(tiny(None).state_dict(), tmp_path / "model.safetensors")
+    if facts is not None:
+        (tmp_path / "bundle.json").write_text(facts)
+    assert models.load_weights(tiny(None), tmp_path).origin == {}
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -20,6 +20,7 @@ from segfocal.files import sha256_of
 from segfocal.models.weights.fit_report import WeightsReport, problems
 from segfocal.models.weights.identity import Shapes, described, identity_of
 from segfocal.models.weights.matching import Match, TensorChange, match
+from segfocal.models.weights.origin import origin_of
 from segfocal.models.weights.published import check_claim
 from segfocal.models.weights.reading import WeightFile, read
 
@@ -53,13 +54,15 @@ def load_weights(
     taken |= {change.name: resized(file.tensors[change.name], change.model) for change in found.resized}
     _check_finite(taken, file.path)
     model.load_state_dict(taken, strict=False)
+    sha256 = sha256_of(file.path)
     return WeightsReport(
         path=str(path),
-        sha256=sha256_of(file.path),
+        sha256=sha256,
         family=described(file.shapes),
         model=described(shapes),
         match=found,
         allow=tuple(allow),
+        origin=origin_of(file, sha256),
     )
 
 
