@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import stat
 import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ def written_beside(path: Path) -> Iterator[Path]:
     try:
         try:
             yield temporary
+            give_usual_mode(temporary)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -35,6 +37,18 @@ def written_beside(path: Path) -> Iterator[Path]:
             raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def give_usual_mode(path: Path) -> None:
+    """Give a file the permissions of any new file in its folder, by the user's umask; safetensors writes with 0600."""
+    probe = path.with_name(f".{uuid.uuid4().hex[:8]}")
+    try:
+        probe.touch()
+        usual = stat.S_IMODE(probe.stat().st_mode)
+    finally:
+        probe.unlink(missing_ok=True)
+    if stat.S_IMODE(path.stat().st_mode) != usual:
+        path.chmod(usual)
 
 
 def write_text(path: Path, text: str) -> None:

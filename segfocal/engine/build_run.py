@@ -78,7 +78,7 @@ def build_run(
     _use_rates(plan.task, rates)
     module = cast(nn.Module, plan.task)
     optimizer = _optimizer(module, settings)
-    state = RunState()
+    state = RunState(weights=plan.weights.row() if plan.weights else None)
     schedule = make_lr_schedule(optimizer, settings, lambda: state.plateaus)
     if settings.channels_last:
         order = torch.channels_last if len(plan.window) == 2 else torch.channels_last_3d

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from segfocal.engine.across_processes import in_any_process
 from segfocal.errors import UserError
-from segfocal.files import sha256_of, write_json
+from segfocal.files import give_usual_mode, sha256_of, write_json
 
 _SUMS = "checksums.json"
 _WRITING = ".writing"
@@ -150,6 +150,8 @@ def damage(folder: Path) -> str | None:
 
 def _seal(temporary: Path, folder: Path) -> None:
     """Flush a written checkpoint to disk, add its checksums, and give it its name."""
+    for file in temporary.iterdir():
+        give_usual_mode(file)
     write_json(temporary / _SUMS, {file.name: sha256_of(file) for file in sorted(temporary.iterdir())})
     for file in temporary.iterdir():
         _flush(file)

@@ -28,6 +28,7 @@ class RunState:
         stale: validations since then.
         skipped: steps that the fp16 scaler left out.
         plateaus: how often `train.plateau` validations in a row were stale.
+        weights: the report of those it began with, for its bundle, also after a resume; None for random numbers.
     """
 
     step: int = 0
@@ -36,6 +37,7 @@ class RunState:
     stale: int = 0
     skipped: int = 0
     plateaus: int = 0
+    weights: dict[str, Any] | None = None
 
     def note_dice(self, dice: float) -> bool:
         """Note the mean Dice of a validation; return whether it is the best so far."""
@@ -117,6 +119,8 @@ class Run:
         plan = self.plan
         model = self.average.module if self.average else self.accelerator.unwrap_model(self.task).model
         facts = {"steps": self.state.step, "seed": plan.seed, "cases": [c.name for c in plan.cases.of("train")]}
+        if self.state.weights:
+            facts["weights"] = self.state.weights
         return bundles.Bundle(
             model=model.eval(),
             model_config=dict(plan.model_config),

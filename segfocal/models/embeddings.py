@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from pathlib import Path
 
 import torch
@@ -12,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from segfocal.files import written_beside
 from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.promptable_model import PromptableModel
 
@@ -99,10 +98,6 @@ def _read(path: Path) -> dict[str, Tensor] | None:
 
 
 def _write(path: Path, parts: dict[str, Tensor]) -> None:
-    """Write beside and rename, so that another process never reads half a file."""
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
-    try:
+    """Write a file whole, so that another process never reads half of one."""
+    with written_beside(path) as temporary:
         save_file({name: part.contiguous() for name, part in parts.items()}, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

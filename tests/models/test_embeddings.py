@@ -1,5 +1,8 @@
 """Cached embeddings: the same as fresh ones to float16, made once, and never those of another image or encoder."""
 
+import os
+import stat
+
 import pytest
 import torch
 
@@ -54,3 +57,14 @@ def test_a_damaged_file_is_made_again(model, tmp_path):
 def test_an_encoder_that_is_trained_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"model.freeze=\[image_encoder"):
         EmbeddingCache(tmp_path, sam_tiny(image_size=32, width=48, decoder_width=32))
+
+
+def test_others_may_read_an_embedding_as_any_other_file(model, tmp_path):
+    before = os.umask(0o022)
+    try:
+        cache = EmbeddingCache(tmp_path, model)
+        cache.encode(torch.rand(1, 1, 32, 32))
+    finally:
+        os.umask(before)
+    (file,) = cache.folder.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644

@@ -4,7 +4,9 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from segfocal.files import sha256_of
 from segfocal.inference import bundle as bundles
 from segfocal.models.weights import read
 from segfocal.models.weights.published import cached_at
@@ -23,9 +25,42 @@ def test_a_run_starts_from_the_bundle_of_another_and_goes_on_without_it(run, sph
     facts = json.loads((folder / "weights.json").read_text())
     assert facts["loaded"] == len(before)
     assert facts["missing"] == []
+    kept = bundles.load(folder / "bundle").training["weights"]
+    assert kept["sha256"] == sha256_of(start)
     start.unlink()
     assert "weights" not in bundles.load(folder / "bundle").model_config
     assert segfocal(monkeypatch, "train", *options, "train.steps=2", f"resume={folder}") == 0
+
+
+def test_licence_and_source_of_the_weights_stay_with_every_bundle_made_of_them(run, spheres, tmp_path, monkeypatch):
+    origin = {"source": "a hospital", "package": "p==1", "licence": "CC-BY-NC-4.0", "source_sha256": "abc"}
+    save_file(read(run / "bundle").tensors, tmp_path / "start.safetensors", metadata={**origin, "format": "pt"})
+
+    def trained(folder, *options):
+        given = small_training(spheres, tmp_path / folder, "train.ema=0", *options)
+        assert segfocal(monkeypatch, "train", *given) == 0
+        facts = bundles.load(tmp_path / folder / "bundle").training["weights"]
+        return {key: facts[key] for key in origin}
+
+    first = f"model.weights={tmp_path / 'start.safetensors'}"
+    assert trained("one", first, "train.steps=1") == origin
+    assert trained("two", first, "train.steps=2", f"resume={tmp_path / 'one'}") == origin  # reads no weights
+    assert trained("three", f"model.weights={tmp_path / 'two' / 'bundle'}", "train.steps=1") == origin
+    assert json.loads((tmp_path / "three" / "weights.json").read_text())["licence"] == "CC-BY-NC-4.0"
+    whole = tmp_path / "again.safetensors"
+    assert segfocal(monkeypatch, "weights", "convert", tmp_path / "three" / "bundle", whole) == 0
+    assert {key: read(whole).metadata[key] for key in origin} == origin
+
+
+def test_every_file_of_a_run_has_the_permissions_of_a_new_file(run, spheres, tmp_path, monkeypatch):
+    scan = min((spheres.parent / "images").glob("*.nii*"))
+    options = [f"bundle={run / 'bundle'}", f"input={scan}", f"output={tmp_path / 'mask.nii.gz'}"]
+    assert segfocal(monkeypatch, "predict", *options) == 0
+    (tmp_path / "new").touch()
+    files = [path for folder in (run.parent, tmp_path) for path in folder.rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {"model.safetensors", "bundle.json", "mask.nii.gz"}
+    usual = (tmp_path / "new").stat().st_mode
+    assert [path for path in files if path.stat().st_mode != usual] == []
 
 
 def test_a_run_whose_weights_do_not_fit_is_refused_before_it_begins(run, spheres, tmp_path, monkeypatch, capfd):

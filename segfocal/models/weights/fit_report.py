@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from segfocal.models.weights.matching import Match, TensorChange, grouped
@@ -19,6 +20,7 @@ class WeightsReport:
         model: likewise, of the model's tensors.
         match: where each tensor went; what is missing, unexpected or mismatched in it was allowed.
         allow: the name patterns that allowed it.
+        origin: source, package, licence and SHA-256 of the original file, where they are known.
     """
 
     path: str
@@ -27,6 +29,7 @@ class WeightsReport:
     model: str
     match: Match
     allow: tuple[str, ...]
+    origin: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def loaded(self) -> int:
@@ -37,8 +40,8 @@ class WeightsReport:
         """Return all of it for a JSON file."""
         facts = asdict(self)
         match = facts.pop("match")
-        taken = match.pop("taken")
-        return {**facts, "loaded": self.loaded, "unchanged": len(taken), **match}
+        taken, origin = match.pop("taken"), facts.pop("origin")
+        return {**facts, **origin, "loaded": self.loaded, "unchanged": len(taken), **match}
 
     def __str__(self) -> str:
         lines = [f"weights: {self.path} ({self.family}): {self.loaded} tensors loaded"]

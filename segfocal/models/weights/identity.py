@@ -18,11 +18,12 @@ _ADAPTED = {
     ".Adapter.down.": "SAM {} with bottleneck adapters",
     ".lora_a": "SAM {} with LoRA",
 }
+_OURS = "a U-Net of segfocal"
 _FOREIGN = {  # a name that only they have, and who they are
     "image_encoder.trunk.": "SAM 2",
     "vision_encoder.": "SAM as Hugging Face transformers names it",
     "image_encoder.blocks.0.attn.qkv.linear_a_q.": "SAMed (LoRA)",
-    "network.": "a U-Net of segfocal",
+    "network.": _OURS,
 }
 
 
@@ -34,30 +35,32 @@ class Identity:
         name: for people, adapters included: "SAM-Med2D ViT-B".
         architecture: equal for weights that fit each other, except for adapters and positions: "ViT-B".
         image_size: pixels a side at which the positions were learnt; None where the tensors do not tell.
+        supported: whether segfocal has a model that takes them.
     """
 
     name: str
     architecture: str
     image_size: int | None = None
+    supported: bool = True
 
     def __str__(self) -> str:
         size = f", {self.image_size}×{self.image_size} pixels" if self.image_size else ""
-        return f"{self.name}{size}"
+        return f"{self.name}{size}{'' if self.supported else ', not supported'}"
 
 
 def identity_of(shapes: Shapes) -> Identity | None:
     """Return the kind of model that has tensors of these names and shapes; None for an unknown kind."""
     if _PATCH in shapes and _POSITIONS in shapes:
-        return _sam(shapes)
-    if _SAM_TINY in shapes:
+        return _vit(shapes)
+    if len(shapes.get(_SAM_TINY, ())) == 4:
         size = _SAM_TINY_PATCH * shapes[_SAM_TINY][1]
         return Identity(name="sam_tiny", architecture="sam_tiny", image_size=size)
-    if _PIXELS in shapes:
+    if len(shapes.get(_PIXELS, ())) == 4:
         lite = shapes[_PIXELS][-1] == 1
         name = "LiteMedSAM" if lite else "MobileSAM"
         return Identity(name=name, architecture=name)
     foreign = [who for start, who in _FOREIGN.items() if any(name.startswith(start) for name in shapes)]
-    return Identity(name=foreign[0], architecture=foreign[0]) if foreign else None
+    return _foreign(foreign[0]) if foreign else None
 
 
 def described(shapes: Shapes) -> str:
@@ -67,6 +70,20 @@ def described(shapes: Shapes) -> str:
         return str(family)
     names = ", ".join(list(shapes)[:3])
     return f"{len(shapes)} tensors of no model known here ({names}, …)"
+
+
+def _vit(shapes: Shapes) -> Identity | None:
+    """Tell SAM from the models whose tensors have its names: SAM keeps its positions by row and column."""
+    axes = len(shapes[_PATCH]), len(shapes[_POSITIONS])
+    if axes == (4, 4):
+        return _sam(shapes)
+    if axes[0] == 5:
+        return _foreign("SAM-Med3D, 3-D")
+    return _foreign("EfficientSAM") if axes == (4, 3) else None
+
+
+def _foreign(name: str) -> Identity:
+    return Identity(name=name, architecture=name, supported=name == _OURS)
 
 
 def _sam(shapes: Shapes) -> Identity:

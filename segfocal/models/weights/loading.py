@@ -20,6 +20,8 @@ from segfocal.files import sha256_of
 from segfocal.models.weights.fit_report import WeightsReport, problems
 from segfocal.models.weights.identity import Shapes, described, identity_of
 from segfocal.models.weights.matching import Match, TensorChange, match
+from segfocal.models.weights.origin import origin_of
+from segfocal.models.weights.published import check_claim
 from segfocal.models.weights.reading import WeightFile, read
 
 
@@ -37,9 +39,11 @@ def load_weights(
 
     Raises:
         UserError: a file that cannot be read (see `read`), of another architecture, or with differences that `allow`
-            does not name, numbers that are not finite. The model is then as it was.
+            does not name, numbers that are not finite, other tensors than the published ones it claims. The model is
+            then as it was.
     """
     file = read(path)
+    check_claim(file)
     state = model.state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     found = _without_aliases(match(shapes, file.shapes), state)
@@ -50,13 +54,15 @@ def load_weights(
     taken |= {change.name: resized(file.tensors[change.name], change.model) for change in found.resized}
     _check_finite(taken, file.path)
     model.load_state_dict(taken, strict=False)
+    sha256 = sha256_of(file.path)
     return WeightsReport(
         path=str(path),
-        sha256=sha256_of(file.path),
+        sha256=sha256,
         family=described(file.shapes),
         model=described(shapes),
         match=found,
         allow=tuple(allow),
+        origin=origin_of(file, sha256),
     )
 
 
@@ -81,9 +87,11 @@ def _check_architecture(model: Shapes, file: WeightFile) -> None:
     if strangers or (ours and theirs and ours.architecture != theirs.architecture):
         raise UserError(
             expected=f"weights of {ours.name if ours else 'this model'}",
-            found=f"{theirs.name if theirs else described(file.shapes)}",
+            found=theirs.name if theirs and theirs.supported else described(file.shapes),
             where=file.path,
-            do="choose the model they belong to, or another file",
+            do="choose another file"
+            if theirs and not theirs.supported
+            else "choose the model they belong to, or another file",
         )
 
 

@@ -17,7 +17,12 @@ from torch import Tensor
 from segfocal.errors import UserError
 
 BUNDLED = "model.safetensors"  # the weights in a bundle's folder
-STATE_KEYS = ("model", "state_dict", "model_state_dict")  # where training programs put the weights beside the rest
+STATE_KEYS = (
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+)  # where training programs put the weights beside the rest
 _WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
 _OWNERS = ("model.", "sam.")  # attributes of a trainer, where SAM's parts lie below them
 _PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
@@ -104,10 +109,9 @@ def state_in(loaded: Any) -> dict[str, Tensor]:
     """Return the tensors by name in what a file held: a state dict, or one under a usual key; {} if there is none."""
     if not isinstance(loaded, Mapping):
         return {}
-    tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
-    if not tensors:
-        return next((found for key in STATE_KEYS if (found := state_in(loaded.get(key)))), {})
-    return _without_prefix(tensors)
+    if below := next((found for key in STATE_KEYS if (found := state_in(loaded.get(key)))), {}):
+        return below  # a tensor beside it, such as the best score, is none of the model's
+    return _without_prefix({str(name): value for name, value in loaded.items() if isinstance(value, Tensor)})
 
 
 def needs_pickles(path: Path, what: str, *, convertible: bool) -> UserError:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from segfocal.models.weights import cache_folder, published_weights
+from segfocal.models.weights import PUBLISHED, cache_folder, published_weights, read
+from segfocal.models.weights.published import cached_at, digest_of
 from tests.models.weights.small_sam import refusal
 
 
@@ -21,3 +22,8 @@ def test_weights_that_are_not_there_are_refused_and_never_fetched(name, says, mo
     monkeypatch.setenv("SEGFOCAL_WEIGHTS", str(tmp_path))
     assert says in refusal(published_weights, name)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not cached_at("lite_medsam").is_file(), reason="no weights: run segfocal weights get lite_medsam")
+def test_the_known_digest_is_that_of_the_published_file():
+    assert digest_of(read(cached_at("lite_medsam")).tensors) == PUBLISHED["lite_medsam"].digest

@@ -22,6 +22,12 @@ from tests.models.weights.small_sam import refusal, small
         lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
         lambda state: {"model": {f"module._orig_mod.{name}": tensor for name, tensor in state.items()}},
         lambda state: {f"model.{name}": tensor for name, tensor in state.items()},
+        lambda state: {
+            "model_state": {f"sam.{name}": tensor for name, tensor in state.items()},
+            "epoch": 3,
+        },  # micro-sam
+        lambda state: {"model_state": state, "decoder_state": {"out.bias": torch.ones(1)}},  # micro-sam, exported
+        lambda state: {"best_metric": torch.tensor(0.1), "model_state": state, "optimizer_state": {"state": {}}},
         lambda state: {"model": state, "optimizer": torch.optim.AdamW(nn.Linear(2, 2).parameters()).state_dict()},
     ],
 )

@@ -1,0 +1,42 @@
+"""Where weights are from: their source and licence, as a converted file or a bundle keeps them, or as published."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segfocal.models.weights.published import PUBLISHED
+from segfocal.models.weights.reading import BUNDLED, WeightFile
+
+ORIGIN = ("source", "package", "licence", "source_sha256")  # keys of a converted file's metadata and a bundle's facts
+
+
+def origin_of(file: WeightFile, sha256: str) -> dict[str, str]:
+    """Return source, package, licence and SHA-256 of the original file, as far as they are known.
+
+    Args:
+        file: with them in its metadata, in a bundle, or neither.
+        sha256: of the file, by which a published one is known.
+    """
+    for published in PUBLISHED.values():
+        if published.sha256 == sha256:
+            return published.origin
+    if file.path.name == BUNDLED:
+        return {**_texts(_weights_of_bundle(file.path.parent / "bundle.json")), **_texts(file.metadata)}
+    return _texts(file.metadata)
+
+
+def _weights_of_bundle(path: Path) -> Any:
+    """Return what a bundle says of the weights that it was made of; None where that cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["training"]["weights"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _texts(facts: Any) -> dict[str, str]:
+    if not isinstance(facts, Mapping):
+        return {}
+    return {key: facts[key] for key in ORIGIN if isinstance(facts.get(key), str)}
