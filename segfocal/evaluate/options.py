@@ -150,7 +150,7 @@ def named_labels(labels: Any) -> dict[str, int]:
         if parts or any(value < 1 for value in values.values()):
             raise ValueError(labels)
         return values
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise UserError(
             expected="names with label values from 1", found=f"labels={labels}", do='write "labels={liver: 5}"'
         ) from error

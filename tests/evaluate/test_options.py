@@ -42,3 +42,9 @@ def test_a_tolerance_is_checked_by_the_structures_found_where_none_are_named(fol
     assert not (tmp_path / "out").exists()
     rows = rows_of(evaluate(mask_evaluation(folders, tmp_path / "out", tolerance_mm={"label_1": 5}, **options)))
     assert {row["tolerance_mm"] for row in rows if row["structure"] == "label_1"} == {5}
+
+
+@pytest.mark.parametrize("labels", [["ball"], {"ball": 1.5}, {"ball": True}, {"ball": [1, 2]}, {"ball": float("inf")}])
+def test_labels_are_names_with_whole_values(labels, tmp_path):
+    with pytest.raises(UserError, match="names with label values from 1"):
+        mask_evaluation(tmp_path, tmp_path, labels=labels)
