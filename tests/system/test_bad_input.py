@@ -1,5 +1,6 @@
 """Every mistake a user can make ends in exit code ≠ 0 and one message: expected, found, where, what to do."""
 
+import csv
 import gzip
 import json
 import shutil
@@ -437,9 +438,11 @@ def test_masks_that_cannot_be_compared_are_refused(case, spoil, words, tmp_path,
     assert not (tmp_path / "mask_evaluation").exists()
 
 
-def test_two_empty_masks_without_a_name_ask_for_one(tmp_path, monkeypatch, capfd):
+def test_two_empty_masks_without_a_name_are_both_empty(tmp_path, monkeypatch):
     mask = make_scan(tmp_path / "mask.nii.gz", np.zeros((5, 4, 3), dtype=np.uint8), AFFINE)
-    fails(capfd, segfocal(monkeypatch, "evaluate", f"prediction={mask}", f"reference={mask}"), "labels={liver: 5}")
+    assert segfocal(monkeypatch, "evaluate", f"prediction={mask}", f"reference={mask}") == 0
+    (row,) = csv.DictReader((tmp_path / "mask_evaluation" / "metrics.csv").open())
+    assert row["status"] == "both_empty"
 
 
 def test_an_unknown_command_lists_the_known_ones(monkeypatch, capfd):
