@@ -134,10 +134,11 @@ def _print_estimate(plan: Plan) -> None:
         estimate = dry_run(replace(plan, resume=None), Path(folder))
     if not _is_main_process():
         return
-    print(f"a step: {estimate.seconds_a_step} s; a validation: {estimate.seconds_a_validation} s")
+    validations = f"a validation: {estimate.seconds_a_validation} s; the last, with all metrics and pictures:"
+    print(f"a step: {estimate.seconds_a_step} s; {validations} {estimate.seconds_last_validation} s")
     time = f"{estimate.hours} hours" if estimate.hours >= 1 else f"{max(1, round(60 * estimate.hours))} minutes"
     total = f"about {time} and {estimate.memory_gib} GiB on {estimate.device}"
-    print(f"{plan.settings.steps} steps and their validations: {total}")
+    print(f"{estimate.steps} steps, their validations and the last one: {total}")
 
 
 def _print_scores(scores: Sequence[Mapping[str, Any]]) -> None:

@@ -9,6 +9,7 @@ import torch
 from segfocal.batch import Batch
 from segfocal.data.sampling.dataset import SliceDataset, Steps, load
 from segfocal.data.sampling.hard_examples import blocks
+from segfocal.engine.budget import MOST_STEPS
 from segfocal.engine.health import Health
 from segfocal.engine.prefetch import on_device
 from segfocal.engine.run import Run
@@ -22,8 +23,9 @@ def batches_of(run: Run, dataset: SliceDataset, health: Health) -> Iterator[list
     With data.replay the loading stops wherever the odds are renewed, so that nothing is drawn ahead by old ones.
     """
     settings, losses = run.plan.settings, run.losses
-    every = run.plan.sampling.replay_every if losses and not settings.overfit else settings.steps
-    for first, last in blocks(run.state.step, settings.steps, every):
+    end = settings.steps if settings.minutes is None else MOST_STEPS
+    every = run.plan.sampling.replay_every if losses and not settings.overfit else end
+    for first, last in blocks(run.state.step, end, every):
         if losses and first % every == 0:
             losses.renew()
         yield from _batches(run, dataset, health, first=first, last=last)

@@ -79,7 +79,7 @@ def build_run(
     module = cast(nn.Module, plan.task)
     optimizer = _optimizer(module, settings)
     state = RunState(weights=plan.weights.row() if plan.weights else None)
-    schedule = make_lr_schedule(optimizer, settings, lambda: state.plateaus)
+    schedule = make_lr_schedule(optimizer, settings, state)
     if settings.channels_last:
         order = torch.channels_last if len(plan.window) == 2 else torch.channels_last_3d
         module = module.to(memory_format=order)  # type: ignore[call-overload]
@@ -103,6 +103,7 @@ def build_run(
     accelerator.register_for_checkpointing(schedule, run.state, *kept)
     if plan.resume:
         found = checkpoint.restore(accelerator, plan.resume)
+        run.stopwatch.before = state.seconds
         if accelerator.is_main_process:
             checkpoint.take_best_along(found, folder)
     return run

@@ -27,10 +27,13 @@ def train_steps(run: Run, dataset: SliceDataset, health: Health) -> Iterator[dic
     settings, state, accelerator = run.plan.settings, run.state, run.accelerator
     task, optimizer, criterion = run.task, run.optimizer, run.plan.task.criterion
     criterion.check_values(True)  # in the first step only: it synchronises a GPU
+    run.stopwatch.start()
 
     for batches in batches_of(run, dataset, health):  # of one optimiser step: `train.accumulate` of them
+        if run.is_complete:  # its minutes are used
+            return
         task.train()
-        lr, followed = run.lr, criterion.at(state.step / settings.steps)  # values that follow training, such as γ
+        lr, followed = run.lr, criterion.at(run.used)  # values that follow training, such as γ
         reports, norm = [], 0.0
         for batch in batches:
             with accelerator.accumulate(task):

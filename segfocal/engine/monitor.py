@@ -26,12 +26,19 @@ def monitored(run: Run, *, seconds: float) -> Iterator[Monitor]:
     settings, silent = run.plan.settings, not run.accelerator.is_main_process
     started = time.monotonic() - seconds
     with (
-        StepProgress(total=settings.steps, done=run.state.step, silent=silent) as bar,
+        _progress(run, silent=silent) as bar,
         naming_lost_workers(settings.workers, timeout=settings.worker_timeout),
         StopRequest() as stop,
         profiler(run.folder / "trace.json", wanted=settings.profile and not silent) as profiled,
     ):
         yield Monitor(run, bar=bar, stop=stop, profiled=profiled, started=started)
+
+
+def _progress(run: Run, *, silent: bool) -> StepProgress:
+    minutes = run.plan.settings.minutes
+    if minutes is None:
+        return StepProgress(total=run.plan.settings.steps, done=run.state.step, silent=silent)
+    return StepProgress(total=round(60 * minutes), done=int(run.state.seconds), silent=silent, noun="second")
 
 
 class Monitor:
@@ -71,7 +78,11 @@ class Monitor:
 
     def show(self, row: Mapping[str, Any]) -> None:
         """Show a step and its losses."""
-        self.bar.step(row["step"], " ".join(f"{name} {row[name]:.4f}" for name in self.losses))
+        losses = " ".join(f"{name} {row[name]:.4f}" for name in self.losses)
+        if self.settings.minutes is None:
+            self.bar.step(row["step"], losses)
+        else:
+            self.bar.step(min(int(row["seconds"]), self.bar.total), f"step {row['step']} {losses}")
 
     @property
     def asked_to_stop(self) -> bool:

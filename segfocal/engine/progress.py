@@ -16,7 +16,7 @@ class StepProgress:
         total: steps in all.
         done: steps made before.
         silent: show nothing, as processes do that are not the main one.
-        noun: what is counted.
+        noun: what is counted; a count that jumps over a tenth, as seconds do, is printed when it is past it.
     """
 
     def __init__(self, *, total: int, done: int, silent: bool = False, noun: str = "step") -> None:
@@ -27,6 +27,7 @@ class StepProgress:
             self.bar = Progress(*columns, console=self.console)
             self.task = self.bar.add_task("", total=total, completed=done)
         self.total, self.every, self.noun = total, max(1, total // 10), noun
+        self.next = self._tenth_after(done)
 
     def __enter__(self) -> StepProgress:
         if self.bar:
@@ -43,8 +44,12 @@ class StepProgress:
         """Show that `done` steps are finished; without a terminal, print a line every tenth of the run."""
         if self.bar:
             self.bar.update(self.task, completed=done, description=text)
-        elif done % self.every == 0 or done == self.total:
+        elif done >= min(self.next, self.total):
             self.console.print(f"{self.noun} {done}/{self.total}  {text}")
+            self.next = self._tenth_after(done)
+
+    def _tenth_after(self, done: int) -> int:
+        return (done // self.every + 1) * self.every
 
     def note(self, text: str) -> None:
         """Print a line that stays above the bar."""

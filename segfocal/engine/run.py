@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from segfocal.data.sampling.hard_examples import LastLosses
 from segfocal.engine import checkpoint
+from segfocal.engine.budget import Stopwatch, used_share
 from segfocal.engine.plan import Plan
 from segfocal.inference import bundle as bundles
 
@@ -28,6 +29,7 @@ class RunState:
         stale: validations since then.
         skipped: steps that the fp16 scaler left out.
         plateaus: how often `train.plateau` validations in a row were stale.
+        seconds: of training so far, validations included.
         weights: the report of those it began with, for its bundle, also after a resume; None for random numbers.
     """
 
@@ -37,6 +39,7 @@ class RunState:
     stale: int = 0
     skipped: int = 0
     plateaus: int = 0
+    seconds: float = 0.0
     weights: dict[str, Any] | None = None
 
     def note_dice(self, dice: float) -> bool:
@@ -70,6 +73,7 @@ class Run:
         average: the averaged weights; None with `train.ema=0`.
         state: how far the run has come.
         losses: the last loss of each slice, with data.replay only.
+        stopwatch: counts the seconds of training; made here.
     """
 
     plan: Plan
@@ -81,6 +85,10 @@ class Run:
     average: AveragedModel | None
     state: RunState = field(default_factory=RunState)
     losses: LastLosses | None = None
+    stopwatch: Stopwatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stopwatch = Stopwatch(self.accelerator, before=0.0)
 
     @property
     def lr(self) -> float:
@@ -88,9 +96,14 @@ class Run:
         return float(self.schedule.get_last_lr()[0])
 
     @property
+    def used(self) -> float:
+        """Share of the steps, or with `train.minutes` of the minutes, that is used, in [0,1]."""
+        return used_share(self.plan.settings, step=self.state.step, seconds=self.state.seconds)
+
+    @property
     def is_complete(self) -> bool:
-        """Whether all steps are made."""
-        return self.state.step >= self.plan.settings.steps
+        """Whether all steps are made, or all minutes used."""
+        return self.used >= 1
 
     @property
     def validation_is_due(self) -> bool:
@@ -107,6 +120,7 @@ class Run:
     def after_step(self) -> None:
         """Count an optimiser step; unless the fp16 scaler skipped it, move the learning rate and the average on."""
         self.state.step += 1
+        self.state.seconds = self.stopwatch.seconds()
         if self.optimizer.step_was_skipped:  # the weights have not moved
             self.state.skipped += 1
             return

@@ -13,6 +13,8 @@ class TrainingSettings:
 
     Args:
         steps: optimiser steps, ≥ 1; 300 learn the demo scans in a few minutes on a CPU.
+        minutes: of training by the clock, > 0, in place of `steps`; schedules follow their used share. None: `steps`
+            count, which give the same numbers again.
         batch_size: samples an optimiser step, over all processes and all its forward passes, ≥ 1.
         accumulate: forward passes an optimiser step, a divisor of `batch_size`; 1, as more only save memory.
         optimizer: "adamw", "adam" or "sgd" (Nesterov momentum 0.99, as nnU-Net's).
@@ -45,6 +47,7 @@ class TrainingSettings:
     """
 
     steps: int = 300
+    minutes: float | None = None
     batch_size: int = 8
     accumulate: int = 1
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -89,6 +92,7 @@ class TrainingSettings:
         divides = self.accumulate >= 1 and self.batch_size % self.accumulate == 0
         return {
             "steps": ("≥ 1", self.steps >= 1),
+            "minutes": _positive_or_null(self.minutes),
             "batch_size": ("≥ 1", self.batch_size >= 1),
             "accumulate": (f"a divisor of train.batch_size={self.batch_size}", divides),
             "optimizer": _one_of(self.optimizer, "adamw", "adam", "sgd"),

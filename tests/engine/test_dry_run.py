@@ -7,6 +7,6 @@ def test_a_dry_run_says_what_a_run_would_take_and_leaves_nothing(spheres, tmp_pa
     options = small_training(spheres, tmp_path / "run", "train.dry_run=true", "train.steps=1000")
     assert segfocal(monkeypatch, "train", *options) == 0
     shown = capfd.readouterr().out
-    assert "1000 steps and their validations: about" in shown
+    assert "1000 steps, their validations and the last one: about" in shown
     assert "GiB on cpu" in shown
     assert not list((tmp_path / "run").glob("*.json*"))

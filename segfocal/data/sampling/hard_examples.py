@@ -8,8 +8,8 @@ Replay", ICLR 2016, section 3.3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ class LastLosses:
         self._set(state["odds"].numpy().copy())
 
 
-def blocks(first: int, last: int, every: int) -> list[tuple[int, int]]:
-    """Return the spans of steps from `first` to before `last` that end where a multiple of `every` begins."""
-    bounds = [first, *range((first // every + 1) * every, last, every), last]
-    return list(pairwise(bounds)) if first < last else []
+def blocks(first: int, last: int, every: int) -> Iterator[tuple[int, int]]:
+    """Yield the spans of steps from `first` to before `last` that end where a multiple of `every` begins."""
+    if first < last:
+        yield from pairwise(chain([first], range((first // every + 1) * every, last, every), [last]))

@@ -62,7 +62,7 @@ def test_the_checkpoint_holds_tensors_alone():
     ("first", "last", "every"), [(0, 10, 4), (3, 10, 4), (4, 12, 4), (0, 3, 25), (5, 5, 2), (7, 9, 1)]
 )
 def test_blocks_cover_the_steps_once_and_meet_at_multiples(first, last, every):
-    spans = blocks(first, last, every)
+    spans = list(blocks(first, last, every))
     assert [step for span in spans for step in range(*span)] == list(range(first, last))
     assert all(start % every == 0 for start, _ in spans[1:])
     assert all(end - start <= every for start, end in spans)
