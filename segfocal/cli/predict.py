@@ -65,7 +65,7 @@ def predict_options(plain: dict[str, Any]) -> PredictOptions:
         raise UserError(expected="options that go together", found=str(error), do="change that option") from error
     switches = {name: plain[name] for name in ("probabilities", "separate", "overwrite")}
     return PredictOptions(
-        bundles=tuple(map(Path, as_list(plain["bundle"]))),
+        bundles=_members(plain),
         inputs=tuple(map(Path, as_list(plain["input"]))),
         outputs=OutputOptions(mask=Path(plain["output"]), **switches),
         prompts=_prompt_options(plain),
@@ -73,6 +73,14 @@ def predict_options(plain: dict[str, Any]) -> PredictOptions:
         postprocess=plain["postprocess"],
         device=choose_device(plain["device"]),
     )
+
+
+def _members(plain: dict[str, Any]) -> tuple[Path, ...]:
+    """Return the folders of the bundles asked for; of an ensemble those of its members, at most members=… of them."""
+    from segfocal.inference.ensemble import members_of
+
+    places = map(Path, as_list(plain["bundle"]))
+    return tuple(member for place in places for member in members_of(place, most=plain["members"]))
 
 
 def _prompt_options(plain: dict[str, Any]) -> PromptOptions | None:

@@ -37,17 +37,18 @@ def choose_rules(
     Every rule is tried alone, on the masks that the bundle without rules gives for whole scans. The best way of taking
     components away and the best way of filling holes stay.
     """
-    plain = replace(bundle, postprocess={})
-    dice: dict[str, list[list[float]]] = {structure.name: [] for structure in bundle.structures}
-    for case in cases:
-        scan, labels = read_pair(case)
-        boxes = boxes_from_labels(labels, bundle.structures, bundle.grid) if bundle.needs_prompts else None
-        mask, labels = without_ignored(segment(scan, plain, prompts=boxes, device=device), labels, case)
-        for structure in bundle.structures:
-            pair, value = (mask, labels), structure.value
-            if structure.overlaps:
-                pair, value = (_alone(mask, structure), _alone(labels, structure)), 1
-            dice[structure.name].append(dice_of_each(*pair, value))
+    return choose_rules_of([(bundle, cases)], device=device)
+
+
+def choose_rules_of(
+    members: Iterable[tuple[Bundle, Iterable[Case]]], *, device: torch.device
+) -> tuple[dict[str, PostprocessRules], list[dict[str, Any]]]:
+    """Return the same for several bundles, such as those of folds, each with cases that it did not see."""
+    dice: dict[str, list[list[float]]] = {}
+    for bundle, cases in members:
+        for case in cases:
+            for name, row in _dice_of_case(replace(bundle, postprocess={}), case, device=device).items():
+                dice.setdefault(name, []).append(row)
     rules: dict[str, PostprocessRules] = {}
     report = []
     for name, rows in dice.items():
@@ -58,6 +59,20 @@ def choose_rules(
         tried = [asdict(r) | {"dice": m} for r, m in zip((*REMOVALS, *FILLINGS), means[1:], strict=True)]
         report.append({"structure": name, "dice": means[0], "chosen": asdict(chosen), "tried": tried})
     return rules, report
+
+
+def _dice_of_case(plain: Bundle, case: Case, *, device: torch.device) -> dict[str, list[float]]:
+    """Return by structure the Dice of a case's mask as it is and after each rule."""
+    scan, labels = read_pair(case)
+    boxes = boxes_from_labels(labels, plain.structures, plain.grid) if plain.needs_prompts else None
+    mask, labels = without_ignored(segment(scan, plain, prompts=boxes, device=device), labels, case)
+    dice = {}
+    for structure in plain.structures:
+        pair, value = (mask, labels), structure.value
+        if structure.overlaps:
+            pair, value = (_alone(mask, structure), _alone(labels, structure)), 1
+        dice[structure.name] = dice_of_each(*pair, value)
+    return dice
 
 
 def _alone(labels: Volume, structure: Structure) -> Volume:

@@ -25,3 +25,7 @@ class SegmentationModel(nn.Module):
     def start_from(self, logits: Tensor) -> None:
         """Make the first predictions equal the logits [k] of a prior."""
         raise NotImplementedError
+
+    def move_logits(self, by: Tensor) -> bool:
+        """Add a number [k] to the logits of each class; return False where the model cannot."""
+        return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from segfocal.models.prior import Prior, check_prior, set_last_layer
@@ -67,6 +68,12 @@ class UNet(SegmentationModel):
     def start_from(self, logits: Tensor) -> None:
         """Make the first predictions equal the logits [k] of a prior."""
         set_last_layer(self.network.output_block.conv.conv, logits)
+
+    def move_logits(self, by: Tensor) -> bool:
+        """Add a number [k] to the logits of each class; return True."""
+        with torch.no_grad():
+            self.network.output_block.conv.conv.bias.add_(by)
+        return True
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits of every class; ValueError unless the sides are multiples of `size_multiple`."""

@@ -12,6 +12,7 @@ from tests import ROOT
 
 LAYERS = {
     "cli": 6,
+    "cross_validate": 5,
     "engine": 4,
     "predict": 4,
     "evaluate": 4,
@@ -54,7 +55,7 @@ ONLY_IN = {
     "highdicom": {"io"},
 }
 FORBIDDEN = {"utils", "common", "helpers", "misc", "manager"}
-COMMANDS = {"cli", "predict", "evaluate", "export", "doctor", "fingerprint", "compare"}
+COMMANDS = {"cli", "predict", "evaluate", "export", "doctor", "fingerprint", "compare", "cross_validate"}
 LARGEST_ROOM = 0.12  # of all lines
 PACKAGE = ROOT / "segfocal"
 FILES = sorted(PACKAGE.rglob("*.py"))

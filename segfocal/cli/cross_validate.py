@@ -1,0 +1,146 @@
+"""`segfocal cross-validate`: labelled cases in, out-of-fold masks and metrics and one ensemble out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from segfocal.cli.app import run, shown_path
+from segfocal.cli.data_options import listed_cases
+from segfocal.cli.evaluate import print_table
+from segfocal.cli.resume import RunRequest
+from segfocal.cli.train import train_in
+from segfocal.cli.training_plan import build_plan
+from segfocal.errors import UserError
+
+if TYPE_CHECKING:
+    from segfocal.cross_validate.results import Outcome
+    from segfocal.engine.plan import Plan
+
+_WORDS: Mapping[str, Mapping[str, bool]] = {
+    "threshold": {"auto": True, "half": False},
+    "postprocess": {"auto": True, "none": False},
+}
+_OWN = ("output", "threshold", "postprocess")  # keys that a training run has not
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    return run("cross_validate", cross_validate)
+
+
+def cross_validate(config: DictConfig) -> float:
+    """Train and judge every fold of a config, print the out-of-fold metrics, return their mean Dice."""
+    folder, switches = Path(str(config.output)), _switches(config)
+    training = training_config(config, folder)
+    folds = folds_of(training)
+    print(f"{folds} fold{'s' * (folds > 1)} in {shown_path(folder.resolve())}", flush=True)
+    outcome = validate_folds(training, folder, folds=folds, **switches)
+    print_outcome(outcome, folder)
+    return outcome.dice
+
+
+def validate_folds(
+    config: DictConfig, folder: Path, *, folds: int, threshold: bool = True, postprocess: bool = True
+) -> Outcome:
+    """Train each fold of a training config below `folder`, or go on there; judge and keep what comes of them.
+
+    Args:
+        config: of training, with `data.splits` in it.
+        folder: for everything.
+        folds: how many.
+        threshold: whether thresholds are chosen out of fold.
+        postprocess: whether rules are.
+    """
+    from segfocal.cross_validate.cross_validate import CrossValidation
+    from segfocal.cross_validate.cross_validate import cross_validate as walk
+    from segfocal.device import choose_device
+
+    def plan(fold: int) -> Plan:
+        return build_plan(with_values(config, {"data.fold": fold}))
+
+    def train(plan: Plan, place: Path) -> None:
+        print(f"fold {place.name.removeprefix('fold_')}: {len(plan.cases.of('train'))} cases to train on", flush=True)
+        train_in(plan, RunRequest(folder=place, overwrite=False, automatic=True))
+
+    return walk(
+        CrossValidation(
+            folds=folds,
+            plan=plan,
+            train=train,
+            folder=folder,
+            device=choose_device(config.train.device),
+            threshold=threshold,
+            postprocess=postprocess,
+        )
+    )
+
+
+def training_config(config: DictConfig, folder: Path) -> DictConfig:
+    """Return the config of training, whose folds are kept in `folder` unless a file of splits is given."""
+    kept = OmegaConf.masked_copy(config, [str(key) for key in config if key not in _OWN])
+    if kept.data.splits is None:
+        kept = with_values(kept, {"data.splits": str(folder / "splits.json"), "data.folds": _dealable(kept)})
+    return kept
+
+
+def with_values(config: DictConfig, values: Mapping[str, Any]) -> DictConfig:
+    """Return a copy of a config with other values for dotted keys."""
+    copy = config.copy()
+    for key, value in values.items():
+        OmegaConf.update(copy, key, value)
+    return copy
+
+
+def _dealable(config: DictConfig) -> int:
+    """Return data.folds, or the number of cases (or groups of cases) where there are fewer."""
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    wanted, cases = plain["data"]["folds"], listed_cases(plain["data"]).cases
+    if type(wanted) is not int or wanted < 2:
+        raise UserError(expected="data.folds ≥ 2", found=f"data.folds={wanted}", do="give a whole number")
+    units = {case.group or case.name for case in cases if case.split != "test"}
+    if len(units) < 2:
+        raise UserError(
+            expected="at least 2 cases, or groups of cases, to hold one out",
+            found=f"{len(units)}",
+            where=plain["data"]["root"],
+            do="add cases, or train on the one without validation: data.hold_out=0",
+        )
+    if len(units) < wanted:
+        print(f"note: {len(units)} cases or groups of cases, so {len(units)} folds: each is held out once", flush=True)
+    return min(wanted, len(units))
+
+
+def folds_of(config: DictConfig) -> int:
+    """Return how many folds a training config has: those of its file of splits, if there is one yet."""
+    from segfocal.data.splits import read_folds
+
+    file = Path(str(config.data.splits))
+    return len(read_folds(file)) if file.exists() else int(config.data.folds)
+
+
+def _switches(config: DictConfig) -> dict[str, bool]:
+    switches = {}
+    for key, words in _WORDS.items():
+        if config[key] not in words:
+            expected = " or ".join(f"{key}={word}" for word in words)
+            raise UserError(expected=expected, found=f"{key}={config[key]}", do="choose one")
+        switches[key] = words[config[key]]
+    return switches
+
+
+def print_outcome(outcome: Outcome, folder: Path) -> None:
+    """Print the out-of-fold metrics of every case, and where things are."""
+    rows = [row for case in outcome.judged for row in case.rows()]
+    columns = ("case", "structure", "dice", "precision", "recall", "hd95_mm", "status")
+    print_table([{name: row[name] for name in columns if name in row} for row in rows])
+    for choice in outcome.facts.get("thresholds", []):
+        said = f"{choice['structure']}: threshold {choice['threshold']:g}"
+        print(f"{said}, Dice {choice['dice_at_half']:.3f} at 0.5, {choice['dice_nested']:.3f} chosen on other cases")
+    print(f"mean Dice of cases by models that never saw them: {outcome.dice:.3f}")
+    print(f"page:    {shown_path((folder / 'evaluation' / 'report.html').resolve())}")
+    print(f"summary: {shown_path((folder / 'summary.json').resolve())}")
+    print(f"bundle:  {shown_path((folder / 'bundle').resolve())}")

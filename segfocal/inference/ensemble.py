@@ -1,0 +1,54 @@
+"""An ensemble: one folder of several bundles, such as those of the folds, whose logits are averaged.
+
+`ensemble.json` lists the members, folders beside it; each is a bundle by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import segfocal
+from segfocal.errors import UserError
+from segfocal.files import read_json, write_json
+from segfocal.inference import bundle as bundles
+from segfocal.inference.bundle import Bundle
+
+_FORMAT = 1
+_LIST = "ensemble.json"
+
+
+def save(members: Sequence[Bundle], folder: Path, *, facts: Mapping[str, Any]) -> None:
+    """Write bundles into folders member_0, member_1, … of `folder`, and their list with `facts` for people last."""
+    names = [f"member_{number}" for number in range(len(members))]
+    for name, member in zip(names, members, strict=True):
+        bundles.save(member, folder / name)
+    write_json(folder / _LIST, {"format": _FORMAT, "segfocal": segfocal.__version__, "members": names, **facts})
+
+
+def members_of(folder: Path, *, most: int | None = None) -> tuple[Path, ...]:
+    """Return the folders of the members of an ensemble, at most so many; of anything else the place itself.
+
+    Raises:
+        UserError: a damaged list, one that leads out of the folder, a number below 1.
+    """
+    if most is not None and (type(most) is not int or most < 1):
+        raise UserError(expected="members ≥ 1 or null", found=f"members={most}", do="give a whole number")
+    folder = folder.parent if folder.name == _LIST else folder
+    if not (folder / _LIST).is_file():
+        return (folder,)
+    facts = read_json(folder / _LIST)
+    names = facts.get("members") if isinstance(facts, dict) and facts.get("format") == _FORMAT else None
+    if not isinstance(names, list) or not names or not all(_is_plain(name) for name in names):
+        raise UserError(
+            expected=f"an ensemble of format {_FORMAT}: names of folders beside {_LIST} under “members”",
+            found=str(facts)[:60],
+            where=folder / _LIST,
+            do="copy the bundle again",
+        )
+    return tuple(folder / name for name in names)[:most]
+
+
+def _is_plain(name: object) -> bool:
+    return isinstance(name, str) and name not in ("", ".", "..") and Path(name).name == name

@@ -1,0 +1,44 @@
+"""The threshold chosen out of fold."""
+
+import numpy as np
+import pytest
+import torch
+
+from segfocal.cross_validate.operating_point import CANDIDATES, choose
+from segfocal.models import UNet
+
+
+def curves(*peaks):
+    """Return a Dice curve a case, highest at its peak."""
+    return np.array([[1 - abs(threshold - peak) for threshold in CANDIDATES] for peak in peaks])
+
+
+def test_the_threshold_with_the_best_mean_dice_is_chosen():
+    choice = choose("aorta", curves(0.2, 0.3, 0.25))
+    assert choice.threshold == 0.25
+    assert choice.dice_at_half == pytest.approx(0.75)
+    assert choice.dice == pytest.approx((0.95 + 0.95 + 1) / 3)
+
+
+def test_a_gain_that_is_noise_keeps_one_half():
+    flat = np.full((3, len(CANDIDATES)), 0.8)
+    flat[:, 2] += 0.009
+    assert choose("liver", flat).threshold == 0.5
+
+
+def test_the_nested_dice_gives_each_case_what_the_others_choose():
+    choice = choose("aorta", curves(0.2, 0.4))
+    assert choice.dice_nested == pytest.approx(0.8)  # each is off by 0.2
+    assert choose("aorta", curves(0.2)).dice_nested == pytest.approx(0.7)  # no other case: one half
+
+
+def test_moving_the_logits_by_a_threshold_makes_it_one_half():
+    torch.manual_seed(0)
+    model = UNet(widths=(4, 4, 4), classes=2).eval()
+    image = torch.rand(1, 1, 16, 16)
+    before = model(image)
+    cut = torch.tensor([0.3, 0.7]).logit()
+    assert model.move_logits(-cut)
+    after = model(image)
+    assert torch.equal(after > 0, before - cut[None, :, None, None] > 0)
+    torch.testing.assert_close(after, before - cut[None, :, None, None])
