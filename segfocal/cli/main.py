@@ -10,6 +10,7 @@ from segfocal import __version__
 COMMANDS = {
     "prepare": "read, resample and store the training scans ahead of training",
     "train": "train a model on labelled scans",
+    "auto": "find a recipe for a folder of scans, train it in the minutes given, say what to expect",
     "cross-validate": "train a model for each fold, judge every case by one that never saw it, keep them as one bundle",
     "predict": "segment a scan with a trained bundle",
     "evaluate": "compare masks with their references, and predictions with each other",

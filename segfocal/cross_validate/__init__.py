@@ -1,4 +1,4 @@
 """Cross-validation: a model for each fold, every case predicted by one that never saw it, the models kept together.
 
-Start in cross_validate.py; operating_point.py chooses thresholds, results.py writes what comes of it.
+Start with `cross_validate.py`; `operating_point.py` chooses thresholds, `results.py` writes what comes of it.
 """

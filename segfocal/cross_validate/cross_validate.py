@@ -104,7 +104,16 @@ def check_judged_alone(plan: Plan) -> None:
 def chosen_out_of_fold(
     members: Sequence[Member], *, device: torch.device, threshold: bool, postprocess: bool
 ) -> tuple[list[Member], dict[str, Any]]:
-    """Return the members with thresholds and rules chosen on the cases they never saw, and what was chosen and why."""
+    """Return the members with thresholds and rules chosen on the cases they never saw, and what was chosen and why.
+
+    Args:
+        members: the folds; without any case held out nothing is chosen.
+        device: to segment on.
+        threshold: whether thresholds are chosen.
+        postprocess: whether rules are.
+    """
+    if not any(member.cases for member in members):
+        return list(members), {}
     facts: dict[str, Any] = {}
     changed = list(members)
     if threshold:

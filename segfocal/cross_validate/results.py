@@ -80,6 +80,8 @@ def predict_and_judge(
             image=each.case.image,
         )
         judged.append(judge_or_note(files, settings, compared=False, ranked=False))
+    if not judged:
+        return []
     evaluation = MaskEvaluation(
         prediction=folder / PREDICTIONS,
         reference=folder,

@@ -30,6 +30,7 @@ from segfocal.structure import Structure
 LINKS = ("sigmoid", "softmax")
 _FORMAT = 1
 _WEIGHTS, _FACTS = "model.safetensors", "bundle.json"
+ENSEMBLE_LIST = "ensemble.json"  # of a folder of several bundles; see ensemble.py
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,9 +131,9 @@ def load(folder: str | Path) -> Bundle:
     if not (folder / _FACTS).is_file() or not (folder / _WEIGHTS).is_file():
         raise UserError(
             expected=f"a bundle: a folder with {_FACTS} and {_WEIGHTS}",
-            found="a folder without them" if folder.is_dir() else "no such folder",
+            found=_instead(folder),
             where=folder,
-            do="give the folder named bundle in a run directory",
+            do="give the folder named bundle in a run directory, or of an ensemble one of its members",
         )
     facts = read_json(folder / _FACTS)
     if facts.get("format") != _FORMAT:
@@ -151,6 +152,12 @@ def load(folder: str | Path) -> Bundle:
             where=folder / _FACTS,
             do="use a bundle that segfocal wrote",
         ) from error
+
+
+def _instead(folder: Path) -> str:
+    if (folder / ENSEMBLE_LIST).is_file():
+        return "an ensemble of bundles"
+    return "a folder without them" if folder.is_dir() else "no such folder"
 
 
 def read_intensity(folder: Path) -> Intensity | None:

@@ -13,10 +13,9 @@ import segfocal
 from segfocal.errors import UserError
 from segfocal.files import read_json, write_json
 from segfocal.inference import bundle as bundles
-from segfocal.inference.bundle import Bundle
+from segfocal.inference.bundle import ENSEMBLE_LIST, Bundle
 
 _FORMAT = 1
-_LIST = "ensemble.json"
 
 
 def save(members: Sequence[Bundle], folder: Path, *, facts: Mapping[str, Any]) -> None:
@@ -24,7 +23,7 @@ def save(members: Sequence[Bundle], folder: Path, *, facts: Mapping[str, Any]) -
     names = [f"member_{number}" for number in range(len(members))]
     for name, member in zip(names, members, strict=True):
         bundles.save(member, folder / name)
-    write_json(folder / _LIST, {"format": _FORMAT, "segfocal": segfocal.__version__, "members": names, **facts})
+    write_json(folder / ENSEMBLE_LIST, {"format": _FORMAT, "segfocal": segfocal.__version__, "members": names, **facts})
 
 
 def members_of(folder: Path, *, most: int | None = None) -> tuple[Path, ...]:
@@ -35,16 +34,16 @@ def members_of(folder: Path, *, most: int | None = None) -> tuple[Path, ...]:
     """
     if most is not None and (type(most) is not int or most < 1):
         raise UserError(expected="members ≥ 1 or null", found=f"members={most}", do="give a whole number")
-    folder = folder.parent if folder.name == _LIST else folder
-    if not (folder / _LIST).is_file():
+    folder = folder.parent if folder.name == ENSEMBLE_LIST else folder
+    if not (folder / ENSEMBLE_LIST).is_file():
         return (folder,)
-    facts = read_json(folder / _LIST)
+    facts = read_json(folder / ENSEMBLE_LIST)
     names = facts.get("members") if isinstance(facts, dict) and facts.get("format") == _FORMAT else None
     if not isinstance(names, list) or not names or not all(_is_plain(name) for name in names):
         raise UserError(
-            expected=f"an ensemble of format {_FORMAT}: names of folders beside {_LIST} under “members”",
+            expected=f"an ensemble of format {_FORMAT}: names of folders beside {ENSEMBLE_LIST} under “members”",
             found=str(facts)[:60],
-            where=folder / _LIST,
+            where=folder / ENSEMBLE_LIST,
             do="copy the bundle again",
         )
     return tuple(folder / name for name in names)[:most]

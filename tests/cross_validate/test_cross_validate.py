@@ -88,7 +88,8 @@ def test_five_folds_of_three_cases_are_three_and_are_written_down(folder):
     ],
 )
 def test_what_cannot_be_cross_validated_is_one_line(more, said, spheres, tmp_path, monkeypatch, capfd):
-    few = [option for option in options(spheres, tmp_path / "cv") if not (more[0].startswith("task") and "model" in option)]
+    prompted = more[0].startswith("task")
+    few = [option for option in options(spheres, tmp_path / "cv") if not (prompted and "model" in option)]
     assert segfocal(monkeypatch, "cross-validate", *few, *more) == 1
     shown = capfd.readouterr().err
     assert said in shown

@@ -11,7 +11,8 @@ import pytest
 from tests import ROOT
 
 LAYERS = {
-    "cli": 6,
+    "cli": 7,
+    "auto": 6,
     "cross_validate": 5,
     "engine": 4,
     "predict": 4,
@@ -55,7 +56,7 @@ ONLY_IN = {
     "highdicom": {"io"},
 }
 FORBIDDEN = {"utils", "common", "helpers", "misc", "manager"}
-COMMANDS = {"cli", "predict", "evaluate", "export", "doctor", "fingerprint", "compare", "cross_validate"}
+COMMANDS = {"cli", "predict", "evaluate", "export", "doctor", "fingerprint", "compare", "cross_validate", "auto"}
 LARGEST_ROOM = 0.12  # of all lines
 PACKAGE = ROOT / "segfocal"
 FILES = sorted(PACKAGE.rglob("*.py"))

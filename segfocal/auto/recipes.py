@@ -1,0 +1,139 @@
+"""What is worth trying on a data set: a handful of recipes, from its fingerprint, the simplest first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_ACROSS = 6.0  # pixels that a median component should have across
+_COARSEST_MM = 3.0  # and no pixel larger than this
+_SIDE = 16  # pixels in multiples of which windows come: four halvings
+_LARGEST = {"coarse": 160, "fine": 224}  # sides of a window
+_SMALL, _USUAL = [8, 16, 32, 64, 96], [16, 32, 64, 128, 192]
+_PATCH_D, _PATCH = 32, 80  # voxels of a 3-D window: slices, rows and columns
+_THIN_MM = 8.0  # slices thicker than this have nothing to say to a 3-D patch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A way to train: options by their dotted names (or a group's), and why they are tried."""
+
+    name: str
+    options: Mapping[str, Any]
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """What decides spacing and window.
+
+    Args:
+        slice_mm: distance of slices.
+        pixel_mm: median spacing of rows and columns.
+        body_mm: median extent of a slice, rows and columns.
+        across_mm: diameter of a ball of the volume of the median component of the smallest target.
+    """
+
+    slice_mm: float
+    pixel_mm: tuple[float, float]
+    body_mm: tuple[float, float]
+    across_mm: float
+
+    @classmethod
+    def of(cls, fingerprint: Mapping[str, Any]) -> Geometry:
+        """Read it from a fingerprint; ValueError where no case holds a target."""
+        found = [row["component_mm3"]["median"] for row in fingerprint["structures"].values() if row["voxels"]]
+        if not found:
+            raise ValueError("expected a voxel of some target; got none")
+        spacing, shape = fingerprint["spacing_mm"]["median"], fingerprint["shape"]["median"]
+        return cls(
+            slice_mm=spacing[0],
+            pixel_mm=(spacing[1], spacing[2]),
+            body_mm=(spacing[1] * shape[1], spacing[2] * shape[2]),
+            across_mm=2 * (3 * min(found) / (4 * math.pi)) ** (1 / 3),
+        )
+
+    @property
+    def coarse_mm(self) -> float:
+        """The largest pixel that shows the smallest target: a sixth of it, no finer than the scans, at most 3 mm."""
+        own = max(self.pixel_mm)
+        return round(max(own, min(_COARSEST_MM, self.across_mm / _ACROSS)), 2)
+
+    @property
+    def fine_mm(self) -> float:
+        """Half of that, no finer than the scans."""
+        return round(max(max(self.pixel_mm), self.coarse_mm / 2), 2)
+
+    def window(self, mm: float, kind: str) -> list[int]:
+        """Return the sides of a window of pixels of `mm` that holds a slice, if that is not too large."""
+        sides = [math.ceil(round(body / mm, 3) / _SIDE) * _SIDE for body in self.body_mm]
+        return [min(max(side, 2 * _SIDE), _LARGEST[kind]) for side in sides]
+
+
+def recipes_for(fingerprint: Mapping[str, Any], *, pictures: bool = False) -> list[Recipe]:
+    """Return what to try, the simplest and quickest first.
+
+    Args:
+        fingerprint: of the cases, with a voxel of the target.
+        pictures: whether the images are pictures, which have no spacing: two recipes then.
+
+    Raises:
+        ValueError: no voxel of any target.
+    """
+    if pictures:
+        return [_recipe("unet", _unet(_SMALL), "a small U-Net"), _recipe("unet_wide", _unet(_USUAL), "a wider one")]
+    geometry = Geometry.of(fingerprint)
+    coarse, fine = geometry.coarse_mm, geometry.fine_mm
+    at_coarse = {"data.spacing_mm": [coarse, coarse], "data.window": geometry.window(coarse, "coarse")}
+    at_fine = {"data.spacing_mm": [fine, fine], "data.window": geometry.window(fine, "fine")}
+    ground = f"the smallest target is {geometry.across_mm:.0f} mm across, so pixels of {coarse:g} mm show it"
+    recipes = [
+        _recipe("unet_coarse", _unet(_SMALL) | at_coarse, f"a small U-Net on whole slices; {ground}"),
+        _recipe("unet_25d", _unet(_SMALL) | at_coarse | {"data.neighbours": 1}, "the same, and sees both neighbours"),
+        _recipe("unet_wide", _unet(_USUAL) | at_coarse, "the same with twice the channels"),
+    ]
+    if fine < 0.8 * coarse:
+        why = f"the small U-Net at {fine:g} mm, in case borders matter more than steps"
+        recipes.append(_recipe("unet_fine", _unet(_SMALL) | at_fine, why))
+    if geometry.slice_mm <= _THIN_MM:
+        recipes.append(_recipe("unet_3d", _unet_3d(geometry), "a 3-D U-Net: sees what lies above and below"))
+    return recipes
+
+
+def _recipe(name: str, options: Mapping[str, Any], why: str) -> Recipe:
+    shared = {"loss": "focal+dice", "model.prior": "auto", "train.lr": 0.003, "train.batch_size": 8}
+    return Recipe(name=name, options={**shared, **options}, why=why)
+
+
+def _unet(widths: Sequence[int]) -> dict[str, Any]:
+    return {"model": "unet", "task": "semantic", "model.widths": list(widths)}
+
+
+def _unet_3d(geometry: Geometry) -> dict[str, Any]:
+    """Return options of 3-D patches with voxels as near to cubes as the slices allow."""
+    mm = geometry.coarse_mm
+    return {
+        **_unet(_SMALL),
+        "data.spacing_mm": [round(max(geometry.slice_mm, mm), 2), mm, mm],
+        "data.window": [_PATCH_D, _PATCH, _PATCH],
+        "train.batch_size": 2,
+    }
+
+
+def overrides(options: Mapping[str, Any], given: Sequence[str]) -> list[str]:
+    """Return options as a command line has them, without those that the user has given.
+
+    Args:
+        options: by dotted name.
+        given: what the user typed, key=value.
+    """
+    typed = {text.split("=", 1)[0].lstrip("+~") for text in given}
+    return [f"{name}={_written(value)}" for name, value in options.items() if name not in typed]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ",".join(_written(one) for one in value) + "]"
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
