@@ -142,7 +142,7 @@ class ConfigWorkshop:
         base = OmegaConf.masked_copy(config, [str(key) for key in config if key not in _OWN])
         plain: Any = OmegaConf.to_container(base, resolve=True, throw_on_missing=True)
         cases = listed_cases(plain["data"]).cases
-        fingerprint = _fingerprint(plain)
+        fingerprint = fingerprint_of(plain)
         if len(cases) > 1 or base.data.splits is not None:
             base = training_config(base, folder)
             return cls(base=base, typed=typed, fingerprint=fingerprint, folds=folds_of(base))
@@ -206,7 +206,7 @@ def _with_data(typed: Sequence[str]) -> list[str]:
     return [*typed] if any(text.startswith("data=") for text in typed) else ["data=folder", *typed]
 
 
-def _fingerprint(plain: dict[str, Any]) -> dict[str, Any]:
+def fingerprint_of(plain: dict[str, Any]) -> dict[str, Any]:
     """Measure the cases of a training config."""
     from segfocal.data.mask_files import with_target
     from segfocal.data.structures import choose_structures
