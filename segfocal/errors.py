@@ -11,6 +11,7 @@ class Fault(Enum):
 
     OTHER = "other"
     MISSING = "missing"  # a file that is named and not there
+    NO_FILE = "no file"  # a folder, a pipe or a device where a file is named
     DAMAGED = "damaged"  # a file that is cut short or whose bytes were changed
     TRAILING_BYTES = "trailing bytes"  # after a complete gzip content, bytes that are not gzip
     NAME_TWICE = "name twice"  # two cases of one name
