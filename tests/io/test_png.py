@@ -109,7 +109,7 @@ def damaged(path):
     ("spoil", "read", "words"),
     [
         (lambda path: None, png.read, "no such file"),
-        (lambda path: path.mkdir(), png.read, "directory"),
+        (lambda path: path.mkdir(), png.read, "a folder"),
         (lambda path: path.write_bytes(b""), png.read, "other bytes"),
         (lambda path: Image.fromarray(grey()).save(path, format="JPEG"), png.read, "other bytes"),
         (lambda path: make_png(path, grey().astype(np.uint16)), png.read, "found 16 bits"),
