@@ -16,7 +16,15 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 @contextmanager
@@ -65,7 +73,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; UserError when it is missing or not JSON."""
+    """Read a JSON file; UserError when it is missing, no regular file, or not JSON."""
+    check_regular(path, expected="a JSON file")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -88,6 +97,20 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], *, columns: Seque
         writer = csv.DictWriter(file, named, restval="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def check_regular(path: Path, *, expected: str = "a file") -> None:
+    """Raise UserError for what is there and is no regular file: a pipe or a device may have no end, or never begin.
+
+    One that is not there passes: who opens it says so. Nothing is opened.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # of a name with a NUL, too, the one who opens it tells
+        return
+    if not stat.S_ISREG(mode):
+        found = next((name for is_one, name in _KINDS if is_one(mode)), "no regular file")
+        raise UserError(expected=expected, found=found, where=path, do="give the path of a file", fault=Fault.NO_FILE)
 
 
 def sha256_of(path: Path) -> str:

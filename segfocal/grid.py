@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Shape = tuple[int, int, int]
 
+NEAR = 0.1  # of a voxel: grids that differ by no more are one
+_SHEAR = 1e-4  # cosine of two axes; float32 headers of scans without shear have some 1e-7
 _LETTERS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 
 
@@ -39,10 +41,17 @@ class Orientation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grid:
-    """The shape of a 3-D array and the affine [4,4] from voxel indices to world millimetres."""
+    """The shape of a 3-D array and the affine [4,4] from voxel indices to world millimetres.
+
+    Args:
+        shape: voxels along each axis.
+        affine: from voxel indices to the world.
+        slack_mm: by how much voxels may lie elsewhere because the file stores a rotation in few digits (a quaternion).
+    """
 
     shape: Shape
     affine: NDArray[np.float64]
+    slack_mm: float = 0.0
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -54,6 +63,17 @@ class Grid:
     def voxel_mm3(self) -> float:
         """Volume of a voxel in mm³, also of a sheared grid."""
         return abs(float(np.linalg.det(self.affine[:3, :3])))
+
+    @property
+    def sheared(self) -> bool:
+        """Whether the axes are not at right angles, as of a CT with a tilted gantry."""
+        cosines = self.affine[:3, :3] / np.array(self.spacing_mm)
+        return not np.allclose(cosines.T @ cosines, np.eye(3), atol=_SHEAR)
+
+    @property
+    def steps_mm(self) -> tuple[float, float, float] | NDArray[np.float64]:
+        """By what distances are measured: the spacing, or of a sheared grid the steps to the next voxels as columns."""
+        return self.affine[:3, :3] if self.sheared else self.spacing_mm
 
     def voxels_to(self, other: Grid) -> NDArray[np.float64]:
         """Return the matrix [4,4] from voxels of this grid to voxels of another."""
@@ -90,7 +110,7 @@ class Grid:
         for new, (old, flip) in enumerate(zip(orientation.axes, orientation.flips, strict=True)):
             move[old, new] = -1.0 if flip else 1.0
             move[old, 3] = self.shape[old] - 1 if flip else 0.0
-        return Grid(shape=(shape[0], shape[1], shape[2]), affine=self.affine @ move)
+        return Grid(shape=(shape[0], shape[1], shape[2]), affine=self.affine @ move, slack_mm=self.slack_mm)
 
     def resized(self, shape: Shape) -> Grid:
         """Return the grid of `shape` voxels over the same box of space; its outer voxel edges coincide, not centres."""
@@ -107,21 +127,42 @@ class Grid:
         ]
         return sizes[0], sizes[1], sizes[2]
 
-    def difference(self, other: Grid, *, tolerance_mm: float = 0.01) -> str | None:
+    def shift_mm(self, other: Grid) -> float:
+        """Return by how many mm voxels of one index lie apart on two grids of one shape, at most."""
+        moved = _corners(self.shape) @ (self.affine - other.affine).T
+        return float(np.linalg.norm(moved[:, :3], axis=1).max())
+
+    def difference(self, other: Grid, *, tolerance_mm: float | None = None) -> str | None:
         """Say in a few words how `other` differs from this grid, or return None when they are the same.
 
-        Affines count as the same when no voxel centre moves by more than `tolerance_mm`.
+        They are the same when no voxel centre moves by more than `tolerance_mm`; None for a tenth of a voxel along its
+        shortest side, and what the rounding of either file explains.
         """
         if self.shape != other.shape:
             return f"shape {other.shape} against {self.shape}"
-        corners = np.array(list(itertools.product(*[(0, size - 1) for size in self.shape])), dtype=float)
-        homogeneous = np.c_[corners, np.ones(len(corners))]
-        shift = np.abs((homogeneous @ (self.affine - other.affine).T)[:, :3]).max()
+        if tolerance_mm is None:
+            tolerance_mm = NEAR * min(self.spacing_mm) + self.slack_mm + other.slack_mm
+        shift = self.shift_mm(other)
         if shift <= tolerance_mm:
             return None
-        if not np.allclose(self.spacing_mm, other.spacing_mm, atol=1e-4):
+        if not np.allclose(self.spacing_mm, other.spacing_mm, rtol=1e-3):
             return f"spacing {_rounded(other.spacing_mm)} mm against {_rounded(self.spacing_mm)} mm"
-        return f"voxels up to {shift:.2f} mm apart (another origin or direction)"
+        return f"voxels up to {shift:.3g} mm apart (another origin or direction)"
+
+    def turn_to(self, other: Grid) -> Orientation | None:
+        """Return how an array on this grid is turned onto `other`, whose axes run another way; None where it cannot be.
+
+        Nothing is interpolated: the voxels of both lie at the same places, as `difference` has it.
+        """
+        linear = self.voxels_to(other)[:3, :3]
+        axes = np.argmax(np.abs(linear), axis=1)
+        if len(set(axes.tolist())) < 3:
+            return None
+        flips = [linear[new, old] < 0 for new, old in enumerate(axes)]
+        turn = Orientation(
+            axes=(int(axes[0]), int(axes[1]), int(axes[2])), flips=(bool(flips[0]), bool(flips[1]), bool(flips[2]))
+        )
+        return turn if other.difference(self.oriented(turn)) is None else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,6 +177,14 @@ class Volume:
         if self.array.ndim == 3:
             return (self,)
         return tuple(Volume(array=self.array[..., c], grid=self.grid) for c in range(self.array.shape[3]))
+
+    def on(self, grid: Grid) -> Volume | None:
+        """Return this volume with exactly the grid given, its array turned where that is stored another way (a view).
+
+        None where its voxels lie elsewhere.
+        """
+        turn = self.grid.turn_to(grid)
+        return None if turn is None else Volume(array=turn.apply(self.array), grid=grid)
 
     def oriented(self, frame: str) -> Volume:
         """Return this volume with its axes permuted and flipped to the nearest `frame` (a view, nothing resampled)."""
@@ -152,6 +201,11 @@ def check_frame(frame: str) -> str:
 
 def _letter(world: int, sign: int) -> str:
     return next(letter for letter, direction in _LETTERS.items() if direction == (world, sign))
+
+
+def _corners(shape: Shape) -> NDArray[np.float64]:
+    """Return the indices [8,4] of the corner voxels, each with a 1 behind it."""
+    return np.array([(*corner, 1) for corner in itertools.product(*[(0, size - 1) for size in shape])], dtype=float)
 
 
 def _rounded(values: tuple[float, ...]) -> tuple[float, ...]:

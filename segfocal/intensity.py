@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+FEW = (0.05, 0.01, 0.001)  # shares of the voxels that may lie below the air
+TIMES = 10  # as many voxels are air as lie below it
+_LEAST = 1e-30  # an upper end of a window that is above a lower one of 0
 AIR = 0.02  # of the intensity range: below it is outside the body
 
 
@@ -36,7 +39,7 @@ class Window:
 class Percentiles:
     """The scan's own percentiles as the window, for scans without a unit (MR): `low`-th → 0, `high`-th → 1, clipped.
 
-    Voxels at the scan's minimum, the air around the body, are left out.
+    The air around the body, as `air_of` finds it, is left out.
     """
 
     low: float = 0.5
@@ -53,10 +56,25 @@ class Percentiles:
     def window(self, scan: Callable[[], NDArray]) -> Window:
         """Return the window of the scan that `scan` gives."""
         array = scan()
-        body = array[array > array.min()]
+        body = array[array > air_of(array)]
         lower, upper = np.percentile(body, [self.low, self.high]) if body.size else (0.0, 1.0)
-        least = 1e-6 * max(1.0, abs(float(lower)))  # a body of one value: no division by zero
+        least = 1e-6 * max(_LEAST, abs(float(lower)))  # a body of one value: no division by zero
         return Window(lower=float(lower), upper=max(float(upper), float(lower) + least))
+
+
+def air_of(array: NDArray) -> float:
+    """Return the value of the air around the body: nothing of the body is at or below it.
+
+    It is the constant that fills the background. That is the minimum, unless a few voxels, such as a resampler's or a
+    single -1 in a masked scan, lie below a value that ten times as many voxels have. Up to one voxel in twenty may.
+    """
+    lowest = array.min()
+    if np.count_nonzero(array == lowest) > FEW[0] * array.size:
+        return float(lowest)
+    for value in np.quantile(array, FEW, method="lower"):
+        if np.count_nonzero(array == value) >= TIMES * np.count_nonzero(array < value):
+            return float(value)
+    return float(lowest)
 
 
 OfOne = Window | Percentiles  # maps a scan of one channel to float32 in [0,1]
@@ -119,7 +137,8 @@ def of_first(intensity: Intensity) -> OfOne:
 def _scaled(array: NDArray, lower: float, upper: float) -> NDArray[np.float32]:
     out = array.astype(np.float32)
     out -= lower
-    out /= upper - lower
+    with np.errstate(over="ignore"):
+        out /= upper - lower
     return np.clip(out, 0.0, 1.0, out=out)
 
 

@@ -221,14 +221,14 @@ def absurd_spacing(image, label):
         rewrite(path, affine=AFFINE @ np.diag([1, 1, 40, 1]))
 
 
-@kind("wrong_unit", "odd_spacing", mendable=True)
+@kind("wrong_unit", mendable=True)
 def metres(image, label):
     for path in (image, label):
         rewrite(path, affine=np.diag([0.001, 0.001, 0.001, 1]) @ AFFINE)
         spoil_header(path, xyzt_units=1)
 
 
-@kind("wrong_unit", "odd_spacing", mendable=True)
+@kind("wrong_unit", mendable=True)
 def microns(image, label):
     for path in (image, label):
         rewrite(path, affine=np.diag([1000.0, 1000.0, 1000.0, 1]) @ AFFINE)
@@ -391,9 +391,9 @@ def label_moved_a_little(image, label):
     rewrite(label, affine=affine_of(spacing_mm=(3.0, 3.0, 4.5), origin_mm=(-38.8, -30.0, 12.0)))
 
 
-@kind("grid_direction", mendable=True)
+@kind()
 def label_stored_the_other_way(image, label):
-    """The same place in the body, the array turned round: nothing is lost in mending."""
+    """The same place in the body, the array turned round: worth a note, as every reader turns it back."""
     turned = AFFINE @ np.array([[-1.0, 0, 0, SHAPE[0] - 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     rewrite(label, lambda array: array[::-1], affine=turned)
 

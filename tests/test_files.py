@@ -1,6 +1,7 @@
 """Outputs stay apart from inputs and from each other, and have the permissions of any new file."""
 
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from segfocal.errors import UserError
-from segfocal.files import check_apart, write_json, written_beside
+from segfocal.errors import Fault, UserError
+from segfocal.files import check_apart, check_regular, read_json, write_json, written_beside
 
 ACCENTED = ("caf\u00e9.nii", "cafe\u0301.nii")  # the same letters: composed, decomposed
 
@@ -58,3 +59,26 @@ def test_a_file_gets_the_permissions_of_the_users_umask(umask, mode, tmp_path):
         "a.safetensors": mode,
         "a.json": mode,
     }
+
+
+def test_pipes_devices_sockets_and_folders_are_refused_without_being_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait for a writer
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+    named = {"pipe": "a pipe", "link": "a pipe", "socket": "a socket", ".": "a folder", "/dev/zero": "a device"}
+    for name, found in named.items():
+        with pytest.raises(UserError, match=f"expected names; found {found} in") as told:
+            check_regular(tmp_path / name, expected="names")
+        assert told.value.fault is Fault.NO_FILE
+        with pytest.raises(UserError, match=f"expected a JSON file; found {found} in"):
+            read_json(tmp_path / name)
+
+
+def test_files_links_to_files_and_what_is_not_there_pass(tmp_path):
+    (tmp_path / "a").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "cycle").symlink_to(tmp_path / "cycle")
+    for name in ("a", "link", "lost", "cycle", "none", "nul\0"):
+        check_regular(tmp_path / name)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from segfocal.intensity import KINDS, Percentiles, Window, build, describe
+from segfocal.intensity import KINDS, Percentiles, Window, air_of, build, describe
 
 law = settings(deadline=None, max_examples=60)  # no deadline: a busy machine is no counterexample
 
@@ -105,3 +105,53 @@ def test_an_empty_window_is_refused():
 def test_percentiles_out_of_order_are_refused(low, high):
     with pytest.raises(ValueError, match=r"intensity\.low < intensity\.high"):
         Percentiles(low=low, high=high)
+
+
+def masked_mr(seed=0):
+    """An MR whose background was set to 0, and the percentiles of its body."""
+    rng = np.random.default_rng(seed)
+    scan = np.zeros((20, 30, 30), np.float32)
+    scan[4:16, 6:24, 6:24] = rng.gamma(4.0, 100.0, (12, 18, 18))
+    return scan, np.percentile(scan[scan > 0], [0.5, 99.5])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+@pytest.mark.parametrize("below", [[-1.0], [-1.0] * 9, [-1024.0, -3.0, -0.5], np.linspace(-20, -1, 300)])
+def test_a_few_voxels_below_the_air_leave_the_window_where_it_was(dtype, below):
+    scan, _ = masked_mr()
+    scan = scan.astype(dtype)
+    expected = np.percentile(scan[scan > 0], [0.5, 99.5])
+    scan.flat[: len(below)] = below
+    window = Percentiles().window(lambda: scan)
+    assert (window.lower, window.upper) == pytest.approx(expected)
+    assert air_of(scan) == 0
+
+
+def test_air_of_another_value_than_0_is_found_too():
+    scan, expected = masked_mr()
+    scan -= 1024
+    scan[0, 0, :2] = -1025, -3024
+    window = Percentiles().window(lambda: scan)
+    assert (window.lower, window.upper) == pytest.approx(expected - 1024, rel=1e-5)
+
+
+@pytest.mark.parametrize("offset", [-50.0, 0.0, 100.0])
+def test_a_scan_without_a_constant_background_has_its_minimum_for_air(offset):
+    rng = np.random.default_rng(1)
+    noise = rng.rayleigh(20.0, (20, 20, 20)).astype(np.float32) + np.float32(offset)
+    assert air_of(noise) == noise.min()
+    whole = np.rint(noise).astype(np.int16)
+    assert air_of(whole) == whole.min()
+
+
+def test_a_picture_of_saturated_white_keeps_its_greys():
+    picture = np.full((1, 40, 40), 255, np.uint8)
+    picture[0, 10:30, 10:30] = np.arange(400).reshape(20, 20) % 200
+    assert air_of(picture) == 0
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-12, 1.0, 1e12])
+def test_a_window_does_not_depend_on_the_unit_however_small(unit):
+    scan, _ = masked_mr()
+    expected, got = Percentiles()(scan), Percentiles()(scan.astype(np.float64) * unit)
+    np.testing.assert_allclose(got, expected, atol=1e-5)

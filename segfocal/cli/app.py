@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -17,7 +18,7 @@ from hydra.errors import HydraException, InstantiationException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from segfocal.errors import UserError
+from segfocal.errors import UserError, UserNote
 
 _VISIBLE = "SEGFOCAL_VISIBLE_GPUS"  # what CUDA_VISIBLE_DEVICES was before a job took its own
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -77,7 +78,8 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
     debug = "debug=true" in [argument.lower() for argument in sys.argv]
     main = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)
     try:
-        main()
+        with _notes_in_one_line():
+            main()
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)
         return getattr(stop, "code", 130)
@@ -85,6 +87,24 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
         failed += 1
         _report(error, debug=debug)
     return 1 if failed else 0
+
+
+@contextmanager
+def _notes_in_one_line() -> Iterator[None]:
+    """Show notes as messages, without the place in the code where they were made."""
+    others = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+        if issubclass(category, UserNote):
+            print(f"note: {message}", file=sys.stderr)
+        else:
+            others(message, category, *place, **options)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = others
 
 
 @contextmanager

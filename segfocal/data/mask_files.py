@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -101,8 +102,7 @@ def read_masks(case: Case, image: Grid) -> list[Volume]:
     """
     masks = []
     for mask in case.masks or ():
-        volume = volumes.read_mask(mask.path)
-        check_size(case, image, volume.grid, mask.path)
+        volume = on_image(case, image, volumes.read_mask(mask.path), mask.path)
         values = volume.array[volume.array != 0]
         if (values != values[:1]).any():
             raise UserError(
@@ -116,7 +116,7 @@ def read_masks(case: Case, image: Grid) -> list[Volume]:
 
 
 def check_size(case: Case, image: Grid, label: Grid, path: object) -> None:
-    """Raise UserError unless a label lies on the grid of its image.
+    """Raise UserError unless a label lies on the grid of its image, whichever way its axes run.
 
     Args:
         case: whose image and label they are.
@@ -124,14 +124,29 @@ def check_size(case: Case, image: Grid, label: Grid, path: object) -> None:
         label: the grid of the label.
         path: the file of the label, to be named.
     """
-    difference = image.difference(label)
-    if difference:
+    if label.turn_to(image) is None:
         raise UserError(
             expected=f"a label map on the grid of its image {case.image.name}",
-            found=difference,
+            found=volumes.difference(image, label),
             where=str(path),
             do="resample the label onto the image, or pair the right files",
         )
+
+
+def on_image(case: Case, image: Grid, label: Volume, path: Path) -> Volume:
+    """Return a label on exactly the grid of its image, turned where its axes run another way.
+
+    Args:
+        case: whose image and label they are.
+        image: the grid of the image.
+        label: the label.
+        path: its file, to be named.
+
+    Raises:
+        UserError: as `check_size`.
+    """
+    check_size(case, image, label.grid, path)
+    return volumes.laid(label, image, path)
 
 
 def label_map(case: Case, image: Grid) -> Volume:

@@ -93,12 +93,11 @@ def _examine(case: Case, names: Mapping[str, int]) -> CaseReport:
         findings.extend(Finding(check=check, found=what, case=case.name, file=path) for check, what in found)
 
     image = _volume(case.image, case, findings)
-    label = _label(case, image, findings)
+    label, apart = _beside(image, _label(case, image, findings))
     scale = None
     if image is not None:
         note(image_findings(image), case.image)
-        if image.array.dtype.kind != "f" or np.isfinite(image.array).any():
-            scale = intensities(image.array)
+        scale = _scale(image)
     for path in case.more:
         channel = _volume(path, case, findings)
         if channel is not None:
@@ -111,7 +110,7 @@ def _examine(case: Case, names: Mapping[str, int]) -> CaseReport:
     if labels is not None:
         note(value_findings(labels, counts, names), case.label)
     if image is not None and label is not None:
-        note(grid_findings(image.grid, label.grid), case.label)
+        note(apart, case.label)
         if confused := list(_confused(image, scale, label)):  # this explains what else is odd about the values
             findings = [one for one in findings if one.check not in _EXPLAINED]
             note(confused, case.image)
@@ -128,12 +127,24 @@ def _examine(case: Case, names: Mapping[str, int]) -> CaseReport:
     )
 
 
+def _scale(image: Volume) -> Intensities | None:
+    """Return the scale of an image, None of one without a finite voxel."""
+    some = image.array.dtype.kind != "f" or np.isfinite(image.array).any()
+    return intensities(image.array) if some else None
+
+
+def _beside(image: Volume | None, label: Volume | None) -> tuple[Volume | None, list[Found]]:
+    """Return a label laid on its image's grid where it lies there, and in what their grids differ."""
+    if image is None or label is None:
+        return label, []
+    return label.on(image.grid) or label, list(grid_findings(image.grid, label.grid))
+
+
 def _channel(first: Volume | None, channel: Volume) -> Iterable[Found]:
     """Yield what is wrong with another channel of a case."""
     yield from image_findings(channel)
-    difference = first.grid.difference(channel.grid) if first is not None else None
-    if difference:
-        yield Check.CHANNEL_GRID, difference
+    if first is not None and channel.grid.turn_to(first.grid) is None:
+        yield Check.CHANNEL_GRID, first.grid.difference(channel.grid) or "voxels elsewhere"
 
 
 def _confused(image: Volume, scale: Intensities | None, label: Volume) -> Iterable[Found]:

@@ -40,6 +40,7 @@ class Check(str, Enum):
     PIXDIM = "pixdim"
     NO_ORIENTATION = "no_orientation"
     OBLIQUE = "oblique"
+    SHEARED = "sheared"
     BYTE_ORDER = "byte_order"
     ONE_SLICE = "one_slice"
     # Voxels of the image
@@ -64,6 +65,8 @@ class Check(str, Enum):
     GRID_SPACING = "grid_spacing"
     GRID_DIRECTION = "grid_direction"
     GRID_ORIGIN = "grid_origin"
+    GRID_TURNED = "grid_turned"
+    GRID_NEAR = "grid_near"
     CHANNEL_GRID = "channel_grid"
     APART = "apart"
     # The data set
@@ -132,10 +135,10 @@ CHECKS: dict[Check, About] = {
         "error", "a spacing below 0.01 mm or above 50 mm", "check the unit, and set the spacing"
     ),
     Check.WRONG_UNIT: About(
-        "error", "a spacing that only makes sense in the header's unit, m or micron, which readers pass over",
-        "write the spacing in mm", "the affine is scaled to mm",
+        "warning", "a unit of metres or microns, by which spacings are scaled here and by ITK, but not by nibabel",
+        "write the spacing in mm", "written in mm",
     ),
-    Check.UNIT: About("note", "a unit that is not mm", "readers take it for mm"),
+    Check.UNIT: About("note", "no unit, or an unknown one", "nothing: it is taken for mm"),
     Check.FORMS_DISAGREE: About(
         "warning", "sform and qform that differ by more than a tenth of a voxel: programs will differ too",
         "decide for one", "both become the one in force here, the sform",
@@ -145,6 +148,10 @@ CHECKS: dict[Check, About] = {
     ),
     Check.NO_ORIENTATION: About("warning", "neither sform nor qform: left and right are a guess", "convert it again"),
     Check.OBLIQUE: About("note", "axes more than 5° off those of the body", "nothing: slices are taken as they are"),
+    Check.SHEARED: About(
+        "note", "axes that are not at right angles, as of a tilted gantry: ITK refuses them",
+        "nothing: distances and volumes are right",
+    ),
     Check.BYTE_ORDER: About("note", "big-endian numbers", "nothing: they are read"),
     Check.ONE_SLICE: About("note", "a volume of one slice", "nothing, if it is one"),
     # Voxels of the image
@@ -167,7 +174,7 @@ CHECKS: dict[Check, About] = {
     # Voxels of the label
     Check.NOT_WHOLE: About("error", "a label with parts of numbers", "give a label map rather than probabilities"),
     Check.ALMOST_WHOLE: About(
-        "error", "label values within 0.001 of whole numbers", "round them", "rounded"
+        "warning", "label values within 0.01 of whole numbers", "nothing: they are rounded when read", "rounded"
     ),
     Check.NOT_A_LABEL_MAP: About("error", "label values below 0 or above 999, as an image has", "give the label map"),
     Check.EMPTY_LABEL: About("warning", "a label without voxels", "nothing, if there is nothing to find"),
@@ -183,6 +190,10 @@ CHECKS: dict[Check, About] = {
     Check.GRID_SPACING: About("error", "image and label of different spacings", _GRID, _RESAMPLED),
     Check.GRID_DIRECTION: About("error", "image and label turned against each other", _GRID, _RESAMPLED),
     Check.GRID_ORIGIN: About("error", "image and label moved against each other", _GRID, _RESAMPLED),
+    Check.GRID_TURNED: About("note", "image and label stored along other axes", "nothing: the label is turned"),
+    Check.GRID_NEAR: About(
+        "note", "voxels of image and label apart by less than a tenth of one", "nothing: they are taken for the same"
+    ),
     Check.CHANNEL_GRID: About("error", "channels of a case on different grids", "resample them onto the first"),
     Check.APART: About("error", "a label that shares no space with its image", "pair the right files"),
     # The data set

@@ -10,11 +10,19 @@ from numpy.typing import NDArray
 
 from segfocal.doctor.checks import Check, Finding, Found
 from segfocal.errors import UserError
-from segfocal.grid import Grid
+from segfocal.grid import NEAR, Grid
+from segfocal.io.nifti.geometry import (
+    MM_OF,
+    affine_mm,
+    mm_per_unit,
+    place_problem,
+    qform_of,
+    sform_of,
+    spacing_of,
+)
 from segfocal.io.nifti.header import RawHeader, read_raw_header
 
 SMALLEST_MM, LARGEST_MM = 0.01, 50.0
-_MM = {"m": 1000.0, "micron": 0.001}
 _OBLIQUE_DEGREES = 5.0
 
 
@@ -72,83 +80,56 @@ def _of_voxels(header: RawHeader) -> Iterator[Found]:
 
 
 def _of_space(header: RawHeader) -> Iterator[Found]:
-    affine = best_affine(header)
+    affine = affine_mm(header)
     if affine is None:
-        yield Check.NO_PLACE, "an affine that is singular or not finite"
+        yield Check.NO_PLACE, place_problem(header)
         return
-    spacing = _spacing(affine)
-    yield from _scale(spacing, header.units)
-    forms = header.sform, header.qform
-    if header.codes[0] <= 0 and header.codes[1] <= 0:
-        yield Check.NO_ORIENTATION, "sform and qform are not set"
-    elif header.codes[1] > 0 and forms[1] is None:
-        yield Check.FORMS_DISAGREE, "a qform whose quaternion is no rotation"
-    elif forms[0] is not None and forms[1] is not None:
-        yield from _forms(header, forms[0], forms[1])
-    pixdim = np.abs(header.pixdim)
+    spacing = spacing_of(affine)
+    if (spacing < SMALLEST_MM).any() or (spacing > LARGEST_MM).any():
+        yield Check.ABSURD_SPACING, _mm(spacing) + (f" (the header's unit is {header.units})" * (header.units != "mm"))
+    if header.units in MM_OF and header.units != "mm":
+        yield Check.WRONG_UNIT, f"{_plain(spacing / mm_per_unit(header))} in {header.units}, which is {_mm(spacing)}"
+    elif header.units not in MM_OF:
+        yield Check.UNIT, header.units
+    yield from _forms(header)
+    pixdim = np.array(header.pixdim) * mm_per_unit(header)
     if not np.allclose(pixdim, spacing, rtol=0.01):
         yield Check.PIXDIM, f"{_mm(pixdim)} against {_mm(spacing)}"
     off = _degrees_off(affine)
     if off > _OBLIQUE_DEGREES:
         yield Check.OBLIQUE, f"{off:.0f}° off"
+    if Grid(shape=(1, 1, 1), affine=affine).sheared:
+        yield Check.SHEARED, f"axes at {_least_angle(affine):.4g}°"
 
 
-def _scale(spacing: NDArray, units: str) -> Iterator[Found]:
-    in_mm = spacing * _MM.get(units, 1.0)
-    if units in _MM and _absurd(spacing) and not _absurd(in_mm):
-        yield Check.WRONG_UNIT, f"{_plain(spacing)} in {units}, which is {_mm(in_mm)}"
-    else:
-        if _absurd(spacing):
-            yield Check.ABSURD_SPACING, _mm(spacing)
-        if units != "mm":
-            yield Check.UNIT, units
-
-
-def _absurd(spacing: NDArray) -> bool:
-    return bool((spacing < SMALLEST_MM).any() or (spacing > LARGEST_MM).any())
-
-
-def in_mm(header: RawHeader) -> float:
-    """Return by what a header's affine has to be multiplied to be in mm."""
-    affine = best_affine(header)
-    factor = _MM.get(header.units, 1.0)
-    return 1.0 if affine is None or not _absurd(_spacing(affine)) else factor
-
-
-def _forms(header: RawHeader, sform: NDArray, qform: NDArray) -> Iterator[Found]:
+def _forms(header: RawHeader) -> Iterator[Found]:
+    sform, qform = sform_of(header), qform_of(header)
+    handed = float(header.fields["pixdim"][0])
+    if not sform.code and not qform.code:
+        yield Check.NO_ORIENTATION, "sform and qform are not set"
+    elif qform.problem:
+        yield Check.FORMS_DISAGREE, f"a qform with {qform.problem}"
+    elif qform.code and handed not in (-1, 0, 1):
+        yield Check.FORMS_DISAGREE, f"a qform with pixdim[0] of {handed:g}, taken for {-1 if handed < 0 else 1}"
     shape = header.shape[:3]
-    if len(shape) == 3 and min(shape) > 0 and np.isfinite(qform).all():
-        moved = corner_shift(Grid(shape=shape, affine=sform), Grid(shape=shape, affine=qform))
-        if moved > 0.1 * _spacing(sform).min():
+    if sform.affine is not None and qform.affine is not None and len(shape) == 3 and min(shape) > 0:
+        factor = mm_per_unit(header)
+        moved = factor * Grid(shape=shape, affine=sform.affine).shift_mm(Grid(shape=shape, affine=qform.affine))
+        slack = qform.turned_by * float(np.linalg.norm(spacing_of(qform.affine) * (np.array(shape) - 1)))
+        if moved > factor * (NEAR * spacing_of(sform.affine).min() + slack):
             yield Check.FORMS_DISAGREE, f"voxels up to {moved:.4g} mm apart"
-
-
-def best_affine(header: RawHeader) -> NDArray[np.float64] | None:
-    """Return the affine in force, as every reader here takes it; None where it gives no place."""
-    try:
-        with np.errstate(all="ignore"):
-            affine = np.asarray(header.fields.get_best_affine(), dtype=np.float64)
-            sound = np.isfinite(affine).all() and np.abs(affine).max() < 1e6
-            return affine if sound and abs(np.linalg.det(affine[:3, :3])) >= 1e-12 else None
-    except Exception:  # whatever nibabel raises of a header that makes no sense
-        return None
-
-
-def corner_shift(one: Grid, other: Grid) -> float:
-    """Return by how many mm the corner voxels of two grids of one shape lie apart, at most."""
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in one.shape])).reshape(3, -1).T
-    moved = np.c_[corners, np.ones(len(corners))] @ (one.affine - other.affine).T
-    return float(np.linalg.norm(moved[:, :3], axis=1).max())
 
 
 def _degrees_off(affine: NDArray) -> float:
     """Return the largest angle between an array axis and the axis of the body nearest to it."""
-    cosines = np.abs(affine[:3, :3] / _spacing(affine))
+    cosines = np.abs(affine[:3, :3] / spacing_of(affine))
     return float(np.degrees(np.arccos(np.clip(cosines.max(0).min(), 0, 1))))
 
 
-def _spacing(affine: NDArray) -> NDArray:
-    return np.linalg.norm(affine[:3, :3], axis=0)
+def _least_angle(affine: NDArray) -> float:
+    """Return the smallest angle between two array axes."""
+    cosines = affine[:3, :3] / spacing_of(affine)
+    return float(np.degrees(np.arccos(np.abs(cosines.T @ cosines - np.eye(3)).max())))
 
 
 def _plain(spacing: NDArray) -> str:

@@ -13,7 +13,6 @@ from segfocal.doctor.image_checks import Intensities
 from segfocal.grid import Grid
 from segfocal.io import nifti
 
-ALMOST = 1e-3  # a value so near a whole number was meant to be it
 LARGEST_LABEL = 999
 _SPECK = 4  # voxels; fewer are a speck
 _LABEL_LIKE = 128  # distinct values; an image has more
@@ -28,11 +27,12 @@ def label_findings(array: NDArray) -> Iterator[Found]:
             yield Check.NOT_FINITE, f"{int(array.size - finite.sum())} of {array.size} voxels"
             array = array[finite]
         off = np.abs(array - np.rint(array))
-        if off.size and off.max() > ALMOST:
-            yield Check.NOT_WHOLE, f"values such as {float(array[off > ALMOST].flat[0]):.4g}"
+        if off.size and off.max() > nifti.ALMOST_WHOLE:
+            yield Check.NOT_WHOLE, f"values such as {array[off > nifti.ALMOST_WHOLE].flat[0]!s}"
             return
         if off.size and off.max() > 0:
-            yield Check.ALMOST_WHOLE, f"values such as {float(array[off > 0].flat[0]):.7g}"
+            yield Check.ALMOST_WHOLE, f"values such as {array[off > 0].flat[0]!s}"
+            array = np.rint(array)
     if nifti.like_an_image(array):
         yield Check.NOT_A_LABEL_MAP, f"values from {float(array.min()):.6g} to {float(array.max()):.6g}"
 
@@ -79,13 +79,19 @@ def _specks(labels: NDArray[np.int16]) -> tuple[int, int]:
 
 def grid_findings(image: Grid, label: Grid) -> Iterator[Found]:
     """Yield in what the grid of a label differs from that of its image, each way by itself."""
+    turn = label.turn_to(image)
+    if turn is not None:
+        if label.frame != image.frame:
+            yield Check.GRID_TURNED, f"{label.frame} against {image.frame} of the image"
+        moved = image.shift_mm(label.oriented(turn))
+        if moved > _MM:
+            yield Check.GRID_NEAR, f"voxels up to {moved:.3g} mm apart"
+        return
     if not _touching(image, label):
         yield Check.APART, "no voxel of one lies within the other"
         return
     if image.shape != label.shape:
         yield Check.GRID_SHAPE, f"{label.shape} against {image.shape} of the image"
-    elif image.difference(label, tolerance_mm=_MM) is None:
-        return
     ratio = np.array(label.spacing_mm) / np.array(image.spacing_mm)
     spaced = bool((np.abs(ratio - 1) > _RATIO).any())
     if spaced:

@@ -14,11 +14,10 @@ from scipy import ndimage
 from segfocal.data.case import Case
 from segfocal.doctor.case_report import CaseReport, examine, is_nifti
 from segfocal.doctor.checks import CHECKS, Check, Finding
-from segfocal.doctor.header_checks import corner_shift, in_mm
-from segfocal.doctor.label_checks import ALMOST
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
 from segfocal.io import nifti, volumes
+from segfocal.io.nifti.geometry import mm_per_unit
 from segfocal.io.nifti.header import read_raw_header
 from segfocal.io.nifti.packing import salvaged
 
@@ -143,17 +142,15 @@ def _sound(path: Path, checks: list[Check], folder: Path, *, label: bool) -> tup
     done = [(check, "content written anew") for check in checks if check in _PACKING]
     done += [(check, "both forms hold the affine in force") for check in checks if check is Check.FORMS_DISAGREE]
     done += [(check, "spacings written as those of the affine") for check in checks if check is Check.PIXDIM]
-    factor = in_mm(header)
-    if Check.WRONG_UNIT in checks and factor != 1:
-        grid = Grid(shape=grid.shape, affine=np.diag([factor, factor, factor, 1.0]) @ grid.affine)
-        done.append((Check.WRONG_UNIT, f"affine times {factor:g}: {header.units} to mm"))
+    if Check.WRONG_UNIT in checks:
+        done.append((Check.WRONG_UNIT, f"affine times {mm_per_unit(header):g}: {header.units} to mm"))
     if Check.NOT_FINITE in checks:
         array, action = _finite(array, label=label)
         done.append((Check.NOT_FINITE, action))
     if Check.ALMOST_WHOLE in checks:
         off = float(np.abs(array - np.rint(array)).max())
         array = np.rint(array).astype(np.int64)
-        done.append((Check.ALMOST_WHOLE, f"rounded, by {off:.3g} at most (of {ALMOST:g})"))
+        done.append((Check.ALMOST_WHOLE, f"rounded, by {off:.3g} at most (of {nifti.ALMOST_WHOLE:g})"))
     if label:
         array = _smallest(array)
     return Volume(array=array, grid=grid), done
@@ -182,7 +179,7 @@ def _onto_image(label: Volume, grid: Grid, *, same_shape: bool) -> tuple[Volume,
     if grid.difference(label.grid) is None:
         return label, ""
     if grid.shape == label.grid.shape:
-        moved = corner_shift(grid, label.grid)
+        moved = grid.shift_mm(label.grid)
         if moved <= _SLIGHT * min(grid.spacing_mm) or same_shape:
             return Volume(array=label.array, grid=grid), f"header of the image copied: voxels move by {moved:.3g} mm"
     array = label.array

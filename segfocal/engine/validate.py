@@ -80,7 +80,7 @@ def validate(
                     prompt=prompt,
                     counts=count(found, true, True),
                     auc=ranks.histograms[k].auc if ranks else None,
-                    hd95_mm=hausdorff95(found, true, truth.grid.spacing_mm) if fully else None,
+                    hd95_mm=hausdorff95(found, true, truth.grid.steps_mm) if fully else None,
                 )
                 scores.append(score)
             if pictures and number < _PICTURES and prompt == next(iter(prompts)):

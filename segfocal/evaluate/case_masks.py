@@ -39,6 +39,8 @@ class CaseMasks:
 def read_masks(files: CaseFiles, settings: EvaluationSettings, *, compared: bool) -> CaseMasks:
     """Read the masks of a case; `compared` reads the second prediction too.
 
+    A prediction whose axes run another way is turned; notes tell of labels and grids that were almost right.
+
     Raises:
         UserError: unreadable masks, masks on different grids.
     """
@@ -104,16 +106,8 @@ def _label_map(path: Path) -> Volume:
 def _prediction(path: Path | None, files: CaseFiles, reference: Volume) -> Volume | None:
     if path is None:
         return None
-    mask = _label_map(path)
-    difference = reference.grid.difference(mask.grid)
-    if difference:
-        raise UserError(
-            expected=f"a prediction on the grid of its reference {files.reference.name}",
-            found=difference,
-            where=path,
-            do="resample one onto the other, or compare the right files",
-        )
-    return mask
+    expected = f"a prediction on the grid of its reference {files.reference.name}"
+    return volumes.laid(_label_map(path), reference.grid, path, expected=expected)
 
 
 def _without(labels: Volume, ignored: NDArray[np.bool_]) -> Volume:

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from segfocal.evaluate.options import EvaluationSettings
 from segfocal.grid import Grid, Volume
-from segfocal.metrics import Counts, Detections, SurfaceDistances, count, count_lesions
+from segfocal.metrics import Counts, Detections, SurfaceDistances, count, count_lesions, diagonal_mm
 
 Status = Literal["ok", "missed", "false_alarm", "both_empty", "missing_prediction", "nowhere"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -58,7 +58,7 @@ class CaseMetrics:
         fn: voxels in the reference only.
         tn: voxels in neither.
         status: which of the two masks holds the structure; "nowhere": no mask of any case does, so no mean counts it.
-        message: empty; the column holds the error of a case that could not be judged.
+        message: what was taken for right in reading the masks; of a case that could not be judged the error.
     """
 
     case: str
@@ -150,7 +150,7 @@ def _measured(
     counts = replace(counts, tn=counts.tn + math.prod(grid.shape) - predicted.size)  # those outside the box too
     distances = lesions = None
     if "surface" in settings.groups:
-        distances = SurfaceDistances.between(predicted, true, grid.spacing_mm, volume_shape=grid.shape)
+        distances = SurfaceDistances.between(predicted, true, grid.steps_mm, volume_shape=grid.shape)
     if "lesions" in settings.groups:
         lesions = count_lesions(predicted, true, overlap=settings.lesion_overlap)
     metrics = _of_voxels(case, structure, value, counts, grid)
@@ -217,7 +217,7 @@ def _missing(metrics: CaseMetrics, grid: Grid) -> CaseMetrics:
     """Return the metrics of an empty mask as those of a missing prediction: wrong even where both masks are empty."""
     metrics = replace(metrics, dice=0.0, iou=0.0, precision=0.0, recall=0.0, status="missing_prediction")
     if metrics.nsd is not None:
-        diagonal = float(np.linalg.norm(np.multiply(grid.shape, grid.spacing_mm)))
+        diagonal = diagonal_mm(grid.shape, grid.steps_mm)
         metrics = replace(metrics, hd_mm=diagonal, hd95_mm=diagonal, assd_mm=diagonal, nsd=0.0)
     if metrics.lesion_f1 is not None:
         metrics = replace(metrics, lesion_f1=0.0, lesion_precision=0.0, lesion_recall=0.0)

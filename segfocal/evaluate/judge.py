@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from segfocal.errors import UserError
+from segfocal.errors import UserError, noted
 from segfocal.evaluate.case_masks import CaseMasks, read_masks
 from segfocal.evaluate.case_metrics import CaseMetrics, Status, case_metrics
 from segfocal.evaluate.options import EvaluationSettings
 from segfocal.evaluate.pairing import CaseFiles
+from segfocal.io import volumes
 from segfocal.io.nifti.probability_maps import open_maps
 from segfocal.metrics import RankHistogram
 
@@ -79,7 +80,8 @@ def judge(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ran
     Raises:
         UserError: unreadable masks, masks on different grids.
     """
-    masks = read_masks(files, settings, compared=compared)
+    with noted() as notes:
+        masks = read_masks(files, settings, compared=compared)
     first, *second = [
         case_metrics(files.name, prediction, masks.reference, masks.labels, settings)
         for prediction in masks.predictions
@@ -90,7 +92,9 @@ def judge(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ran
             replace(metrics, roc_auc=ranks[metrics.structure].auc, pr_auc=ranks[metrics.structure].average_precision)
             for metrics in first
         ]
-    against = second[0] if compared else ()
+    against = second[0] if compared else []
+    if notes:
+        first, against = ([replace(one, message="; ".join(notes)) for one in several] for several in (first, against))
     return JudgedCase(files=files, metrics=first, against=against, compared=compared, unions=masks.unions)
 
 
@@ -131,23 +135,24 @@ def _ranks(files: CaseFiles, masks: CaseMasks) -> dict[str, RankHistogram]:
     histograms = {name: RankHistogram() for name in labels}
     if maps is None:
         return histograms
-    difference = reference.grid.difference(maps.grid)
-    if difference or maps.maps not in (len(labels), len(labels) + 1):
+    turn = reference.grid.turn_to(maps.grid)
+    if turn is None or maps.maps not in (len(labels), len(labels) + 1):
         raise UserError(
             expected=f"{len(labels)} probability maps on the reference's grid, one for each of {', '.join(labels)} (or "
             "one more, the first being the background)",
-            found=difference or f"{maps.maps} maps",
+            found=volumes.difference(reference.grid, maps.grid) if turn is None else f"{maps.maps} maps",
             where=files.probabilities,
             do="write one map a structure along the fourth axis, and name the structures in their order with labels=",
         )
+    truth, left_out = turn.apply(reference.array), None if masks.ignored is None else turn.apply(masks.ignored)
     background = maps.maps - len(labels)
     names = [None] * background + list(labels)
     for k, z, values in maps.slabs():
         name = names[k]
         if name is not None:
-            inside = np.ascontiguousarray(reference.array[:, :, z] == labels[name])
-            if masks.ignored is not None:
-                kept = ~masks.ignored[:, :, z]
+            inside = np.ascontiguousarray(truth[:, :, z] == labels[name])
+            if left_out is not None:
+                kept = ~left_out[:, :, z]
                 values, inside = values[kept], inside[kept]
             histograms[name].add_probabilities(torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(inside))
     return histograms

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segfocal.errors import UserError
+from segfocal.errors import UserError, noted
 from segfocal.evaluate.case_masks import with_unions, with_value
 from segfocal.evaluate.case_metrics import CaseMetrics
 from segfocal.evaluate.judge import JudgedCase
@@ -88,12 +88,13 @@ def _picture(
 ) -> CasePicture:
     files = case.files
     assert files.prediction is not None
-    prediction = with_value(
-        volumes.read_labels(files.prediction), read_prediction_report(files.prediction), metrics.label
-    )
+    with noted():  # which the table has
+        reference = volumes.read_labels(files.reference)
+        prediction = volumes.laid(volumes.read_labels(files.prediction), reference.grid, files.prediction)
+    prediction = with_value(prediction, read_prediction_report(files.prediction), metrics.label)
     return CasePicture(
         scan=scan,
-        reference=with_unions(volumes.read_labels(files.reference), case.unions),
+        reference=with_unions(reference, case.unions),
         prediction=prediction,
         value=metrics.label,
         intensity=window,
@@ -115,12 +116,16 @@ def _scan(files: CaseFiles) -> tuple[Volume | None, Intensity]:
     if image is None or (files.image is None and not image.is_file()):
         return None, window or _WINDOW
     scan = volumes.read(image)
-    difference = volumes.read_grid(files.reference).difference(scan.grid)
-    if difference and files.image is not None:
+    grid = volumes.read_grid(files.reference)
+    on_it = scan.on(grid)
+    if on_it is None and files.image is not None:
         raise UserError(
-            expected="a scan on the grid of the reference", found=difference, where=image, do="give the right image"
+            expected="a scan on the grid of the reference",
+            found=volumes.difference(grid, scan.grid),
+            where=image,
+            do="give the right image",
         )
-    return None if difference else scan, window or _WINDOW
+    return on_it, window or _WINDOW
 
 
 def _safe(name: str) -> str:

@@ -107,7 +107,9 @@ def _intensity(intensity: OfOne) -> dict[str, Any]:
         return {"kind": "window", "lower": intensity.lower, "upper": intensity.upper, "rule": rule}
     rule = (
         "lower and upper are these percentiles (linear between voxels) of the resampled scan's voxels above its "
-        "minimum; then (x − lower) / (upper − lower), clipped to [0,1]"
+        "air: the first of the values below which 0.05, 0.01 and 0.001 of the voxels lie (the lower one of two) that "
+        "ten times as many voxels have as lie below it, else the minimum; then (x − lower) / (upper − lower), clipped "
+        "to [0,1]"
     )
     return {"kind": "percentiles", "low": intensity.low, "high": intensity.high, "rule": rule}
 

@@ -17,7 +17,7 @@ import segfocal
 from segfocal.files import make_folder, write_json, write_text
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.sliding.windows import SIGMA_SHARE
-from segfocal.intensity import Window, of_first
+from segfocal.intensity import FEW, TIMES, Window, of_first
 from segfocal.models.portable import write_torchscript
 
 NETWORK = "models/model.ts"
@@ -169,7 +169,10 @@ def _intensity(bundle: Bundle) -> dict[str, Any]:
     if isinstance(intensity, Window):
         window = {"a_min": intensity.lower, "a_max": intensity.upper, "b_min": 0.0, "b_max": 1.0}
         return {"_target_": "ScaleIntensityRanged", **keys, **window, "clip": True}
-    body = f"np.percentile(image[image > image.min()], [{intensity.low}, {intensity.high}])"
+    values = f"map(float, np.quantile(image, {list(FEW)}, method='lower'))"
+    many = f"int((image == v).sum()) >= {TIMES} * int((image < v).sum())"
+    air = f"next((v for v in {values} if {many}), float(image.min()))"  # as intensity.air_of
+    body = f"np.percentile(image[image > {air}], [{intensity.low}, {intensity.high}])"
     scale = f"monai.transforms.ScaleIntensityRange(*map(float, {body}), 0.0, 1.0, clip=True)"
     return {"_target_": _LAMBDA, **keys, "func": f"$lambda image: {scale}(image)"}
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segfocal.errors import Fault, UserError
-from segfocal.files import check_new, written_beside
+from segfocal.files import check_new, check_regular, written_beside
 from segfocal.grid import Grid, Volume
 
 SUFFIX = ".png"
@@ -123,6 +123,7 @@ def _grid(width: int, height: int) -> Grid:
 
 def _header(path: Path) -> tuple[tuple[int, int], int]:
     """Return a picture's size (w, h) and kind of pixels by its header; Pillow hides that it cuts 16 bits to 8."""
+    check_regular(path, expected="a PNG file")
     try:
         with path.open("rb") as file:
             start = file.read(_HEADER.size)

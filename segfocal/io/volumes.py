@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segfocal.errors import UserError
+from segfocal.errors import UserError, note
 from segfocal.grid import Grid, Volume
 from segfocal.io import dicom, nifti, png
 from segfocal.io.dicom import labels as dicom_labels
@@ -19,6 +19,7 @@ from segfocal.io.dicom import seg_writer
 from segfocal.io.dicom.file_kinds import SUFFIX as DICOM_SUFFIX
 from segfocal.io.dicom.file_kinds import image_files, is_dicom, is_label, split_address
 
+_ROUNDING_MM = 0.01  # less is what rounding in headers leaves
 SUFFIXES = (*nifti.SUFFIXES, png.SUFFIX)
 
 
@@ -66,25 +67,60 @@ def read_channels(paths: Sequence[str | Path]) -> Volume:
     Raises:
         UserError: as `read`, and for files on different grids.
     """
-    volumes = [read_stored(path) for path in paths]
-    check_channels([volume.grid for volume in volumes], paths)
-    if len(volumes) == 1:
-        return volumes[0]
+    first, *others = [read_stored(path) for path in paths]
+    check_channels([first.grid, *(other.grid for other in others)], paths)
+    if not others:
+        return first
+    volumes = [first, *(laid(other, first.grid, path) for other, path in zip(others, paths[1:], strict=True))]
     together = np.stack([volume.array for volume in volumes])
     return Volume(array=np.moveaxis(together, 0, -1), grid=volumes[0].grid)
 
 
 def check_channels(grids: Sequence[Grid], paths: Sequence[str | Path]) -> None:
-    """Raise UserError unless the files of a case's channels lie on one grid."""
+    """Raise UserError unless the files of a case's channels lie on one grid, whichever way their axes run."""
     for grid, path in zip(grids[1:], paths[1:], strict=True):
-        difference = grids[0].difference(grid)
-        if difference:
+        if grid.turn_to(grids[0]) is None:
             raise UserError(
                 expected=f"a channel on the grid of {Path(paths[0]).name}",
-                found=difference,
+                found=difference(grids[0], grid),
                 where=path,
                 do=f"resample {Path(path).name} onto it, or pair the right files",
             )
+
+
+def difference(grid: Grid, other: Grid) -> str:
+    """Say how `other`, whose axes may run another way, differs from a grid that it cannot be turned to."""
+    turned = other.oriented(other.orientation_to(grid.frame))
+    found = grid.difference(turned if turned.shape == grid.shape else other)
+    return found or "axes that cannot be turned onto it"
+
+
+def laid(volume: Volume, grid: Grid, path: str | Path, *, expected: str = "a volume on the grid given") -> Volume:
+    """Return a volume on exactly the grid given: turned where its axes run another way.
+
+    Voxels within a tenth of one of their place are taken to be there, with a note.
+
+    Args:
+        volume: to be laid there.
+        grid: of the other volume.
+        path: of the volume, to be named.
+        expected: for the error: "a prediction on the grid of its reference".
+
+    Raises:
+        UserError: its voxels lie elsewhere.
+    """
+    turn = volume.grid.turn_to(grid)
+    if turn is None:
+        raise UserError(
+            expected=expected,
+            found=difference(grid, volume.grid),
+            where=path,
+            do="resample one onto the other, or pair the right files",
+        )
+    moved = grid.shift_mm(volume.grid.oriented(turn))
+    if moved > _ROUNDING_MM:
+        note(f"{path}: its voxels, up to {moved:.3g} mm off, are taken for those of the grid that it belongs to")
+    return Volume(array=turn.apply(volume.array), grid=grid)
 
 
 def read_labels(path: str | Path, *, on: Grid | None = None, values: Mapping[str, int] | None = None) -> Volume:

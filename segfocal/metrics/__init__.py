@@ -9,7 +9,7 @@ from segfocal.metrics.detection import Detections
 from segfocal.metrics.dice import Counts, count
 from segfocal.metrics.lesions import count_lesions
 from segfocal.metrics.paired import PairedDifference, compare_pairs, holm
-from segfocal.metrics.surface_distances import SurfaceDistances, hausdorff95
+from segfocal.metrics.surface_distances import SurfaceDistances, diagonal_mm, hausdorff95
 
 __all__ = [
     "Counts",
@@ -22,6 +22,7 @@ __all__ = [
     "compare_pairs",
     "count",
     "count_lesions",
+    "diagonal_mm",
     "hausdorff95",
     "holm",
 ]

@@ -5,8 +5,8 @@
     ASSD  the mean over the surface voxels of both masks together
     NSD   the share of the surface voxels of both masks together that lie within a tolerance of the other surface
 
-Distances are in mm, from voxel centre to voxel centre. The surface is every voxel of a mask with a neighbour by a face
-outside it, or at the border of the volume. Surface voxels count alike whatever area they stand for.
+Distances are in mm, from voxel centre to voxel centre, on a sheared grid too. The surface is every voxel of a mask with
+a neighbour by a face outside it, or at the border of the volume. Surface voxels count alike, whatever their area.
 
 Implementations differ. These are MONAI's definitions (`compute_hausdorff_distance` with percentile=95,
 `compute_average_surface_distance` with symmetric=True, `compute_surface_dice` without subvoxels). MedPy takes one
@@ -20,6 +20,7 @@ which none exceeds, and NSD is 0.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,8 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from segfocal.distance_transform import edt
+
+Steps = tuple[float, ...] | NDArray[np.float64]  # spacings along the axes, or a matrix of steps as columns
 
 _ROUNDING = 1e-5  # distances are of float32: one that equals the tolerance must not fall outside by its last digit
 _VOXELS_A_POINT = 28  # voxels whose distance transform takes as long as one point's search in a tree, measured
@@ -54,7 +57,7 @@ class SurfaceDistances:
         cls,
         prediction: NDArray,
         reference: NDArray,
-        spacing_mm: tuple[float, ...],
+        steps_mm: Steps,
         *,
         volume_shape: tuple[int, ...] | None = None,
     ) -> SurfaceDistances:
@@ -63,20 +66,20 @@ class SurfaceDistances:
         Args:
             prediction: mask [*space] of any number of axes, non-zero inside.
             reference: mask of the same shape.
-            spacing_mm: size of a voxel along each axis, in mm.
+            steps_mm: size of a voxel along each axis, in mm; of a sheared grid a matrix whose columns are the steps to
+                the next voxels.
             volume_shape: of the volume from which the masks were cut, for the diagonal; None where they are whole. A
                 cut that holds both masks changes no distance.
 
         Raises:
             ValueError: masks of different shapes, another number of spacings than axes.
         """
-        if prediction.shape != reference.shape or prediction.ndim != len(spacing_mm):
+        if prediction.shape != reference.shape or prediction.ndim != len(steps_mm):
             raise ValueError(
                 f"expected masks of one shape with a spacing for each axis; got {prediction.shape}, {reference.shape} "
-                f"and {spacing_mm}"
+                f"and {steps_mm}"
             )
-        extent = zip(volume_shape or prediction.shape, spacing_mm, strict=True)
-        diagonal = float(np.linalg.norm([n * mm for n, mm in extent]))
+        diagonal = diagonal_mm(volume_shape or prediction.shape, steps_mm)
         box = _joint_box(prediction, reference)
         one, other = (np.ascontiguousarray(mask[box] != 0) for mask in (prediction, reference))
         there = one.any(), other.any()
@@ -85,8 +88,8 @@ class SurfaceDistances:
             return cls(from_prediction=nothing, from_reference=nothing, diagonal_mm=diagonal, both_empty=not any(there))
         surfaces = _surface(one), _surface(other)
         return cls(
-            from_prediction=_distances(*surfaces, spacing_mm),
-            from_reference=_distances(*surfaces[::-1], spacing_mm),
+            from_prediction=_distances(*surfaces, steps_mm),
+            from_reference=_distances(*surfaces[::-1], steps_mm),
             diagonal_mm=diagonal,
             both_empty=False,
         )
@@ -129,13 +132,26 @@ class SurfaceDistances:
         return 0.0 if self.both_empty else self.diagonal_mm
 
 
-def hausdorff95(prediction: NDArray, reference: NDArray, spacing_mm: tuple[float, ...]) -> float:
-    """Return HD95 in mm of two masks [*space], non-zero inside, with voxels of `spacing_mm`.
+def diagonal_mm(shape: tuple[int, ...], steps_mm: Steps) -> float:
+    """Return the longest diagonal of a volume, steps as in `SurfaceDistances.between`."""
+    sides = _matrix(steps_mm) * np.array(shape)
+    ways = itertools.product((1, -1), repeat=len(shape) - 1) if np.ndim(steps_mm) == 2 else [(1,) * (len(shape) - 1)]
+    return max(float(np.linalg.norm(sides @ (1, *way))) for way in ways)
+
+
+def _matrix(steps_mm: Steps) -> NDArray[np.float64]:
+    """Return the step along each axis as a column."""
+    steps = np.asarray(steps_mm, dtype=np.float64)
+    return steps if steps.ndim == 2 else np.diag(steps)
+
+
+def hausdorff95(prediction: NDArray, reference: NDArray, steps_mm: Steps) -> float:
+    """Return HD95 in mm of two masks [*space], non-zero inside, with voxels of `steps_mm`.
 
     Raises:
         ValueError: masks of different shapes, another number of spacings than axes.
     """
-    return SurfaceDistances.between(prediction, reference, spacing_mm).hd95
+    return SurfaceDistances.between(prediction, reference, steps_mm).hd95
 
 
 def _joint_box(one: NDArray, other: NDArray) -> tuple[slice, ...]:
@@ -161,22 +177,20 @@ def _surface(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return mask & ~inner
 
 
-def _distances(
-    start: NDArray[np.bool_], target: NDArray[np.bool_], spacing_mm: tuple[float, ...]
-) -> NDArray[np.float64]:
+def _distances(start: NDArray[np.bool_], target: NDArray[np.bool_], steps_mm: Steps) -> NDArray[np.float64]:
     """Return the distance from each voxel of `start` to the nearest one of `target`, in the order of the array.
 
     Where few voxels lie in a large box, as of small lesions far apart, a search from each of them in a tree is faster
-    than a transform of the box; both are exact.
+    than a transform of the box; both are exact. Only the tree knows axes that are not at right angles.
     """
     apart = start & ~target
     count = int(np.count_nonzero(apart))
     found = np.zeros(int(np.count_nonzero(start)))
-    if start.ndim not in (2, 3) or _VOXELS_A_POINT * count < start.size:
-        scale = np.asarray(spacing_mm)
+    if isinstance(steps_mm, np.ndarray) or start.ndim not in (2, 3) or _VOXELS_A_POINT * count < start.size:
+        steps = _matrix(steps_mm).T
         if count:
-            tree = KDTree(np.argwhere(target) * scale, leafsize=32)
-            found[apart[start]] = tree.query(np.argwhere(apart) * scale)[0]
+            tree = KDTree(np.argwhere(target) @ steps, leafsize=32)
+            found[apart[start]] = tree.query(np.argwhere(apart) @ steps)[0]
         return found
-    squared = edt(~target, spacing=spacing_mm, squared=True)
+    squared = edt(~target, spacing=steps_mm, squared=True)
     return np.sqrt(squared[start].astype(np.float64))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segfocal.errors import UserError
+from segfocal.files import check_regular
 from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import check_channels
@@ -136,6 +137,7 @@ def _hidden(path: Path, top: Path) -> bool:
 
 
 def _listed(file: Path) -> list[Path]:
+    check_regular(file, expected="a list of scans")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

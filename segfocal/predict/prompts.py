@@ -62,9 +62,6 @@ def prompts_of_scan(options: PromptOptions | None, scan: Grid, bundle: Bundle) -
     else:
         values = {structure.name: structure.value for structure in bundle.structures}
         labels = volumes.read_labels(options.file, on=scan, values=values)
-        if difference := scan.difference(labels.grid):
-            raise UserError(
-                expected="a reference on the scan's grid", found=difference, where=options.file, do="resample it"
-            )
+        labels = volumes.laid(labels, scan, options.file, expected="a reference on the scan's grid")
         labels = replace(labels, array=LabelScheme(structures=bundle.structures).read(labels.array))
         yield boxes_from_labels(labels, bundle.structures, bundle.grid)

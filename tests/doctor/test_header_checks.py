@@ -5,6 +5,8 @@ import pytest
 
 from segfocal.doctor.checks import Check
 from segfocal.doctor.header_checks import header_findings
+from segfocal.errors import UserError
+from segfocal.io import nifti
 from tests.broken_data import AFFINE, KINDS, make_case
 from tests.scans import affine_of, make_scan, spoil_header
 
@@ -58,3 +60,40 @@ def test_axes_five_degrees_off_the_body_are_oblique(tmp_path, degrees, oblique):
     affine = affine_of(spacing_mm=(1.0, 2.0, 3.0), degrees=(degrees, 0, 0))
     path = make_scan(tmp_path / "a.nii", np.zeros((5, 4, 3), np.uint8), affine)
     assert (Check.OBLIQUE in checks(path)) is oblique
+
+
+SPACES = {  # fields, codes of sform and qform, and what is found beside what a sound header has
+    "metres": ({"xyzt_units": 1}, (1, 1), {Check.WRONG_UNIT, Check.ABSURD_SPACING}),
+    "microns": ({"xyzt_units": 3}, (1, 0), {Check.WRONG_UNIT, Check.ABSURD_SPACING}),
+    "qform alone, spacing 0": ({"pixdim": (1, 0, 2, 3, 0, 0, 0, 0)}, (0, 1), {Check.NO_PLACE}),
+    "no form, spacing 0": ({"pixdim": (1, 1, 0, 3, 0, 0, 0, 0)}, (0, 0), {Check.NO_PLACE}),
+    "spacing below 0": ({"pixdim": (1, -1, 2, 3, 0, 0, 0, 0)}, (0, 1), {Check.PIXDIM}),
+    "qfac of -2.5": ({"pixdim": (-2.5, 1, 2, 3, 0, 0, 0, 0)}, (0, 1), {Check.FORMS_DISAGREE}),
+    "qform of NaN": ({"quatern_b": np.nan}, (1, 1), {Check.FORMS_DISAGREE}),
+    "offset of NaN": ({"qoffset_y": np.nan}, (1, 1), {Check.FORMS_DISAGREE}),
+    "quaternion slightly long": ({"quatern_b": 1.0005}, (0, 1), set()),
+    "sform of NaN": ({"srow_y": (0, np.nan, 0, 0)}, (1, 1), {Check.NO_PLACE}),
+}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_space_is_judged_by_the_rule_of_the_reader(tmp_path, name):
+    fields, (sform, qform), expected = SPACES[name]
+    affine = affine_of(spacing_mm=(1.0, 2.0, 3.0), origin_mm=(0, 0, 0))
+    path = make_scan(tmp_path / "a.nii", np.zeros((5, 4, 3), np.uint8), affine, sform_code=sform, qform_code=qform)
+    before = checks(path)
+    spoil_header(path, **fields)
+    assert checks(path) - before == expected
+    if Check.NO_PLACE in expected:
+        with pytest.raises(UserError, match="its own place"):
+            nifti.read_grid(path)
+    else:
+        assert nifti.read_grid(path).shape == (5, 4, 3)
+
+
+def test_a_sheared_scan_is_a_note_with_its_angle(tmp_path):
+    sheared = np.diag([1.0, 1.0, 5.0, 1.0])
+    sheared[1, 2] = 5.0 * np.tan(np.radians(10))
+    path = make_scan(tmp_path / "a.nii", np.zeros((5, 4, 3), np.uint8), sheared, qform_code=0)
+    (found,) = [one for one in header_findings(path, "a") if one.check is Check.SHEARED]
+    assert (found.severity, found.found) == ("note", "axes at 80°")

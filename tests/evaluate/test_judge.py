@@ -6,6 +6,7 @@ import pytest
 from segfocal.errors import UserError
 from segfocal.evaluate.evaluate import evaluate
 from segfocal.evaluate.options import EvaluationSettings, MaskEvaluation
+from segfocal.grid import Grid
 from tests.evaluate.folders import AFFINE, LABELS, SHAPE, mask_evaluation, rows_of, scan_of, table
 from tests.scans import make_scan
 
@@ -67,3 +68,21 @@ def test_a_healthy_case_without_labels_is_both_empty(tmp_path):
     (alone,) = evaluate(MaskEvaluation(**one, image=scan, output=tmp_path / "one"))
     assert [row["status"] for row in alone.rows()] == ["both_empty"]
     assert table(tmp_path / "one" / "metrics.csv")[0]["status"] == "both_empty"
+
+
+def test_maps_stored_along_other_axes_are_turned(tmp_path):
+    truth = scan_of(5, dots=2)
+    grid = Grid(shape=SHAPE, affine=AFFINE)
+    turn = grid.orientation_to("SAL")
+    make_scan(tmp_path / "truth.nii.gz", truth, AFFINE)
+    make_scan(tmp_path / "mask.nii.gz", truth, AFFINE)
+    maps = np.stack([truth == value for value in LABELS.values()], -1).astype(np.float32)
+    make_scan(tmp_path / "maps.nii.gz", turn.apply(maps), grid.oriented(turn).affine)
+    one = MaskEvaluation(
+        prediction=tmp_path / "mask.nii.gz",
+        reference=tmp_path / "truth.nii.gz",
+        output=tmp_path / "out",
+        settings=EvaluationSettings(labels=LABELS, ignore=2),
+        probabilities=tmp_path / "maps.nii.gz",
+    )
+    assert [row["roc_auc"] for row in rows_of(evaluate(one)) if row["structure"] == "ball"] == [1]

@@ -1,5 +1,6 @@
 """PNG in and out: rows and columns stay where they are, and what is not an 8-bit picture is named."""
 
+import os
 import struct
 import zlib
 
@@ -108,7 +109,7 @@ def damaged(path):
     ("spoil", "read", "words"),
     [
         (lambda path: None, png.read, "no such file"),
-        (lambda path: path.mkdir(), png.read, "directory"),
+        (lambda path: path.mkdir(), png.read, "a folder"),
         (lambda path: path.write_bytes(b""), png.read, "other bytes"),
         (lambda path: Image.fromarray(grey()).save(path, format="JPEG"), png.read, "other bytes"),
         (lambda path: make_png(path, grey().astype(np.uint16)), png.read, "found 16 bits"),
@@ -153,3 +154,12 @@ def test_a_mask_has_the_format_of_its_image(tmp_path):
         volumes.check_output("mask.nii", like=picture)
     with pytest.raises(UserError, match=r"ending in \.nii\.gz or \.nii; found mask\.png"):
         volumes.check_output("mask.png", like=scan)
+
+
+@pytest.mark.parametrize("reader", [png.read, png.read_labels, png.read_grid])
+def test_what_is_no_file_is_refused_at_once(tmp_path, reader):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    for name, found in (("pipe", "a pipe"), ("zero", "a device")):
+        with pytest.raises(UserError, match=f"a PNG file; found {found} in"):
+            reader(tmp_path / f"{name}.png")

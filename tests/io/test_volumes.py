@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segfocal.io.volumes import is_many, stem
-from tests.scans import make_scan
+from segfocal.errors import UserError
+from segfocal.grid import Grid, Volume
+from segfocal.io.volumes import is_many, laid, read_channels, stem
+from tests.scans import AFFINES, affine_of, make_scan
 
 
 @pytest.mark.parametrize(
@@ -40,3 +42,27 @@ def test_a_folder_of_dicom_slices_is_one(tmp_path):
     series = make_series(tmp_path / "study" / "series", np.zeros((5, 6, 4), np.int16))
     assert not is_many(series)
     assert is_many(series.parent)
+
+
+@pytest.mark.parametrize("axes", ["LPS", "SAL"])
+def test_a_channel_stored_along_other_axes_is_turned(tmp_path, axes):
+    first, second = np.random.default_rng(0).integers(0, 99, (2, 6, 5, 4)).astype(np.int16)
+    grid = Grid(shape=first.shape, affine=AFFINES["oblique"])
+    turn = grid.orientation_to(axes)
+    paths = [
+        make_scan(tmp_path / "a_0000.nii.gz", first, grid.affine),
+        make_scan(tmp_path / "a_0001.nii.gz", turn.apply(second), grid.oriented(turn).affine),
+    ]
+    both = read_channels(paths)
+    np.testing.assert_array_equal(both.array, np.stack([first, second], -1))
+    np.testing.assert_allclose(both.grid.affine, grid.affine, atol=1e-4)
+
+
+def test_a_volume_elsewhere_is_refused_with_the_difference(tmp_path):
+    volume = Volume(array=np.zeros((3, 4, 5)), grid=Grid(shape=(3, 4, 5), affine=np.eye(4)))
+    moved = Grid(shape=(3, 4, 5), affine=affine_of(origin_mm=(2, 0, 0)))
+    with pytest.raises(UserError, match=r"expected a mask there; found voxels up to 2 mm apart .* in m\.nii"):
+        laid(volume, moved, "m.nii", expected="a mask there")
+    turned = moved.oriented(moved.orientation_to("SPL"))
+    with pytest.raises(UserError, match="voxels up to 2 mm apart"):
+        laid(volume, turned, "m.nii")

@@ -32,6 +32,7 @@ LAYERS = {
     "prompts": 1,
     "intensity": 1,
     "augment": 1,
+    "parallel": 1,
     "resample": 1,
     "grid": 0,
     "batch": 0,
@@ -41,7 +42,6 @@ LAYERS = {
     "distance_transform": 0,
     "files": 0,
     "memory": 0,
-    "parallel": 0,
     "errors": -1,
 }
 ONLY_IN = {

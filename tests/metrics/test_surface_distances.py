@@ -170,3 +170,44 @@ def test_what_cannot_be_measured_is_refused():
         SurfaceDistances.between(mask, mask, (1, 1))
     with pytest.raises(ValueError, match="tolerance"):
         SurfaceDistances.between(mask, mask, (1, 1, 1)).nsd(-1)
+
+
+# Sheared grids
+
+
+def sheared_steps(seed):
+    rng = np.random.default_rng(seed)
+    return np.diag(rng.uniform(0.5, 4.0, 3)) + np.triu(rng.uniform(-1.5, 1.5, (3, 3)), 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_distances_on_a_sheared_grid_are_those_of_the_world(seed):
+    """Every distance between surface voxels in the world, one by one."""
+    (one, other), _ = blobs(seed)
+    steps = sheared_steps(seed)
+    surfaces = [np.argwhere(mask & ~ndimage.binary_erosion(mask)) @ steps.T for mask in (one, other)]
+    every = cdist(*surfaces)
+    there, back = every.min(1), every.min(0)
+    found = SurfaceDistances.between(one, other, steps)
+    assert found.hd == pytest.approx(max(there.max(), back.max()))
+    assert found.hd95 == pytest.approx(max(np.percentile(d, 95) for d in (there, back)))
+    assert found.assd == pytest.approx(np.r_[there, back].mean())
+    assert found.nsd(1.5) == pytest.approx(np.mean(np.r_[there, back] <= 1.5))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_steps_at_right_angles_are_spacings(seed):
+    (one, other), spacing_mm = blobs(seed)
+    pair = [SurfaceDistances.between(one, other, steps) for steps in (spacing_mm, np.diag(spacing_mm))]
+    assert [(d.hd, d.hd95, d.assd) for d in pair[:1]] == [pytest.approx((d.hd, d.hd95, d.assd)) for d in pair[1:]]
+    assert pair[0].diagonal_mm == pytest.approx(pair[1].diagonal_mm)
+
+
+def test_two_voxels_of_a_tilted_gantry_are_as_far_apart_as_in_the_body():
+    steps = np.array([[1.0, 0, 0], [0, 1.0, 1.5], [0, 0, 5.0]])  # 16.7° of tilt
+    one, other = np.zeros((2, 3, 3, 5), bool)
+    one[1, 1, 0], other[1, 1, 4] = True, True
+    assert SurfaceDistances.between(one, other, steps).hd == pytest.approx(4 * np.hypot(5.0, 1.5))
+    assert hausdorff95(one, other, steps) == pytest.approx(4 * np.hypot(5.0, 1.5))
+    nothing = SurfaceDistances.between(one, np.zeros_like(one), steps)
+    assert nothing.hd == pytest.approx(np.linalg.norm(steps @ (3, 3, 5)))  # the longest of the diagonals

@@ -1,5 +1,7 @@
 """Which scans an input names: a folder, a pattern, a list; channels and DICOM series are one scan."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,12 @@ def test_a_list_that_cannot_be_used_is_explained(tmp_path, name, text, says):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=says):
         find_scans(tmp_path / name)
+
+
+@pytest.mark.parametrize("ending", ["txt", "csv"])
+def test_a_list_that_is_no_file_is_refused_at_once(tmp_path, ending):
+    os.mkfifo(tmp_path / f"pipe.{ending}")
+    (tmp_path / f"zero.{ending}").symlink_to("/dev/zero")
+    for name, found in (("pipe", "a pipe"), ("zero", "a device")):
+        with pytest.raises(UserError, match=f"a list of scans; found {found} in"):
+            find_scans(tmp_path / f"{name}.{ending}")

@@ -98,7 +98,7 @@ def expected_label(folder, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["label_stored_the_other_way", "label_moved_a_little", "almost_whole", "label_of_nan", "packed_without_saying"],
+    ["label_moved_a_little", "almost_whole", "label_of_nan", "packed_without_saying"],
 )
 def test_a_mended_label_is_the_label_it_was(corpus, tmp_path, name):
     label = mended(corpus, name, "labels")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from segfocal.data.case import Case
 from segfocal.data.dicom_labels import label_grid, read_label
-from segfocal.data.mask_files import check_size, label_map, read_masks
+from segfocal.data.mask_files import check_size, label_map, on_image, read_masks
 from segfocal.data.store.cache import FORMAT, META, files_of, folder_of, workplace
 from segfocal.data.store.foreground_index import cropped, index
 from segfocal.data.store.prepared_case import LOCATIONS, Preparation, PreparedCase
@@ -168,7 +168,7 @@ def read_pair(case: Case) -> tuple[Volume, Volume]:
         return image, label_map(case, image.grid)
     labels = read_label(case, image.grid)
     nifti.check_label_map(labels, case.label)
-    check_size(case, image.grid, labels.grid, case.label)
+    labels = on_image(case, image.grid, labels, case.label)
     return image, replace(labels, array=case.scheme.read(labels.array))
 
 

@@ -171,12 +171,15 @@ class _Reader:
         file = self.path.parent / entry["mask"]
         only = self._slice(entry["slice"]) if "slice" in entry else None
         try:
-            labels = volumes.read_labels(file).oriented(self.grid.frame)
+            labels = volumes.read_labels(file)
         except UserError as error:
             raise self._wrong(f"a readable mask: {error.expected}", f"{error.found} in {file}", error.do) from error
         turned = self.scan.oriented(self.scan.orientation_to(self.grid.frame))
-        if difference := turned.difference(labels.grid):
+        laid = labels.on(turned)
+        if laid is None:
+            difference = volumes.difference(turned, labels.grid)
             raise self._wrong("a mask on the scan's grid", f"{difference} in {file}", "resample it")
+        labels = laid
         marked = labels.array == self._value(entry, np.unique(labels.array), file)
         slices = np.flatnonzero(marked.any((1, 2))).tolist() if only is None else [only]
         if not slices:

@@ -1,10 +1,12 @@
 """NIfTI: volumes in and out.
 
-Start with `reader.py` and `writer.py`; `header.py` is checked before a byte of voxels is read.
+Start with `reader.py` and `writer.py`; `header.py` is checked before a byte of voxels is read, and
+`geometry.py` says where they lie.
 """
 
 from segfocal.io.nifti.header import SUFFIXES, check_suffix
 from segfocal.io.nifti.reader import (
+    ALMOST_WHOLE,
     check_label_map,
     like_an_image,
     read,
@@ -17,6 +19,7 @@ from segfocal.io.nifti.voxels import smallest_integer_type
 from segfocal.io.nifti.writer import write, write_new, write_probabilities
 
 __all__ = [
+    "ALMOST_WHOLE",
     "SUFFIXES",
     "check_label_map",
     "check_suffix",

@@ -20,9 +20,9 @@ from isal import isal_zlib
 from nibabel.filebasedimages import ImageFileError
 from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
-from numpy.typing import NDArray
 
 from segfocal.errors import Fault, UserError
+from segfocal.files import check_regular
 from segfocal.grid import Grid
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -41,7 +41,6 @@ _SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MAGIC = {348: b"n+1", 540: b"n+2"}
 _EXTENDED = 4  # bytes after the header that say whether an extension follows
 _READ, _HEADER = 1 << 16, 1024  # bytes of a file that hold any header, packed or not; bytes that hold one
-_FARTHEST_MM = 1e6  # a kilometre
 _MOST_PACKED = 1032  # gzip makes no more than so many bytes of one
 UNITS = {0: "unknown", 1: "m", 2: "mm", 3: "micron"}
 
@@ -52,7 +51,7 @@ class TrailingBytesError(OSError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RawHeader:
-    """What a header says, whether it makes sense or not. Affines are None where they are not set or are none.
+    """What a header says, whether it makes sense or not. `geometry.py` says where it puts voxels.
 
     Args:
         path: the file.
@@ -105,22 +104,6 @@ class RawHeader:
         return int(self.fields["sform_code"]), int(self.fields["qform_code"])
 
     @property
-    def sform(self) -> NDArray[np.float64] | None:
-        """The affine of the sform if it is set."""
-        return np.asarray(self.fields.get_sform(), dtype=np.float64) if self.codes[0] > 0 else None
-
-    @property
-    def qform(self) -> NDArray[np.float64] | None:
-        """The affine of the qform if it is set and its quaternion makes a rotation."""
-        if self.codes[1] <= 0:
-            return None
-        try:
-            with np.errstate(all="ignore"):
-                return np.asarray(self.fields.get_qform(), dtype=np.float64)
-        except (ValueError, HeaderDataError):
-            return None
-
-    @property
     def offset(self) -> float:
         """The byte, of the unpacked content, where the voxels begin; a header that leaves it 0 means its own end."""
         given = float(self.fields["vox_offset"])
@@ -146,6 +129,7 @@ def read_raw_header(path: str | Path) -> RawHeader:
     path = Path(path)
     if path.is_dir():
         raise UserError(expected="a NIfTI file", found="a folder without DICOM slices", where=path, do="check the path")
+    check_regular(path, expected="a NIfTI file")
     if not path.is_file():
         raise UserError(
             expected="a NIfTI file", found="no such file", where=path, do="check the path", fault=Fault.MISSING
@@ -182,12 +166,12 @@ def read_header(path: str | Path) -> RawHeader:
     if path.is_file():
         check_suffix(path)
     header = read_raw_header(path)
-    with readable(path), LoggingOutputSuppressor():  # what nibabel sets right in passing
-        checked = type(header.fields)(header.fields.binaryblock, header.byte_order, check=True)
+    with readable(path), LoggingOutputSuppressor():  # what nibabel would set right in passing
+        type(header.fields)(header.fields.binaryblock, header.byte_order, check=True)
         problem = _problem(header)
         if problem:
             raise ValueError(problem)
-    return RawHeader(path=path, fields=checked, packed=header.packed, size=header.size)
+    return header
 
 
 def header_of(grid: Grid, path: Path) -> RawHeader:
@@ -229,17 +213,20 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        found, fault = (
+        found, do, fault = (
             f"{os.path.getsize(path)} bytes that are damaged or cut short ({_first_line(error)})",
+            "copy or convert the scan again",
             Fault.DAMAGED,
         )
         if isinstance(error, PermissionError):
             found, fault = "no permission to read it", Fault.OTHER
         elif isinstance(error, TrailingBytesError):
-            fault = Fault.TRAILING_BYTES
-        raise UserError(
-            expected="a whole NIfTI file", found=found, where=path, do="copy or convert the scan again", fault=fault
-        ) from error
+            found, do, fault = (
+                "other bytes after the end of a gzip content that is whole",
+                "unpack and pack it again, or let the doctor do so (fix=true)",
+                Fault.TRAILING_BYTES,
+            )
+        raise UserError(expected="a whole NIfTI file", found=found, where=path, do=do, fault=fault) from error
     except MemoryError as error:
         raise UserError(
             expected="a volume that fits into memory",
@@ -251,29 +238,3 @@ def readable(path: Path) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")[:120]
-
-
-def grid_of(header: RawHeader, path: Path) -> Grid:
-    """Return the grid of a header of one volume; UserError for other axes and for an affine without a place."""
-    shape = header.shape
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) != 3 or 0 in shape:
-        raise UserError(
-            expected="a 3-D volume",
-            found=f"{len(shape)} axes, shape {shape}",
-            where=path,
-            do="save one volume of a series as a file of its own, or stack slices into one",
-        )
-    with readable(path), np.errstate(all="ignore"):
-        affine = np.asarray(header.fields.get_best_affine(), dtype=np.float64)
-        placed = np.isfinite(affine).all() and np.abs(affine).max() < _FARTHEST_MM
-        placed = placed and abs(np.linalg.det(affine[:3, :3])) >= 1e-12
-    if not placed:
-        raise UserError(
-            expected="an affine that gives every voxel its own place",
-            found="a singular or non-finite one (spacing zero?)",
-            where=path,
-            do="convert the scan again from its source, or set its sform",
-        )
-    return Grid(shape=(shape[0], shape[1], shape[2]), affine=affine)

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid
-from segfocal.io import nifti
+from segfocal.io.nifti.geometry import grid_of_shape
+from segfocal.io.nifti.header import read_header
+from segfocal.io.nifti.voxels import scale_of
+from segfocal.memory import check_available
 
 _SLAB_BYTES = 64 << 20
+_FLOATS = 16  # bytes that a voxel takes while its slab is read and checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,17 @@ class ProbabilityMaps:
     slope: float
     intercept: float
 
+    @property
+    def thick(self) -> int:
+        """Slices that are read at a time."""
+        x, y, depth = self.grid.shape
+        return min(depth, max(1, _SLAB_BYTES // (x * y * self.dtype.itemsize)))
+
+    @property
+    def slab_voxels(self) -> int:
+        """The voxels that are read at a time."""
+        return self.grid.shape[0] * self.grid.shape[1] * self.thick
+
     def slabs(self) -> Iterator[tuple[int, slice, NDArray[np.float32]]]:
         """Yield the number of a map, slices z of it and their values [x,y,dz], in the order of the file.
 
@@ -52,7 +64,7 @@ class ProbabilityMaps:
             UserError: a value that is not in [0,1], a file shorter than its header promises.
         """
         x, y, depth = self.grid.shape
-        thick = max(1, _SLAB_BYTES // (x * y * self.dtype.itemsize))
+        thick = self.thick
         with _opened(self.path) as file:
             file.seek(self.offset)
             for k in range(self.maps):
@@ -83,26 +95,27 @@ class ProbabilityMaps:
 def open_maps(path: str | Path) -> ProbabilityMaps:
     """Read the header of probability maps; UserError for a missing or damaged file or other than 3 or 4 axes."""
     path = Path(path)
-    nifti.check_suffix(path)
-    with _readable(path):
-        image = nib.load(path)
-    shape = tuple(int(size) for size in image.shape)
-    if len(shape) not in (3, 4) or 0 in shape:
+    header = read_header(path)
+    shape, dtype = header.shape, header.dtype
+    if len(shape) not in (3, 4) or 0 in shape or dtype is None or dtype.kind not in "iuf":
         raise UserError(
-            expected="probability maps [x,y,z] or [x,y,z,k]",
-            found=f"shape {shape}",
+            expected="probability maps [x,y,z] or [x,y,z,k] of real numbers",
+            found=f"shape {shape}, {header.type_name}",
             where=path,
             do="save one map a structure along the fourth axis",
         )
-    return ProbabilityMaps(
+    slope, inter = scale_of(header) or (1.0, 0.0)
+    maps = ProbabilityMaps(
         path=path,
-        grid=Grid(shape=(shape[0], shape[1], shape[2]), affine=np.asarray(image.affine, dtype=np.float64)),
+        grid=grid_of_shape((shape[0], shape[1], shape[2]), header, path),
         maps=shape[3] if len(shape) == 4 else 1,
-        dtype=np.dtype(image.dataobj.dtype),
-        offset=int(image.dataobj.offset),
-        slope=float(image.dataobj.slope),
-        intercept=float(image.dataobj.inter),
+        dtype=np.dtype(dtype),
+        offset=int(header.offset),
+        slope=slope,
+        intercept=inter,
     )
+    check_available(_FLOATS * maps.slab_voxels, where=path, what=f"{maps.thick} slices of {shape[0]}×{shape[1]} pixels")
+    return maps
 
 
 @contextmanager
@@ -115,9 +128,7 @@ def _opened(path: Path) -> Iterator[Any]:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
-        raise UserError(expected="a NIfTI file", found="no such file", where=path, do="check the path") from error
-    except (ImageFileError, HeaderDataError, EOFError, zlib.error, OSError) as error:
+    except (EOFError, zlib.error, OSError) as error:
         found = f"one that is damaged or may not be read ({str(error)[:100].rstrip('.')})"
         raise UserError(expected="a whole NIfTI file", found=found, where=path, do="write it again") from error
 

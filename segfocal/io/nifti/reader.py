@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.errors import UserError
+from segfocal.errors import UserError, note
 from segfocal.grid import Grid, Volume
-from segfocal.io.nifti.header import grid_of, read_header, readable
+from segfocal.io.nifti.geometry import grid_of
+from segfocal.io.nifti.header import read_header, readable
 from segfocal.io.nifti.voxels import read_voxels, smallest_integer_type
 
+ALMOST_WHOLE = 0.01  # a label so near a whole number was meant to be it
 _LARGEST_WHOLE = 2.0**53  # above it floats leave numbers out
+_AT_A_TIME = 1 << 18  # voxels
 _SURE_LABEL, _LARGEST_LABEL = 999, 32767  # up to here labels whatever their number; above here none
 _MOST_LABELS = 500  # distinct values; FreeSurfer has some 200, HU and MR intensities thousands
 
@@ -63,10 +66,13 @@ def read_as_is(path: str | Path) -> Volume:
 
 def _check_finite(array: NDArray, path: Path) -> None:
     bad, first = 0, None
-    for z in range(array.shape[2]):  # a mask of the whole volume would be a quarter of its memory again
-        wrong = ~np.isfinite(array[:, :, z])
+    thick = _slices_at_a_time(array)
+    for z in range(0, array.shape[2], thick):  # a mask of the whole volume would be a quarter of its memory again
+        wrong = ~np.isfinite(array[:, :, z : z + thick])
         if wrong.any() and first is None:
-            first = (*(int(i) for i in np.argwhere(wrong)[0]), z)
+            places = np.argwhere(wrong)
+            x, y, dz = (int(i) for i in places[np.argmin(places[:, 2])])
+            first = (x, y, z + dz)
         bad += int(np.count_nonzero(wrong))
     if bad:
         raise UserError(
@@ -80,23 +86,16 @@ def _check_finite(array: NDArray, path: Path) -> None:
 def read_labels(path: str | Path) -> Volume:
     """Read a 3-D label map as integers of the smallest type that holds them.
 
+    Values within 0.01 of whole numbers, as a resampler leaves them, are rounded, with a note.
+
     Raises:
         UserError: the file is missing, damaged, shorter than its header promises, or not 3-D; its affine is
-            singular; a voxel is not a whole number.
+            singular; a voxel is farther from a whole number.
     """
     path = Path(path)
     array, grid = _load(path)
     if array.dtype.kind == "f":
-        whole = np.rint(array)
-        wrong = (whole != array) | ~(np.abs(array) < _LARGEST_WHOLE)  # NaN too
-        if wrong.any():
-            raise UserError(
-                expected="a label map of whole numbers",
-                found=f"values such as {float(array[wrong].flat[0]):.4g}",
-                where=path,
-                do="give the label map rather than an image or probabilities, or round it",
-            )
-        array = whole.astype(np.int64)
+        array = _rounded(array, path)
     if array.dtype == np.uint64 and array.max() > np.iinfo(np.int64).max:
         raise UserError(
             expected="a label map of whole numbers",
@@ -105,6 +104,23 @@ def read_labels(path: str | Path) -> Volume:
             do="give the label map rather than an image",
         )
     return Volume(array=array.astype(smallest_integer_type(array)), grid=grid)
+
+
+def _rounded(array: NDArray, path: Path) -> NDArray[np.int64]:
+    with np.errstate(invalid="ignore"):
+        whole = np.rint(array)
+        off = np.abs(array - whole)
+        wrong = ~(off <= ALMOST_WHOLE) | ~(np.abs(array) < _LARGEST_WHOLE)  # NaN too
+    if wrong.any():
+        raise UserError(
+            expected="a label map of whole numbers",
+            found=f"values such as {array[wrong].flat[0]!s}",
+            where=path,
+            do="give the label map rather than an image or probabilities, or round it",
+        )
+    if off.any():
+        note(f"{path}: values such as {array[off > 0].flat[0]!s} are taken for the whole numbers beside them")
+    return whole.astype(np.int64)
 
 
 def check_label_map(labels: Volume, path: str | Path) -> None:
@@ -129,11 +145,17 @@ def like_an_image(array: NDArray) -> bool:
     if array.min() < 0 or array.max() > _LARGEST_LABEL:
         return True
     found: set[float] = set()
-    for z in range(array.shape[-1]):  # an image is known after a slice or two
-        found.update(np.unique(array[..., z]).tolist())
+    thick = _slices_at_a_time(array)
+    for z in range(0, array.shape[-1], thick):  # an image is known after a slice or two
+        found.update(np.unique(array[..., z : z + thick]).tolist())
         if len(found) > _MOST_LABELS:
             return True
     return False
+
+
+def _slices_at_a_time(array: NDArray) -> int:
+    """Return how many slices, along the last axis, are looked at together: one of a scan, many of tiny ones."""
+    return max(1, _AT_A_TIME * array.shape[-1] // max(1, array.size))
 
 
 def read_grid(path: str | Path) -> Grid:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,11 @@ import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
+from segfocal.errors import UserError
 from segfocal.io.nifti.header import GZIP, RawHeader, TrailingBytesError
+from segfocal.memory import check_available
 
+_HALF_A_DIGIT = 2.0**-24  # of a float32, as a share of it
 _PIECE = 1 << 20  # bytes read at a time
 _MOST_AFTER = 64 << 20  # bytes that may follow the voxels; more is no scan but a file made to fill a memory
 
@@ -25,17 +29,47 @@ def read_voxels(header: RawHeader) -> NDArray:
     header: as of `read_header`.
 
     Raises:
+        UserError: a scale that is none, or more voxels than memory; before any of it is taken.
         ValueError, EOFError, OSError, zlib.error, MemoryError: as of `readable`, within which it is to be called.
     """
+    scale = scale_of(header)
+    copied = math.prod(header.shape) * 4 if scale else 0
+    sides = "×".join(map(str, header.shape))
+    needed = copied + (header.promised if header.packed else 0)  # others are mapped from disk
+    check_available(needed, where=header.path, what=f"a volume of {sides} voxels")
     stored = _stored(header)
-    slope, inter = header.fields.get_slope_inter()
-    if slope in (1, None) and inter in (0, None):
+    if scale is None:
         return stored
+    slope, inter = scale
     with np.errstate(over="ignore", invalid="ignore"):  # readers that need finite values check them
         array = stored.astype(np.float32)
         array *= np.float32(slope)
         array += np.float32(inter)
     return array
+
+
+def scale_of(header: RawHeader) -> tuple[float, float] | None:
+    """Return the slope and intercept of a header; None where they change nothing.
+
+    As the standard and nibabel have it, a slope of 0, NaN or infinity means that there is no scale, whatever the
+    intercept. ITK takes an intercept that is not finite for 0; CT values would then be wrong by 1024.
+
+    Raises:
+        UserError: an intercept that is not finite, or numbers beside which float32 loses the voxels.
+    """
+    slope, inter = (float(header.fields[f"scl_{name}"]) for name in ("slope", "inter"))
+    if slope == 0 or not math.isfinite(slope) or (slope, inter) == (1, 0):
+        return None
+    whole = header.dtype is not None and header.dtype.kind in "iu"
+    lost = whole and math.isfinite(inter) and abs(slope) < abs(inter) * _HALF_A_DIGIT
+    if not math.isfinite(inter) or lost or abs(slope) < np.finfo(np.float32).tiny:
+        raise UserError(
+            expected="a scale that keeps voxels apart" if math.isfinite(inter) else "a scale with a finite intercept",
+            found=f"scl_slope {slope:g} and scl_inter {inter:g}",
+            where=header.path,
+            do="set both in its header (1 and 0 for voxels as they are), or convert the scan again",
+        )
+    return slope, inter
 
 
 def _stored(header: RawHeader) -> NDArray:

@@ -10,13 +10,13 @@ from typing import BinaryIO
 import nibabel as nib
 import numpy as np
 from isal import igzip_threaded
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from segfocal.errors import UserError
 from segfocal.files import check_new, written_beside
 from segfocal.grid import Grid, Volume
-from segfocal.io.nifti.header import RawHeader, check_suffix, grid_of, header_of, read_header
+from segfocal.io.nifti.geometry import Form, form_in_force, grid_of, qform_of, sform_of
+from segfocal.io.nifti.header import RawHeader, check_suffix, header_of, read_header
 from segfocal.io.nifti.voxels import smallest_integer_type
 from segfocal.io.scratch import release
 
@@ -83,15 +83,13 @@ def write_new(path: str | Path, volume: Volume, *, overwrite: bool = False) -> N
     path = Path(path)
     check_suffix(path)
     check_new(path, overwrite=overwrite)
-    cosines = volume.grid.affine[:3, :3] / np.array(volume.grid.spacing_mm)
-    sheared = not np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-4)
-    forms = (volume.grid.affine, 1), (volume.grid.affine, 0 if sheared else 1)
+    forms = (volume.grid.affine, 1), (volume.grid.affine, 0 if volume.grid.sheared else 1)
     _write_voxels(path, volume.array, forms, units=_MILLIMETRES)
 
 
 def _write(path: Path, data: NDArray, scan: RawHeader, *, slope: float | None = None) -> None:
-    """Write voxels with the geometry of a scan."""
-    forms = _form(scan, "sform"), _form(scan, "qform")
+    """Write voxels with the geometry of a scan, in the unit of the scan."""
+    forms = _form(scan, sform_of(scan)), _form(scan, qform_of(scan))
     _write_voxels(path, data, forms, units=int(scan.fields["xyzt_units"]), slope=slope)
 
 
@@ -128,10 +126,9 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _form(scan: RawHeader, name: str) -> tuple[NDArray, int]:
-    """Return the scan's sform or qform with its code; where that is unset or damaged, the affine in force."""
-    try:
-        affine, code = getattr(scan.fields, f"get_{name}")(coded=True)
-    except (ValueError, HeaderDataError):  # a quaternion longer than 1: readers go by the sform and never notice
-        affine, code = None, 0
-    return (scan.fields.get_best_affine() if affine is None else affine), int(code)
+def _form(scan: RawHeader, form: Form) -> tuple[NDArray, int]:
+    """Return a form of a scan with its code; where that is unset or damaged, the affine in force with the code 0."""
+    affine = form.affine if form.affine is not None else form_in_force(scan).affine
+    if affine is None:
+        raise ValueError("a scan without a place has no mask")
+    return affine, form.code if form.affine is not None else 0

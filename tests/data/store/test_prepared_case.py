@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from segfocal.data.case import Case
+from segfocal.data.case import Case, Mask
 from segfocal.data.cases import read_cases
+from segfocal.data.mask_files import read_masks
 from segfocal.data.store import prepare as module
 from segfocal.data.store.prepare import prepare, read_pair
 from segfocal.data.store.prepared_case import Preparation, check_foreground
@@ -20,7 +21,7 @@ from segfocal.intensity import Percentiles, PerChannel, Window
 from segfocal.io import nifti
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
-from tests.scans import AFFINES, make_scan, make_sphere_cases
+from tests.scans import AFFINES, make_scan, make_sphere_cases, spoil_header
 
 BALL = Structure(name="ball", value=1)
 
@@ -127,6 +128,33 @@ def test_a_label_map_on_another_grid_is_told(tmp_path, cases):
     make_scan(cases[0].label, labels[:-1], AFFINES["oblique"])
     with pytest.raises(UserError, match=r"found shape \(22, 19, 7\) against \(23, 19, 7\) in .*labels/c0\.nii\.gz"):
         read_pair(cases[0])
+
+
+@pytest.mark.parametrize("axes", ["LPS", "RIA", "SAL"])
+def test_a_label_map_stored_along_other_axes_is_turned(tmp_path, cases, axes):
+    expected = read_pair(cases[0])[1]
+    turn = expected.grid.orientation_to(axes)
+    make_scan(cases[0].label, turn.apply(expected.array), expected.grid.oriented(turn).affine)
+    module.check_pairs(cases)
+    scan, labels = read_pair(cases[0])
+    np.testing.assert_array_equal(labels.array, expected.array)
+    assert labels.grid is scan.grid
+    mask = Mask(path=cases[0].label, value=1)
+    (inside,) = read_masks(replace(cases[0], masks=(mask,)), scan.grid)
+    np.testing.assert_array_equal(inside.array, expected.array == 1)
+
+
+def test_a_scan_in_microns_is_prepared_as_its_twin_in_mm(tmp_path):
+    images = []
+    for unit, factor in ((2, 1.0), (3, 1000.0)):
+        (case,) = read_cases(make_sphere_cases(tmp_path / str(unit), 1, affine=AFFINES["LPS"], ending=".nii")).cases
+        for path in (case.image, case.label):
+            array = np.asarray(nifti.read_as_is(path).array).copy()
+            make_scan(path, array, np.diag([factor, factor, factor, 1]) @ AFFINES["LPS"])
+            spoil_header(path, xyzt_units=unit)
+        (prepared,) = prepare([case], preparation(), tmp_path / "cache")
+        images.append(blosc2.open(str(prepared.folder / "image.b2nd"))[:])
+    np.testing.assert_allclose(images[0], images[1], atol=2e-3)  # half floats; the spacing differs in the last digit
 
 
 def test_a_damaged_scan_is_told_and_leaves_no_folder(tmp_path, cases):

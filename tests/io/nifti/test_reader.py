@@ -1,12 +1,15 @@
 """NIfTI volumes in: values, types and grid are those of the file, and each damaged file is refused in one line."""
 
 import gzip
+import os
+import time
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from segfocal.errors import UserError
+from segfocal import memory
+from segfocal.errors import Fault, UserError, noted
 from segfocal.io import nifti
 from tests.io.nifti.label_files import HEADER_MM, SHAPE, random_labels, written
 from tests.scans import AFFINES, make_scan, spoil_header
@@ -229,3 +232,106 @@ def test_intensities_are_no_label_map(tmp_path, values):
     volume = nifti.read_labels(make_scan(tmp_path / "ct.nii.gz", labels))
     with pytest.raises(UserError, match=r"as in an image"):
         nifti.check_label_map(volume, tmp_path / "ct.nii.gz")
+
+
+@pytest.mark.parametrize("off", [1e-6, 5e-5, 0.0099])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_labels_almost_whole_are_rounded_with_a_note(tmp_path, off, dtype):
+    """A resampler leaves 2.99995 for 3."""
+    path = make_scan(tmp_path / "label.nii.gz", (random_labels() * (1 - off / 4)).astype(dtype))
+    with noted() as notes:
+        labels = nifti.read_labels(path).array
+    np.testing.assert_array_equal(labels, random_labels())
+    assert len(notes) == 1
+    assert "such as 1 " not in notes[0]
+    assert notes[0].startswith(f"{path}: values such as ")
+
+
+@pytest.mark.parametrize("value", [2.98, 3.011, np.float64(3.0100458), -0.02])
+def test_labels_farther_from_whole_numbers_are_refused_in_full(tmp_path, value):
+    path = make_scan(tmp_path / "label.nii.gz", np.full(SHAPE, value))
+    with pytest.raises(UserError, match=f"whole numbers; found values such as {float(value)} in"):
+        nifti.read_labels(path)
+
+
+def test_labels_of_whole_floats_need_no_note(tmp_path):
+    with noted() as notes:
+        nifti.read_labels(make_scan(tmp_path / "label.nii.gz", random_labels().astype(np.float32)))
+    assert notes == []
+
+
+def test_bytes_after_the_packed_ones_are_called_so(tmp_path):
+    path = make_scan(tmp_path / "scan.nii.gz", random_labels())
+    path.write_bytes(path.read_bytes() + b"and so on" * 9)
+    with pytest.raises(UserError, match="found other bytes after the end of a gzip content that is whole") as told:
+        nifti.read(path)
+    assert told.value.fault is Fault.TRAILING_BYTES
+
+
+@pytest.mark.parametrize("inter", [0.0, 5.0, np.nan, np.inf])
+@pytest.mark.parametrize("slope", [0.0, np.nan, np.inf, -np.inf])
+def test_without_a_finite_slope_there_is_no_scale(tmp_path, slope, inter):
+    """As the standard says and nibabel does; ITK adds the intercept."""
+    path = spoil_header(make_scan(tmp_path / "scan.nii", random_labels()), scl_slope=slope, scl_inter=inter)
+    np.testing.assert_array_equal(nifti.read(path).array, random_labels())
+
+
+SCALES = {
+    "nan": (1.0, np.nan),
+    "inf": (2.0, np.inf),
+    "lost": (1.0, 1e12),
+    "far below": (1e-30, 1.0),
+    "no digits": (1e-39, 0),
+}
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_a_scale_that_is_none_is_refused_with_its_numbers(tmp_path, name):
+    slope, inter = SCALES[name]
+    path = spoil_header(make_scan(tmp_path / "scan.nii", random_labels()), scl_slope=slope, scl_inter=inter)
+    with pytest.raises(
+        UserError, match=rf"found scl_slope {slope:g} and scl_inter {inter:g} in .*scan\.nii".replace("+", r"\+")
+    ):
+        nifti.read(path)
+
+
+@pytest.mark.parametrize(("slope", "inter"), [(1e-30, 0.0), (0.5, 1e6), (-2.0, 7.0)])
+def test_a_small_or_negative_scale_is_a_scale(tmp_path, slope, inter):
+    path = spoil_header(make_scan(tmp_path / "scan.nii", random_labels()), scl_slope=slope, scl_inter=inter)
+    np.testing.assert_allclose(nifti.read(path).array, random_labels() * slope + inter, rtol=1e-6)
+
+
+@pytest.mark.parametrize("reader", [nifti.read, nifti.read_labels, nifti.read_as_is])
+def test_a_packed_volume_larger_than_the_memory_is_refused_before_it_is_unpacked(tmp_path, monkeypatch, reader):
+    path = make_scan(tmp_path / "bomb.nii.gz", np.zeros((256, 256, 64), np.uint8))  # 4 MiB of 5 kB
+    monkeypatch.setattr(memory, "available_bytes", lambda: 3 << 20)
+    with pytest.raises(UserError, match=r"a volume of 256×256×64 voxels.* 0\.00293 GiB .*takes 0\.00391 GiB") as told:
+        reader(path)
+    assert told.value.fault is Fault.TOO_LARGE
+    monkeypatch.setattr(memory, "available_bytes", lambda: 5 << 20)
+    assert reader(path).array.shape == (256, 256, 64)
+
+
+def test_a_scaled_volume_counts_with_its_copy_and_a_mapped_one_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 20)
+    plain = make_scan(tmp_path / "plain.nii", np.zeros((128, 128, 32), np.int16))
+    assert nifti.read_as_is(plain).array.shape == (128, 128, 32)
+    with pytest.raises(UserError, match=r"0\.00195 GiB"):  # 4 bytes a voxel
+        nifti.read_as_is(make_scan(tmp_path / "scaled.nii", np.zeros((128, 128, 32), np.int16), slope=2.0))
+
+
+def test_a_column_of_voxels_is_looked_at_in_no_time(tmp_path):
+    """A scan is looked at slice by slice; 32,767 slices of a voxel took as many steps."""
+    path = make_scan(tmp_path / "column.nii", np.zeros((1, 1, 32_767), np.float32))
+    began = time.perf_counter()
+    nifti.read(path)
+    assert time.perf_counter() - began < 0.05
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_what_is_no_file_is_refused_at_once(tmp_path, ending):
+    os.mkfifo(tmp_path / f"pipe{ending}")
+    (tmp_path / f"zero{ending}").symlink_to("/dev/zero")
+    for name, found in (("pipe", "a pipe"), ("zero", "a device")):
+        with pytest.raises(UserError, match=f"a NIfTI file; found {found} in"):
+            nifti.read(tmp_path / f"{name}{ending}")
