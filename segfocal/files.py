@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import stat
 import unicodedata
 import uuid
@@ -17,6 +18,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from segfocal.errors import UserError
+
+_LONGEST_NAME = 96  # bytes
 
 
 @contextmanager
@@ -88,6 +91,18 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], *, columns: Seque
         writer = csv.DictWriter(file, named, restval="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def slug(name: str) -> str:
+    """Return a name as that of a file or folder: itself where any system takes it, else what is left and a hash of all.
+
+    It has no separators, quotes, brackets, spaces or leading dots, and at most 96 bytes. Different names stay so.
+    """
+    plain = re.sub(r"[^\w.,=+-]", "_", name).lstrip(".-")
+    if plain == name and 0 < len(plain.encode()) <= _LONGEST_NAME:
+        return name
+    kept = plain.encode()[: _LONGEST_NAME - 9].decode(errors="ignore").rstrip("_")
+    return f"{kept}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}".lstrip("_")
 
 
 def sha256_of(path: Path) -> str:

@@ -18,11 +18,19 @@ Result = TypeVar("Result")
 
 def affordable(largest_bytes: int) -> int:
     """Return how many processes of up to `largest_bytes` of memory each have a core and fit into memory; ≥ 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, _available_bytes() // max(1, largest_bytes)))
+    return max(1, min(_cores(), available_bytes() // max(1, largest_bytes)))
 
 
-def _available_bytes() -> int:
+def most_workers() -> int:
+    """Return how many processes that mostly wait for files make sense on this machine: eight a core, at least 64."""
+    return max(64, 8 * _cores())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_bytes() -> int:
     """Return the memory that is free now; half of all memory on systems that do not say."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():

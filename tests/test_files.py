@@ -1,6 +1,7 @@
 """Outputs stay apart from inputs and from each other, and have the permissions of any new file."""
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from segfocal.errors import UserError
-from segfocal.files import check_apart, write_json, written_beside
+from segfocal.files import check_apart, slug, write_json, written_beside
 
 ACCENTED = ("caf\u00e9.nii", "cafe\u0301.nii")  # the same letters: composed, decomposed
 
@@ -58,3 +59,19 @@ def test_a_file_gets_the_permissions_of_the_users_umask(umask, mode, tmp_path):
         "a.safetensors": mode,
         "a.json": mode,
     }
+
+
+@pytest.mark.parametrize("name", ["liver", "alpha=0.1,gamma=2.0", "Leber_größe", "focal+dice-1"])
+def test_a_plain_name_is_its_own_slug(name):
+    assert slug(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "a\\b", "a\nb", "x" * 97, "ü" * 60, "${x}", "<b>", "-rf", "a b", "\ud800"]
+)
+def test_any_other_name_becomes_a_short_safe_one_of_its_own(name):
+    found = slug(name)
+    assert re.fullmatch(r"[\w=+][\w.,=+-]*", found)
+    assert len(found.encode()) <= 96
+    assert found != slug(name + "_")
+    assert slug(found) == found

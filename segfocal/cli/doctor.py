@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from segfocal.doctor.case_report import CaseReport
     from segfocal.doctor.diagnosis import Diagnosis, Examination
 
-_SWITCHES = ("fix", "same_shape", "strict")
-
 
 def main() -> int:
     """Run the command; return its exit code: 1 where there are errors, with strict=true warnings too."""
@@ -39,9 +37,6 @@ def doctor(config: DictConfig) -> bool:
     from segfocal.doctor.diagnose import diagnose
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    for name in _SWITCHES:
-        if not isinstance(plain[name], bool):
-            raise UserError(expected=f"{name}=true or {name}=false", found=f"{name}={plain[name]}", do="choose one")
     examination = _examination(plain)
     diagnosis = diagnose(examination, showing=_with_progress)
     _print(diagnosis, examination)

@@ -41,6 +41,7 @@ LAYERS = {
     "distance_transform": 0,
     "files": 0,
     "memory": 0,
+    "option_kinds": 0,
     "parallel": 0,
     "errors": -1,
 }
