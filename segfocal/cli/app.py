@@ -26,8 +26,6 @@ _VISIBLE = "SEGFOCAL_VISIBLE_GPUS"  # what CUDA_VISIBLE_DEVICES was before a job
 _IN_HOME = re.compile(r"~(/[^'\"\[\]{},]*)?")
 _PACKAGE = Path(__file__).resolve().parents[1]
 
-composing.install()  # on import: a launcher may bring a job to another process
-
 
 def conf_folder() -> Path:
     """Return the folder of YAML files: inside the installed package, or beside it in a source tree."""
@@ -75,13 +73,11 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the messages below
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch on a CPU: huge pages, a fortieth of the page faults
-    register_resolvers()
     sys.argv[1:] = [_home_found(argument) for argument in sys.argv[1:]]
     failed = 0
 
     def guarded(config: DictConfig) -> float | None:
         nonlocal failed
-        register_resolvers()  # again: a launcher may have brought the job to another process
         _take_a_gpu()
         try:
             _import_modules(config)
@@ -192,3 +188,7 @@ def _config_message(error: BaseException) -> str:
     key = getattr(cause or error, "full_key", None)
     about = f" ({key})" if key and key not in text else ""
     return f"{text.rstrip('.')}{about}. --help lists every key and choice."
+
+
+register_resolvers()  # on import: a launcher may bring a job to another process, where its config is put together first
+composing.install()
