@@ -16,8 +16,8 @@ from segfocal.cli.app import run, shown_path
 from segfocal.cli.cross_validate import folds_of, print_outcome, training_config, validate_folds, with_values
 from segfocal.cli.data_options import intensity_of, listed_cases
 from segfocal.cli.resume import RunRequest
-from segfocal.cli.train import train_in
 from segfocal.cli.settling import settle
+from segfocal.cli.train import train_in
 from segfocal.cli.training_plan import build_plan
 from segfocal.errors import UserError
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from segfocal.cli.foreign_config import check_programs
+from segfocal.errors import UserError
 from segfocal.files import slug
 
 _load = ConfigLoaderImpl.load_configuration
@@ -39,7 +40,12 @@ def _loaded(
         run_mode: RUN for a job.
         more: see Hydra.
     """
-    config = _load(self, config_name, overrides, run_mode, **more)
+    try:
+        config = _load(self, config_name, overrides, run_mode, **more)
+    except ValueError as error:  # of a group that is given no name of a file
+        raise UserError(
+            expected="a choice for each group", found=str(error), do="see --help for the choices"
+        ) from error
     check_programs(config)
     for part in (config.hydra.run, config.hydra.sweep):
         written = part._get_node("dir")._value()

@@ -72,6 +72,14 @@ def test_the_number_of_a_job_is_filled_in_when_it_starts(tmp_path, monkeypatch):
     assert folders == [tmp_path / "0_4", tmp_path / "1_5"]
 
 
+@pytest.mark.parametrize("option", ["loss=null", "model=3", "augment={a:1}"])
+def test_a_group_without_a_choice_is_one_line(option, monkeypatch, capfd):
+    assert segfocal(monkeypatch, "train", option) == 1
+    said = capfd.readouterr().err
+    assert said.startswith("error")
+    assert said.count("\n") == 1
+
+
 def test_folders_of_runs_may_lie_in_the_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/home/of/me")
     hydra = hydra_of("hydra.run.dir='~/x'", "hydra.sweep.dir='~/y/${seed}'")
