@@ -46,13 +46,8 @@ def doctor(config: DictConfig) -> bool:
 def _examination(plain: dict[str, Any]) -> Examination:
     from segfocal.doctor.diagnosis import Examination
 
-    workers, pictures = plain["workers"], plain["pictures"]
-    if not (workers is None or (_whole(workers) and workers >= 1)) or not (_whole(pictures) and pictures >= 0):
-        raise UserError(
-            expected="workers ≥ 1 or null, and pictures ≥ 0",
-            found=f"workers={workers} pictures={pictures}",
-            do="give whole numbers",
-        )
+    if plain["pictures"] < 0:
+        raise UserError(expected="pictures ≥ 0", found=f"pictures={plain['pictures']}", do="give a whole number")
     root = Path(plain["data"]["root"])
     beside = root.resolve().with_name(
         f"{root.resolve().name.removesuffix(root.suffix if root.is_file() else '')}_doctor"
@@ -64,10 +59,6 @@ def _examination(plain: dict[str, Any]) -> Examination:
         output=Path(plain["output"]) if plain["output"] else beside,
         **{name: plain[name] for name in ("modality", "fix", "same_shape", "workers", "pictures", "overwrite")},
     )
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _with_progress(cases: Sequence[Case], done: Iterable[CaseReport]) -> Iterator[CaseReport]:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 Place = Annotated[str, AfterValidator(os.path.expanduser), "a path"]
 Places = Place | list[Place]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1), "a whole number from 0 to 4294967295"]
-Count = Annotated[int, Field(ge=1, le=10**6), "a whole number from 1 to a million"]
+Count = Annotated[int, Field(ge=1, le=10**6), "a whole number ≥ 1, at most a million"]
 Sides = int | list[int]
 Group = Annotated[Mapping[str, Any], "a group of options, such as a file of conf holds"]
 

@@ -96,7 +96,7 @@ class TrainingSettings:
         """Return by field what it has to be, in words, and whether it is."""
         divides = self.accumulate >= 1 and self.batch_size % self.accumulate == 0
         return {
-            "steps": (f"from 1 to {_MOST_STEPS}", 1 <= self.steps <= _MOST_STEPS),
+            "steps": (f"≥ 1, at most {_MOST_STEPS}", 1 <= self.steps <= _MOST_STEPS),
             "minutes": _positive_or_null(self.minutes),
             "batch_size": ("≥ 1", self.batch_size >= 1),
             "accumulate": (f"a divisor of train.batch_size={self.batch_size}", divides),
@@ -111,7 +111,7 @@ class TrainingSettings:
             "save_minutes": _positive_or_null(self.save_minutes),
             "keep_checkpoints": ("≥ 1", self.keep_checkpoints >= 1),
             "patience": _counted_or_null(self.patience),
-            "workers": (f"from 0 to {most_workers()} on this machine", 0 <= self.workers <= most_workers()),
+            "workers": (f"≥ 0, at most {most_workers()} on this machine", 0 <= self.workers <= most_workers()),
             "worker_timeout": _positive_or_null(self.worker_timeout),
             "overfit": _counted_or_null(self.overfit),
         }

@@ -41,10 +41,10 @@ def test_a_message_about_one_setting_names_no_other():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"steps": 0}, "train.steps from 1 to 1000000000; got"),
-        ({"steps": -5}, "train.steps from 1 to 1000000000; got"),
-        ({"steps": 10**18}, "train.steps from 1 to 1000000000; got"),
-        ({"workers": 10**6}, "train.workers from 0 to "),
+        ({"steps": 0}, "train.steps ≥ 1, at most 1000000000; got"),
+        ({"steps": -5}, "train.steps ≥ 1, at most 1000000000; got"),
+        ({"steps": 10**18}, "train.steps ≥ 1, at most 1000000000; got"),
+        ({"workers": 10**6}, "train.workers ≥ 0, at most "),
         ({"lr": float("nan")}, "train.lr to be a number; got nan"),
         ({"lr": float("inf")}, "train.lr to be a number; got inf"),
         ({"clip_norm": float("inf")}, "train.clip_norm to be a number or null; got inf"),
