@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import stat
 import unicodedata
 import uuid
@@ -25,6 +26,8 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
     (stat.S_ISSOCK, "a socket"),
 )
+
+_LONGEST_NAME = 96  # bytes
 
 
 @contextmanager
@@ -111,6 +114,18 @@ def check_regular(path: Path, *, expected: str = "a file") -> None:
     if not stat.S_ISREG(mode):
         found = next((name for is_one, name in _KINDS if is_one(mode)), "no regular file")
         raise UserError(expected=expected, found=found, where=path, do="give the path of a file", fault=Fault.NO_FILE)
+
+
+def slug(name: str) -> str:
+    """Return a name as that of a file or folder: itself where any system takes it, else what is left and a hash of all.
+
+    It has no separators, quotes, brackets, spaces or leading dots, and at most 96 bytes. Different names stay so.
+    """
+    plain = re.sub(r"[^\w.,=+-]", "_", name).lstrip(".-")
+    if plain == name and 0 < len(plain.encode()) <= _LONGEST_NAME:
+        return name
+    kept = plain.encode()[: _LONGEST_NAME - 9].decode(errors="ignore").rstrip("_")
+    return f"{kept}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}".lstrip("_")
 
 
 def sha256_of(path: Path) -> str:

@@ -82,9 +82,12 @@ OfOne = Window | Percentiles  # maps a scan of one channel to float32 in [0,1]
 
 @dataclass(frozen=True, kw_only=True)
 class PerChannel:
-    """A map for each channel: Window and Percentiles, or configs of them, in the order of the channels."""
+    """A map for each channel: Window and Percentiles, or configs of them, in the order of the channels.
 
-    each: Sequence[OfOne | Mapping[str, Any]]
+    A command takes names of files of conf/intensity too, and puts what they hold in their place.
+    """
+
+    each: Sequence[OfOne | Mapping[str, Any] | str] | str
 
     def __post_init__(self) -> None:
         built = tuple(build(one) if isinstance(one, Mapping) else one for one in self.each)

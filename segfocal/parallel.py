@@ -18,8 +18,16 @@ Result = TypeVar("Result")
 
 def affordable(largest_bytes: int) -> int:
     """Return how many processes of up to `largest_bytes` of memory each have a core and fit into memory; ≥ 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, available_bytes() // max(1, largest_bytes)))
+    return max(1, min(_cores(), available_bytes() // max(1, largest_bytes)))
+
+
+def most_workers() -> int:
+    """Return how many processes that mostly wait for files make sense on this machine: eight a core, at least 64."""
+    return max(64, 8 * _cores())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pool(count: int) -> ProcessPoolExecutor:

@@ -1,6 +1,7 @@
 """Outputs stay apart from inputs and from each other, and have the permissions of any new file."""
 
 import os
+import re
 import socket
 import stat
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from segfocal.errors import Fault, UserError
-from segfocal.files import check_apart, check_regular, read_json, write_json, written_beside
+from segfocal.files import check_apart, check_regular, read_json, slug, write_json, written_beside
 
 ACCENTED = ("caf\u00e9.nii", "cafe\u0301.nii")  # the same letters: composed, decomposed
 
@@ -82,3 +83,19 @@ def test_files_links_to_files_and_what_is_not_there_pass(tmp_path):
     (tmp_path / "cycle").symlink_to(tmp_path / "cycle")
     for name in ("a", "link", "lost", "cycle", "none", "nul\0"):
         check_regular(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["liver", "alpha=0.1,gamma=2.0", "Leber_größe", "focal+dice-1"])
+def test_a_plain_name_is_its_own_slug(name):
+    assert slug(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "a\\b", "a\nb", "x" * 97, "ü" * 60, "${x}", "<b>", "-rf", "a b", "\ud800"]
+)
+def test_any_other_name_becomes_a_short_safe_one_of_its_own(name):
+    found = slug(name)
+    assert re.fullmatch(r"[\w=+][\w.,=+-]*", found)
+    assert len(found.encode()) <= 96
+    assert found != slug(name + "_")
+    assert slug(found) == found

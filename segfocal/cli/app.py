@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -14,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.errors import HydraException, InstantiationException, OverrideParseException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from segfocal.cli import composing
+from segfocal.cli.settling import imported, settle
 from segfocal.errors import UserError, UserNote
 
 _VISIBLE = "SEGFOCAL_VISIBLE_GPUS"  # what CUDA_VISIBLE_DEVICES was before a job took its own
+_IN_HOME = re.compile(r"~(/[^'\"\[\]{},]*)?")
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -36,15 +40,26 @@ def demo_data() -> str:
 
 
 def register_resolvers() -> None:
-    """Make the functions known that YAML files call: ${demo_data:} and ${choices:…}."""
+    """Make the functions known that YAML files call: ${demo_data:}, ${choices:…} and ${side:…}."""
     OmegaConf.register_new_resolver("demo_data", demo_data, replace=True)
     OmegaConf.register_new_resolver("choices", _choices, replace=True)
+    OmegaConf.register_new_resolver("side", _side, replace=True)
 
 
 def _choices(values: Any) -> str:
     """Return the values of a sweep, a list or a single one, as Hydra's sweeper writes them."""
     listed = [values] if isinstance(values, str | int | float | None) else list(values)
     return ",".join("null" if value is None else str(value) for value in listed)
+
+
+def _side(window: Any) -> Any:
+    """Return the first side of a window, which may be one number for all."""
+    return window if isinstance(window, int | float | str) else window[0]
+
+
+def place(text: str) -> Path:
+    """Return the path of an option, ~ at its beginning read as the home folder."""
+    return Path(os.path.expanduser(text))
 
 
 def shown_path(path: Path) -> str:
@@ -59,16 +74,15 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the messages below
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch on a CPU: huge pages, a fortieth of the page faults
-    register_resolvers()
+    sys.argv[1:] = [_home_found(argument) for argument in sys.argv[1:]]
     failed = 0
 
     def guarded(config: DictConfig) -> float | None:
         nonlocal failed
-        register_resolvers()  # again: a launcher may have brought the job to another process
         _take_a_gpu()
         try:
-            _check_switches(config)
             _import_modules(config)
+            settle(config, config_name, overrides=_typed())
             return job(config)
         except Exception as error:
             failed += 1  # a count: the errors themselves would keep what their runs had in memory
@@ -112,11 +126,17 @@ def fitting_together() -> Iterator[None]:
     """Raise UserError for what a constructor in the block says about options that do not fit together."""
     try:
         yield
-    except (ValueError, TypeError, InstantiationException) as error:
-        cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        if not isinstance(cause, ValueError | TypeError):
-            raise
-        raise UserError(expected="a config that fits together", found=str(cause), do="change that option") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
+
+
+def _home_found(argument: str) -> str:
+    """Return an argument key=~/path, which Hydra cannot read and shells leave as it is, with the home folder in it."""
+    key, _, value = argument.partition("=")
+    if not _IN_HOME.fullmatch(value):
+        return argument
+    path = os.path.expanduser(value).replace("'", r"\'")
+    return f"{key}='{path}'"
 
 
 def _take_a_gpu() -> None:
@@ -135,8 +155,7 @@ def _take_a_gpu() -> None:
 
 def _import_modules(config: DictConfig) -> None:
     """Import modules of the user's, which may add models; UserError for one that cannot be found."""
-    listed = config.get("imports") or []
-    for name in [listed] if isinstance(listed, str) else listed:
+    for name in imported(config):
         try:
             import_module(name)
         except ModuleNotFoundError as error:
@@ -149,11 +168,12 @@ def _import_modules(config: DictConfig) -> None:
             ) from error
 
 
-def _check_switches(config: DictConfig) -> None:
-    """Raise UserError unless each switch is true or false: any other word would count as true."""
-    for key in ("overwrite", "debug"):
-        if not isinstance(config.get(key, False), bool):
-            raise UserError(expected=f"{key}=true or {key}=false", found=f"{key}={config[key]}", do="choose one")
+def _typed() -> list[str]:
+    """Return the options of the command line, or of this job of a sweep."""
+    from hydra.core.hydra_config import HydraConfig
+
+    typed: Any = OmegaConf.to_container(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    return typed
 
 
 def _report(error: Exception, *, debug: bool) -> None:
@@ -188,3 +208,7 @@ def _config_message(error: BaseException) -> str:
     key = getattr(cause or error, "full_key", None)
     about = f" ({key})" if key and key not in text else ""
     return f"{text.rstrip('.')}{about}. --help lists every key and choice."
+
+
+register_resolvers()  # on import: a launcher may bring a job to another process, where its config is put together first
+composing.install()

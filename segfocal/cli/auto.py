@@ -16,6 +16,7 @@ from segfocal.cli.app import run, shown_path
 from segfocal.cli.cross_validate import folds_of, print_outcome, training_config, validate_folds, with_values
 from segfocal.cli.data_options import intensity_of, listed_cases
 from segfocal.cli.resume import RunRequest
+from segfocal.cli.settling import settle
 from segfocal.cli.train import train_in
 from segfocal.cli.training_plan import build_plan
 from segfocal.errors import UserError
@@ -198,6 +199,7 @@ class ConfigWorkshop:
         kept = {"data": {key: self.base.data[key] for key in ("root", "label_names", "folds", "splits", "hold_out")}}
         merged = OmegaConf.merge(composed, kept)
         assert isinstance(merged, DictConfig)
+        settle(merged, "train", overrides=self.typed)
         return with_values(merged, {"train.minutes": minutes, **_QUICK})
 
 

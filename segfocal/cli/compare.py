@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 
-from segfocal.cli.app import shown_path
+from segfocal.cli.app import place, shown_path
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ _MOST_LINES = 12
 def main() -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(prog="segfocal compare", description="Compare runs: a table, plots, one page.")
-    parser.add_argument("runs", nargs="+", type=Path, help="run directories, or folders of them such as a multirun's")
-    parser.add_argument("--output", type=Path, help="folder for the results; default: comparison in the first of RUNS")
+    parser.add_argument("runs", nargs="+", type=place, help="run directories, or folders of them such as a multirun's")
+    parser.add_argument("--output", type=place, help="folder for the results; default: comparison in the first of RUNS")
     asked = parser.parse_args()
     try:
         write(asked.runs, asked.output or asked.runs[0] / "comparison")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from omegaconf import OmegaConf
 
 from segfocal.cli.app import conf_folder
+from segfocal.memory import available_bytes
 
 if TYPE_CHECKING:
     from segfocal.data.case import CaseList
@@ -145,6 +147,17 @@ def pair(value: Any, name: str, kind: Callable[[Any], Number]) -> tuple[Number, 
     values = value if isinstance(value, list) else [value, value]
     _check_numbers(values, 2, name)
     return kind(values[0]), kind(values[1])
+
+
+def check_batch_fits(samples: int, channels: int, window: tuple[int, ...]) -> None:
+    """Raise ValueError where even the images and targets of a batch, without a model, need more memory than is free."""
+    needed = 4 * samples * (channels + 1) * math.prod(window)
+    free = available_bytes()
+    if needed > free:
+        raise ValueError(
+            f"expected a batch of images that fits into the {free / 2**30:.1f} GiB of memory that are free; got "
+            f"{samples} samples of {' × '.join(map(str, (channels, *window)))} pixels, {needed / 2**30:.3g} GiB"
+        )
 
 
 def _check_numbers(values: list[Any], count: int, name: str) -> None:

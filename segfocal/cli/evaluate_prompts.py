@@ -13,6 +13,7 @@ from segfocal.cli.app import run, shown_path
 from segfocal.cli.data_options import (
     cases_of,
     channels_of,
+    check_batch_fits,
     grid_of,
     intensity_of,
     listed_cases,
@@ -164,6 +165,7 @@ def _from_weights(plain: dict[str, Any]) -> _Chosen:
     window = pair(plain["data"]["window"], "data.window", int)
     neighbours = neighbours_of(plain["data"])
     channels = channels_of(cases) * (2 * neighbours + 1)
+    check_batch_fits(plain["batch_size"], channels, window)
     model, config = build_model(plain, classes=len(structures), channels=channels, window=window)
     check_promptable(model)
     if plain["model"].get("weights", "") is None:

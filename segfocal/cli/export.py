@@ -52,18 +52,12 @@ def _scan(given: str | None) -> Path:
 
 
 def _check(plain: dict[str, Any]) -> None:
-    for key in ("bundle", "output"):
-        if not isinstance(plain[key], str):
-            raise UserError(expected=f"a path for {key}", found=f"{key}={plain[key]}", do="give the folder")
-    overlap, tolerance = plain["overlap"], plain["tolerance"]
     rules = {
-        f"format of {', '.join(_FORMATS)}": plain["format"] in _FORMATS,
-        "overlap in [0,1)": isinstance(overlap, int | float) and 0 <= overlap < 1,
-        "tolerance > 0": isinstance(tolerance, int | float) and tolerance > 0,
-        "a path, a list of paths or null for scan": plain["scan"] is None
-        or (plain["scan"] != [] and all(isinstance(one, str) for one in as_list(plain["scan"]))),
+        "format": (f"of {', '.join(_FORMATS)}", plain["format"] in _FORMATS),
+        "overlap": ("in [0,1)", 0 <= plain["overlap"] < 1),
+        "tolerance": ("> 0", plain["tolerance"] > 0),
+        "scan": ("a path, a list of paths or null", plain["scan"] != []),
     }
-    broken = [rule for rule, holds in rules.items() if not holds]
-    if broken:
-        found = ", ".join(f"{key}={plain[key]}" for key in ("format", "overlap", "tolerance", "scan"))
-        raise UserError(expected="; ".join(broken), found=found, do="change that option")
+    for name, (rule, holds) in rules.items():
+        if not holds:
+            raise UserError(expected=f"{name} {rule}", found=f"{name}={plain[name]}", do="change that option")

@@ -72,17 +72,13 @@ def fingerprint(config: DictConfig) -> None:
 def _check(plain: dict[str, Any]) -> None:
     from segfocal.data.case import SPLITS
 
-    workers, far = plain["workers"], plain["far_mm"]
     rules = {
-        f"split of all, {', '.join(SPLITS)}": plain["split"] in ("all", *SPLITS),
-        "far_mm ≥ 0": isinstance(far, int | float) and not isinstance(far, bool) and far >= 0,
-        "workers ≥ 1 or null": workers is None or (type(workers) is int and workers >= 1),
-        "a folder for output": isinstance(plain["output"], str),
+        "split": (f"of all, {', '.join(SPLITS)}", plain["split"] in ("all", *SPLITS)),
+        "far_mm": ("≥ 0", plain["far_mm"] >= 0),
     }
-    broken = [rule for rule, holds in rules.items() if not holds]
-    if broken:
-        found = ", ".join(f"{key}={plain[key]}" for key in ("split", "far_mm", "workers", "output"))
-        raise UserError(expected="; ".join(broken), found=found, do="change that option")
+    for name, (rule, holds) in rules.items():
+        if not holds:
+            raise UserError(expected=f"{name} {rule}", found=f"{name}={plain[name]}", do="change that option")
 
 
 def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], MeasureOptions]:

@@ -82,8 +82,6 @@ def training_cases(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
 def _check(plain: dict[str, Any]) -> None:
     if type(plain["workers"]) is not int or plain["workers"] < 1:
         raise UserError(expected="workers ≥ 1", found=f"workers={plain['workers']}", do="change it")
-    if not isinstance(plain["prune"], bool):
-        raise UserError(expected="prune=true or prune=false", found=f"prune={plain['prune']}", do="choose one")
 
 
 def _prune(cache: Path, *, wanted: bool) -> None:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import fitting_together, run, shown_path
-from segfocal.cli.data_options import cases_of, grid_of, intensity_of, neighbours_of, sides
+from segfocal.cli.data_options import (
+    cases_of,
+    channels_of,
+    check_batch_fits,
+    grid_of,
+    intensity_of,
+    neighbours_of,
+    sides,
+)
+from segfocal.cli.settling import imported
+from segfocal.cli.targets import build
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,8 +54,6 @@ def _check(plain: dict[str, Any]) -> None:
 
 
 def _draw(plain: dict[str, Any], output: Path) -> None:
-    from hydra.utils import instantiate
-
     from segfocal.augment import Augment
     from segfocal.data.mask_files import with_target
     from segfocal.data.sampling.dataset import Sampling, SliceDataset, Steps, load
@@ -55,13 +63,14 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
 
     data = plain["data"]
     window = sides(data["window"], "data.window", int)
-    augment = instantiate(plain["augment"], _convert_="all")
+    augment = build(plain["augment"], imports=imported(plain))
     crop = (*window[:-2], *(round(side * data["margin"]) for side in window[-2:]))
     sampling = Sampling(foreground=data["foreground"], crop=crop, neighbours=neighbours_of(data))
     cases, structures = with_target(*cases_of(plain), by_object=False)
     preparation = Preparation(
         grid=grid_of(data, cases), intensity=intensity_of(plain["intensity"], cases), structures=structures
     )
+    check_batch_fits(plain["samples"], channels_of(cases) * (2 * sampling.neighbours + 1), window)
     prepared = prepare(cases.of("train"), preparation, Path(plain["cache"]))
     check_foreground(prepared, structures, where=Path(data["root"]))
     steps = Steps(seed=plain["seed"], first=plain["step"], last=plain["step"] + 1, batch_size=plain["samples"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,21 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import fitting_together
+from segfocal.cli.class_weights import with_listed_weights
 from segfocal.cli.compatibility import check_together, check_volumes, trains_by_object
-from segfocal.cli.data_options import cases_of, channels_of, grid_of, intensity_of, neighbours_of, sides
+from segfocal.cli.data_options import (
+    cases_of,
+    channels_of,
+    check_batch_fits,
+    grid_of,
+    intensity_of,
+    neighbours_of,
+    sides,
+)
 from segfocal.cli.model_options import build_model
 from segfocal.cli.resume import AUTO
+from segfocal.cli.settling import imported
+from segfocal.cli.targets import build
 from segfocal.cli.weights import first_weights
 
 if TYPE_CHECKING:
@@ -27,8 +39,6 @@ def build_plan(config: DictConfig) -> Plan:
 
 
 def _plan(config: DictConfig) -> Plan:
-    from hydra.utils import instantiate
-
     from segfocal.data.mask_files import with_target
     from segfocal.data.store.prepared_case import Preparation
     from segfocal.engine.plan import Plan
@@ -36,16 +46,17 @@ def _plan(config: DictConfig) -> Plan:
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     data, settings = plain["data"], TrainingSettings(**plain["train"])
-    if not isinstance(plain["seed"], int) or plain["seed"] < 0:
-        raise ValueError(f"expected seed to be a whole number ≥ 0; got {plain['seed']!r}")
     cases, structures = cases_of(plain)
     window = sides(data["window"], "data.window", int)
     if not data["margin"] >= 1:
         raise ValueError(f"expected data.margin ≥ 1; got {data['margin']}")
     channels = channels_of(cases) * (2 * neighbours_of(data) + 1)
+    check_batch_fits(math.ceil(settings.batch_size / settings.accumulate), channels, window)
     model, model_config = build_model(plain, classes=len(structures), channels=channels, window=window)
-    task = instantiate(plain["task"], model=model, criterion=instantiate(plain["loss"]))
-    augment = instantiate(plain["augment"], _convert_="all")  # plain lists, for transforms of other libraries
+    own = imported(plain)
+    criterion = build(with_listed_weights(plain["loss"], structures, imports=own), imports=own)
+    task = build(plain["task"], imports=own, model=model, criterion=criterion)
+    augment = build(plain["augment"], imports=own)
     grid, by_object = grid_of(data, cases), trains_by_object(task, structures)
     check_together(task, augment, structures, by_object=by_object)
     check_volumes(task, window, grid)

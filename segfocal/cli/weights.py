@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from segfocal.cli import weights_bundle
-from segfocal.cli.app import shown_path
+from segfocal.cli.app import place, shown_path
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     getting = actions.add_parser("get", help="fetch published weights into your cache, as safetensors")
     getting.add_argument("name", help="lite_medsam")
     converting = actions.add_parser("convert", help="write the tensors of a file as safetensors, running no code of it")
-    converting.add_argument("input", type=Path, help="a .pth or .pt file, or any that model.weights takes")
-    converting.add_argument("output", type=Path, help="OUT.safetensors")
+    converting.add_argument("input", type=place, help="a .pth or .pt file, or any that model.weights takes")
+    converting.add_argument("output", type=place, help="OUT.safetensors")
     converting.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     showing = actions.add_parser("show", help="say what model a file is of, and how large")
-    showing.add_argument("file", type=Path, help="a weight file or a bundle's folder")
+    showing.add_argument("file", type=place, help="a weight file or a bundle's folder")
     bundling = actions.add_parser("bundle", help="make a bundle of weights as they are, to predict from prompts")
     weights_bundle.add_options(bundling)
     return parser

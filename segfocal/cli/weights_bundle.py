@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segfocal.cli.app import conf_folder, shown_path
+from segfocal.cli.app import conf_folder, place, shown_path
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _SIDE = 256  # pixels of the windows, for models that come in several sizes
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument("model", help="a promptable model of conf/model, as lite_medsam")
-    parser.add_argument("output", type=Path, help="the bundle's folder")
+    parser.add_argument("output", type=place, help="the bundle's folder")
     parser.add_argument(
         "--structure", action="append", required=True, metavar="NAME:VALUE", help="liver:5; once for each structure"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ METRICS = ("dice", "iou", "precision", "recall", "accuracy", "auc", "hd95_mm", "
 NEUTRAL: tuple[str, ...] = ("resume", "debug", "overwrite", "cache", "imports", "experiment")
 NEUTRAL += ("train.device", "train.workers", "train.tracker", "train.profile")
 NEUTRAL += ("train.save_minutes", "train.keep_checkpoints")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")  # in words of YAML 1.1 a text: 1e-3
 _COUNTS = ("tp", "fp", "fn", "tn")
 
 
@@ -126,7 +128,8 @@ def read_runs(places: Sequence[Path]) -> list[RunResult]:
 def read_run(folder: Path) -> RunResult:
     """Return one run."""
     asked = read_json(folder / RUN_FILE)
-    overrides = dict(item.lstrip("+~").split("=", 1) for item in asked["overrides"] if "=" in item)
+    given = dict(item.lstrip("+~").split("=", 1) for item in asked["overrides"] if "=" in item)
+    overrides = {option: _as_in_a_config(value) for option, value in given.items()}
     summary: dict[str, Any] = read_json(folder / _SUMMARY) if (folder / _SUMMARY).is_file() else {}
     error = asked.get("error")
     status: RunStatus = "failed" if error else summary.get("status", "unfinished")
@@ -152,6 +155,20 @@ def _options(path: Path, choices: Mapping[str, str | None]) -> dict[str, str]:
     config = yaml.safe_load(path.read_text()) if path.is_file() else None
     chosen = {name: choice for name, choice in choices.items() if choice and not name.startswith("hydra")}
     return {key: str(value) for key, value in {**chosen, **_leaves(config or {})}.items()}
+
+
+def _as_in_a_config(value: str) -> str:
+    """Return the value of an option as it was typed in the words in which `_options` has it: [32,32] is [32, 32]."""
+    if "&" in value or "*" in value:  # no aliases: they could stand for lists without end
+        return value
+    spaced = re.sub(r":(?=[^\s/])", ": ", value) if value.startswith(("{", "[")) else value
+    try:
+        read = yaml.safe_load(spaced)
+    except yaml.YAMLError:
+        return value
+    if isinstance(read, str):
+        return str(float(read)) if _NUMBER.fullmatch(read) else read
+    return str(read)
 
 
 def _leaves(config: Any, prefix: str = "") -> dict[str, Any]:

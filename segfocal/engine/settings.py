@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
+
+from segfocal.option_kinds import converted, kinds_of
+from segfocal.parallel import most_workers
+
+_MOST_STEPS = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,7 +17,7 @@ class TrainingSettings:
     """How long and how to train: the group `train` of a config.
 
     Args:
-        steps: optimiser steps, ≥ 1; 300 learn the demo scans in a few minutes on a CPU.
+        steps: optimiser steps, 1 to a billion; 300 learn the demo scans in a few minutes on a CPU.
         minutes: of training by the clock, > 0, in place of `steps`; schedules follow their used share. None: `steps`
             count, which give the same numbers again.
         batch_size: samples an optimiser step, over all processes and all its forward passes, ≥ 1.
@@ -32,7 +37,7 @@ class TrainingSettings:
         patience: validations without a better Dice before stopping, ≥ 1; None for never.
         keep: weights in the bundle: "last", or "best" on the validation scans, whose Dice then flatters.
         postprocess: "auto" puts into the bundle the rules that raised Dice on the validation scans; "none".
-        workers: loading processes, ≥ 0; 0 loads in the main one, which any machine can.
+        workers: loading processes, ≥ 0 and at most `most_workers`; 0 loads in the main one, which any machine can.
         worker_timeout: seconds without a batch after which loading processes count as hung, > 0; None for never.
         precision: of the network: "fp32", "bf16" or "fp16" (GPU only); losses stay in float32.
         tf32: on GPUs that have it, products to 10 bits: faster.
@@ -72,15 +77,15 @@ class TrainingSettings:
     channels_last: bool = False
     compile: bool = False
     deterministic: bool = False
-    device: str = "auto"
+    device: Literal["auto", "cpu"] = "auto"
     overfit: int | None = None
     dry_run: bool = False
     profile: bool = False
     tracker: Literal["none", "tensorboard", "mlflow", "wandb"] = "none"
 
     def __post_init__(self) -> None:
-        for entry in fields(self):
-            _check_type(f"train.{entry.name}", getattr(self, entry.name), str(entry.type))
+        for name, kind in kinds_of(type(self)).items():
+            object.__setattr__(self, name, converted(getattr(self, name), kind, f"train.{name}"))
         broken = {name: rule for name, (rule, holds) in self._rules().items() if not holds}
         if broken:
             wanted = "; ".join(f"train.{name} {rule}" for name, rule in broken.items())
@@ -91,15 +96,13 @@ class TrainingSettings:
         """Return by field what it has to be, in words, and whether it is."""
         divides = self.accumulate >= 1 and self.batch_size % self.accumulate == 0
         return {
-            "steps": ("≥ 1", self.steps >= 1),
+            "steps": (f"≥ 1, at most {_MOST_STEPS}", 1 <= self.steps <= _MOST_STEPS),
             "minutes": _positive_or_null(self.minutes),
             "batch_size": ("≥ 1", self.batch_size >= 1),
             "accumulate": (f"a divisor of train.batch_size={self.batch_size}", divides),
-            "optimizer": _one_of(self.optimizer, "adamw", "adam", "sgd"),
             "lr": ("> 0", self.lr > 0),
             "weight_decay": ("≥ 0", self.weight_decay >= 0),
             "lr_scales": ("≥ 0 by name pattern", all(scale >= 0 for scale in (self.lr_scales or {}).values())),
-            "schedule": _one_of(self.schedule, "cosine", "poly", "plateau", "constant"),
             "plateau": ("≥ 1", self.plateau >= 1),
             "warmup": ("in [0,1)", 0 <= self.warmup < 1),
             "clip_norm": _positive_or_null(self.clip_norm),
@@ -108,19 +111,10 @@ class TrainingSettings:
             "save_minutes": _positive_or_null(self.save_minutes),
             "keep_checkpoints": ("≥ 1", self.keep_checkpoints >= 1),
             "patience": _counted_or_null(self.patience),
-            "keep": _one_of(self.keep, "last", "best"),
-            "postprocess": _one_of(self.postprocess, "none", "auto"),
-            "workers": ("≥ 0", self.workers >= 0),
+            "workers": (f"≥ 0, at most {most_workers()} on this machine", 0 <= self.workers <= most_workers()),
             "worker_timeout": _positive_or_null(self.worker_timeout),
             "overfit": _counted_or_null(self.overfit),
-            "device": _one_of(self.device, "auto", "cpu"),
-            "tracker": _one_of(self.tracker, "none", "tensorboard", "mlflow", "wandb"),
-            "precision": _one_of(self.precision, "fp32", "bf16", "fp16"),
         }
-
-
-def _one_of(value: str, *words: str) -> tuple[str, bool]:
-    return f"{', '.join(words[:-1])} or {words[-1]}", value in words
 
 
 def _positive_or_null(value: float | None) -> tuple[str, bool]:
@@ -129,20 +123,3 @@ def _positive_or_null(value: float | None) -> tuple[str, bool]:
 
 def _counted_or_null(value: int | None) -> tuple[str, bool]:
     return "≥ 1 or null", value is None or value >= 1
-
-
-def _check_type(name: str, value: object, annotation: str) -> None:
-    """Raise ValueError unless `value` is the number or word that the field's annotation asks for."""
-    if value is None and "None" in annotation:
-        return
-    wanted: tuple[type, ...] = (str,)
-    if annotation.startswith("Mapping"):
-        wanted = (Mapping,)
-    elif annotation == "bool":
-        wanted = (bool,)
-    elif annotation.startswith("int"):
-        wanted = (int,)
-    elif annotation.startswith("float"):
-        wanted = (int, float)
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted != (bool,)):
-        raise ValueError(f"expected {name} to be of type {annotation}; got {value!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from segfocal.files import check_new, make_folder, write_json, write_text
+from segfocal.files import check_new, make_folder, slug, write_json, write_text
 from segfocal.fingerprint.suggestions import Suggestion
 from segfocal.report import plots
 from segfocal.report.html import write_page
@@ -112,10 +113,17 @@ def _line(bullet: str, key: str, value: Any, suggestion: Suggestion | None = Non
 
 
 def _flow(value: Any) -> str:
-    """Return a value as YAML on one line."""
-    return (
-        yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix("...\n").strip()
-    )
+    """Return a value as YAML on one line, in which text that looks like an interpolation of Hydra's is text."""
+    text = yaml.safe_dump(_as_text(value), default_flow_style=True, width=10_000, allow_unicode=True)
+    return text.removesuffix("...\n").strip()
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
+    if isinstance(value, Mapping):
+        return {key: _as_text(part) for key, part in value.items()}
+    return [_as_text(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _runs(axes: Mapping[str, str], names: Sequence[str]) -> str:
@@ -123,7 +131,7 @@ def _runs(axes: Mapping[str, str], names: Sequence[str]) -> str:
     hydra = {
         "mode": "MULTIRUN",
         "sweep": {
-            "dir": "_".join(["runs/suggested", *names])[:80],
+            "dir": f"runs/{slug('_'.join(['suggested', *names]))}",
             "subdir": ",".join(f"{name}=${{{option}}}" for name, option in axes.items()),
         },
         "sweeper": {"params": {option: f"${{choices:${{sweep.{name}}}}}" for name, option in axes.items()}},

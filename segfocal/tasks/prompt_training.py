@@ -8,6 +8,8 @@ from segfocal.tasks.first_prompt import FirstPrompt
 from segfocal.tasks.multimask import Multimask
 from segfocal.tasks.rounds import RoundPlan
 
+_MOST = 1000  # of rounds, and of prompts an image
+
 
 @dataclass(frozen=True, kw_only=True)
 class PromptTraining:
@@ -28,7 +30,7 @@ class PromptTraining:
             None, the default, encodes every time.
 
     Raises:
-        ValueError: rounds or masks_per_image < 1; a plan that needs more rounds.
+        ValueError: rounds or masks_per_image < 1 or > 1000; a plan that needs more rounds.
     """
 
     rounds: int = 1
@@ -40,8 +42,8 @@ class PromptTraining:
     embeddings: str | None = None
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ValueError(f"expected task.rounds ≥ 1; got {self.rounds}")
-        if self.masks_per_image is not None and self.masks_per_image < 1:
-            raise ValueError(f"expected task.masks_per_image ≥ 1 or null; got {self.masks_per_image}")
+        if not 1 <= self.rounds <= _MOST:
+            raise ValueError(f"expected task.rounds ≥ 1, at most {_MOST}; got {self.rounds}")
+        if self.masks_per_image is not None and not 1 <= self.masks_per_image <= _MOST:
+            raise ValueError(f"expected task.masks_per_image ≥ 1, at most {_MOST}, or null; got {self.masks_per_image}")
         self.plan.check(self.rounds)

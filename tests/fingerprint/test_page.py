@@ -2,7 +2,9 @@
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
+from segfocal.files import slug
 from segfocal.fingerprint.page import DataChoice, sweep
 from segfocal.fingerprint.suggestions import Suggestion
 
@@ -34,7 +36,7 @@ def test_names_of_the_data_stay_values(name):
         "hydra": {
             "mode": "MULTIRUN",
             "sweep": {
-                "dir": f"runs/suggested_{name}",
+                "dir": f"runs/{slug(f'suggested_{name}')}",
                 "subdir": "alpha=${loss.terms.focal.alpha},seed=${seed}",
             },
             "sweeper": {
@@ -42,3 +44,22 @@ def test_names_of_the_data_stay_values(name):
             },
         },
     }
+
+
+@pytest.mark.parametrize(
+    "name", ["${seed}", "a${oc.env:HOME}", "\\${seed}", "\\\\${seed}", "../../x", "a/b", "x" * 300, "${", "$", "}"]
+)
+def test_names_of_the_data_are_no_interpolations_and_no_folders(name):
+    suggestions = [
+        Suggestion(option="model.prior", value="auto", why="1 %."),
+        Suggestion(option="loss.terms.focal.alpha", value=[0.25, 0.5], why="1 %.", swept=True),
+    ]
+    options = {"root": f"/scans/{name}", "label_names": {1: name}}
+    text = sweep(suggestions, target=[name, {name: [2, 3]}], names=[name], data=DataChoice("csv", options))
+    config = OmegaConf.create(yaml.safe_load(text))
+    assert OmegaConf.to_container(config.target, resolve=True) == [name, {name: [2, 3]}]
+    assert OmegaConf.to_container(config.data, resolve=True) == options
+    place = config.hydra.sweep.dir
+    assert place.startswith("runs/suggested_")
+    assert place.count("/") == 1
+    assert len(place) < 110

@@ -42,6 +42,7 @@ LAYERS = {
     "distance_transform": 0,
     "files": 0,
     "memory": 0,
+    "option_kinds": 0,
     "errors": -1,
 }
 ONLY_IN = {

@@ -165,7 +165,7 @@ def test_an_unknown_structure_name_is_refused(case, tmp_path, monkeypatch, capfd
         ("data.spacing_mm=[1,2,3]", "data.spacing_mm"),
         ("data.hold_out=2", "data.hold_out"),
         ("data.margin=0.5", "data.margin"),
-        ("data.margin=big", "str"),
+        ("data.margin=big", "data.margin to be a number"),
         ("augment.noise=x", "augment.noise"),
         ("augment.scale=1", "augment.scale"),
         ("train.precision=fp16 train.device=cpu", "fp16"),

@@ -109,7 +109,7 @@ def test_what_cannot_be_asked_is_told(ask, bundle, tmp_path, capfd):
         ([own, "split=test"], ["the split test", "cases.csv"]),
         ([own, "split=held"], ["split train, val, test or all"]),
         ([own, "prompts=[0]"], ["numbers of clicks ≥ 1"]),
-        ([own, "batch_size=0"], ["batch_size ≥ 1"]),
+        ([own, "batch_size=0"], ["batch_size to be a whole number ≥ 1"]),
         ([own, "data.spacing_mm=3"], ["data.spacing_mm=3", "bundle"]),
         ([own, "model=sam_tiny"], ["model=sam_tiny", "bundle"]),
         ([own, "target=9"], ["label value 9"]),

@@ -81,7 +81,7 @@ def test_results_are_not_replaced_unasked(measured, spheres, monkeypatch, capfd)
     [
         (["split=all_of_them"], "split of all, train, val, test"),
         (["far_mm=-1"], "far_mm ≥ 0"),
-        (["workers=0"], "workers ≥ 1 or null"),
+        (["workers=0"], "workers to be a whole number ≥ 1"),
         (["target=null"], "target=1, or data.label_names"),
         (["target=7"], "expected a voxel of some target"),
         (["split=test"], "cases of the split test"),

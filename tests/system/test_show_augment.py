@@ -72,6 +72,7 @@ def test_a_recipe_of_the_page_augments_as_it_stands(recipe, spheres, tmp_path, m
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # as the page has it
     path = tmp_path / "recipe.png"
     before = ["--config-dir", tmp_path / "my_conf"]
     assert show(monkeypatch, spheres, tmp_path, f"augment={recipe}", f"output={path}", "samples=2", before=before) == 0
