@@ -17,6 +17,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from segfocal.errors import UserError
+from segfocal.foreign import door
 
 
 @contextmanager
@@ -65,14 +66,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; UserError when it is missing or not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        found = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
-        raise UserError(expected="a JSON file", found=found, where=path, do="check the path") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(expected="JSON", found=str(error), where=path, do="mend the file") from error
+    """Read a JSON file; UserError when it is missing, no regular file, not JSON, or beyond the limits of our own."""
+    return door.read_json(path, door.OWN)
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] | None = None) -> None:

@@ -42,7 +42,8 @@ LAYERS = {
     "files": 0,
     "memory": 0,
     "parallel": 0,
-    "errors": -1,
+    "foreign": -1,
+    "errors": -2,
 }
 ONLY_IN = {
     "hydra": {"cli"},
