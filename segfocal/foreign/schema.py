@@ -54,8 +54,8 @@ def _expected(error: ErrorDetails) -> str:
     place = place_of(error["loc"])
     if error["type"] == "missing":
         return f"{place}, which is needed"
-    words = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("expected ")
-    words = words.replace("Input should be ", "").replace("dictionary", "mapping")
+    words = error["msg"].removeprefix("Value error, ").replace("Input should be ", "").replace("dictionary", "mapping")
+    words = {"a valid boolean": "true or false", "True": "true"}.get(words, words)
     return f"{place} to be {words[:1].lower()}{words[1:]}"
 
 

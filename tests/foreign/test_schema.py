@@ -41,7 +41,7 @@ def test_what_is_right_is_returned_and_unknown_keys_are_passed_over():
         ({"parts": [{"name": "a", "value": True}]}, "$.parts[0].value to be a valid integer; found True"),
         ({"parts": [{"name": "a", "value": 300}]}, "$.parts[0].value to be less than or equal to 255; found 300"),
         ({"parts": [], "scale": float("nan")}, "$.scale to be a finite number; found nan"),
-        ({"parts": [], "on": "no"}, "$.on to be a valid boolean; found 'no'"),
+        ({"parts": [], "on": "no"}, "$.on to be true or false; found 'no'"),
         ({"parts": {}}, "$.parts to be a valid list; found {}"),
         ([], "$ to be a valid mapping"),
         (None, "$ to be a valid mapping"),

@@ -33,6 +33,7 @@ LAYERS = {
     "intensity": 1,
     "augment": 1,
     "resample": 1,
+    "folder_lock": 1,
     "grid": 0,
     "batch": 0,
     "structure": 0,
