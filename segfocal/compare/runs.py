@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-import yaml
-
+from segfocal.compare.records import read_note, read_rows, read_summary
 from segfocal.errors import UserError
-from segfocal.files import read_json, write_json
+from segfocal.files import write_json
+from segfocal.foreign.door import read_yaml
 
 RUN_FILE, _SUMMARY, _ROWS, _CONFIG = "run.json", "summary.json", "metrics.jsonl", "config.yaml"
 REFUSED_FILE = "refused.json"
@@ -98,7 +97,7 @@ def note_refusal(folder: Path, overrides: Sequence[str], error: str) -> None:
 def refused(folder: Path) -> list[str]:
     """Return the messages of runs that never began because their folder holds the result of another run."""
     notes = sorted(folder.glob(f"**/{REFUSED_FILE}"))
-    return [f"{note.parent}: {read_json(note)['error']}" for note in notes]
+    return [f"{note.parent}: {read_note(note).error}" for note in notes]
 
 
 def read_runs(places: Sequence[Path]) -> list[RunResult]:
@@ -125,19 +124,19 @@ def read_runs(places: Sequence[Path]) -> list[RunResult]:
 
 def read_run(folder: Path) -> RunResult:
     """Return one run."""
-    asked = read_json(folder / RUN_FILE)
-    overrides = dict(item.lstrip("+~").split("=", 1) for item in asked["overrides"] if "=" in item)
-    summary: dict[str, Any] = read_json(folder / _SUMMARY) if (folder / _SUMMARY).is_file() else {}
-    error = asked.get("error")
+    asked = read_note(folder / RUN_FILE)
+    overrides = dict(item.lstrip("+~").split("=", 1) for item in asked.overrides if "=" in item)
+    summary: dict[str, Any] = read_summary(folder / _SUMMARY) if (folder / _SUMMARY).is_file() else {}
+    error = asked.error
     status: RunStatus = "failed" if error else summary.get("status", "unfinished")
     scores = summary.get("scores", []) if not error else []
     prompt = "none" if any(score["prompt"] == "none" for score in scores) else "box"  # of a model that needs prompts
     scores = [score for score in scores if score["prompt"] == prompt]
     return RunResult(
         folder=folder,
-        asked=asked["overrides"],
+        asked=asked.overrides,
         overrides=overrides,
-        options=_options(folder / _CONFIG, asked.get("choices", {})),
+        options=_options(folder / _CONFIG, asked.choices),
         status=status,
         metrics=_metrics(scores),
         scores={(score["case"], score["structure"]): score["dice"] for score in scores},
@@ -149,7 +148,7 @@ def read_run(folder: Path) -> RunResult:
 
 def _options(path: Path, choices: Mapping[str, str | None]) -> dict[str, str]:
     """Return every option of a run's config by dotted path, and the choices, as text."""
-    config = yaml.safe_load(path.read_text()) if path.is_file() else None
+    config = read_yaml(path) if path.is_file() else None
     chosen = {name: choice for name, choice in choices.items() if choice and not name.startswith("hydra")}
     return {key: str(value) for key, value in {**chosen, **_leaves(config or {})}.items()}
 
@@ -171,17 +170,8 @@ def _metrics(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _curve(path: Path) -> list[tuple[int, float]]:
-    if not path.is_file():
-        return []
-    curve = []
-    for line in path.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if "val_dice" in row:
-            curve.append((row["step"], row["val_dice"]))
-    return curve
+    rows = read_rows(path) if path.is_file() else []
+    return [(row["step"], row["val_dice"]) for row in rows if "val_dice" in row]
 
 
 def _quoted(argument: str) -> str:

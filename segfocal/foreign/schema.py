@@ -35,7 +35,7 @@ def checked(value: Any, form: type[Form] | TypeAdapter[Form], *, where: str | Pa
     """
     adapter: TypeAdapter[Form] = form if isinstance(form, TypeAdapter) else TypeAdapter(form)
     try:
-        return adapter.validate_python(value)
+        return adapter.validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise UserError(expected=_expected(first), found=_found(first), where=where, do=do) from error
