@@ -18,14 +18,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from segfocal.errors import Fault, UserError
-
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISSOCK, "a socket"),
-)
+from segfocal.foreign import door
 
 _LONGEST_NAME = 96  # bytes
 
@@ -76,15 +69,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; UserError when it is missing, no regular file, or not JSON."""
-    check_regular(path, expected="a JSON file")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        found = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
-        raise UserError(expected="a JSON file", found=found, where=path, do="check the path") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(expected="JSON", found=str(error), where=path, do="mend the file") from error
+    """Read a JSON file; UserError when it is missing, no regular file, not JSON, or beyond the limits of our own."""
+    return door.read_json(path, door.OWN)
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] | None = None) -> None:
@@ -112,7 +98,7 @@ def check_regular(path: Path, *, expected: str = "a file") -> None:
     except (OSError, ValueError):  # of a name with a NUL, too, the one who opens it tells
         return
     if not stat.S_ISREG(mode):
-        found = next((name for is_one, name in _KINDS if is_one(mode)), "no regular file")
+        found = door.kind_of(mode)
         raise UserError(expected=expected, found=found, where=path, do="give the path of a file", fault=Fault.NO_FILE)
 
 

@@ -25,6 +25,7 @@ def main() -> int:
 
 def predict(config: DictConfig) -> None:
     """Segment one scan, or many, by a config and print what was written."""
+    from segfocal.folder_lock import only_one
     from segfocal.inference import bundle as bundles
     from segfocal.predict.inputs import find_scans, names_many
     from segfocal.predict.many import predict_many
@@ -38,7 +39,8 @@ def predict(config: DictConfig) -> None:
     if len(options.inputs) == 1 and names_many(options.scan):
         folder, channels = options.outputs.mask, bundles.read_channels(options.bundles[0])
         scans = find_scans(options.scan, output=folder, channels=channels)
-        predict_many(options, scans, retry=plain["retry"], say=_say)
+        with only_one(folder, doing="segment many scans"):
+            predict_many(options, scans, retry=plain["retry"], say=_say)
         return
     report = predict_one(options)
     sizes = [f"{name} {ml:.1f} ml" for name, ml in report.get("volume_ml", {}).items()]

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -95,8 +93,9 @@ def _changes(config: str, saved: Path, overrides: Sequence[str]) -> dict[str, tu
     An option of train, data or weights that the run did not have yet, and that was not typed, is a newer version's.
     """
     from segfocal.compare.runs import NEUTRAL
+    from segfocal.foreign.door import parse_yaml, read_yaml
 
-    old, new = _flat(OmegaConf.load(saved)), _flat(OmegaConf.create(config))
+    old, new = _flat(read_yaml(saved) or {}), _flat(parse_yaml(config, where="the options") or {})
     said = tuple(item.lstrip("+~").split("=", 1)[0] for item in overrides)
 
     def tells(key: str) -> bool:
@@ -109,10 +108,9 @@ def _changes(config: str, saved: Path, overrides: Sequence[str]) -> dict[str, tu
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
     """Return a config's leaves by dotted path."""
-    plain = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
-    if not isinstance(plain, dict):
-        return {prefix: plain}
+    if not isinstance(config, dict):
+        return {prefix: config}
     leaves: dict[str, Any] = {}
-    for key, value in plain.items():
+    for key, value in config.items():
         leaves |= _flat(value, f"{prefix}.{key!s}" if prefix else str(key))
     return leaves

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -58,15 +58,29 @@ def train_in(plan: Plan, request: RunRequest) -> dict[str, Any]:
     """Train by a plan in the folder of a request; return the summary. With resume=auto a finished run is not repeated.
 
     Raises:
-        UserError: a folder that holds a run already, a resume with other options, and whatever training raises.
+        UserError: a folder that holds a run already, or in which one is at work; a resume with other options; and
+            whatever training raises.
     """
-    from segfocal.engine.train import begun
-    from segfocal.files import read_json
+    from segfocal.compare.records import read_summary
 
     if has_finished(plan, request):
         if _is_main_process():
             print(f"finished before: {shown_path(request.folder)}")
-        return read_json(request.folder / "summary.json")
+        return read_summary(request.folder / "summary.json")
+    with _held(request.folder):
+        return _train_held(plan, request)
+
+
+def _held(folder: Path) -> AbstractContextManager[None]:
+    """Hold a run directory against other runs: of several processes of one run the main one does."""
+    from segfocal.folder_lock import only_one
+
+    return only_one(folder, doing="train") if _is_main_process() else nullcontext()
+
+
+def _train_held(plan: Plan, request: RunRequest) -> dict[str, Any]:
+    from segfocal.engine.train import begun
+
     plan = resumed(plan, request)
     if _is_main_process():  # it checks for all
         check_place(plan, request)
@@ -93,15 +107,15 @@ def _request(config: DictConfig) -> RunRequest:
 @contextmanager
 def _noting_refusal(request: RunRequest) -> Iterator[None]:
     """Leave in the folder why a run of a sweep did not begin, for the table of the sweep."""
+    from segfocal.compare.records import read_note
     from segfocal.compare.runs import REFUSED_FILE, RUN_FILE, note_refusal
-    from segfocal.files import read_json
 
     (request.folder / REFUSED_FILE).unlink(missing_ok=True)  # of an earlier try
     try:
         yield
     except Exception as error:
         file = request.folder / RUN_FILE
-        has_failed = file.is_file() and read_json(file).get("error") is not None
+        has_failed = file.is_file() and read_note(file).error is not None
         if request.one_of_many and not has_failed:
             note_refusal(request.folder, request.overrides, str(error))
         raise

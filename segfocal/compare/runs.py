@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-import yaml
-
+from segfocal.compare.records import read_note, read_rows, read_summary
 from segfocal.errors import UserError
-from segfocal.files import read_json, write_json
+from segfocal.files import write_json
+from segfocal.foreign import door
+from segfocal.foreign.door import read_yaml
 
 RUN_FILE, _SUMMARY, _ROWS, _CONFIG = "run.json", "summary.json", "metrics.jsonl", "config.yaml"
 REFUSED_FILE = "refused.json"
@@ -100,7 +100,7 @@ def note_refusal(folder: Path, overrides: Sequence[str], error: str) -> None:
 def refused(folder: Path) -> list[str]:
     """Return the messages of runs that never began because their folder holds the result of another run."""
     notes = sorted(folder.glob(f"**/{REFUSED_FILE}"))
-    return [f"{note.parent}: {read_json(note)['error']}" for note in notes]
+    return [f"{note.parent}: {read_note(note).error}" for note in notes]
 
 
 def read_runs(places: Sequence[Path]) -> list[RunResult]:
@@ -127,20 +127,20 @@ def read_runs(places: Sequence[Path]) -> list[RunResult]:
 
 def read_run(folder: Path) -> RunResult:
     """Return one run."""
-    asked = read_json(folder / RUN_FILE)
-    given = dict(item.lstrip("+~").split("=", 1) for item in asked["overrides"] if "=" in item)
+    asked = read_note(folder / RUN_FILE)
+    given = dict(item.lstrip("+~").split("=", 1) for item in asked.overrides if "=" in item)
     overrides = {option: _as_in_a_config(value) for option, value in given.items()}
-    summary: dict[str, Any] = read_json(folder / _SUMMARY) if (folder / _SUMMARY).is_file() else {}
-    error = asked.get("error")
+    summary: dict[str, Any] = read_summary(folder / _SUMMARY) if (folder / _SUMMARY).is_file() else {}
+    error = asked.error
     status: RunStatus = "failed" if error else summary.get("status", "unfinished")
     scores = summary.get("scores", []) if not error else []
     prompt = "none" if any(score["prompt"] == "none" for score in scores) else "box"  # of a model that needs prompts
     scores = [score for score in scores if score["prompt"] == prompt]
     return RunResult(
         folder=folder,
-        asked=asked["overrides"],
+        asked=asked.overrides,
         overrides=overrides,
-        options=_options(folder / _CONFIG, asked.get("choices", {})),
+        options=_options(folder / _CONFIG, asked.choices),
         status=status,
         metrics=_metrics(scores),
         scores={(score["case"], score["structure"]): score["dice"] for score in scores},
@@ -152,19 +152,17 @@ def read_run(folder: Path) -> RunResult:
 
 def _options(path: Path, choices: Mapping[str, str | None]) -> dict[str, str]:
     """Return every option of a run's config by dotted path, and the choices, as text."""
-    config = yaml.safe_load(path.read_text()) if path.is_file() else None
+    config = read_yaml(path) if path.is_file() else None
     chosen = {name: choice for name, choice in choices.items() if choice and not name.startswith("hydra")}
     return {key: str(value) for key, value in {**chosen, **_leaves(config or {})}.items()}
 
 
 def _as_in_a_config(value: str) -> str:
     """Return the value of an option as it was typed in the words in which `_options` has it: [32,32] is [32, 32]."""
-    if "&" in value or "*" in value:  # no aliases: they could stand for lists without end
-        return value
     spaced = re.sub(r":(?=[^\s/])", ": ", value) if value.startswith(("{", "[")) else value
     try:
-        read = yaml.safe_load(spaced)
-    except yaml.YAMLError:
+        read = door.parse_yaml(spaced, where="an option")
+    except UserError:  # text that is no YAML
         return value
     if isinstance(read, str):
         return str(float(read)) if _NUMBER.fullmatch(read) else read
@@ -188,17 +186,8 @@ def _metrics(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _curve(path: Path) -> list[tuple[int, float]]:
-    if not path.is_file():
-        return []
-    curve = []
-    for line in path.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if "val_dice" in row:
-            curve.append((row["step"], row["val_dice"]))
-    return curve
+    rows = read_rows(path) if path.is_file() else []
+    return [(row["step"], row["val_dice"]) for row in rows if "val_dice" in row]
 
 
 def _quoted(argument: str) -> str:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, TypeAdapter
 
 from segfocal.data.case import Case
 from segfocal.data.label_scheme import OBJECTS
+from segfocal.errors import UserError
 from segfocal.files import read_json, write_json
+from segfocal.foreign.schema import checked
 from segfocal.io import volumes
 from segfocal.structure import Structure
 
 _AT_A_TIME = 4  # labels read: inflating them leaves Python's lock
 COUNTS = "label_counts.json"
+_COUNTS = TypeAdapter(dict[str, dict[Annotated[str, Field(pattern=r"^-?[0-9]{1,12}$")], int]])
 
 
 def foreground_shares(cases: Sequence[Case], structures: Sequence[Structure], cache: Path) -> list[float]:
@@ -46,7 +50,7 @@ def foreground_shares(cases: Sequence[Case], structures: Sequence[Structure], ca
 
 def _counts(paths: Sequence[Path], kept: Path) -> dict[Path, dict[int, int]]:
     """Return the voxels of each value in each file, from the file `kept` where they have been counted before."""
-    known: dict[str, Any] = read_json(kept) if kept.is_file() else {}
+    known = _kept(kept)
     keys = {path: _key(path) for path in paths}
     missing = [path for path, key in keys.items() if key not in known]
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
@@ -54,6 +58,15 @@ def _counts(paths: Sequence[Path], kept: Path) -> dict[Path, dict[int, int]]:
     if missing:
         write_json(kept, known)
     return {path: {int(value): count for value, count in known[key].items()} for path, key in keys.items()}
+
+
+def _kept(file: Path) -> dict[str, Any]:
+    """Return what was counted before; nothing where the file is missing or damaged: it is counted again."""
+    try:
+        counted = checked(read_json(file), _COUNTS, where=file) if file.is_file() else {}
+    except UserError:
+        return {}
+    return {**counted}
 
 
 def _key(path: Path) -> str:

@@ -17,7 +17,8 @@ import numpy as np
 
 from segfocal.data.case import Case, CaseList
 from segfocal.errors import UserError
-from segfocal.files import read_json, write_json
+from segfocal.files import write_json
+from segfocal.foreign import door
 
 ForegroundShares = Callable[[Sequence[Case]], Sequence[float]]  # the share of foreground voxels of each case
 
@@ -208,13 +209,13 @@ def split(
 
 def read_folds(file: Path) -> list[dict[str, list[str]]]:
     """Read the names that train and validate in each fold; UserError for a damaged file."""
-    content: Any = read_json(file)
+    content: Any = door.read_json(file, door.Limits())
     folds = content.get("folds") if isinstance(content, dict) else content
     if isinstance(folds, list) and folds and all(_is_fold(fold) for fold in folds):
         return folds
     raise UserError(
         expected='folds as [{"train": [names], "val": [names]}, …], alone or under "folds"',
-        found=str(content)[:60],
+        found=door.shown(content),
         where=file,
         do="mend the file, or set data.splits to another",
     )

@@ -7,21 +7,24 @@ that a disk has damaged since is passed over for the one before. Saving reads no
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import warnings
 from pathlib import Path
+from typing import Annotated
 
 from accelerate import Accelerator
+from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError
 
 from segfocal.engine.across_processes import in_any_process
 from segfocal.errors import UserError
-from segfocal.files import give_usual_mode, sha256_of, write_json
+from segfocal.files import give_usual_mode, read_json, sha256_of, write_json
+from segfocal.foreign.schema import checked
 
 _SUMS = "checksums.json"
+_LISTED = TypeAdapter(dict[Annotated[str, Field(pattern=r"^[^/\\\x00]+$")], str])  # names, which lead nowhere else
 _WRITING = ".writing"
 _NAME = re.compile(r"step_(\d+)")
 _DISK = (OSError, RuntimeError, SafetensorError, UserError)  # torch and safetensors wrap a full disk
@@ -139,13 +142,18 @@ def _step(folder: Path) -> int:
 def damage(folder: Path) -> str | None:
     """Return what is wrong with a checkpoint's files, None when they are as they were written."""
     try:
-        sums: dict[str, str] = json.loads((folder / _SUMS).read_text())
+        sums = _sums(folder)
         for name, expected in sums.items():
             if sha256_of(folder / name) != expected:
                 return f"{name} has changed since it was written"
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, UserError) as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of a checkpoint, by name; UserError for a damaged list."""
+    return checked(read_json(folder / _SUMS), _LISTED, where=folder / _SUMS)
 
 
 def _seal(temporary: Path, folder: Path) -> None:
@@ -175,10 +183,10 @@ def _is_whole(folder: Path) -> bool:
     """Return whether a checkpoint is as it was written; its files are read only if some changed after their list."""
     try:
         sums = folder / _SUMS
-        listed, sealed = json.loads(sums.read_text()), sums.stat().st_mtime_ns
+        listed, sealed = _sums(folder), sums.stat().st_mtime_ns
         if all((folder / name).stat().st_mtime_ns <= sealed for name in listed):
             return True
-    except (OSError, ValueError):
+    except (OSError, UserError):
         return False
     return damage(folder) is None  # a copy has new times, and may be whole
 

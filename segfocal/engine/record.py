@@ -17,7 +17,9 @@ import torch
 from torch import nn
 
 import segfocal
+from segfocal.errors import Fault, UserError
 from segfocal.files import make_folder, write_json, write_text, written_beside
+from segfocal.foreign.door import json_lines, parse_json, shown
 from segfocal.losses import WeightedSum
 from segfocal.models import ParameterGroup, parameter_table
 from segfocal.report import plots
@@ -100,11 +102,17 @@ class Record:
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a log up to a line that a kill cut short."""
-    for line in path.read_text().splitlines():
+    for line, where in json_lines(path):
         try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            return
+            row = parse_json(line, where=where)
+        except UserError as error:
+            if error.fault is Fault.DAMAGED:
+                return
+            raise
+        if not isinstance(row, dict) or type(row.get("step")) is not int:
+            expected = "rows of a record, each with its step"
+            raise UserError(expected=expected, found=shown(row), where=where, do="choose another run directory")
+        yield row
 
 
 def environment() -> dict[str, Any]:

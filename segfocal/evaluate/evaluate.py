@@ -13,6 +13,7 @@ from segfocal.evaluate.judge import JudgedCase, judge, judge_or_note, marked
 from segfocal.evaluate.options import MaskEvaluation
 from segfocal.evaluate.pairing import CaseFiles, case_files, named_files
 from segfocal.evaluate.results import check_inputs_stay, check_results, write_results
+from segfocal.folder_lock import only_one
 from segfocal.io import volumes
 from segfocal.io.volumes import is_many
 from segfocal.parallel import affordable, in_order
@@ -44,7 +45,9 @@ def evaluate(evaluation: MaskEvaluation, *, showing: Showing | None = None) -> l
     structures = [metrics.structure for case in judged for metrics in case.metrics]
     if structures:
         evaluation.settings.check_tolerances(structures)
-    write_results(judged, evaluation, unmatched=unmatched)
+    with only_one(evaluation.output, doing="write an evaluation"):
+        check_results(evaluation)  # again: another may have written since
+        write_results(judged, evaluation, unmatched=unmatched)
     return judged
 
 

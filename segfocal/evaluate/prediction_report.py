@@ -5,10 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from segfocal.files import read_json
+from segfocal.foreign.schema import Schema, checked
 from segfocal.io.volumes import stem
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a path without a NUL")
+    return text
+
+
+PathText = Annotated[str, AfterValidator(_without_nul)]
+
+
+class ReportFacts(Schema):
+    """NAME.json beside a mask, as far as an evaluation reads it; each may be left out.
+
+    Args:
+        structures: label values by structure name.
+        made_of: by structure name, the reference's label values whose union it is.
+        files: the files of each structure, by its name.
+        input: the scan that was segmented.
+        bundle: the folder of the model, or those of several.
+    """
+
+    structures: dict[str, int] | None = None
+    made_of: dict[str, list[int]] | None = None
+    files: dict[str, list[str]] | None = None
+    input: PathText | None = None
+    bundle: PathText | list[PathText] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +69,13 @@ def read_prediction_report(mask: Path | None) -> PredictionReport:
     report, only = _report_of(mask) if mask else ({}, None)
     if not report:
         return PredictionReport()
-    made = report.get("made_of", {})
-    if not isinstance(made, dict) or not all(isinstance(parts, list) for parts in made.values()):
-        made = {}
+    made = report.get("made_of") or {}
     bundle = report.get("bundle")
-    first = bundle[0] if isinstance(bundle, list) else bundle
+    first = next(iter(bundle), None) if isinstance(bundle, list) else bundle
     return PredictionReport(
         structures=report.get("structures"),
         made_of=made,
-        scan=Path(report["input"]) if "input" in report else None,
+        scan=Path(report["input"]) if report.get("input") else None,
         bundle=Path(first) if first else None,
         only=only,
     )
@@ -62,12 +90,15 @@ def _report_of(mask: Path) -> tuple[dict[str, Any], str | None]:
     for place in reversed([i for i, letter in enumerate(own) if letter == "_"]):
         report = _read(mask.with_name(own[:place] + ".json"))
         files = report.get("files")
-        for name, written in files.items() if isinstance(files, dict) else ():
-            if isinstance(written, list) and mask.name in written and name in report.get("structures", {}):
+        for name, written in (files or {}).items():
+            if mask.name in written and name in (report.get("structures") or {}):
                 return report, name
     return {}, None
 
 
 def _read(path: Path) -> dict[str, Any]:
     report = read_json(path) if path.is_file() else None
-    return report if isinstance(report, dict) and "segfocal" in report else {}
+    if not isinstance(report, dict) or "segfocal" not in report:
+        return {}
+    checked(report, ReportFacts, where=path, do="move that file away, or segment the scan again")
+    return report

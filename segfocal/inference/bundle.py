@@ -6,6 +6,7 @@ plain tensors and only models and intensities on the allow-lists are built.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -16,21 +17,25 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 import segfocal
 from segfocal import intensity, models
 from segfocal.errors import UserError
-from segfocal.files import make_folder, read_json, write_json, written_beside
+from segfocal.files import make_folder, write_json, written_beside
 from segfocal.inference import postprocess
+from segfocal.inference.bundle_facts import FORMAT, read_facts
 from segfocal.inference.postprocess import PostprocessRules
 from segfocal.intensity import Intensity
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 
-LINKS = ("sigmoid", "softmax")
-_FORMAT = 1
 _WEIGHTS, _FACTS = "model.safetensors", "bundle.json"
 ENSEMBLE_LIST = "ensemble.json"  # of a folder of several bundles; see ensemble.py
+_LARGEST_SHARE = 4  # bytes of a model for each of its file: half precision, shared layers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,7 +92,7 @@ def save(bundle: Bundle, folder: Path) -> None:
     with written_beside(folder / _WEIGHTS) as temporary:
         save_model(_in_order(bundle.model), str(temporary))  # also of networks that register a layer twice, as DynUNet
     facts = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "segfocal": segfocal.__version__,
         "model": bundle.model_config,
         "frame": bundle.grid.frame,
@@ -101,7 +106,7 @@ def save(bundle: Bundle, folder: Path) -> None:
         "link": bundle.link,
         "needs_prompts": bundle.needs_prompts,
         "postprocess": postprocess.describe(bundle.postprocess),
-        "training": bundle.training,
+        "training": _shareable(bundle.training),
     }
     write_json(folder / _FACTS, facts)
 
@@ -112,6 +117,14 @@ def _in_order(model: nn.Module) -> nn.Module:
         return model
     plain: Any = deepcopy(model)
     return plain.to(memory_format=torch.contiguous_format)
+
+
+def _shareable(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return facts about a training without the folder that its first weights lay in, the user's own affair."""
+    facts, weights = dict(training), training.get("weights")
+    if isinstance(weights, Mapping) and isinstance(weights.get("path"), str):
+        facts["weights"] = {**weights, "path": re.split(r"[\\/]", weights["path"])[-1]}
+    return facts
 
 
 def _facts_of(structure: Structure) -> dict[str, Any]:
@@ -135,14 +148,7 @@ def load(folder: str | Path) -> Bundle:
             where=folder,
             do="give the folder named bundle in a run directory, or of an ensemble one of its members",
         )
-    facts = read_json(folder / _FACTS)
-    if facts.get("format") != _FORMAT:
-        raise UserError(
-            expected=f"a bundle of format {_FORMAT}",
-            found=f"format {facts.get('format')}, written by segfocal {facts.get('segfocal')}",
-            where=folder / _FACTS,
-            do=f"use that version of segfocal (this is {segfocal.__version__}) or train again",
-        )
+    facts = read_facts(folder / _FACTS)
     try:
         return _assembled(facts, folder)
     except (KeyError, TypeError, ValueError) as error:
@@ -163,29 +169,55 @@ def _instead(folder: Path) -> str:
 def read_intensity(folder: Path) -> Intensity | None:
     """Return the intensity map of a bundle without its model, or None where there is none to be had."""
     try:
-        return intensity.build(read_json(folder / _FACTS)["intensity"])
-    except (UserError, KeyError, TypeError, ValueError):
+        return intensity.build(read_facts(folder / _FACTS)["intensity"])
+    except (UserError, TypeError, ValueError):
         return None
 
 
 def read_channels(folder: Path) -> int:
     """Return how many channels a bundle's scans have, 1 where that cannot be read."""
     try:
-        return int(read_json(folder / _FACTS)["channels"])
-    except (UserError, KeyError, TypeError, ValueError):
+        return int(read_facts(folder / _FACTS).get("channels", 1))
+    except UserError:
         return 1
 
 
 def read_structure_names(folder: Path) -> list[str]:
     """Return the names of a bundle's structures, none where they cannot be read."""
     try:
-        return [str(structure["name"]) for structure in read_json(folder / _FACTS)["structures"]]
-    except (UserError, KeyError, TypeError, ValueError):
+        return [str(structure["name"]) for structure in read_facts(folder / _FACTS)["structures"]]
+    except UserError:
         return []
 
 
+def _built(config: dict[str, Any], weights: Path) -> nn.Module:
+    """Build a model; UserError for one far larger than its file of weights, before its memory is touched."""
+    there = weights.stat().st_size
+    most, asked = _LARGEST_SHARE * there + (1 << 26), 0
+
+    def count(module: nn.Module, name: str, tensor: torch.Tensor | None) -> None:
+        nonlocal asked
+        asked += 0 if tensor is None else tensor.numel() * tensor.element_size()
+        if asked > most:
+            raise MemoryError
+
+    hooks = (register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count))
+    try:
+        return models.build(config)
+    except (MemoryError, RuntimeError) as error:  # RuntimeError: torch could not even reserve it
+        raise UserError(
+            expected="the weights of the model that bundle.json describes",
+            found=f"{there / (1 << 20):.4g} MiB for a model of more than {most / (1 << 20):.4g} MiB",
+            where=weights,
+            do="copy the bundle again",
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
-    model = models.build(facts["model"])
+    model = _built(facts["model"], folder / _WEIGHTS)
     try:
         load_model(model, folder / _WEIGHTS)
     except (SafetensorError, RuntimeError, OSError) as error:
@@ -195,8 +227,6 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
             where=folder / _WEIGHTS,
             do="copy the bundle again",
         ) from error
-    if facts["link"] not in LINKS:
-        raise ValueError(f"link {facts['link']!r}, where this version knows {' and '.join(LINKS)}")
     mapped = intensity.build(facts["intensity"])
     spacing, size = facts["spacing_mm"], facts.get("size")
     grid = ModelGrid(

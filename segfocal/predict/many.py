@@ -28,6 +28,7 @@ from segfocal.inference.predictor import Predictor
 from segfocal.io import volumes
 from segfocal.memory import forget_peak, peak_gib
 from segfocal.predict.inputs import Scan, read_scan
+from segfocal.predict.manifest_entries import read_manifest
 from segfocal.predict.options import PredictOptions
 from segfocal.predict.outputs import OutputFiles, check_outputs, files_read, files_written
 from segfocal.predict.predict import load_predictor, segment_scan, write_prediction
@@ -198,14 +199,7 @@ class _Manifest:
 
     def __init__(self, path: Path, signature: str) -> None:
         self.path, self.signature = path, signature
-        self.last: dict[str, Entry] = {}
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    entry = json.loads(line)
-                except json.JSONDecodeError:  # the line that a kill cut short
-                    continue
-                self.last[entry["name"]] = entry
+        self.last: dict[str, Entry] = read_manifest(path) if path.is_file() else {}
 
     def is_settled(self, scan: Scan, output: Path, *, retry: bool) -> bool:
         """Say whether a scan was done, or has failed and is not to be tried again, as it is and by the same options."""

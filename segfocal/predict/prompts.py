@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 
 from segfocal.data.label_scheme import LabelScheme
 from segfocal.errors import UserError
-from segfocal.files import read_json
 from segfocal.grid import Grid
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.prompted.prompt_entries import read_entries
 from segfocal.inference.prompted.prompt_file import read_prompts
 from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, ScanPrompts
 from segfocal.inference.prompted.slice_boxes import boxes_from_labels
@@ -25,13 +25,11 @@ def files_named(options: PromptOptions) -> list[Path]:
     if options.kind is not PromptKind.PROPAGATED:
         return [options.file]
     try:
-        listed = read_json(options.file)
-    except (UserError, RecursionError):  # told when the prompts are read
+        listed, _ = read_entries(options.file)
+    except UserError:  # told when the prompts are read
         return [options.file]
-    if isinstance(listed, dict):
-        listed = listed.get("prompts", [listed])
     entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-    masks = [entry["mask"] for entry in entries if isinstance(entry.get("mask"), str)]
+    masks = [entry["mask"] for entry in entries if isinstance(entry.get("mask"), str) and "\0" not in entry["mask"]]
     return [options.file, *(options.file.parent / mask for mask in masks)]
 
 

@@ -73,3 +73,23 @@ def test_a_folder_without_runs_is_refused(tmp_path):
         read_runs([tmp_path])
     with pytest.raises(UserError, match="no such folder"):
         read_runs([tmp_path / "nowhere"])
+
+
+def test_a_config_of_aliases_of_aliases_is_refused_at_once_and_named(tmp_path):
+    make_run(tmp_path / "a", {"x": 0.5})
+    bomb = "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{','.join([f'*a{n}'] * 9)}]\n" for n in range(30))
+    (tmp_path / "a" / "config.yaml").write_text(bomb)
+    with pytest.raises(UserError, match=r"without|writes each value out") as told:
+        read_runs([tmp_path])
+    assert str(tmp_path / "a" / "config.yaml") in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "null", '{"overrides": "loss=dice"}', '{"overrides": [1]}', "{}", "[" * 100_000]
+)
+def test_a_run_json_of_another_form_is_one_line_that_names_it(tmp_path, text):
+    make_run(tmp_path / "a", {"x": 0.5})
+    (tmp_path / "a" / "run.json").write_text(text)
+    with pytest.raises(UserError) as told:
+        read_runs([tmp_path])
+    assert str(tmp_path / "a" / "run.json") in str(told.value)

@@ -34,6 +34,7 @@ LAYERS = {
     "augment": 1,
     "parallel": 1,
     "resample": 1,
+    "folder_lock": 1,
     "grid": 0,
     "batch": 0,
     "structure": 0,
@@ -43,7 +44,8 @@ LAYERS = {
     "files": 0,
     "memory": 0,
     "option_kinds": 0,
-    "errors": -1,
+    "foreign": -1,
+    "errors": -2,
 }
 ONLY_IN = {
     "hydra": {"cli"},

@@ -10,14 +10,14 @@ separated by semicolons.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segfocal.data.case import SPLITS, Case, CaseList
 from segfocal.data.layouts.layout import Contents, Layout, Problem, collected, masks_of, numbered, structure_name
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
+from segfocal.foreign.door import Limits, parse_json, read_text, shown
 from segfocal.io.volumes import stem
 
 _GROUPS = ("group", "patient", "patient_id", "subject")
@@ -74,24 +74,23 @@ def read_jsonl(path: Path) -> Contents:
 def _row(line: str, number: int, path: Path) -> dict[str, Any]:
     """Return a line of JSONL as a row; UserError unless it names image and label."""
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        row = str(error)
+        row = parse_json(line, where=f"{path}, line {number}", limits=Limits())
+    except UserError as error:
+        if error.fault is not Fault.DAMAGED:
+            raise
+        row = error.found
     if isinstance(row, dict) and _is_listed(row.get("image")) and _is_listed(row.get("label"), named=True):
         return row
     raise UserError(
         expected='{"image": a path or a list, "label": a path, a list or {name: path}} in each line',
-        found=f"in line {number} {str(row)[:80]}",
+        found=f"in line {number} {shown(row)}",
         where=path,
         do="mend the line",
     )
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(expected="JSONL in UTF-8", found="other bytes", where=path, do="set data.root") from error
+    return read_text(path, expected="JSONL", limits=Limits(mebibytes=1024)).split("\n")
 
 
 def _is_listed(value: object, *, named: bool = False) -> bool:

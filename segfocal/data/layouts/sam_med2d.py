@@ -19,9 +19,10 @@ from segfocal.data.case import Case, CaseList, Mask
 from segfocal.data.label_scheme import INSIDE, OBJECTS
 from segfocal.data.layouts.layout import Contents, Layout, Problem, collected
 from segfocal.errors import Fault, UserError
-from segfocal.files import read_json
+from segfocal.foreign.door import Limits, read_json
 
 _TRAIN, _VAL, _TEST = "image2label_train.json", "label2image_val.json", "label2image_test.json"
+_LIMITS = Limits(mebibytes=4096)  # the whole of SA-Med2D-20M lists 19.7 million masks
 _INSTANCE = re.compile(r"[_-]+\d{3,}$")  # _000: which of several objects of a structure
 
 
@@ -89,7 +90,7 @@ def _by_image(path: Path, problems: list[Problem]) -> dict[str, list[str]]:
 
 
 def _entries(path: Path) -> dict[str, Any]:
-    listed: Any = read_json(path)
+    listed: Any = read_json(path, _LIMITS)
     if not isinstance(listed, dict) or not listed:
         raise _malformed(path, "nothing" if listed in ({}, []) else f"a {type(listed).__name__}")
     return listed

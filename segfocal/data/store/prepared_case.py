@@ -7,15 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import blosc2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
 from segfocal.data.label_scheme import LabelScheme
 from segfocal.errors import UserError
 from segfocal.files import read_json
+from segfocal.foreign.schema import Schema, checked
 from segfocal.intensity import Intensity
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
@@ -46,6 +49,24 @@ class Preparation:
             raise ValueError(f"expected data.crop to be none or body; got {self.crop!r}")
 
 
+class CaseFacts(Schema):
+    """case.json of a prepared case.
+
+    Args:
+        shape: slices, rows, columns.
+        label_values: found in the case's label map.
+        pixels: of each code of the target.
+        offset: of the stored box within the scan, as the model sees it.
+        channels: of the scan; of before one.
+    """
+
+    shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=3, max_length=3)]
+    label_values: list[int]
+    pixels: list[list[int]]
+    offset: Annotated[list[int], Field(min_length=3, max_length=3)]
+    channels: Annotated[int, Field(ge=1)] = 1
+
+
 @dataclass(frozen=True)
 class PreparedCase:
     """One case's slices on disk: images [d,h,w] or [d,c,h,w] float16 in [0,1], target codes [d,h,w] uint8.
@@ -59,7 +80,10 @@ class PreparedCase:
 
     @cached_property
     def _meta(self) -> dict:
-        return read_json(self.folder / "case.json")
+        file = self.folder / "case.json"
+        facts = read_json(file)
+        checked(facts, CaseFacts, where=file, do="remove that folder: the case is then prepared again")
+        return facts
 
     @cached_property
     def _kept_open(self) -> dict[str, blosc2.NDArray]:

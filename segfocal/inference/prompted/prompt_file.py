@@ -6,6 +6,7 @@ of pixels, half-open; points x y are pixel indices, whole at a pixel's middle.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,20 +16,15 @@ import torch
 from numpy.typing import NDArray
 
 from segfocal.errors import UserError
-from segfocal.files import read_json
-from segfocal.grid import Grid
+from segfocal.foreign.door import shown
+from segfocal.foreign.schema import checked
+from segfocal.grid import Grid, Volume
+from segfocal.inference.prompted.prompt_entries import KINDS, MOST_ON_A_SLICE, SPACES, kind_of, read_entries
 from segfocal.inference.prompted.scan_prompts import SlicePrompt
 from segfocal.io import volumes
 from segfocal.resample import ModelGrid, resize_slices
 from segfocal.structure import Structure
 
-SPACES = ("voxel", "world")
-_KINDS = {
-    "box": ({"lower", "upper"}, {"structure", "space"}),
-    "point": ({"point"}, {"structure", "space", "inside"}),
-    "mask": ({"mask"}, {"structure", "value", "slice"}),
-    "absent": ({"absent", "slice"}, {"structure"}),
-}
 _SHAPES = '{"lower", "upper"}, {"point", "inside"}, {"mask", "value", "slice"} or {"absent": true, "slice"}'
 
 
@@ -48,20 +44,22 @@ def read_prompts(
         UserError: missing or malformed file; an entry that is malformed, of no structure or outside the scan.
     """
     path = Path(path)
-    listed, space = read_json(path), "voxel"
-    if isinstance(listed, dict) and "prompts" in listed:
-        space, listed = listed.get("space", space), listed["prompts"]
-    elif isinstance(listed, dict) and listed:
-        listed = [listed]
+    listed, space = read_entries(path)
     if not isinstance(listed, list) or space not in SPACES or not (listed or boxes_only):
         raise UserError(
             expected='a list of prompts, or {"space": "world", "prompts": [...]} with space voxel or world',
-            found="no prompt" if listed == [] else str(listed)[:80] if space in SPACES else f"space {space!r}",
+            found="no prompt" if listed == [] else shown(listed) if space in SPACES else f"space {shown(space)}",
             where=path,
             do="write each prompt as docs/prompted_volumes.md shows",
         )
     reader = _Reader(path, scan, structures, grid, space=space, boxes_only=boxes_only)
-    return [prompt for number, entry in enumerate(listed, start=1) for prompt in reader.prompts(entry, number)]
+    found, counts = list[SlicePrompt](), Counter[tuple[int, int]]()
+    for number, entry in enumerate(listed, start=1):
+        prompts = reader.prompts(entry, number)
+        found += prompts
+        counts.update((prompt.structure, prompt.slice) for prompt in prompts)
+        reader.check_count(max(counts[prompt.structure, prompt.slice] for prompt in prompts))
+    return found
 
 
 class _Reader:
@@ -74,6 +72,7 @@ class _Reader:
         self.names = [structure.name for structure in structures]
         self.target = grid.of(scan)
         self.number = 0
+        self.mask: tuple[Path, Volume] | None = None
 
     def prompts(self, entry: Any, number: int) -> list[SlicePrompt]:
         """Return the prompts of an entry, the `number`-th of the file."""
@@ -83,36 +82,37 @@ class _Reader:
             do = "leave out prompt=box: prompts are then propagated"
             raise self._wrong('boxes alone, by "lower" and "upper", for prompt=box', f"a {kind}", do)
         structure = self._structure(entry)
-        space = entry.get("space", self.space)
-        if space not in SPACES:
-            raise self._wrong(f"space {' or '.join(SPACES)}", f"{space!r}")
+        space = entry.get("space") or self.space
         if kind == "box":
             return self._box(entry, structure, space)
         if kind == "point":
             return [self._point(entry, structure, space)]
         return self._mask(entry, structure) if kind == "mask" else [self._absence(entry, structure)]
 
+    def check_count(self, most: int) -> None:
+        """Raise UserError when a slice has more prompts of a structure than are answered."""
+        if most > MOST_ON_A_SLICE:
+            expected, do = f"at most {MOST_ON_A_SLICE:,} prompts of a structure on a slice", "leave the others out"
+            raise self._wrong(expected, f"{most:,}", do)
+
     def _wrong(self, expected: str, found: str, do: str = "mend that entry") -> UserError:
         return UserError(expected=expected, found=found, where=f"{self.path}, entry {self.number}", do=do)
 
     def _kind(self, entry: Any) -> str:
-        if isinstance(entry, dict):
-            for kind, (needed, optional) in _KINDS.items():
-                if needed <= set(entry) <= needed | optional:
-                    return kind
-        raise self._wrong(f"a prompt with {_SHAPES}, and its structure", str(entry)[:100])
+        kind = kind_of(entry)
+        if kind is None:
+            raise self._wrong(f"a prompt with {_SHAPES}, and its structure", shown(entry))
+        checked(entry, KINDS[kind], where=f"{self.path}, entry {self.number}", do="mend that entry")
+        return kind
 
     def _structure(self, entry: dict[str, Any]) -> int:
         named = entry.get("structure", self.names[0] if len(self.names) == 1 else None)
         if named not in self.names:
-            raise self._wrong(f'"structure": {" or ".join(self.names)}', repr(named) if named else "none named")
+            raise self._wrong(f'"structure": {" or ".join(self.names)}', shown(named) if named else "none named")
         return self.names.index(named)
 
-    def _voxels(self, values: Any, space: str) -> NDArray[np.float64]:
+    def _voxels(self, values: list[float], space: str) -> NDArray[np.float64]:
         """Return a position in continuous voxel indices of the scan, as it is on disk."""
-        numbers = isinstance(values, list) and all(type(v) in (int, float) for v in values)
-        if not numbers or len(values) != 3 or not np.isfinite(values).all():
-            raise self._wrong("three numbers, [i, j, k] voxels or [x, y, z] mm", str(values)[:80])
         place = np.array(values, dtype=np.float64)
         if space == "world":
             place = np.linalg.solve(self.scan.affine, [*place, 1.0])[:3]
@@ -155,23 +155,20 @@ class _Reader:
         return [SlicePrompt(structure=structure, slice=z, box_xyxy=box) for z in slices]
 
     def _point(self, entry: dict[str, Any], structure: int, space: str) -> SlicePrompt:
-        inside = entry.get("inside", True)
-        if not isinstance(inside, bool):
-            raise self._wrong('"inside": true or false', repr(inside))
         place = self._voxels(entry["point"], space)
         self._check_inside(place, place, entry["point"])
         z, y, x = self._on_model(place)
         nearest = min(max(int(np.floor(z + 0.5)), 0), self.target.shape[0] - 1)
-        return SlicePrompt(structure=structure, slice=nearest, point_xy=(float(x), float(y)), inside=inside)
+        return SlicePrompt(
+            structure=structure, slice=nearest, point_xy=(float(x), float(y)), inside=entry.get("inside", True)
+        )
 
     def _mask(self, entry: dict[str, Any], structure: int) -> list[SlicePrompt]:
         """Return a prompt for each slice that a label file marks, or for the one that is named, marked or not."""
-        if not isinstance(entry["mask"], str):
-            raise self._wrong("the path of a label file for mask", repr(entry["mask"]))
         file = self.path.parent / entry["mask"]
-        only = self._slice(entry["slice"]) if "slice" in entry else None
+        only = self._slice(entry["slice"]) if entry.get("slice") is not None else None
         try:
-            labels = volumes.read_labels(file)
+            labels = self._labels(file)
         except UserError as error:
             raise self._wrong(f"a readable mask: {error.expected}", f"{error.found} in {file}", error.do) from error
         turned = self.scan.oriented(self.scan.orientation_to(self.grid.frame))
@@ -187,23 +184,29 @@ class _Reader:
         masks = torch.from_numpy(resize_slices(marked[slices], self.target.shape[1:]))
         return [SlicePrompt(structure=structure, slice=z, mask=m) for z, m in zip(slices, masks, strict=True)]
 
+    def _labels(self, file: Path) -> Volume:
+        """Return a label map as it is stored; entries that name one file after another read it once."""
+        if self.mask is None or self.mask[0] != file:
+            self.mask = (file, volumes.read_labels(file))
+        return self.mask[1]
+
     def _value(self, entry: dict[str, Any], present: NDArray, file: Path) -> int:
         values = [int(value) for value in present if value != 0]
         value = entry.get("value", values[0] if len(values) == 1 else None)
         if type(value) is not int:
-            raise self._wrong('"value": which label value is the structure', f"{value!r}; {file} has {values[:20]}")
+            raise self._wrong(
+                '"value": which label value is the structure', f"{shown(value)}; {file} has {values[:20]}"
+            )
         return value
 
     def _absence(self, entry: dict[str, Any], structure: int) -> SlicePrompt:
-        if entry["absent"] is not True:
-            raise self._wrong('"absent": true', repr(entry["absent"]))
         empty = torch.zeros(self.target.shape[1:])
         return SlicePrompt(structure=structure, slice=self._slice(entry["slice"]), mask=empty)
 
-    def _slice(self, index: Any) -> int:
+    def _slice(self, index: int) -> int:
         """Return the model's slice of an index along the scan's own slice axis."""
         turn = self.scan.orientation_to(self.grid.frame)
         count = self.scan.shape[turn.axes[0]]
-        if type(index) is not int or not 0 <= index < count:
-            raise self._wrong(f"a slice of 0 to {count - 1}, along array axis {turn.axes[0]} of the scan", repr(index))
+        if not 0 <= index < count:
+            raise self._wrong(f"a slice of 0 to {count - 1}, along array axis {turn.axes[0]} of the scan", shown(index))
         return count - 1 - index if turn.flips[0] else index

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from segfocal.errors import UserError
+from segfocal.foreign.door import read_json
 from segfocal.models.weights.published import PUBLISHED
 from segfocal.models.weights.reading import BUNDLED, WeightFile
 
@@ -31,8 +32,8 @@ def origin_of(file: WeightFile, sha256: str) -> dict[str, str]:
 def _weights_of_bundle(path: Path) -> Any:
     """Return what a bundle says of the weights that it was made of; None where that cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["training"]["weights"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return read_json(path)["training"]["weights"]
+    except (UserError, KeyError, TypeError):
         return None
 
 

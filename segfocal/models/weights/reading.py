@@ -26,6 +26,7 @@ STATE_KEYS = (
 _WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
 _OWNERS = ("model.", "sam.")  # attributes of a trainer, where SAM's parts lie below them
 _PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
+_DEEPEST = 4  # mappings in each other
 _LARGEST_HEADER = 100_000_000  # bytes, of a safetensors file
 _EXPECTED = "a weight file: .safetensors, .pth or .pt, or a bundle"
 
@@ -106,11 +107,19 @@ def kind_of(path: Path) -> str:
 
 
 def state_in(loaded: Any) -> dict[str, Tensor]:
-    """Return the tensors by name in what a file held: a state dict, or one under a usual key; {} if there is none."""
+    """Return the tensors by name in what a file held: a state dict, or one under a usual key; {} if there is none.
+
+    A pickle may hold a mapping that lies in itself: keys are followed a few deep, deeper than any program puts weights.
+    """
+    return _state_in(loaded, _DEEPEST)
+
+
+def _state_in(loaded: Any, deepest: int) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping):
         return {}
-    if below := next((found for key in STATE_KEYS if (found := state_in(loaded.get(key)))), {}):
-        return below  # a tensor beside it, such as the best score, is none of the model's
+    below = (_state_in(loaded.get(key), deepest - 1) for key in STATE_KEYS) if deepest else iter(())
+    if found := next((found for found in below if found), {}):
+        return found  # a tensor beside it, such as the best score, is none of the model's
     return _without_prefix({str(name): value for name, value in loaded.items() if isinstance(value, Tensor)})
 
 

@@ -1,6 +1,7 @@
 """A file of prompts says where they are, in voxels or mm, on a scan of any orientation; each mistake is one message."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ WRONG = {
     "a place outside": ([{**LIVER, "point": [1, 1, 9]}], "inside the scan"),
     "a box that is upside down": ([{**LIVER, "lower": [5, 5, 5], "upper": [4, 6, 6]}], "lower ≤ upper"),
     "a box that leaves the scan": ([{**LIVER, "lower": [5, 5, 5], "upper": [24, 6, 6]}], "inside the scan"),
-    "a space that is none": ([{**LIVER, "point": [1, 1, 1], "space": "lps"}], "space voxel or world"),
+    "a space that is none": ([{**LIVER, "point": [1, 1, 1], "space": "lps"}], "$.space to be 'voxel' or 'world'"),
     "such a space of all": ({"space": "mm", "prompts": [{**LIVER, "point": [1, 1, 1]}]}, "space 'mm'"),
     "voxels said to be mm": ([{**LIVER, "point": [900, 1, 1], "space": "world"}], "inside the scan"),
     "inside that is neither": ([{**LIVER, "point": [1, 1, 1], "inside": 1}], "true or false"),
@@ -117,7 +118,7 @@ WRONG = {
     "a mask of two values": ([{**LIVER, "mask": "two.nii.gz"}], "has [1, 2]"),
     "a mask without the value": ([{**LIVER, "mask": "two.nii.gz", "value": 7}], "marks a voxel"),
     "a slice outside": ([{**LIVER, "absent": True, "slice": 9}], "0 to 8"),
-    "absent false": ([{**LIVER, "absent": False, "slice": 3}], '"absent": true'),
+    "absent false": ([{**LIVER, "absent": False, "slice": 3}], "$.absent to be true"),
     "nothing": ([], "no prompt"),
     "a number": (3, "list of prompts"),
 }
@@ -150,3 +151,30 @@ def test_boxes_alone_may_be_none_or_a_single_one_and_nothing_else(tmp_path):
     np.testing.assert_allclose(boxes(box)[0].box_xyxy, read(tmp_path, [box])[0].box_xyxy, atol=5e-5)  # rounded there
     with pytest.raises(UserError, match=r"boxes alone.*found a point.*entry 2.*prompt=box"):
         boxes([box, {"structure": "liver", "point": [4, 6, 3]}])
+
+
+def test_more_prompts_than_a_file_or_a_slice_may_have_are_refused_at_once(tmp_path):
+    def message(entries):
+        began = time.monotonic()
+        with pytest.raises(UserError) as told:
+            read(tmp_path, entries)
+        assert time.monotonic() - began < 2
+        return str(told.value)
+
+    box = {**LIVER, "lower": [3, 5, 2], "upper": [6, 11, 2]}
+    assert "at most 10,000 prompts in a file; found 10,001" in message([box] * 10_001)
+    assert "at most 1,000 prompts of a structure on a slice; found 1,001" in message([box] * 1_500)
+    assert "at most 16 MiB" in message([{**LIVER, "point": [1, 1, 1]}] * 400_000)
+    assert len(read(tmp_path, [box] * 1_000)) == 1_000
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{**LIVER, "mask": "a\0b"}, {**LIVER, "mask": ""}, {**LIVER, "mask": ["a"]}, {**LIVER, "mask": "m", "slice": True},
+     {**LIVER, "absent": 1, "slice": 1}, {"structure": ["liver"], "point": [1, 1, 1]}, {**LIVER, "point": {"0": 1}},
+     {"structure": {}, "point": [1, 1, 1]}, {**LIVER, "lower": [1, 1, 1], "upper": "abc"}, None, {}, []],
+)  # fmt: skip
+def test_an_entry_of_other_types_is_one_message(tmp_path, entry):
+    with pytest.raises(UserError, match="entry 1") as told:
+        read(tmp_path, [entry])
+    assert "\n" not in str(told.value)

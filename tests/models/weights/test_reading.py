@@ -11,6 +11,7 @@ from torch import nn
 
 from segfocal.models import load_weights
 from segfocal.models.weights import read
+from segfocal.models.weights.reading import state_in
 from tests.models.weights.small_sam import refusal, small
 
 
@@ -105,3 +106,13 @@ def test_a_bad_file_is_one_clear_line_that_names_it(kind, stock, tmp_path):
     line = refusal(load_weights, small(64), tmp_path / "weights.pth")
     assert words in line
     assert str(tmp_path / "weights.pth") in line
+
+
+def test_a_mapping_that_holds_itself_ends(tmp_path, stock):
+    knot = {"state_dict": None, "model": {}}
+    knot["state_dict"] = knot["model"]["model"] = knot
+    assert state_in(knot) == {}
+    knot["weight"] = torch.ones(2)
+    assert list(state_in(knot)) == ["weight"]
+    torch.save(knot, tmp_path / "knot.pt")
+    assert list(read(tmp_path / "knot.pt").tensors) == ["weight"]

@@ -1,0 +1,53 @@
+"""The manifest of many scans: ours is read, cut lines included; another program's is one line."""
+
+import json
+
+import pytest
+
+from segfocal.errors import UserError
+from segfocal.predict.manifest_entries import read_manifest
+
+DONE = {
+    "name": "a.nii.gz",
+    "state": "done",
+    "input": ["a", 1, 2],
+    "signature": "5",
+    "sha256": {"a": "0"},
+    "seconds": 1.5,
+}
+
+
+def written(tmp_path, *lines):
+    texts = [line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(texts) + "\n")
+    return tmp_path / "manifest.jsonl"
+
+
+def test_the_last_line_of_each_scan_counts_and_lines_of_before_have_no_hashes(tmp_path):
+    old = {key: value for key, value in DONE.items() if key != "sha256"}
+    other = old | {"name": "b\u2028c\x85.nii", "state": "failed", "message": "cut short", "input": ["b", None, None]}
+    path = written(tmp_path, old | {"state": "begun"}, other, old)
+    assert read_manifest(path) == {"a.nii.gz": old, other["name"]: other}
+
+
+def test_a_line_that_a_kill_cut_short_is_passed_over_and_the_next_is_one_of_its_own(tmp_path):
+    path = written(tmp_path, DONE)
+    with path.open("a") as file:
+        file.write(json.dumps(DONE | {"name": "b"})[:40])
+    assert read_manifest(path) == {"a.nii.gz": DONE}
+    with path.open("a") as file:
+        file.write(json.dumps(DONE | {"name": "c"}) + "\n")
+    assert set(read_manifest(path)) == {"a.nii.gz", "c"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"image": "a.nii.gz", "label": "b.nii.gz"}', "[1, 2]", "3", "null", "image,label", "[" * 100_000, "\x00\x01",
+     DONE | {"name": 5}, DONE | {"input": "a"}, DONE | {"sha256": ["a"]}, DONE | {"state": None},
+     DONE | {"state": "failed"}, DONE | {"signature": {}}],
+)  # fmt: skip
+def test_a_line_of_another_program_is_one_line(tmp_path, line):
+    with pytest.raises(UserError, match="move that file away") as told:
+        read_manifest(written(tmp_path, DONE, line))
+    assert "\n" not in str(told.value)
+    assert "line 2" in str(told.value)
