@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from pathlib import Path
 from typing import TypeVar
 
 from segfocal.errors import UserError
+from segfocal.memory import available_bytes
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,21 +19,7 @@ Result = TypeVar("Result")
 def affordable(largest_bytes: int) -> int:
     """Return how many processes of up to `largest_bytes` of memory each have a core and fit into memory; ≥ 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, _available_bytes() // max(1, largest_bytes)))
-
-
-def _available_bytes() -> int:
-    """Return the memory that is free now; half of all memory on systems that do not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, OSError, ValueError):  # Windows
-        return 4 << 30
+    return max(1, min(cores, available_bytes() // max(1, largest_bytes)))
 
 
 def pool(count: int) -> ProcessPoolExecutor:

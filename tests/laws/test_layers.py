@@ -40,9 +40,9 @@ LAYERS = {
     "connected_components": 0,
     "distance_transform": 0,
     "files": 0,
-    "memory": 0,
     "parallel": 0,
-    "errors": -1,
+    "memory": -1,
+    "errors": -2,
 }
 ONLY_IN = {
     "hydra": {"cli"},
