@@ -163,15 +163,19 @@ def header(path: Path, *, tags: list[str] | None = None) -> Any:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn every way a damaged or unsupported DICOM file fails into one message."""
+    """Turn every way a damaged or unsupported DICOM file fails into one message.
+
+    Values that DICOM does not allow are no warning: what is needed of them is checked where it is used.
+    """
     try:
-        yield
+        with extra("pydicom.config").disable_value_validation():
+            yield
     except UserError:
         raise
     except (NotImplementedError, RuntimeError) as error:
         raise UserError(
             expected="pixels that can be decoded",
-            found=_first_line(error),
+            found=first_line(error),
             where=path,
             do="install a decoder for that compression (pip install python-gdcm), or export the file uncompressed",
         ) from error
@@ -180,12 +184,13 @@ def readable(path: Path) -> Iterator[None]:
             found = error.strerror
             fault = Fault.MISSING if isinstance(error, FileNotFoundError) else Fault.OTHER
         else:
-            found = f"{path.stat().st_size} bytes that are damaged or cut short ({_first_line(error)})"
+            found = f"{path.stat().st_size} bytes that are damaged or cut short ({first_line(error)})"
             fault = Fault.DAMAGED
         raise UserError(
             expected="a whole DICOM file", found=found, where=path, do="copy or export the file again", fault=fault
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what an error says in one line of at most 160 characters; its type where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:160]
