@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid
+from segfocal.io.dicom.file_bytes import check_lengths
 from segfocal.io.dicom.file_kinds import header, readable
 from segfocal.io.dicom.outlines import filled, once
 from segfocal.io.dicom.series import TO_RAS
@@ -84,6 +85,8 @@ def boxes(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Box]]
         UserError: damage, contours that do not lie in slices of `grid`, or outside of it.
     """
     elements = header(path, tags=["ROIContourSequence"])
+    with readable(path):
+        check_lengths(elements, path, inside=("ROIContourSequence",))
     for roi in elements.get("ROIContourSequence") or []:
         with readable(path):
             number = int(roi.ReferencedROINumber)

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid, Volume
-from segfocal.io.dicom.file_kinds import extra, readable
+from segfocal.io.dicom.file_kinds import extra, readable, whole
 from segfocal.io.dicom.series import Series, read_series
 from segfocal.io.dicom.slices import Slice
+from segfocal.memory import check_fits
 
 _THREADS = 4  # decoding leaves Python's lock
+_KEPT, _DECODING = 4, 16  # bytes a voxel, and more while its slice is decoded and rescaled
 _INT32 = 2**31 - 1
 
 
@@ -37,6 +39,8 @@ def read_stored(path: str | Path) -> Volume:
     """
     series = read_series(path)
     integers = all(one.slope == 1 and one.intercept.is_integer() for one in series.slices)
+    whole(series.files[0])  # refuses a header that promises more than its file before one that only a giant could read
+    _check_memory(series)
     array: NDArray = np.zeros(0, dtype=np.int16 if integers else np.float32)
     with ThreadPoolExecutor(_THREADS) as pool:
         for places, values in pool.map(lambda file: _decoded(file, series, integers=integers), series.files):
@@ -53,12 +57,20 @@ def read_grid(path: str | Path) -> Grid:
     return read_series(path).grid
 
 
+def _check_memory(series: Series) -> None:
+    """Raise UserError unless the voxels that headers promise fit into memory, and what is decoded at a time."""
+    columns, rows, count = series.grid.shape
+    files = len(series.files)
+    at_once = count if files < count else min(files, _THREADS)
+    needed = columns * rows * (count * _KEPT + at_once * _DECODING)
+    check_fits(needed, "voxels", series.path)
+
+
 def _decoded(file: Path, series: Series, *, integers: bool) -> tuple[list[int], NDArray]:
     """Return which slices of a series a file holds and their values [column,row,slice]."""
     places = [i for i, one in enumerate(series.slices) if one.path == file]
-    pixels = extra("pydicom.pixels")
+    pixels, elements = extra("pydicom.pixels"), whole(file)
     with readable(file):
-        elements = extra("pydicom").dcmread(file)
         wanted = [series.slices[i].frame for i in places]
         frames = [
             _stored_bits(frame, elements, file)
@@ -111,6 +123,8 @@ def _rescaled(pixels: NDArray, one: Slice, *, integers: bool) -> NDArray:
             do="export the series again",
         )
     if integers and pixels.dtype.kind != "f":
+        if pixels.dtype.itemsize <= 2 and abs(one.intercept) <= _INT32 // 2:
+            return pixels.T.astype(np.int32) + np.int32(one.intercept)
         values = pixels.T.astype(np.int64) + int(one.intercept)
         if np.abs(values).max() <= _INT32:
             return values.astype(np.int32)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
 from segfocal.io.dicom.file_kinds import readable
 
 TAGS = (
@@ -62,12 +62,21 @@ def slices_of(elements: Any, path: Path) -> list[Slice]:
     with readable(path):
         frames = elements.get("PerFrameFunctionalGroupsSequence")
         shared = elements.get("SharedFunctionalGroupsSequence")
+        count = int(elements.get("NumberOfFrames") or 1)
         if frames:
+            if len(frames) != count:
+                raise UserError(
+                    expected=f"a place for each of {count} frames",
+                    found=f"{len(frames)} places (PerFrameFunctionalGroupsSequence)",
+                    where=path,
+                    do="copy or export the file again",
+                    fault=Fault.DAMAGED,
+                )
             return [_slice([*_groups(shared), group, elements], path, frame=i) for i, group in enumerate(frames)]
-        if int(elements.get("NumberOfFrames") or 1) > 1:
+        if count > 1:
             raise UserError(
                 expected="frames that each say where they lie",
-                found=f"{elements.NumberOfFrames} frames without functional groups",
+                found=f"{count} frames without functional groups",
                 where=path,
                 do="convert it to NIfTI with a tool that knows this kind of file",
             )
