@@ -159,5 +159,6 @@ def is_localizer(elements: Any) -> bool:
 
 
 def text_of(elements: Any, name: str) -> str:
-    """Return an element as text, "" where it is missing or empty."""
-    return str(elements.get(name) or "").strip()
+    """Return an element as text of one line, "" where it is missing or empty; a control character is a space."""
+    text = str(elements.get(name) or "")
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
