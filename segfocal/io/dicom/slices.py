@@ -20,6 +20,7 @@ TAGS = (
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
+_LARGEST = 1e30  # that slope and intercept may be, so that values are finite in float32
 _COSINES = 1e-3  # by which directions may miss unit length and a right angle
 
 
@@ -131,9 +132,9 @@ def _slice(groups: Sequence[Any], path: Path, *, frame: int) -> Slice:
     upright = np.allclose([row @ row, column @ column, row @ column], [1, 1, 0], atol=_COSINES)
     slope = float(find("PixelValueTransformationSequence", "RescaleSlope", 1.0))
     intercept = float(find("PixelValueTransformationSequence", "RescaleIntercept", 0.0))
-    if not upright or min(across, along) <= 0 or not np.isfinite([slope, intercept]).all() or slope == 0:
+    if not upright or min(across, along) <= 0 or not _rescales(slope, intercept):
         raise UserError(
-            expected="perpendicular unit directions, a pixel spacing above 0 and a finite rescaling",
+            expected="perpendicular unit directions, a pixel spacing above 0 and a rescaling that keeps values apart",
             found=f"directions {directions.tolist()}, spacing {across}×{along}, slope {slope}, intercept {intercept}",
             where=path,
             do="export the series again",
@@ -151,6 +152,11 @@ def _slice(groups: Sequence[Any], path: Path, *, frame: int) -> Slice:
         slope=slope,
         intercept=intercept,
     )
+
+
+def _rescales(slope: float, intercept: float) -> bool:
+    """Return whether float32 can tell stored values apart once they are rescaled."""
+    return bool(0 < abs(slope) < _LARGEST and abs(intercept) < min(abs(slope) * 2**32, _LARGEST))
 
 
 def is_localizer(elements: Any) -> bool:
