@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 
@@ -11,7 +14,9 @@ class Fault(Enum):
 
     OTHER = "other"
     MISSING = "missing"  # a file that is named and not there
+    NO_FILE = "no file"  # a folder, a pipe or a device where a file is named
     DAMAGED = "damaged"  # a file that is cut short or whose bytes were changed
+    TOO_LARGE = "too large"  # for the memory that there is
     TRAILING_BYTES = "trailing bytes"  # after a complete gzip content, bytes that are not gzip
     NAME_TWICE = "name twice"  # two cases of one name
     FILE_TWICE = "file twice"  # one image listed twice
@@ -37,6 +42,29 @@ class UserError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (self.expected, self.found, self.do, self.where, self.fault)
+
+
+class UserNote(UserWarning):
+    """What was put right in passing, in one line that a person may want to read; the work goes on."""
+
+
+def note(text: str) -> None:
+    """Tell a person something in passing, once in a process for each text."""
+    warnings.warn(text, UserNote, stacklevel=2)
+
+
+@contextmanager
+def noted() -> Iterator[list[str]]:
+    """Yield a list to which the notes of the block, which are then not shown, have been added when it ends."""
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserNote)
+        yield texts
+    for one in said:
+        if issubclass(one.category, UserNote):
+            texts.append(str(one.message))
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def _rebuild(expected: str, found: str, do: str, where: str | Path | None, fault: Fault) -> UserError:

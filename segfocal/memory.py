@@ -1,4 +1,4 @@
-"""Memory as the operating system counts it: what is free, whether something fits, the most this process held."""
+"""Memory: what the machine has left, and the most that this process held over a stretch of its life."""
 
 from __future__ import annotations
 
@@ -6,27 +6,40 @@ import os
 import sys
 from pathlib import Path
 
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
 
 _STATUS, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-_MACHINE = Path("/proc/meminfo")
-_CONTAINER = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_GROUP = Path("/sys/fs/cgroup")  # limits of a container or a job
+_GIB = 1 << 30
 
 
 def available_bytes() -> int:
-    """Return the memory that is free now, at most what a container may have; half of all on systems that do not say."""
-    limits = [_free_bytes()]
-    for file in _CONTAINER:
-        try:
-            limits.append(int(file.read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return min(limits)
+    """Return the memory that is free now, also to the container or job; half of all memory where nobody says."""
+    return min(_free_on_machine(), _free_in_group())
 
 
-def _free_bytes() -> int:
+def check_available(needed: int, *, where: Path, what: str) -> None:
+    """Raise UserError, before anything is allocated, where something takes more memory than there is.
+
+    Args:
+        needed: bytes.
+        where: the file that asks for them.
+        what: takes them: "a volume of 512×512×300 voxels".
+    """
+    available = available_bytes()
+    if needed > available:
+        raise UserError(
+            expected=f"{what} that fits into the {available / _GIB:.3g} GiB of memory that are free",
+            found=f"one that takes {needed / _GIB:.3g} GiB",
+            where=where,
+            do="crop or resample it, or use a machine with more memory",
+            fault=Fault.TOO_LARGE,
+        )
+
+
+def _free_on_machine() -> int:
     try:
-        for line in _MACHINE.read_text().splitlines():
+        for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     except OSError:
@@ -37,22 +50,17 @@ def _free_bytes() -> int:
         return 4 << 30
 
 
-def check_fits(needed_bytes: int, what: str, path: str | Path) -> None:
-    """Raise UserError unless a file that promises so much fits into the memory that is free.
-
-    Args:
-        needed_bytes: by what its header promises, before anything is allocated.
-        what: that takes them, for the message: "voxels", "pixels".
-        path: the file.
-    """
-    free = available_bytes()
-    if needed_bytes > free:
-        raise UserError(
-            expected=f"{what} that fit into the {free / 2**30:.3g} GiB of memory that are free",
-            found=f"{needed_bytes / 2**30:.3g} GiB promised by the header",
-            where=path,
-            do="use a machine with more memory, crop the scan, or take the file out if its header is damaged",
-        )
+def _free_in_group() -> int:
+    """Return what a limit of a control group leaves; without one, more than any machine has."""
+    for most, now in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            return max(0, int((_GROUP / most).read_text()) - int((_GROUP / now).read_text()))
+        except (OSError, ValueError):  # "max"
+            continue
+    return 1 << 62
 
 
 def forget_peak() -> None:

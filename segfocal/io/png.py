@@ -20,7 +20,7 @@ from PIL import Image
 from segfocal.errors import Fault, UserError
 from segfocal.files import check_new, written_beside
 from segfocal.grid import Grid, Volume
-from segfocal.memory import check_fits
+from segfocal.memory import check_available
 
 SUFFIX = ".png"
 _HEADER = struct.Struct(">8sxxxx4sIIBB")  # signature, name of the first chunk, width, height, depth, kind of pixel
@@ -195,7 +195,7 @@ def _check_promise(path: Path, size: tuple[int, int]) -> None:
         )
     if pixels / 8 > path.stat().st_size * _MOST_OF_DEFLATE:
         raise _damaged(path, f"for the {size[0]}×{size[1]} pixels of its header")
-    check_fits(pixels * _BYTES_A_PIXEL, "pixels", path)
+    check_available(pixels * _BYTES_A_PIXEL, where=path, what=f"a picture of {size[0]}×{size[1]} pixels")
 
 
 def _damaged(path: Path, found: str) -> UserError:

@@ -32,6 +32,7 @@ LAYERS = {
     "prompts": 1,
     "intensity": 1,
     "augment": 1,
+    "parallel": 1,
     "resample": 1,
     "grid": 0,
     "batch": 0,
@@ -40,9 +41,8 @@ LAYERS = {
     "connected_components": 0,
     "distance_transform": 0,
     "files": 0,
-    "parallel": 0,
-    "memory": -1,
-    "errors": -2,
+    "memory": 0,
+    "errors": -1,
 }
 ONLY_IN = {
     "hydra": {"cli"},

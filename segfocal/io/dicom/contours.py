@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.errors import UserError
+from segfocal.errors import UserError, UserNote
 from segfocal.grid import Grid
 from segfocal.io.dicom.file_bytes import check_lengths
 from segfocal.io.dicom.file_kinds import header, readable
@@ -48,7 +48,7 @@ class PassedOver(Enum):
     OUTSIDE = "wholly outside of the image"
 
 
-class ContoursPassedOver(UserWarning):
+class ContoursPassedOver(UserNote):
     """Contours that were not read: of which ROI and file, how many, and why."""
 
 

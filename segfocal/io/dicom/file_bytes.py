@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.errors import Fault, UserError
-from segfocal.memory import check_fits
+from segfocal.memory import check_available
 
 PREAMBLE, HEAD = 128, 2048  # bytes before "DICM"; bytes that hold the file's own group of elements
 _LONG = (b"OB", b"OW", b"UN", b"SQ", b"UT")  # value representations whose length takes four bytes
@@ -84,7 +84,7 @@ def check_promise(elements: Any, path: Path, *, deflated: bool = False) -> int:
         size = promised
     if promised > size:
         raise _damaged(f"a header that promises {promised} bytes of pixels, and {size} at most", path)
-    check_fits(promised, "pixels", path)
+    check_available(promised, where=path, what=f"a file of {promised} bytes of pixels")
     return promised
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from segfocal.errors import Fault, UserError
 from segfocal.io.dicom.file_bytes import HEAD, PREAMBLE, check_lengths, check_promise, file_group, opened
-from segfocal.memory import check_fits
+from segfocal.memory import check_available
 
 SUFFIX = ".dcm"
 Kind = Literal["image", "segmentation", "contours", "other"]
@@ -158,7 +158,7 @@ def whole(path: Path) -> Any:
         if inflated is not path:
             promised = check_promise(dcmread(inflated, stop_before_pixels=True), path, deflated=True)
             source = opened(path, pixels=promised)
-        check_fits(path.stat().st_size, "bytes", path)
+        check_available(path.stat().st_size, where=path, what="a file")
         elements = dcmread(source)
         if source is path:
             check_promise(elements, path)

@@ -14,7 +14,7 @@ from segfocal.grid import Grid, Volume
 from segfocal.io.dicom.file_kinds import extra, readable, whole
 from segfocal.io.dicom.series import Series, read_series
 from segfocal.io.dicom.slices import Slice
-from segfocal.memory import check_fits
+from segfocal.memory import check_available
 
 _THREADS = 4  # decoding leaves Python's lock
 _KEPT, _DECODING = 4, 16  # bytes a voxel, and more while its slice is decoded and rescaled
@@ -63,7 +63,7 @@ def _check_memory(series: Series) -> None:
     files = len(series.files)
     at_once = count if files < count else min(files, _THREADS)
     needed = columns * rows * (count * _KEPT + at_once * _DECODING)
-    check_fits(needed, "voxels", series.path)
+    check_available(needed, where=series.path, what=f"a series of {columns}×{rows}×{count} voxels")
 
 
 def _decoded(file: Path, series: Series, *, integers: bool) -> tuple[list[int], NDArray]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from segfocal.errors import UserError
+from segfocal.errors import UserError, UserNote
 from segfocal.io.dicom.file_kinds import extra, header
 from segfocal.io.dicom.series import Series
 from segfocal.io.dicom.slices import text_of
@@ -30,7 +30,7 @@ _SEXES = ("M", "F", "O")
 _GEOMETRY = ("ImageOrientationPatient", "PixelSpacing")
 
 
-class ValuesLeftEmpty(UserWarning):
+class ValuesLeftEmpty(UserNote):
     """Elements of a patient or a study that a segmentation has empty, because their values are none."""
 
 
