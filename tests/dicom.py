@@ -74,7 +74,7 @@ def stored_values(shape=(9, 7, 5), seed=0):
 def make_structure_set(path, series, rois, *, frame_of_reference=None):
     """Write an RTSTRUCT of contours [n,3] (LPS, mm): {name: [contour, …]}, numbered from 11; return the path.
 
-    series: a dataset of the series it refers to.
+    series: a dataset of the series it refers to. A contour may also be a dataset, as of `make_contour`.
     """
     dataset = new_file(RTSTRUCT, Modality="RTSTRUCT", StudyInstanceUID=series.StudyInstanceUID)
     place, study, listed = Dataset(), Dataset(), Dataset()
@@ -87,7 +87,9 @@ def make_structure_set(path, series, rois, *, frame_of_reference=None):
     for number, (name, contours) in enumerate(rois.items(), start=11):
         roi, contour_set = Dataset(), Dataset()
         roi.ROINumber, roi.ROIName, contour_set.ReferencedROINumber = number, name, number
-        contour_set.ContourSequence = Sequence([_contour(points) for points in contours])
+        contour_set.ContourSequence = Sequence(
+            [one if isinstance(one, Dataset) else make_contour(one) for one in contours]
+        )
         names.append(roi)
         drawn.append(contour_set)
     dataset.StructureSetROISequence, dataset.ROIContourSequence = Sequence(names), Sequence(drawn)
@@ -95,10 +97,11 @@ def make_structure_set(path, series, rois, *, frame_of_reference=None):
     return Path(path)
 
 
-def _contour(points):
+def make_contour(points, kind=None):
+    """Return a contour of points [n,3] (LPS, mm), closed unless of another kind."""
     contour = Dataset()
     points = np.asarray(points, dtype=float)
-    contour.ContourGeometricType = "CLOSED_PLANAR" if len(points) > 1 else "POINT"
+    contour.ContourGeometricType = kind or ("CLOSED_PLANAR" if len(points) > 1 else "POINT")
     contour.NumberOfContourPoints = len(points)
     contour.ContourData = [float(value) for value in points.ravel()]
     return contour

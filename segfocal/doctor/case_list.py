@@ -58,6 +58,7 @@ def check_case_list(
     if not found.cases:
         raise contents.problems[0].error
     allowed = dict(found.label_values)
+    examined = {"", *(case.name for case in found.cases)}
     if allowed and label_names is None:
         allowed |= contents.region_values
     if allowed and found.ignored is not None:
@@ -68,7 +69,11 @@ def check_case_list(
         allowed=allowed,
         ignored=found.ignored,
         findings=[
-            *(_finding(one, root) for one in contents.problems if one.error.fault not in _FOUND_WITH_ITS_FILE),
+            *(
+                _finding(one, root)
+                for one in contents.problems
+                if one.error.fault not in _FOUND_WITH_ITS_FILE or one.case not in examined
+            ),
             *(
                 Finding(check=Check.LABEL_WITHOUT_IMAGE, found="no image of its name", case=stem(path), file=path)
                 for path in contents.unused_labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,9 @@ from segfocal.errors import Fault, UserError
 from segfocal.grid import Grid, Volume
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import nifti, volumes
+from segfocal.io.dicom.contours import ContoursPassedOver
 from segfocal.io.dicom.file_kinds import is_dicom, is_label
+from segfocal.io.dicom.series import read_series
 from segfocal.report.thumbnail import thumbnail
 
 _NOT_READ = frozenset(  # faults of a NIfTI file that leave no voxels to look at
@@ -53,6 +56,7 @@ class CaseReport:
         case: the case.
         findings: what is wrong with it.
         grid: of the first channel; None where that cannot be read.
+        modality: of a DICOM series, as its header says it ("CT", "PT"); "" where nothing says it.
         scale: the intensities of the first channel; None where that cannot be read or is a label.
         image_hash: of the first channel's voxels, whatever type they are stored as; "" of none.
         label_hash: of the label's voxels, likewise; "" of an empty label.
@@ -63,6 +67,7 @@ class CaseReport:
     case: Case
     findings: list[Finding] = field(default_factory=list)
     grid: Grid | None = None
+    modality: str = ""
     scale: Intensities | None = None
     image_hash: str = ""
     label_hash: str = ""
@@ -119,6 +124,7 @@ def _examine(case: Case, names: Mapping[str, int]) -> CaseReport:
         case=case,
         findings=findings,
         grid=image.grid if image is not None else None,
+        modality=read_series(case.image).modality if image is not None and is_dicom(case.image) else "",
         scale=scale,
         image_hash=fingerprint(image.array) if image is not None else "",
         label_hash=fingerprint(labels) if labels is not None and set(counts) - {0} else "",
@@ -175,7 +181,12 @@ def _volume(
     try:
         if is_nifti(path):
             return nifti.read_as_is(path)
-        return read(path)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            volume = read(path)
+        passed_over = [str(one.message) for one in told if one.category is ContoursPassedOver]
+        findings += [Finding(check=Check.CONTOURS, found=one, case=case.name, file=path) for one in passed_over]
+        return volume
     except UserError as error:
         check, what = _reason(error)
     except Exception as error:

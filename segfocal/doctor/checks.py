@@ -60,6 +60,7 @@ class Check(str, Enum):
     NO_BACKGROUND = "no_background"
     UNKNOWN_VALUE = "unknown_value"
     TINY_COMPONENTS = "tiny_components"
+    CONTOURS = "contours"
     # Image and label
     GRID_SHAPE = "grid_shape"
     GRID_SPACING = "grid_spacing"
@@ -184,6 +185,10 @@ CHECKS: dict[Check, About] = {
     ),
     Check.TINY_COMPONENTS: About(
         "note", "separate specks of fewer than 4 voxels", "look at them: a slip of the brush, or small lesions"
+    ),
+    Check.CONTOURS: About(
+        "warning", "contours of a structure set (RTSTRUCT) that enclose nothing and are passed over",
+        "draw them again, if they were to enclose something",
     ),
     # Image and label
     Check.GRID_SHAPE: About("error", "image and label of different shapes", _GRID, _RESAMPLED),

@@ -13,6 +13,7 @@ from segfocal.doctor.image_checks import AIR_HU
 from segfocal.io.png import is_png
 
 _SPACING, _SCALE = 3.0, 10.0  # times the median case
+_HOUNSFIELD = ("CT", "")  # modalities, as DICOM names them, of scans that may be in Hounsfield units
 _FEW = 4  # cases; of fewer there is no usual one
 
 
@@ -37,6 +38,7 @@ def dataset_findings(reports: Sequence[CaseReport], *, names: Mapping[str, int],
 
 def _usual(reports: Sequence[CaseReport]) -> str:
     """Return "ct" where most images hold whole numbers and air, "" otherwise."""
+    reports = [report for report in reports if report.modality in _HOUNSFIELD]
     scales = [report.scale for report in reports if report.scale is not None]
     with_air = sum(scale.low <= AIR_HU and scale.integers_only for scale in scales)
     return "ct" if with_air > len(reports) / 2 else ""
@@ -100,7 +102,8 @@ def _scales(reports: Sequence[CaseReport], modality: str) -> Iterator[Finding]:
     spreads = [report.scale.spread for report in reports if report.scale]
     usual = float(np.median(spreads)) if len(spreads) >= _FEW else 0.0
     for report in reports:
-        for check, found in _scale(report, modality, usual):
+        own = modality if report.modality in _HOUNSFIELD else "other"  # a PET is no CT without its intercept
+        for check, found in _scale(report, own, usual):
             yield Finding(check=check, found=found, case=report.case.name, file=report.case.image)
 
 

@@ -7,6 +7,7 @@ patient's left and rows to the back, as an axial slice lies in DICOM, so that th
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,13 @@ from PIL import Image
 from segfocal.errors import Fault, UserError
 from segfocal.files import check_new, check_regular, written_beside
 from segfocal.grid import Grid, Volume
+from segfocal.memory import check_available
 
 SUFFIX = ".png"
 _HEADER = struct.Struct(">8sxxxx4sIIBB")  # signature, name of the first chunk, width, height, depth, kind of pixel
+_MOST_PIXELS = 178_956_970  # of a picture: Pillow takes more for an attack
+_MOST_OF_DEFLATE = 1032  # bytes that one byte may stand for
+_BYTES_A_PIXEL = 12  # four channels, luminance, float32, and a copy while it is turned
 _GREY, _PALETTE = (0, 4), 3  # the kinds of pixel that PNG numbers so; the others are RGB
 
 
@@ -39,8 +44,8 @@ def read(path: str | Path) -> Volume:
         UserError: the file is missing, damaged, no PNG, or not of 8 bits.
     """
     path = Path(path)
-    _, kind = _header(path)
-    with _decoded(path) as picture:
+    size, kind = _header(path)
+    with _decoded(path, size) as picture:
         grey = picture.convert("L") if kind in _GREY else picture.convert("RGB").convert("L")
         return _volume(np.asarray(grey, dtype=np.float32))
 
@@ -52,8 +57,8 @@ def read_labels(path: str | Path) -> Volume:
         UserError: as `read`, and when a pixel is coloured.
     """
     path = Path(path)
-    _, kind = _header(path)
-    with _decoded(path) as picture:
+    size, kind = _header(path)
+    with _decoded(path, size) as picture:
         if kind in _GREY:
             return _volume(np.asarray(picture.convert("L")))
         if kind == _PALETTE:
@@ -148,17 +153,57 @@ def _header(path: Path) -> tuple[tuple[int, int], int]:
 
 
 @contextmanager
-def _decoded(path: Path) -> Iterator[Image.Image]:
-    """Yield a picture with its pixels in memory; every way a damaged one fails is one message."""
+def _decoded(path: Path, size: tuple[int, int]) -> Iterator[Image.Image]:
+    """Yield a picture with its pixels in memory; every way one fails is one message.
+
+    size: w, h by its header, which is held against file and memory before the pixels are unpacked.
+    """
+    _check_promise(path, size)
     try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            picture.load()
-    except (OSError, SyntaxError, ValueError, EOFError, zlib.error, Image.DecompressionBombError) as error:
-        raise UserError(
-            expected="a whole PNG file",
-            found=f"{path.stat().st_size} bytes that are damaged or cut short ({error})",
-            where=path,
-            do="copy or convert the picture again",
-            fault=Fault.DAMAGED,
-        ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its size was checked
+            with Image.open(path, formats=("PNG",)) as picture:
+                picture.load()
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as error:
+        if "MAX_TEXT" in str(error) or "too large" in str(error):
+            raise UserError(
+                expected="a PNG file with at most 1 MiB of text or of a colour profile",
+                found=str(error),
+                where=path,
+                do="save the picture again without them",
+            ) from error
+        raise _damaged(path, f"that are damaged or cut short ({error})") from error
     yield picture
+
+
+def _check_promise(path: Path, size: tuple[int, int]) -> None:
+    """Raise UserError where the pixels of a header cannot be in its file, or are more than is read or fits."""
+    pixels = size[0] * size[1]
+    if pixels > _MOST_PIXELS:
+        raise UserError(
+            expected=f"a picture of at most {_MOST_PIXELS / 1e6:.0f} million pixels",
+            found=f"{size[0]}×{size[1]}",
+            where=path,
+            do="cut it into tiles",
+        )
+    if pixels / 8 > path.stat().st_size * _MOST_OF_DEFLATE:
+        raise _damaged(path, f"for the {size[0]}×{size[1]} pixels of its header")
+    check_available(pixels * _BYTES_A_PIXEL, where=path, what=f"a picture of {size[0]}×{size[1]} pixels")
+
+
+def _damaged(path: Path, found: str) -> UserError:
+    return UserError(
+        expected="a whole PNG file",
+        found=f"{path.stat().st_size} bytes {found}",
+        where=path,
+        do="copy or convert the picture again",
+        fault=Fault.DAMAGED,
+    )

@@ -69,6 +69,24 @@ def test_a_damaged_slice_of_one_patient_leaves_the_others_listed(tmp_path):
     assert found(listed) == [("case_list", "p2")]
 
 
+def test_a_patient_whose_slice_is_cut_short_is_named(tmp_path):
+    """Damage to a file of a listed case is found with the case; of one that is not listed it is found here."""
+    pytest.importorskip("pydicom")
+    from tests.dicom import make_series, stored_values
+
+    for number in range(3):
+        series = make_series(tmp_path / f"p{number}" / "CT", stored_values((8, 7, 3), seed=number))
+        small(tmp_path / f"p{number}" / "label.nii")
+    first = sorted(series.iterdir())[0]
+    content = first.read_bytes()
+    for size in (700, 800):
+        first.write_bytes(content[:size])
+        assert str(first) in refused(tmp_path)
+        listed = check_case_list(tmp_path)
+        assert [case.name for case in listed.cases] == ["p0", "p1"]
+        assert found(listed) == [("case_list", "p2")]
+
+
 def test_a_bids_subject_without_an_image_leaves_the_others_listed(tmp_path):
     for subject in ("sub-1", "sub-2", "sub-3"):
         small(tmp_path / subject / "anat" / f"{subject}_dseg.nii")

@@ -2,12 +2,14 @@
 
 import os
 import struct
+import warnings
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from segfocal import memory
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.io import png, volumes
@@ -21,12 +23,12 @@ def grey(seed=0):
     return np.random.default_rng(seed).integers(0, 256, (H, W), dtype=np.uint8)
 
 
+def chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
 def raw_png(path, *, depth, kind, channels):
     """Write a black H×W PNG of any depth by hand: Pillow saves no colour of 16 bits."""
-
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
     row = b"\0" + b"\0" * (W * channels * depth // 8)
     header = struct.pack(">IIBBBBB", W, H, depth, kind, 0, 0, 0)
     parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(row * H)), chunk(b"IEND", b"")]
@@ -163,3 +165,83 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, reader):
     for name, found in (("pipe", "a pipe"), ("zero", "a device")):
         with pytest.raises(UserError, match=f"a PNG file; found {found} in"):
             reader(tmp_path / f"{name}.png")
+
+
+def promising(path, width, height, *, data=b"", before=()):
+    """Write a grey picture of 8 bits whose header says a size, with these bytes of pixels."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    parts = [header, *before, chunk(b"IDAT", zlib.compress(data)), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
+
+
+def text_bomb(kind):
+    """Return a compressed text, or a colour profile, of 20 MB of zeros."""
+    packed = zlib.compress(bytes(20 << 20))
+    inside = {b"zTXt": b"a\0\0", b"iTXt": b"a\0\1\0\0\0", b"iCCP": b"a\0\0"}[kind]
+    return chunk(kind, inside + packed)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "words"),
+    [
+        (13_000, 13_000, "bytes for the 13000×13000 pixels of its header"),
+        (30_000, 30_000, "at most 179 million pixels; found 30000×30000"),
+        (2**31 - 1, 2**31 - 1, "at most 179 million pixels"),
+    ],
+)
+@pytest.mark.parametrize("read", [png.read, png.read_labels])
+def test_a_header_promises_no_more_than_its_file_can_hold(tmp_path, width, height, words, read):
+    path = promising(tmp_path / "a.png", width, height, data=bytes(1000))
+    with pytest.raises(UserError, match=words) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_large_picture_is_read_without_a_warning_and_refused_where_memory_is_short(tmp_path, monkeypatch):
+    path = promising(tmp_path / "a.png", 10_000, 9_000, data=bytes(10_001 * 9_000))
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 30)
+    with pytest.raises(UserError, match=r"10000×9000 pixels that fits into the 1 GiB .* found one that takes 1\.01"):
+        png.read(path)
+    monkeypatch.undo()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert png.read_labels(path).array.shape == (10_000, 9_000, 1)
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_text_that_unpacks_to_megabytes_is_refused_for_what_it_is_or_passed_over(tmp_path, kind):
+    path = promising(tmp_path / "a.png", 3, 2, data=bytes(8), before=[text_bomb(kind)])
+    try:
+        assert png.read(path).array.shape == (3, 2, 1)
+    except UserError as error:
+        assert "1 MiB of text" in str(error)  # noqa: PT017
+
+
+def test_interlaced_pictures_are_the_others(tmp_path):
+    """The seven passes of Adam7, packed by hand: pass p holds the pixels of its lattice, row by row."""
+    rows = grey()
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    lines = [b"\0" + line.tobytes() for y, x, down, right in passes for line in rows[y::down, x::right] if line.size]
+    header = struct.pack(">IIBBBBB", W, H, 8, 0, 0, 0, 1)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"".join(lines))), chunk(b"IEND", b"")]
+    (tmp_path / "i.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    np.testing.assert_array_equal(png.read(tmp_path / "i.png").array[:, :, 0].T, rows)
+    np.testing.assert_array_equal(png.read_labels(tmp_path / "i.png").array[:, :, 0].T, rows)
+
+
+def test_damage_at_random_is_read_or_refused(tmp_path):
+    path, rng, told = make_png(tmp_path / "a.png", grey()), np.random.default_rng(0), []
+    content = path.read_bytes()
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in rng.integers(8, len(content), rng.integers(1, 4)):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged[: rng.integers(20, len(content) + 60)])
+        try:
+            png.read(path)
+            png.read_labels(path)
+        except UserError as error:
+            told.append(str(error))
+    assert len(told) > 100
+    assert not any("\n" in message for message in told)

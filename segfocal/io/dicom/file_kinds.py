@@ -6,20 +6,21 @@ A series is named by its folder, or where several lie in one, by `folder@SeriesI
 from __future__ import annotations
 
 import importlib
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from segfocal.errors import Fault, UserError
+from segfocal.io.dicom.file_bytes import HEAD, PREAMBLE, check_lengths, check_promise, file_group, opened
+from segfocal.memory import check_available
 
 SUFFIX = ".dcm"
 Kind = Literal["image", "segmentation", "contours", "other"]
 
-_PREAMBLE, _HEAD = 128, 2048  # bytes before "DICM"; bytes that hold the file's own group of elements
-_LONG = (b"OB", b"OW", b"UN", b"SQ", b"UT")  # value representations whose length takes four bytes
+_CLASS = 2  # the number of the element of a file's own group that says what it holds
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _SEGMENTATIONS, _CONTOURS = (_STORAGE + "66.4", _STORAGE + "66.7"), _STORAGE + "481.3"
 # Registrations and segmentations, reports, presentations, waveforms, documents, radiotherapy.
@@ -35,34 +36,20 @@ def kind_of(path: Path) -> Kind | None:
     """Return what a DICOM file holds, by its SOP class; None of a file that is not DICOM or cannot be read."""
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
+            head = file.read(HEAD)
     except OSError:
         return None
-    if head[_PREAMBLE : _PREAMBLE + 4] != b"DICM":
+    if head[PREAMBLE : PREAMBLE + 4] != b"DICM":
         return None
-    name = _sop_class(head)
+    elements, end = file_group(head)
+    if end >= len(head):  # cut short before its first element
+        return None
+    name = elements.get(_CLASS, b"").decode("ascii", "replace")
     if name in _SEGMENTATIONS:
         return "segmentation"
     if name == _CONTOURS:
         return "contours"
     return "image" if not name or (name.startswith(_STORAGE) and not name.startswith(_NO_IMAGES)) else "other"
-
-
-def _sop_class(head: bytes) -> str:
-    """Return the UID of element (0002,0002), "" where there is none (that group is explicit, little-endian)."""
-    at = _PREAMBLE + 4
-    while at + 12 <= len(head):
-        group, element, kind, length = struct.unpack_from("<HH2sH", head, at)
-        if group != 2:
-            break
-        at += 8
-        if kind in _LONG:
-            (length,) = struct.unpack_from("<I", head, at)
-            at += 4
-        if element == 2:
-            return head[at : at + length].rstrip(b"\0 ").decode("ascii", "replace")
-        at += length
-    return ""
 
 
 def split_address(path: Path) -> tuple[Path, str | None]:
@@ -155,23 +142,45 @@ def extra(module: str) -> Any:
 def header(path: Path, *, tags: list[str] | None = None) -> Any:
     """Read the elements of a DICOM file before its pixels, or only those named; UserError where that fails."""
     with readable(path):
-        elements = extra("pydicom").dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        elements = extra("pydicom").dcmread(opened(path), stop_before_pixels=True, specific_tags=tags)
+        check_lengths(elements, path)
         for name in tags or ():
             elements.get(name)  # pydicom parses a value when it is first asked for
         return elements
 
 
+def whole(path: Path) -> Any:
+    """Read a DICOM file with its pixels, packed as they are; UserError where it or the memory cannot hold them."""
+    dcmread: Any = extra("pydicom").dcmread
+    source: Path | BytesIO = path
+    with readable(path):
+        inflated = opened(path)
+        if inflated is not path:
+            promised = check_promise(dcmread(inflated, stop_before_pixels=True), path, deflated=True)
+            source = opened(path, pixels=promised)
+        check_available(path.stat().st_size, where=path, what="a file")
+        elements = dcmread(source)
+        if source is path:
+            check_promise(elements, path)
+        check_lengths(elements, path)
+        return elements
+
+
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn every way a damaged or unsupported DICOM file fails into one message."""
+    """Turn every way a damaged or unsupported DICOM file fails into one message.
+
+    Values that DICOM does not allow are no warning: what is needed of them is checked where it is used.
+    """
     try:
-        yield
+        with extra("pydicom.config").disable_value_validation():
+            yield
     except UserError:
         raise
     except (NotImplementedError, RuntimeError) as error:
         raise UserError(
             expected="pixels that can be decoded",
-            found=_first_line(error),
+            found=first_line(error),
             where=path,
             do="install a decoder for that compression (pip install python-gdcm), or export the file uncompressed",
         ) from error
@@ -180,12 +189,13 @@ def readable(path: Path) -> Iterator[None]:
             found = error.strerror
             fault = Fault.MISSING if isinstance(error, FileNotFoundError) else Fault.OTHER
         else:
-            found = f"{path.stat().st_size} bytes that are damaged or cut short ({_first_line(error)})"
+            found = f"{path.stat().st_size} bytes that are damaged or cut short ({first_line(error)})"
             fault = Fault.DAMAGED
         raise UserError(
             expected="a whole DICOM file", found=found, where=path, do="copy or export the file again", fault=fault
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what an error says in one line of at most 160 characters; its type where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:160]

@@ -52,7 +52,7 @@ def read_labels(path: str | Path, *, on: Grid | None, values: Mapping[str, int] 
     for number, box in reader[kind](path, on, set(named)):
         name = named[number]
         regions.setdefault(name, Region(name, number)).boxes.append(box)
-    own = {name: min(n for n, other in named.items() if other == name) for name in named.values()}
+    own = {named[number]: number for number in sorted(named, reverse=True)}  # of several of one name the lowest
     return label_map_of(list(regions.values()), on, own if values is None else values)
 
 

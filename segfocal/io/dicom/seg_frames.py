@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid
-from segfocal.io.dicom.file_kinds import extra, readable
+from segfocal.io.dicom.file_bytes import check_lengths
+from segfocal.io.dicom.file_kinds import extra, readable, whole
 from segfocal.io.dicom.series import affine_of
 from segfocal.io.dicom.slices import Slice, slices_of
 from segfocal.io.dicom.structure_boxes import Box
@@ -26,8 +27,9 @@ def boxes(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Box]]
     Raises:
         UserError: damage, frames without a place, off the voxels of `grid`, or outside of it.
     """
+    elements = whole(path)
     with readable(path):
-        elements = extra("pydicom").dcmread(path)
+        check_lengths(elements, path, inside=("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"))
         groups = list(elements.get("PerFrameFunctionalGroupsSequence") or [])
         kind = str(elements.get("SegmentationType") or "")
         share = _HALF * int(elements.get("MaximumFractionalValue") or 1) if kind == "FRACTIONAL" else None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +16,46 @@ import segfocal
 from segfocal.errors import UserError
 from segfocal.files import check_new, written_beside
 from segfocal.grid import Volume
-from segfocal.io.dicom.file_kinds import extra, header, readable
+from segfocal.io.dicom.file_kinds import extra, first_line
+from segfocal.io.dicom.seg_sources import CHARACTERS, check_uids, sources_of
 from segfocal.io.dicom.series import Series, read_series
-from segfocal.io.dicom.slices import text_of
 
-_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
-_OPTIONAL = (  # elements that a segmentation must have, if empty, and an anonymiser may have taken out
-    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
-    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
-)
 _SERIES_NUMBER = 1000
+_LABEL = 64  # characters of a segment's label
 _STRUCTURE = ("123037004", "SCT", "Anatomical Structure")
 
 
 def check_source(like: str | Path) -> Series:
-    """Return the series that a segmentation would refer to.
+    """Return the series that a segmentation would refer to, after a trial: no mask is made that cannot be written.
 
     Raises:
-        UserError: the extra is missing, or the series lacks the UIDs that name it.
+        UserError: the extra is missing, the series lacks the UIDs that name it, or no segmentation can refer to it.
     """
     extra("highdicom")
     series = read_series(like)
-    first = header(series.files[0], tags=list(_NEEDED))
-    for name in _NEEDED:
-        if not text_of(first, name):
-            raise UserError(
-                expected=f"slices with a {name}, which a segmentation refers to",
-                found="an empty one",
-                where=series.files[0],
-                do="name an output ending in .nii.gz, or use the series before its UIDs were taken out",
-            )
+    check_uids(series)
+    stack = np.zeros((len(series.slices) if len(series.files) == 1 else 1, *series.slices[0].shape), dtype=np.uint8)
+    stack[0, 0, 0] = 1
+    with _made_of(series), BytesIO() as trial:
+        _segmentation(sources_of(series, first_only=True), stack, ["trial"]).save_as(trial)
     return series
+
+
+@contextmanager
+def _made_of(series: Series) -> Iterator[None]:
+    """Turn what highdicom refuses into one message; it is the slices' headers, since all else is ours."""
+    try:
+        with extra("pydicom.config").disable_value_validation():
+            yield
+    except Exception as error:
+        if isinstance(error, UserError | OSError | MemoryError):
+            raise
+        raise UserError(
+            expected="slices that a DICOM segmentation can refer to",
+            found=f"some that highdicom refuses ({type(error).__name__}: {first_line(error)})",
+            where=series.files[0],
+            do="name an output ending in .nii.gz",
+        ) from error
 
 
 def write(
@@ -70,10 +82,10 @@ def write(
     if difference:
         raise UserError(expected="a mask on the scan's grid", found=difference, where=like, do="resample it first")
     numbers = _numbers(labels.array, names, path)
-    sources = [_source(file) for file in series.files]
-    with readable(series.files[0]):
-        found = _segmentation(sources, _by_frame(numbers, series), list(names.values()))
-    with written_beside(path) as temporary:
+    with _made_of(series):
+        sources = sources_of(series)
+        found = _segmentation(sources, _by_frame(numbers, series), _segment_labels(list(names.values())))
+    with written_beside(path) as temporary, _made_of(series):
         found.save_as(temporary)
 
 
@@ -99,12 +111,14 @@ def _by_frame(numbers: NDArray, series: Series) -> NDArray:
     return stack[np.argsort([one.frame for one in series.slices])]
 
 
-def _source(file: Path) -> Any:
-    elements = header(file)
-    for name in _OPTIONAL:
-        if name not in elements:
-            setattr(elements, name, "")
-    return elements
+def _segment_labels(names: list[str]) -> list[str]:
+    """Return names as segments can have them, each its own: of at most 64 characters, without controls and "\\"."""
+    labels: list[str] = []
+    for name in names:
+        plain = "".join(letter if letter.isprintable() and letter != "\\" else "_" for letter in name)[:_LABEL]
+        numbered = (plain if number == 1 else f"{plain[: _LABEL - 4]}_{number}" for number in itertools.count(1))
+        labels.append(next(label for label in numbered if label not in labels))
+    return labels
 
 
 def _segmentation(sources: list[Any], stack: NDArray, names: list[str]) -> Any:
@@ -125,6 +139,7 @@ def _segmentation(sources: list[Any], stack: NDArray, names: list[str]) -> Any:
         series_description="segfocal segmentation",
         content_description="Segmentation by segfocal",
         content_label="SEGMENTATION",
+        specific_character_set=CHARACTERS,
     )
 
 

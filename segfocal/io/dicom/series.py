@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from segfocal.errors import UserError
 from segfocal.grid import Grid
-from segfocal.io.dicom.file_kinds import header, image_files, split_address
+from segfocal.io.dicom.file_kinds import header, image_files, split_address, whole
 from segfocal.io.dicom.slices import TAGS, Slice, check_grey, is_localizer, slices_of, text_of
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _UNEVEN, _ROUNDING_MM = 0.01, 0.011  # of the spacing, and what two decimals in a header may hide
 _SPACING_MM, _DIRECTIONS = 1e-4, 5e-3  # by which slices of one stack may differ: what headers round
+_ONE_PLACE_MM = 1e-3  # slices nearer than that lie in one place
 _SHEAR = 0.01  # of the spacing
 
 
@@ -35,6 +36,7 @@ class Series:
         path: as it was named: a folder, `folder@SeriesInstanceUID`, or a file.
         uid: its SeriesInstanceUID, "" where an anonymiser emptied it.
         frame_of_reference: the UID of its coordinate system, "" likewise.
+        modality: as DICOM names it, "CT", "MR", "PT"; "" where the header does not say.
         slices: in order along their normal.
         grid: shape and affine (RAS+, mm) of axes column, row, slice.
     """
@@ -42,6 +44,7 @@ class Series:
     path: Path
     uid: str
     frame_of_reference: str
+    modality: str
     slices: tuple[Slice, ...]
     grid: Grid
 
@@ -73,6 +76,7 @@ def read_series(path: str | Path) -> Series:
         path=path,
         uid=text_of(first, "SeriesInstanceUID"),
         frame_of_reference=text_of(first, "FrameOfReferenceUID"),
+        modality=text_of(first, "Modality"),
         slices=tuple(slices),
         grid=_grid(slices, step),
     )
@@ -173,14 +177,9 @@ def _step(slices: Sequence[Slice], place: Path) -> NDArray:
     heights = np.array([one.position @ normal for one in slices])
     gaps = np.diff(heights)
     usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])
-    if gaps.min() < 1e-3:
-        at = int(gaps.argmin())
-        raise UserError(
-            expected="one slice in a place",
-            found=f"{slices[at].path.name} and {slices[at + 1].path.name} both at {heights[at]:.2f} mm",
-            where=place,
-            do="keep one time, phase or echo in the folder",
-        )
+    twice = np.flatnonzero(gaps < _ONE_PLACE_MM)
+    if twice.size:
+        raise _in_one_place(slices[int(twice[0])], slices[int(twice[0]) + 1], more=twice.size - 1, place=place)
     wrong = np.flatnonzero(np.abs(gaps - usual) > _UNEVEN * usual + _ROUNDING_MM)
     if wrong.size:
         raise _uneven(gaps, usual, slices[int(wrong[0])], slices[int(wrong[0]) + 1], place)
@@ -195,6 +194,31 @@ def _step(slices: Sequence[Slice], place: Path) -> NDArray:
             do="resample the scan to an upright grid and save it as NIfTI",
         )
     return step
+
+
+def _in_one_place(one: Slice, other: Slice, *, more: int, place: Path) -> UserError:
+    """Return the error of two slices in one place, which says whether one is a copy."""
+    height = float(one.position @ one.normal)
+    if one.path == other.path:
+        names, equal = f"frames {one.frame + 1} and {other.frame + 1} of {one.path.name}", False
+    else:
+        names, equal = " and ".join(sorted([one.path.name, other.path.name])), _equal(one.path, other.path)
+    contents = "with equal contents" if equal else "with different contents"
+    others = f", and {more} more such pairs" if more else ""
+    return UserError(
+        expected="one slice in a place",
+        found=f"{names} both at {height:.2f} mm, {contents}{others}",
+        where=place,
+        do="take the copies out of the folder" if equal else "keep one time, phase or echo in the folder",
+    )
+
+
+def _equal(one: Path, other: Path) -> bool:
+    """Return whether two files are equal, or hold equal pixels under headers of their own."""
+    if one.read_bytes() == other.read_bytes():
+        return True
+    pixels = [whole(path).get("PixelData") for path in (one, other)]
+    return pixels[0] is not None and pixels[0] == pixels[1]
 
 
 def _uneven(gaps: NDArray, usual: float, before: Slice, after: Slice, place: Path) -> UserError:

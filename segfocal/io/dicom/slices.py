@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.errors import UserError
+from segfocal.errors import Fault, UserError
 from segfocal.io.dicom.file_kinds import readable
 
 TAGS = (
@@ -20,6 +20,7 @@ TAGS = (
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
+_LARGEST = 1e30  # that slope and intercept may be, so that values are finite in float32
 _COSINES = 1e-3  # by which directions may miss unit length and a right angle
 
 
@@ -62,12 +63,21 @@ def slices_of(elements: Any, path: Path) -> list[Slice]:
     with readable(path):
         frames = elements.get("PerFrameFunctionalGroupsSequence")
         shared = elements.get("SharedFunctionalGroupsSequence")
+        count = int(elements.get("NumberOfFrames") or 1)
         if frames:
+            if len(frames) != count:
+                raise UserError(
+                    expected=f"a place for each of {count} frames",
+                    found=f"{len(frames)} places (PerFrameFunctionalGroupsSequence)",
+                    where=path,
+                    do="copy or export the file again",
+                    fault=Fault.DAMAGED,
+                )
             return [_slice([*_groups(shared), group, elements], path, frame=i) for i, group in enumerate(frames)]
-        if int(elements.get("NumberOfFrames") or 1) > 1:
+        if count > 1:
             raise UserError(
                 expected="frames that each say where they lie",
-                found=f"{elements.NumberOfFrames} frames without functional groups",
+                found=f"{count} frames without functional groups",
                 where=path,
                 do="convert it to NIfTI with a tool that knows this kind of file",
             )
@@ -122,9 +132,9 @@ def _slice(groups: Sequence[Any], path: Path, *, frame: int) -> Slice:
     upright = np.allclose([row @ row, column @ column, row @ column], [1, 1, 0], atol=_COSINES)
     slope = float(find("PixelValueTransformationSequence", "RescaleSlope", 1.0))
     intercept = float(find("PixelValueTransformationSequence", "RescaleIntercept", 0.0))
-    if not upright or min(across, along) <= 0 or not np.isfinite([slope, intercept]).all() or slope == 0:
+    if not upright or min(across, along) <= 0 or not _rescales(slope, intercept):
         raise UserError(
-            expected="perpendicular unit directions, a pixel spacing above 0 and a finite rescaling",
+            expected="perpendicular unit directions, a pixel spacing above 0 and a rescaling that keeps values apart",
             found=f"directions {directions.tolist()}, spacing {across}×{along}, slope {slope}, intercept {intercept}",
             where=path,
             do="export the series again",
@@ -144,11 +154,17 @@ def _slice(groups: Sequence[Any], path: Path, *, frame: int) -> Slice:
     )
 
 
+def _rescales(slope: float, intercept: float) -> bool:
+    """Return whether float32 can tell stored values apart once they are rescaled."""
+    return bool(0 < abs(slope) < _LARGEST and abs(intercept) < min(abs(slope) * 2**32, _LARGEST))
+
+
 def is_localizer(elements: Any) -> bool:
     """Return whether a header calls its image a localizer (scout)."""
     return "LOCALIZER" in [str(word).upper() for word in elements.get("ImageType") or []]
 
 
 def text_of(elements: Any, name: str) -> str:
-    """Return an element as text, "" where it is missing or empty."""
-    return str(elements.get(name) or "").strip()
+    """Return an element as text of one line, "" where it is missing or empty; a control character is a space."""
+    text = str(elements.get(name) or "")
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip()

@@ -89,6 +89,18 @@ def test_the_doctor_reads_series_and_the_labels_drawn_on_them(tmp_path):
         assert found.voxels == dict(enumerate(np.bincount(truth().ravel())))
 
 
+def test_the_doctor_counts_contours_that_enclose_nothing(tmp_path):
+    root = make_patients(tmp_path / "data", "rtstruct")
+    first = pydicom.dcmread(next((root / "p0/study/CT").iterdir()))
+    box = contours(truth() == 1, dicom.read_grid(root / "p0/study/CT"))
+    make_structure_set(root / "p0" / "RS.1.2.3", first, {"liver": [*box, box[0][:2], box[0][:2]]})
+    (case,) = read_cases(root).cases
+    (found,) = [one for one in examine(case, names={"liver": 1}).findings if one.check == "contours"]
+    assert (found.severity, found.file) == ("warning", root / "p0" / "RS.1.2.3")
+    assert "2 contours of ROI number 11 are passed over" in found.found
+    assert "2 of fewer than three points" in found.found
+
+
 def test_given_names_choose_the_values_and_leave_others_out(tmp_path):
     root = make_patients(tmp_path / "data", "seg", "rtstruct", "nifti")
     with pytest.raises(UserError, match=r"2 DICOM labels among 3.*label_names"):

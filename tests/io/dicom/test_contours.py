@@ -7,8 +7,8 @@ pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
 from segfocal.errors import UserError  # noqa: E402
 from segfocal.io import dicom, volumes  # noqa: E402
-from segfocal.io.dicom.contours import inside_of  # noqa: E402
-from tests.dicom import make_structure_set  # noqa: E402
+from segfocal.io.dicom.contours import ContoursPassedOver  # noqa: E402
+from tests.dicom import make_contour, make_structure_set  # noqa: E402
 from tests.io.dicom.drawn_labels import circle  # noqa: E402
 
 
@@ -43,24 +43,6 @@ def test_contours_inside_others_are_holes_and_doubles_count_once(scan, tmp_path)
     np.testing.assert_array_equal(volumes.read_labels(path, on=grid).array == 11, inside)
 
 
-def test_fill_agrees_with_matplotlib_at_every_point():
-    from matplotlib.path import Path as Polygon
-
-    rng = np.random.default_rng(0)
-    points = np.stack(np.meshgrid(np.arange(23), np.arange(17), indexing="ij"), axis=-1).reshape(-1, 2)
-    for count in (3, 4, 7, 40):  # corners at random: edges cross, parts lie outside of the lattice
-        outlines = [rng.uniform(-6, 29, (count, 2)) for _ in range(3)]
-        odd = np.logical_xor.reduce([Polygon(outline).contains_points(points) for outline in outlines])
-        np.testing.assert_array_equal(inside_of(outlines, (23, 17)), odd.reshape(23, 17))
-
-
-def test_boxes_that_share_a_side_share_no_voxel():
-    left, right = (np.array([[x, 1], [x + 3, 1], [x + 3, 4], [x, 4]], dtype=float) for x in (2, 5))
-    one, other = inside_of([left], (10, 6)), inside_of([right], (10, 6))
-    assert not (one & other).any()
-    assert one.sum() == other.sum() == 9
-
-
 def test_contours_land_on_an_image_of_another_axis_order(scan, tmp_path):
     series, first = scan
     grid = dicom.read_grid(series)
@@ -83,3 +65,94 @@ def test_contours_off_the_slices_are_refused(scan, tmp_path):
         path = make_structure_set(tmp_path / "rs.dcm", first, {"x": [contour]})
         with pytest.raises(UserError, match=message):
             volumes.read_labels(path, on=grid)
+
+
+def square(scan, size=10, z=2, at=(5, 5)):
+    """Return the outline (LPS) half a voxel around size × size voxels of a slice."""
+    low, high = np.array(at) - 0.5, np.array(at) + size - 0.5
+    corners = np.array([[low[0], low[1], z], [high[0], low[1], z], [high[0], high[1], z], [low[0], high[1], z]])
+    affine = dicom.read_grid(scan[0]).affine
+    return (corners @ affine[:3, :3].T + affine[:3, 3]) * [-1, -1, 1]
+
+
+def voxels_of(scan, folder, contours):
+    """Return how many voxels of each slice a structure of these contours has."""
+    path = make_structure_set(folder / "rs.dcm", scan[1], {"x": contours})
+    labels = volumes.read_labels(path, on=dicom.read_grid(scan[0]))
+    return np.count_nonzero(labels.array, axis=(0, 1)).tolist()
+
+
+def test_an_outline_drawn_twice_from_another_point_is_one(scan, tmp_path):
+    first = square(scan)
+    nearly = first + np.array([0.05, -0.05, 0.1])
+    for second in (first, np.roll(first, 1, 0), first[::-1], np.roll(first[::-1], 2, 0), nearly):
+        assert voxels_of(scan, tmp_path, [first, second]) == [0, 0, 100, 0, 0]
+    assert voxels_of(scan, tmp_path, [np.concatenate([first, first])]) == [0, 0, 100, 0, 0]
+    closed = first[[0, 1, 2, 3, 0]]
+    assert voxels_of(scan, tmp_path, [first, closed, np.roll(first, 1, 0)]) == [0, 0, 100, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["INTERPOLATED_PLANAR", "CLOSEDPLANAR_XOR", "closed_planar "])
+@pytest.mark.filterwarnings("ignore:The value length:UserWarning", "ignore:Invalid value:UserWarning")  # pydicom's
+def test_closed_contours_of_every_kind_are_filled(scan, tmp_path, kind):
+    contours = [square(scan, z=1), make_contour(square(scan, z=2), kind), square(scan, z=3)]
+    assert voxels_of(scan, tmp_path, contours) == [0, 100, 100, 100, 0]
+
+
+def test_contours_that_take_away_leave_what_is_in_an_odd_number(scan, tmp_path):
+    """Two squares of 100 voxels that share 5 × 5."""
+    one, other = square(scan), square(scan, at=(10, 10))
+    assert voxels_of(scan, tmp_path, [one, other]) == [0, 0, 175, 0, 0]
+    exclusive = [make_contour(points, "CLOSEDPLANAR_XOR") for points in (one, other)]
+    assert voxels_of(scan, tmp_path, exclusive) == [0, 0, 150, 0, 0]
+
+
+def without(contour, *names):
+    for name in names:
+        delattr(contour, name)
+    return contour
+
+
+def spoiled(contour, **elements):
+    for name, value in elements.items():
+        setattr(contour, name, value)
+    return contour
+
+
+NOTHING = {
+    "three points on a line": (lambda square: make_contour(square[0] + np.outer([0, 1, 2], [1, 1, 0])), "on one line"),
+    "one point three times": (lambda square: make_contour(square[[0, 0, 0]]), "on one line"),
+    "two points": (lambda square: make_contour(square[:2]), "fewer than three points"),
+    "one point": (lambda square: make_contour(square[:1], "CLOSED_PLANAR"), "fewer than three points"),
+    "no coordinates": (lambda square: without(make_contour(square), "ContourData"), "without ContourData"),
+    "empty": (lambda square: spoiled(make_contour(square), ContourData=[]), "without ContourData"),
+    "not a number": (lambda square: make_contour(np.r_[square, [[np.nan, 0, 0]]]), "no numbers of mm"),
+    "infinite": (lambda square: make_contour(np.r_[square, [[np.inf, 0, 0]]]), "no numbers of mm"),
+    "ten coordinates": (
+        lambda square: spoiled(make_contour(square), ContourData=[*square.ravel()[:10]]),
+        "not three a point",
+    ),
+    "other count": (lambda square: spoiled(make_contour(square), NumberOfContourPoints=5), "NumberOfContourPoints"),
+    "beside": (lambda square: make_contour(square + np.array([500, 0, 0])), "wholly outside of the image"),
+    "open": (lambda square: make_contour(square, "OPEN_PLANAR"), "OPEN_PLANAR"),
+    "not planar": (lambda square: make_contour(square, "OPEN_NONPLANAR"), "OPEN_NONPLANAR"),
+    "point": (lambda square: make_contour(square[:1], "POINT"), "of the kind POINT"),
+    "unknown": (lambda square: make_contour(square, "SPIRAL"), "an unknown kind"),
+    "no kind": (lambda square: without(make_contour(square), "ContourGeometricType"), "an unknown kind"),
+}
+
+
+@pytest.mark.parametrize("kind", NOTHING)
+@pytest.mark.filterwarnings("ignore:Value")  # pydicom's, of nan
+def test_a_contour_that_encloses_nothing_is_passed_over_and_counted(scan, tmp_path, kind):
+    spoil, reason = NOTHING[kind]
+    contours = [square(scan, z=1), spoil(square(scan, z=2)), spoil(square(scan, z=2)), square(scan, z=3)]
+    with pytest.warns(ContoursPassedOver, match="2 contours of ROI number 11 are passed over in .*rs.dcm: 2 ") as told:
+        assert voxels_of(scan, tmp_path, contours) == [0, 100, 0, 100, 0]
+    assert [reason in str(one.message) for one in told if one.category is ContoursPassedOver] == [True]
+
+
+def test_points_as_far_as_the_moon_take_no_memory(scan, tmp_path):
+    far = square(scan)
+    far[2] += [1e8, 1e8, 0]
+    assert voxels_of(scan, tmp_path, [far])[2] > 100

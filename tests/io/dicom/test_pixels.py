@@ -1,10 +1,14 @@
 """The voxels of DICOM series: rescaled slice by slice, in every compression that is read."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 pydicom = pytest.importorskip("pydicom")
-from pydicom.uid import JPEGLSLossless, RLELossless  # noqa: E402
+from pydicom.encaps import encapsulate  # noqa: E402
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless  # noqa: E402
 
 from segfocal.errors import UserError  # noqa: E402
 from segfocal.grid import Volume  # noqa: E402
@@ -128,3 +132,108 @@ def test_damage_at_random_is_read_or_refused(tmp_path, caplog):
             told.append(str(error))
     assert told
     assert not any("\n" in message for message in told)
+
+
+STORED, OVERLAY = 12, 4096  # bits of a number; the bit above them
+
+
+def in_16_bits(values, high=STORED - 1):
+    """Return numbers of 12 bits below a high bit, with the first bit outside of them set as an overlay sets it."""
+    raw = (values.astype(np.uint16) & (OVERLAY - 1)) << (high - STORED + 1)
+    return raw | np.uint16(OVERLAY if high == STORED - 1 else 1)
+
+
+def jpeg_2000(raw):
+    data = io.BytesIO()
+    Image.fromarray(raw).save(data, format="JPEG2000", irreversible=False, num_resolutions=1, no_jp2=True)
+    return data.getvalue()
+
+
+def jpeg_ls(raw):
+    return bytes(pytest.importorskip("jpeg_ls").encode_array(raw))
+
+
+CODED = {"plain": None, "rle": RLELossless, "jpeg 2000": JPEG2000Lossless, "jpeg-ls": JPEGLSLossless}
+
+
+def store_coded(dataset, raw, kind):
+    """Put pixels [row,column] of uint16 into a dataset, all of whose bits the compression keeps."""
+    if kind in ("plain", "rle"):
+        dataset.PixelData = raw.tobytes()
+        if kind == "rle":
+            dataset.compress(RLELossless)
+        return
+    dataset.PixelData = encapsulate([(jpeg_2000 if kind == "jpeg 2000" else jpeg_ls)(raw)])
+    dataset["PixelData"].VR, dataset.file_meta.TransferSyntaxUID = "OB", CODED[kind]
+
+
+@pytest.mark.parametrize("kind", CODED)
+@pytest.mark.parametrize("signed", [False, True])
+def test_only_the_stored_bits_of_a_pixel_are_its_value(tmp_path, kind, signed):
+    values = stored_values((24, 16, 2)) - (1000 if signed else 0)
+
+    def change(index, dataset):
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = STORED, STORED - 1, int(signed)
+        store_coded(dataset, in_16_bits(values[:, :, index].T), kind)
+
+    scan = dicom.read_stored(make_series(tmp_path / "s", values, change=change))
+    np.testing.assert_array_equal(scan.array, values - 1024)
+    np.testing.assert_array_equal(dicom.read(tmp_path / "s").array, values - 1024)
+
+
+@pytest.mark.parametrize("kind", ["plain", "rle"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_high_bit_says_where_the_stored_bits_end(tmp_path, kind, signed):
+    values = stored_values() - (1000 if signed else 0)
+
+    def change(index, dataset):
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = STORED, 15, int(signed)
+        store_coded(dataset, in_16_bits(values[:, :, index].T, high=15), kind)
+
+    np.testing.assert_array_equal(dicom.read(make_series(tmp_path / "s", values, change=change)).array, values - 1024)
+
+
+@pytest.mark.parametrize(("kind", "high"), [("jpeg 2000", 15), ("jpeg-ls", 15), ("plain", 16), ("plain", 5)])
+def test_a_high_bit_that_cannot_be_is_one_line(tmp_path, kind, high):
+    def change(index, dataset):
+        dataset.BitsStored, dataset.HighBit = STORED, high
+        store_coded(dataset, in_16_bits(stored_values((24, 16, 1))[:, :, 0].T), kind)
+
+    series = make_series(tmp_path / "s", stored_values((24, 16, 1)), change=change)
+    with pytest.raises(UserError, match=rf"below a high bit of 11; found a high bit of {high} in .*slice000\.dcm"):
+        dicom.read(series)
+
+
+def test_pixels_of_real_numbers_keep_their_fractions(tmp_path):
+    values = stored_values().astype(np.float32) / 7
+
+    def change(index, dataset):
+        del dataset.PixelData, dataset.HighBit, dataset.PixelRepresentation, dataset.BitsStored
+        dataset.BitsAllocated, dataset.FloatPixelData = 32, np.ascontiguousarray(values[:, :, index].T).tobytes()
+
+    scan = dicom.read_stored(make_series(tmp_path / "s", change=change, RescaleIntercept=0))
+    np.testing.assert_array_equal(scan.array, values)
+
+
+def test_numbers_of_32_bits_are_not_wrapped(tmp_path):
+    values = np.array([0, 70_000, 2**31 - 1, 2**32 - 1])
+
+    def change(index, dataset):
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 32, 32, 31, 0
+        dataset.PixelData = np.full((7, 9), values[index], np.uint32).tobytes()
+
+    scan = dicom.read_stored(make_series(tmp_path / "s", np.zeros((9, 7, 4)), change=change))
+    np.testing.assert_array_equal(scan.array[0, 0], (values - 1024).astype(np.float32))
+
+
+def test_a_pet_is_rescaled_slice_by_slice(tmp_path):
+    """Counts of a decaying tracer: each slice is stored over the whole range of its type."""
+    activity = np.random.default_rng(4).uniform(0, 30_000, (9, 7, 5)) * [1, 0.1, 0.7, 0.02, 0.4]
+    slopes = activity.max((0, 1)) / 32767
+
+    def change(index, dataset):
+        dataset.Modality, dataset.Units, dataset.RescaleIntercept = "PT", "BQML", 0
+        dataset.RescaleSlope = f"{slopes[index]:.10g}"
+
+    scan = dicom.read_stored(make_series(tmp_path / "s", np.rint(activity / slopes).astype(np.int16), change=change))
+    assert (np.abs(scan.array - activity) <= 0.51 * slopes).all()  # half a stored unit

@@ -88,7 +88,12 @@ BAD = {
     "no spacing": ({"PixelSpacing": None}, "a slice with PixelSpacing, 2 numbers; found none"),
     "skewed directions": ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "perpendicular unit directions"),
     "colour": ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "MONOCHROME2 pixels; found RGB"),
-    "slope zero": ({"RescaleSlope": 0}, "a finite rescaling; found .* slope 0.0"),
+    "slope zero": ({"RescaleSlope": 0}, "a rescaling that keeps values apart; found .* slope 0.0"),
+    "slope beyond float32": ({"RescaleSlope": 1e35}, "keeps values apart; found .* slope 1e"),
+    "intercept that swallows values": (
+        {"RescaleIntercept": 1e12},
+        "keeps values apart; found .* intercept 1000000000000",
+    ),
     "pixels cut short": (_at(3, PixelData=b"\0" * 20), "pixels|damaged or cut short"),
 }
 
@@ -128,3 +133,33 @@ def test_a_slice_of_another_direction_is_named(tmp_path):
         UserError, match=r"one direction; found 4 of directions 1\.00 0\.00.*, 1 of directions 1\.00 0\.02"
     ):
         dicom.read_grid(make_series(tmp_path / "s", change=turned))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda one: None, "with equal contents in .*Take the copies out of the folder"),
+        (lambda one: setattr(one, "SOPInstanceUID", "1.2.3"), "with equal contents in .*Take the copies out"),
+        (
+            lambda one: setattr(one, "PixelData", bytes(126)),
+            "with different contents in .*Keep one time, phase or echo",
+        ),
+    ],
+)
+def test_of_two_slices_in_one_place_it_is_said_whether_one_is_a_copy(tmp_path, change, words):
+    folder = make_series(tmp_path / "s")
+    copy = pydicom.dcmread(folder / "slice001.dcm")
+    change(copy)
+    copy.save_as(folder / "slice001 (1).dcm")
+    with pytest.raises(UserError, match=rf"found slice001 \(1\)\.dcm and slice001\.dcm both at .* mm, {words}"):
+        volumes.read(folder)
+
+
+def test_a_folder_copied_into_itself_names_the_first_pair_and_counts_the_others(tmp_path):
+    folder = make_series(tmp_path / "s")
+    for file in list(folder.iterdir()):
+        (folder / f"{file.stem} - Copy.dcm").write_bytes(file.read_bytes())
+    with pytest.raises(
+        UserError, match=r"slice00\d - Copy\.dcm and slice00\d\.dcm .* equal contents, and 4 more such pairs"
+    ):
+        volumes.read(folder)
