@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segfocal.errors import UserError
-from segfocal.io.volumes import SUFFIXES, is_many, stem
+from segfocal.io.volumes import SUFFIXES, is_many, is_named, stem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,7 @@ def _belonging(
 
 
 def _is_volume(path: Path) -> bool:
-    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+    return is_named(path) and not path.name.startswith(".")
 
 
 def _by_affix(references: Sequence[str], others: Sequence[str], *, what: str, several: bool) -> dict[str, str]:

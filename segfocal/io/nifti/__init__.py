@@ -3,7 +3,7 @@
 Start with `reader.py` and `writer.py`; `header.py` is checked before a byte of voxels is read.
 """
 
-from segfocal.io.nifti.header import SUFFIXES, check_suffix
+from segfocal.io.nifti.header import SUFFIXES, check_suffix, is_nifti
 from segfocal.io.nifti.reader import (
     check_label_map,
     like_an_image,
@@ -20,6 +20,7 @@ __all__ = [
     "SUFFIXES",
     "check_label_map",
     "check_suffix",
+    "is_nifti",
     "like_an_image",
     "read",
     "read_as_is",
