@@ -67,6 +67,7 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
         _take_a_gpu()
         try:
             _check_switches(config)
+            _check_text(OmegaConf.to_container(config, resolve=False))
             _import_modules(config)
             return job(config)
         except Exception as error:
@@ -134,6 +135,15 @@ def _check_switches(config: DictConfig) -> None:
     for key in ("overwrite", "debug"):
         if not isinstance(config.get(key, False), bool):
             raise UserError(expected=f"{key}=true or {key}=false", found=f"{key}={config[key]}", do="choose one")
+
+
+def _check_text(value: Any, key: str = "") -> None:
+    """Raise UserError for an option that holds a NUL, which no path or name can."""
+    if isinstance(value, str) and "\0" in value:
+        raise UserError(expected=f"{key} without a NUL", found=repr(value)[:80], do="write it anew")
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, one in pairs:
+        _check_text(one, f"{key}.{name}".lstrip("."))
 
 
 def _report(error: Exception, *, debug: bool) -> None:

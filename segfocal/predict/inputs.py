@@ -79,8 +79,8 @@ def find_scans(named: Path, *, output: Path | None = None, channels: int = 1) ->
     if named.is_dir():
         below = walk(named)
         paths = sorted(path for path in (*below.files, *below.folders[1:]) if _is_scan(path))
-        if output is not None and output.resolve() != named.resolve():
-            paths = [path for path in paths if not path.resolve().is_relative_to(output.resolve())]
+        if output is not None:
+            paths = [path for path in paths if not _is_of_output(path, output, named)]
     elif named.suffix.lower() in _LISTS:
         paths = _listed(named)
     else:
@@ -129,9 +129,15 @@ def passed_over(named: Path, scans: Sequence[Scan], *, output: Path) -> list[Pas
     if not named.is_dir():
         return []
     below, used = walk(named), [file for scan in scans for file in scan.files]
-    folders = [folder for folder in below.folders if not folder.resolve().is_relative_to(output.resolve())]
+    folders = [folder for folder in below.folders if not _is_of_output(folder, output, named)]
     found = [one for folder in folders for one in left_over(folder, used, Reason.OUTSIDE)]
     return [*found, *(PassedOver(path=path, reason=Reason.LINK_AGAIN) for path in below.again)]
+
+
+def _is_of_output(path: Path, output: Path, named: Path) -> bool:
+    """Return whether a path lies below the folder of masks, of another input than that folder itself."""
+    real, masks, scans = (os.path.realpath(place) for place in (path, output, named))
+    return masks != scans and os.path.commonpath([real, masks]) == masks
 
 
 def channels_apart(scans: Sequence[Scan]) -> str:

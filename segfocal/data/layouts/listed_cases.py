@@ -40,9 +40,10 @@ def expected_form(root: Path) -> Iterator[None]:
     """Turn every way in which JSON of another form fails into one message."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(
-            expected='"labels" as names and values and "training" as a list of {"image", "label"}',
+            expected='"labels" as names and values, "training" as a list of {"image", "label"}, '
+            '"dataset" as {name: {"images", "label"}}',
             found=f"{type(error).__name__}: {str(error)[:80]}",
             where=root / FILE,
             do="mend the file",
@@ -92,6 +93,8 @@ def _only(files: Sequence[Path]) -> Path:
 
 def _of_table(root: Path, name: str, row: Mapping[str, Any]) -> Case:
     """Return a case of "dataset": {name: {"images": [a file a channel], "label": file}}."""
+    if not isinstance(row["images"], list):
+        raise TypeError(f'"images" of {name} is no list')
     images = [listed_file(root, path, where=root / FILE) for path in row["images"]]
     label = listed_file(root, row["label"], where=root / FILE)
     found = [_NUMBERED.fullmatch(stem(path)) for path in images]
