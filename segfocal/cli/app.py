@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from segfocal.errors import UserError
 
+TOLD = set[str]()  # lines that this command has printed and that it need not repeat
 _VISIBLE = "SEGFOCAL_VISIBLE_GPUS"  # what CUDA_VISIBLE_DEVICES was before a job took its own
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -59,6 +60,7 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the messages below
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch on a CPU: huge pages, a fortieth of the page faults
     register_resolvers()
+    TOLD.clear()
     failed = 0
 
     def guarded(config: DictConfig) -> float | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from omegaconf import OmegaConf
 
-from segfocal.cli.app import conf_folder
+from segfocal.cli.app import TOLD, conf_folder
 
 if TYPE_CHECKING:
     from segfocal.data.case import CaseList
@@ -46,11 +46,13 @@ def listed_cases(data: dict[str, Any]) -> CaseList:
 
 
 def tell_passed_over(passed: Sequence[PassedOver], root: Path) -> None:
-    """Print a line for each reason for which something was passed over; of several processes one does."""
+    """Print a line for each reason for which something was passed over, once in a command, in one of its processes."""
     from segfocal.io import passed_over
 
-    if os.environ.get("RANK", "0") == "0":
-        for line in passed_over.lines(passed, root):
+    lines = passed_over.lines(passed, root) if os.environ.get("RANK", "0") == "0" else []
+    for line in lines:
+        if f"{root}: {line}" not in TOLD:
+            TOLD.add(f"{root}: {line}")
             print(line, file=sys.stderr)
 
 
