@@ -155,6 +155,7 @@ def test_an_option_with_a_nul_is_one_line(tmp_path, monkeypatch, capfd):
 
 
 def test_a_command_that_reads_a_folder_several_times_says_it_once(folder, tmp_path, monkeypatch, capfd):
-    asked = options(folder, *TRAIN, "train.steps=5", "seed=0,1", "train.dry_run=true", f"hydra.sweep.dir={tmp_path}/sweep")
+    asked = options(folder, *TRAIN, "train.steps=5", "seed=0,1", "train.dry_run=true")
+    asked += [f"hydra.sweep.dir={tmp_path}/sweep"]
     assert segfocal(monkeypatch, "train", "-m", *asked) == 0
     assert capfd.readouterr().err.count(SAID) == 1
