@@ -23,6 +23,7 @@ from segfocal.cli import composing
 from segfocal.cli.settling import imported, settle
 from segfocal.errors import UserError, UserNote
 
+TOLD = set[str]()  # lines that this command has printed and that it need not repeat
 _VISIBLE = "SEGFOCAL_VISIBLE_GPUS"  # what CUDA_VISIBLE_DEVICES was before a job took its own
 _IN_HOME = re.compile(r"~(/[^'\"\[\]{},]*)?")
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -75,12 +76,14 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to the messages below
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch on a CPU: huge pages, a fortieth of the page faults
     sys.argv[1:] = [_home_found(argument) for argument in sys.argv[1:]]
+    TOLD.clear()
     failed = 0
 
     def guarded(config: DictConfig) -> float | None:
         nonlocal failed
         _take_a_gpu()
         try:
+            _check_text(OmegaConf.to_container(config, resolve=False))
             _import_modules(config)
             settle(config, config_name, overrides=_typed())
             return job(config)
@@ -174,6 +177,15 @@ def _typed() -> list[str]:
 
     typed: Any = OmegaConf.to_container(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     return typed
+
+
+def _check_text(value: Any, key: str = "") -> None:
+    """Raise UserError for an option that holds a NUL, which no path or name can."""
+    if isinstance(value, str) and "\0" in value:
+        raise UserError(expected=f"{key} without a NUL", found=repr(value)[:80], do="write it anew")
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, one in pairs:
+        _check_text(one, f"{key}.{name}".lstrip("."))
 
 
 def _report(error: Exception, *, debug: bool) -> None:

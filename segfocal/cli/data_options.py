@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from omegaconf import OmegaConf
 
-from segfocal.cli.app import conf_folder
+from segfocal.cli.app import TOLD, conf_folder
 from segfocal.memory import available_bytes
 
 if TYPE_CHECKING:
     from segfocal.data.case import CaseList
     from segfocal.data.splits import Splitting
     from segfocal.intensity import Intensity
+    from segfocal.io.passed_over import PassedOver
     from segfocal.resample import ModelGrid
     from segfocal.structure import Structure
 
@@ -35,12 +38,24 @@ def cases_of(plain: dict[str, Any]) -> tuple[CaseList, tuple[Structure, ...]]:
 
 
 def listed_cases(data: dict[str, Any]) -> CaseList:
-    """Read the cases, each in its group."""
+    """Read the cases, each in its group, and say what lies there besides and is not read."""
     from segfocal.data.cases import read_cases
     from segfocal.data.splits import grouped
 
     listed = read_cases(data["root"], label_names=data.get("label_names"), ignore=data.get("ignore"))
+    tell_passed_over(listed.passed_over, Path(data["root"]))
     return grouped(listed, data.get("group"))
+
+
+def tell_passed_over(passed: Sequence[PassedOver], root: Path) -> None:
+    """Print a line for each reason for which something was passed over, once in a command, in one of its processes."""
+    from segfocal.io import passed_over
+
+    lines = passed_over.lines(passed, root) if os.environ.get("RANK", "0") == "0" else []
+    for line in lines:
+        if f"{root}: {line}" not in TOLD:
+            TOLD.add(f"{root}: {line}")
+            print(line, file=sys.stderr)
 
 
 def split_cases(plain: dict[str, Any], cases: CaseList, structures: Sequence[Structure]) -> CaseList:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run
+from segfocal.cli.data_options import tell_passed_over
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def _print(diagnosis: Diagnosis, examination: Examination) -> None:
 
     if diagnosis.findings:
         print_table(table_rows(diagnosis.findings))
+    tell_passed_over(diagnosis.passed_over, examination.root)
     found = [(diagnosis.count(severity), severity) for severity in SEVERITIES]
     counts = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for count, severity in found)
     print(f"{diagnosis.cases} case{'s' * (diagnosis.cases != 1)}: {counts}")

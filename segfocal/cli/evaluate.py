@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run
+from segfocal.cli.data_options import tell_passed_over
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ def evaluate(config: DictConfig) -> None:
     from segfocal.evaluate.evaluate import evaluate as evaluate_masks
 
     evaluation = _evaluation(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
-    judged = evaluate_masks(evaluation, showing=_with_progress)
+    tell = partial(tell_passed_over, root=evaluation.prediction)
+    judged = evaluate_masks(evaluation, showing=_with_progress, telling=tell)
     if evaluation.many:
         _print_summary([metrics for case in judged for metrics in case.metrics])
     else:

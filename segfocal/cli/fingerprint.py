@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from segfocal.cli.evaluate import print_table
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
-    from segfocal.data.case import Case, CaseList
+    from segfocal.data.case import CaseList
     from segfocal.fingerprint.measure import CaseStatistics, MeasureOptions
     from segfocal.structure import Structure
 
@@ -36,12 +37,14 @@ def fingerprint(config: DictConfig) -> None:
     from segfocal.fingerprint.page import DataChoice, check_folder, write
     from segfocal.fingerprint.suggestions import suggest
     from segfocal.fingerprint.summary import summarise
+    from segfocal.io import passed_over
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     _check(plain)
     folder = Path(plain["output"])
     check_folder(folder, overwrite=plain["overwrite"])
-    cases, options = _asked(plain)
+    listed, options = _asked(plain)
+    cases = listed.cases
     measured = list(_shown(measure_cases(cases, options, workers=plain["workers"]), total=len(cases)))
     _refuse_unreadable(measured, plain["data"]["root"])
     found = summarise(measured)
@@ -58,6 +61,7 @@ def fingerprint(config: DictConfig) -> None:
         "target": _target(plain["target"], found),
         "far_mm": plain["far_mm"],
         "intensity": plain["intensity"],
+        "passed_over": passed_over.rows(listed.passed_over, Path(plain["data"]["root"])),
     }
     data = plain["data"] | {"root": str(root)}
     if isinstance(data.get("label_names"), str):
@@ -81,8 +85,8 @@ def _check(plain: dict[str, Any]) -> None:
             raise UserError(expected=f"{name} {rule}", found=f"{name}={plain[name]}", do="change that option")
 
 
-def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], MeasureOptions]:
-    """Return the cases to measure, and how."""
+def _asked(plain: dict[str, Any]) -> tuple[CaseList, MeasureOptions]:
+    """Return the cases to measure, with what was passed over, and how."""
     from segfocal.data.mask_files import with_target
     from segfocal.fingerprint.measure import MeasureOptions
     from segfocal.grid import check_frame
@@ -98,7 +102,8 @@ def _asked(plain: dict[str, Any]) -> tuple[Sequence[Case], MeasureOptions]:
         seen, frame = intensity_of(plain["intensity"], listed), check_frame(plain["data"]["frame"])
     except (ValueError, TypeError) as error:
         raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
-    return cases, MeasureOptions(structures=structures, frame=frame, intensity=seen, far_mm=float(plain["far_mm"]))
+    options = MeasureOptions(structures=structures, frame=frame, intensity=seen, far_mm=float(plain["far_mm"]))
+    return replace(listed, cases=tuple(cases)), options
 
 
 def _target(asked: Any, found: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run
-from segfocal.cli.data_options import as_list
+from segfocal.cli.data_options import as_list, tell_passed_over
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def predict(config: DictConfig) -> None:
     """Segment one scan, or many, by a config and print what was written."""
     from segfocal.folder_lock import only_one
     from segfocal.inference import bundle as bundles
-    from segfocal.predict.inputs import find_scans, names_many
+    from segfocal.predict.inputs import channels_apart, find_scans, names_many, passed_over
     from segfocal.predict.many import predict_many
     from segfocal.predict.predict import predict as predict_one
 
@@ -39,8 +39,12 @@ def predict(config: DictConfig) -> None:
     if len(options.inputs) == 1 and names_many(options.scan):
         folder, channels = options.outputs.mask, bundles.read_channels(options.bundles[0])
         scans = find_scans(options.scan, output=folder, channels=channels)
+        passed = passed_over(options.scan, scans, output=folder)
+        tell_passed_over(passed, options.scan)
+        if channels == 1 and (note := channels_apart(scans)):
+            print(note, file=sys.stderr)
         with only_one(folder, doing="segment many scans"):
-            predict_many(options, scans, retry=plain["retry"], say=_say)
+            predict_many(options, scans, passed=passed, retry=plain["retry"], say=_say)
         return
     report = predict_one(options)
     sizes = [f"{name} {ml:.1f} ml" for name, ml in report.get("volume_ml", {}).items()]
@@ -108,9 +112,9 @@ def _prompt_options(plain: dict[str, Any]) -> PromptOptions | None:
 
 def _holds_labels(file: Path) -> bool:
     from segfocal.io.dicom.file_kinds import is_dicom, is_label
-    from segfocal.io.volumes import SUFFIXES
+    from segfocal.io.volumes import is_named
 
-    return file.name.endswith(SUFFIXES) or is_dicom(file) or is_label(file)
+    return is_named(file) or is_dicom(file) or is_label(file)
 
 
 def _check_prompts(prompt: str, given: list[str]) -> None:

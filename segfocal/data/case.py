@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segfocal.data.label_scheme import LabelScheme
+from segfocal.io.passed_over import PassedOver
 
 SPLITS = ("train", "val", "test")
 
@@ -29,6 +30,7 @@ class Case:
         split: train, val, test, or "" while nobody has said.
         masks: mask files that make up the label; none at all is a label too. None for a label map.
         more: the files of further channels, in the order in which a network gets them.
+        channels: what the layout calls each channel (0000, t1); () where it does not say, and of a list.
         group: what is never split, such as a patient; "" for the case alone.
         scheme: what its label values mean, once a target is chosen.
         named: of a DICOM label, the value that each name is read as.
@@ -40,6 +42,7 @@ class Case:
     split: str = ""
     masks: tuple[Mask, ...] | None = None
     more: tuple[Path, ...] = ()
+    channels: tuple[str, ...] = ()
     group: str = ""
     scheme: LabelScheme = field(default_factory=LabelScheme)
     named: tuple[tuple[str, int], ...] = ()
@@ -57,11 +60,19 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseList:
-    """Cases, the label values by structure name where the layout knows them, and the value to ignore."""
+    """What a data set holds.
+
+    Args:
+        cases: what was read.
+        label_values: label values by structure name, where the layout knows them.
+        ignored: the label value of voxels that count for nothing; None without one.
+        passed_over: what lies there and was not read, with the reasons.
+    """
 
     cases: tuple[Case, ...]
     label_values: dict[str, int]
     ignored: int | None = None
+    passed_over: tuple[PassedOver, ...] = ()
 
     def of(self, split: str) -> list[Case]:
         """Return the cases of one split."""

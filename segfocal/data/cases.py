@@ -5,6 +5,7 @@ Training reads it strictly (`read_cases`), the doctor with every problem (`read_
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,8 @@ from segfocal.data.layouts.layout import Contents, Problem, collected, no_cases
 from segfocal.errors import Fault, UserError
 from segfocal.files import read_json
 from segfocal.io import volumes
+from segfocal.io.channels import Channels, odd_channels
+from segfocal.io.file_names import composed
 
 
 def read_cases(
@@ -58,7 +61,7 @@ def read_contents(
     if not root.exists():
         raise UserError(expected="a data folder or CSV", found="nothing there", where=root, do="set data.root")
     contents = _read_layout(root)
-    problems = [*contents.problems, *_list_problems(contents.found.cases, root)]
+    problems = [*contents.problems, *_list_problems(contents.found.cases, root, contents.channels)]
     cases = contents.found
     if label_names is not None:
         with collected(problems):
@@ -99,22 +102,22 @@ def _value_to_ignore(ignore: str | int, label_values: Mapping[str, int]) -> int:
     return int(ignore)
 
 
-def _list_problems(cases: Sequence[Case], root: Path) -> Iterator[Problem]:
-    """Yield what is wrong with a list of cases, whatever its layout."""
+def _list_problems(cases: Sequence[Case], root: Path, promised: Sequence[str]) -> Iterator[Problem]:
+    """Yield what is wrong with a list of cases, whatever its layout. promised: the channels that every case has."""
     if not cases:
         yield no_cases(root)
         return
     for case in cases:
         yield from _case_problems(case, root)
-    odd = next((case for case in cases if len(case.more) != len(cases[0].more)), None)
-    if odd is not None:
+    channels = [Channels(case=case.name, images=case.images, names=case.channels) for case in cases]
+    for odd in odd_channels(channels, promised):
         error = UserError(
-            expected=f"as many channels of every case, {len(cases[0].images)} as {cases[0].name} has",
-            found=f"{len(odd.images)} of {odd.name}",
-            where=odd.image.parent,
+            expected=odd.expected,
+            found=odd.found,
+            where=odd.of.images[0].parent,
             do="add the missing files or take the case off the list",
         )
-        yield Problem(error=error, case=odd.name)
+        yield Problem(error=error, case=odd.of.case)
     yield from _listed_twice(cases, root)
 
 
@@ -139,7 +142,7 @@ def _case_problems(case: Case, root: Path) -> Iterator[Problem]:
 
 def _listed_twice(cases: Sequence[Case], root: Path) -> Iterator[Problem]:
     """Yield names that several cases have, and images that are listed several times."""
-    names = Counter(case.name for case in cases)
+    names = Counter(composed(case.name) for case in cases)
     for name in sorted(name for name, count in names.items() if count > 1):
         error = UserError(
             expected="one case a name",
@@ -149,9 +152,9 @@ def _listed_twice(cases: Sequence[Case], root: Path) -> Iterator[Problem]:
             fault=Fault.NAME_TWICE,
         )
         yield Problem(error=error, case=name)
-    listed = [(image.resolve(), image, case) for case in cases for image in case.images]
+    listed = [(os.path.realpath(image), image, case) for case in cases for image in case.images]
     times = Counter(place for place, _, _ in listed)
-    seen = set[Path]()
+    seen = set[str]()
     for place, image, case in listed:
         if times[place] == 1 or place in seen:
             continue
@@ -169,6 +172,15 @@ def _listed_twice(cases: Sequence[Case], root: Path) -> Iterator[Problem]:
 def _read_label_names(given: str | Mapping[str, Any]) -> dict[str, int]:
     path, _, key = given.partition("#") if isinstance(given, str) else ("", "", "")
     named: Any = read_json(Path(path)) if path else given
+    part = named.get(key) if key and isinstance(named, dict) else named
+    if isinstance(part, dict) and part and all(_is_value_of_a_name(*pair) for pair in part.items()):
+        name, value = next(iter(part.items()))
+        raise UserError(
+            expected=f"structure names by label value, as {{{value}: {name}}}",
+            found=f"{{{name}: {value}}}, values by name",
+            where=path or "data.label_names",
+            do="turn each pair round",
+        )
     try:
         return {str(name): int(value) for value, name in (named[key] if key else named).items()}
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -178,3 +190,8 @@ def _read_label_names(given: str | Mapping[str, Any]) -> dict[str, int]:
             where=path or "data.label_names",
             do="mend data.label_names",
         ) from error
+
+
+def _is_value_of_a_name(name: Any, value: Any) -> bool:
+    """Return whether a pair is {liver: 1}, as nnU-Net 2 writes it, rather than {1: liver}."""
+    return type(value) is int and not str(name).isdecimal()

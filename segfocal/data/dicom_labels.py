@@ -56,7 +56,7 @@ def name_labels(found: CaseList, root: Path, problems: list[Problem]) -> CaseLis
 
 def _is_dicom_label(label: Path) -> bool:
     """Return whether a label is a DICOM segmentation or structure set, whose grid is that of its image."""
-    return not label.name.endswith(volumes.SUFFIXES) and is_label(label)
+    return not volumes.is_named(label) and is_label(label)
 
 
 def read_label(case: Case, image: Grid) -> Volume:

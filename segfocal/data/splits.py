@@ -19,6 +19,7 @@ from segfocal.data.case import Case, CaseList
 from segfocal.errors import UserError
 from segfocal.files import write_json
 from segfocal.foreign import door
+from segfocal.io.file_names import composed
 
 ForegroundShares = Callable[[Sequence[Case]], Sequence[float]]  # the share of foreground voxels of each case
 
@@ -183,8 +184,36 @@ def split(
         foreground: returns the share of foreground of each case; called only where `stratify` needs it.
 
     Raises:
-        UserError: a damaged file, one of other cases or of another number of folds, no such fold.
+        UserError: a damaged file, one of other cases or of another number of folds, no such fold, a group on two sides.
     """
+    where = file if file is not None and file.exists() else None
+    chosen = _split(cases, splitting, fold=fold, file=file, foreground=foreground)
+    _check_groups(chosen, where)
+    return chosen
+
+
+def _check_groups(cases: CaseList, where: Path | None) -> None:
+    """Raise UserError where cases of one group, a patient, are in two parts."""
+    first: dict[str, Case] = {}
+    for case in cases.cases:
+        first.setdefault(case.group, case)
+    parted = [(first[case.group], case) for case in cases.cases if case.group and first[case.group].split != case.split]
+    if parted:
+        other, case = parted[0]
+        count = len({one.group for one, _ in parted})
+        raise UserError(
+            expected="all cases of a group (a patient) in one part",
+            found=f"{other.name} in {other.split} and {case.name} in {case.split}, both of {case.group}"
+            + f", and {count - 1} more groups so" * (count > 1),
+            where=where,
+            do="mend the split, or set data.group so that it names what must not be parted",
+        )
+
+
+def _split(
+    cases: CaseList, splitting: Splitting, *, fold: int, file: Path | None, foreground: ForegroundShares
+) -> CaseList:
+    """Return the list with every case in a split, groups as they come."""
     if file is None or not file.exists():
         if splitting.folds is None:
             own = foreground(cases.cases) if splitting.stratify else None
@@ -244,10 +273,12 @@ def _with_parts(cases: CaseList, folds: Sequence[Mapping[str, Sequence[str]]], f
             where=str(where),
             do="choose one of these",
         )
+    own = {composed(case.name): case.name for case in cases.cases}
+    parted = {part: [own.get(composed(name), name) for name in folds[fold][part]] for part in ("train", "val")}
     given = {case.name for case in cases.of("test")}
-    parts = {name: part for part in ("train", "val") for name in folds[fold][part]}
+    parts = {name: part for part, named in parted.items() for name in named}
     names = {case.name for case in cases.cases}
-    twice = sorted(set(folds[fold]["train"]) & set(folds[fold]["val"]))
+    twice = sorted(set(parted["train"]) & set(parted["val"]))
     gone, unknown, tests = sorted(set(parts) - names), sorted(names - given - set(parts)), sorted(given & set(parts))
     problems = {
         f"{_some(twice[:1])} in both train and val": twice,

@@ -79,5 +79,7 @@ def _one(item: str | int, label_values: Mapping[str, int]) -> Structure:
         value = int(text)
         return Structure(name=next((n for n, v in label_values.items() if v == value), f"label_{value}"), value=value)
     near = [name for name in label_values if text.lower()[:4] in name.lower()]
-    known = f"one of {', '.join(near or list(label_values)[:12])}" if label_values else "a label value such as 1"
+    listed = near or list(label_values)
+    more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""
+    known = f"one of {', '.join(listed[:12])}{more}" if label_values else "a label value such as 1"
     raise UserError(expected=known, found=f"target={text}", do="name a structure of this data set or its label value")

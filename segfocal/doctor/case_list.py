@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from segfocal.data.cases import read_contents
 from segfocal.data.layouts.layout import Problem
 from segfocal.doctor.checks import Check, Finding
 from segfocal.errors import Fault
+from segfocal.io.passed_over import PassedOver, Reason
 from segfocal.io.volumes import stem
 
 _CHECKS = {Fault.NAME_TWICE: Check.NAME_TWICE, Fault.FILE_TWICE: Check.FILE_TWICE}
@@ -28,6 +29,7 @@ class CheckedCaseList:
         allowed: label_values with whatever else a label may hold: parts of regions, and the value to ignore.
         ignored: the label value of voxels that count for nothing, None without one.
         findings: what is wrong with the list.
+        passed_over: what lies there and training does not read.
         modality: "ct" or "other" where dataset.json says so, "" where nothing does.
     """
 
@@ -36,6 +38,7 @@ class CheckedCaseList:
     allowed: dict[str, int]
     ignored: int | None
     findings: list[Finding]
+    passed_over: tuple[PassedOver, ...]
     modality: str
 
 
@@ -74,13 +77,25 @@ def check_case_list(
                 for one in contents.problems
                 if one.error.fault not in _FOUND_WITH_ITS_FILE or one.case not in examined
             ),
-            *(
-                Finding(check=Check.LABEL_WITHOUT_IMAGE, found="no image of its name", case=stem(path), file=path)
-                for path in contents.unused_labels
-            ),
+            *_passed_over(found.passed_over),
         ],
+        passed_over=found.passed_over,
         modality=contents.modality,
     )
+
+
+def _passed_over(passed: Sequence[PassedOver]) -> Iterator[Finding]:
+    """Yield a finding for each file or folder that was passed over, one for all pictures beside scans."""
+    pictures = [one.path for one in passed if one.reason is Reason.PREVIEW]
+    if pictures:
+        yield Finding(check=Check.PREVIEW, found=Reason.PREVIEW.words(len(pictures)), file=pictures[0].parent)
+    for one in passed:
+        if one.reason is Reason.PREVIEW:
+            continue
+        check, found = Check.PASSED_OVER, one.reason.words(1).removeprefix("1 ")
+        if one.reason is Reason.LABEL_WITHOUT_IMAGE:
+            check, found = Check.LABEL_WITHOUT_IMAGE, "no image of its name"
+        yield Finding(check=check, found=found, case=stem(one.path), file=one.path)
 
 
 def _finding(problem: Problem, root: Path) -> Finding:

@@ -197,7 +197,7 @@ def _volume(
 
 def is_nifti(path: Path) -> bool:
     """Return whether a path names a NIfTI file: the doctor reads those whatever they hold, others as training does."""
-    return path.name.endswith(nifti.SUFFIXES) and not path.is_dir()
+    return nifti.is_nifti(path) and not path.is_dir()
 
 
 def _reason(error: UserError) -> Found:

@@ -20,6 +20,8 @@ class Check(str, Enum):
     NAME_TWICE = "name_twice"
     FILE_TWICE = "file_twice"
     LABEL_WITHOUT_IMAGE = "label_without_image"
+    PASSED_OVER = "passed_over"
+    PREVIEW = "preview"
     # Files and headers
     EMPTY_FILE = "empty_file"
     NO_NIFTI = "no_nifti"
@@ -115,6 +117,11 @@ CHECKS: dict[Check, About] = {
     Check.LABEL_WITHOUT_IMAGE: About(
         "warning", "a label that no image belongs to", "add the image, or remove the label"
     ),
+    Check.PASSED_OVER: About(
+        "warning", "a scan or a folder of scans that training does not read",
+        "name it as the others, or take it away",
+    ),
+    Check.PREVIEW: About("note", "a picture beside scans", "nothing: training does not read it"),
     # Files and headers
     Check.EMPTY_FILE: About("error", "a file of no bytes", _AGAIN),
     Check.NO_NIFTI: About("error", "bytes without a NIfTI header", _AGAIN),

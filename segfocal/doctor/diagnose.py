@@ -8,6 +8,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from segfocal.doctor.page import write_doctor_page
 from segfocal.doctor.repair import FileRepair, RepairedCase, repair_case
 from segfocal.errors import UserError
 from segfocal.files import check_new, make_folder, write_json, write_text
+from segfocal.io import passed_over
 
 _RESULTS = ("doctor.json", "doctor.html")
 _RESULTS_OF_FIX = ("cases.csv", "fixes.jsonl")
@@ -56,6 +58,7 @@ def diagnose(
     diagnosis = Diagnosis(findings=findings, cases=len(reports))
     if examination.fix:
         diagnosis = _repair(reports, listed, examination, findings)
+    diagnosis = replace(diagnosis, passed_over=listed.passed_over)
     write_json(output / "doctor.json", _as_json(diagnosis, reports, examination))
     write_doctor_page(output / "doctor.html", diagnosis, reports, examination)
     return diagnosis
@@ -132,6 +135,7 @@ def _as_json(diagnosis: Diagnosis, reports: Sequence[CaseReport], examination: E
         "segfocal": __version__,
         "data": str(examination.root),
         "cases": diagnosis.cases,
+        "passed_over": passed_over.rows(diagnosis.passed_over, examination.root),
         "counts": {severity: diagnosis.count(severity) for severity in SEVERITIES},
         "findings": [one.row() for one in diagnosis.findings],
         "mended": [repair._asdict() for repair in diagnosis.repairs],

@@ -10,6 +10,7 @@ from typing import Any
 from segfocal.doctor.checks import Finding
 from segfocal.doctor.repair import FileRepair
 from segfocal.errors import UserError
+from segfocal.io.passed_over import PassedOver
 
 MODALITIES = ("auto", "ct", "other")
 
@@ -59,6 +60,7 @@ class Diagnosis:
         repairs: what was done to copies.
         left_out: the cases that cases.csv lacks, with the reason.
         ignored: the label value of voxels that count for nothing, None without one.
+        passed_over: what lies there and training does not read.
     """
 
     findings: list[Finding]
@@ -66,6 +68,7 @@ class Diagnosis:
     repairs: list[FileRepair] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     ignored: int | None = None
+    passed_over: tuple[PassedOver, ...] = ()
 
     def count(self, severity: str) -> int:
         """Return the number of findings of a severity."""

@@ -45,7 +45,7 @@ def header_findings(path: Path, case: str) -> list[Finding]:
 
 
 def _of_file(header: RawHeader) -> Iterator[Found]:
-    named = header.path.name.endswith(".gz")
+    named = header.path.suffix.lower() == ".gz"
     if named and not header.packed:
         yield Check.NOT_PACKED, "a plain NIfTI file"
     if header.packed and not named:

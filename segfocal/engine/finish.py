@@ -12,6 +12,7 @@ from segfocal.engine.record import Record
 from segfocal.engine.run import Run
 from segfocal.engine.validate import Score, validate
 from segfocal.inference import bundle as bundles
+from segfocal.io import passed_over
 
 
 def finish(run: Run, record: Record, outcome: Mapping[str, Any], *, started: float) -> dict[str, Any]:
@@ -48,6 +49,7 @@ def finish(run: Run, record: Record, outcome: Mapping[str, Any], *, started: flo
         "skipped_steps": run.state.skipped,
         "parameters": sum(p.numel() for p in bundle.model.parameters()),
         **tried,
+        "passed_over": passed_over.rows(run.plan.cases.passed_over, run.plan.where),
         "scores": [_as_row(score) for score in scores],
     }
     record.summarise(summary)

@@ -15,19 +15,24 @@ from segfocal.evaluate.pairing import CaseFiles, case_files, named_files
 from segfocal.evaluate.results import check_inputs_stay, check_results, write_results
 from segfocal.folder_lock import only_one
 from segfocal.io import volumes
+from segfocal.io.passed_over import PassedOver, Reason, left_over
 from segfocal.io.volumes import is_many
 from segfocal.parallel import affordable, in_order
 
 Showing = Callable[[Sequence[CaseFiles], Iterable[JudgedCase]], Iterable[JudgedCase]]
+Telling = Callable[[Sequence[PassedOver]], None]
 _BYTES_A_VOXEL = 16  # of a case while its surfaces are measured, at most
 
 
-def evaluate(evaluation: MaskEvaluation, *, showing: Showing | None = None) -> list[JudgedCase]:
+def evaluate(
+    evaluation: MaskEvaluation, *, showing: Showing | None = None, telling: Telling = lambda passed: None
+) -> list[JudgedCase]:
     """Write tables, pictures and a page into the output folder; return every case with its metrics.
 
     The files are metrics.csv, summary.csv, metrics.json and report.html; comparison.csv and metrics_against.csv of two
     predictions; overlay.png of one case whose scan is at hand, overlays/ of the worst of many. Of many cases, one that
-    cannot be judged is noted and the others go on. `showing` wraps the cases as they are done, for a progress bar.
+    cannot be judged is noted and the others go on. `showing` wraps the cases as they are done, for a progress bar;
+    `telling` is given what lies in folders of masks and is not judged.
 
     Raises:
         UserError: an output that exists, files that do not match; of a single case unreadable masks, masks on different
@@ -35,6 +40,8 @@ def evaluate(evaluation: MaskEvaluation, *, showing: Showing | None = None) -> l
     """
     check_results(evaluation)
     cases, unmatched = _paired(evaluation)
+    passed = _passed_over(cases, unmatched, evaluation)
+    telling(passed)
     check_inputs_stay(cases, evaluation)
     if evaluation.many:
         done = _judged(cases, evaluation)
@@ -47,12 +54,12 @@ def evaluate(evaluation: MaskEvaluation, *, showing: Showing | None = None) -> l
         evaluation.settings.check_tolerances(structures)
     with only_one(evaluation.output, doing="write an evaluation"):
         check_results(evaluation)  # again: another may have written since
-        write_results(judged, evaluation, unmatched=unmatched)
+        write_results(judged, evaluation, unmatched=list(unmatched), passed=passed)
     return judged
 
 
-def _paired(evaluation: MaskEvaluation) -> tuple[list[CaseFiles], list[str]]:
-    """Return the cases, and the names of predictions that no reference belongs to."""
+def _paired(evaluation: MaskEvaluation) -> tuple[list[CaseFiles], dict[str, Path]]:
+    """Return the cases, and the predictions by name that no reference belongs to."""
     if not evaluation.many:
         only = CaseFiles(
             name=evaluation.prediction.name,
@@ -62,7 +69,7 @@ def _paired(evaluation: MaskEvaluation) -> tuple[list[CaseFiles], list[str]]:
             image=evaluation.image,
             probabilities=evaluation.probabilities,
         )
-        return [only], []
+        return [only], {}
     predictions = named_files(evaluation.prediction, what="predictions")
     cases = case_files(
         named_files(evaluation.reference, what="references"),
@@ -76,7 +83,24 @@ def _paired(evaluation: MaskEvaluation) -> tuple[list[CaseFiles], list[str]]:
     if evaluation.probabilities:
         _check_maps(cases, evaluation.probabilities)
     used = {case.prediction for case in cases}
-    return cases, [name for name, path in predictions.items() if path not in used]
+    return cases, {name: path for name, path in predictions.items() if path not in used}
+
+
+def _passed_over(
+    cases: Sequence[CaseFiles], unmatched: Mapping[str, Path], evaluation: MaskEvaluation
+) -> list[PassedOver]:
+    """Return what lies in the folders of masks and is not judged: other formats, folders, predictions unmatched."""
+    passed = [PassedOver(path=path, reason=Reason.NO_REFERENCE) for path in unmatched.values()]
+    used = [path for case in cases for path in (case.reference, case.prediction, case.against) if path]
+    for place in dict.fromkeys((evaluation.reference, evaluation.prediction, evaluation.against)):
+        if place is None or not is_many(place) or not place.is_dir():
+            continue
+        left = left_over(place, [*used, *unmatched.values()], Reason.OUTSIDE)
+        passed += [one for one in left if one.reason is Reason.OTHER_FORMAT]
+        for folder in sorted(path for path in place.glob("[!.]*") if path.is_dir()):
+            holds = folder != evaluation.output and any(volumes.is_named(path) for path in folder.glob("[!.]*"))
+            passed += [PassedOver(path=folder, reason=Reason.OUTSIDE)] * holds
+    return passed
 
 
 def _named(place: Path | None, *, what: str) -> Mapping[str, Path] | None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segfocal.errors import UserError
-from segfocal.io.volumes import SUFFIXES, is_many, stem
+from segfocal.io.file_names import composed
+from segfocal.io.volumes import SUFFIXES, is_many, is_named, stem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ def named_files(place: Path, *, what: str) -> dict[str, Path]:
         UserError: no such file, two of one name.
     """
     if place.is_dir():
-        found = sorted(path for path in place.iterdir() if path.is_file() and _is_volume(path))
+        found = sorted(path for path in place.iterdir() if not path.is_dir() and _is_volume(path))
     elif is_many(place):
         found = sorted(Path(path) for path in glob.glob(str(place), recursive=True) if _is_volume(Path(path)))
     else:
@@ -54,7 +55,7 @@ def named_files(place: Path, *, what: str) -> dict[str, Path]:
             expected=f"{what} ending in {', '.join(SUFFIXES)}", found="none", where=place, do="check the path"
         )
     for name in (stem, lambda path: path.parent.name):
-        by_name = {name(path): path for path in found}
+        by_name = {composed(name(path)): path for path in found}
         if len(by_name) == len(found):
             return by_name
     stems = [stem(path) for path in found]
@@ -145,7 +146,7 @@ def _belonging(
 
 
 def _is_volume(path: Path) -> bool:
-    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+    return is_named(path) and not path.name.startswith(".")
 
 
 def _by_affix(references: Sequence[str], others: Sequence[str], *, what: str, several: bool) -> dict[str, str]:

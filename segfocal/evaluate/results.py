@@ -16,6 +16,8 @@ from segfocal.evaluate.pairing import CaseFiles
 from segfocal.evaluate.pictures import DICE_PLOT, OVERLAY, OVERLAYS, draw_dice, draw_only, draw_worst
 from segfocal.evaluate.summary import Contrast, StructureSummary, contrast, summarise
 from segfocal.files import check_new, make_folder, write_json, write_table
+from segfocal.io import passed_over
+from segfocal.io.passed_over import PassedOver
 
 TABLE, SUMMARY, FACTS, PAGE = "metrics.csv", "summary.csv", "metrics.json", "report.html"
 SECOND, CONTRASTS = "metrics_against.csv", "comparison.csv"
@@ -54,8 +56,21 @@ def _places(evaluation: MaskEvaluation) -> list[Path]:
     return places
 
 
-def write_results(judged: Sequence[JudgedCase], evaluation: MaskEvaluation, *, unmatched: Sequence[str]) -> None:
-    """Sum up cases that were judged, and write every result; `unmatched` are predictions without a reference."""
+def write_results(
+    judged: Sequence[JudgedCase],
+    evaluation: MaskEvaluation,
+    *,
+    unmatched: Sequence[str],
+    passed: Sequence[PassedOver] = (),
+) -> None:
+    """Sum up cases that were judged, and write every result.
+
+    Args:
+        judged: every case.
+        evaluation: what was asked for.
+        unmatched: names of predictions without a reference.
+        passed: what lies in the folders and was not judged.
+    """
     folder = evaluation.output
     summaries = summarise([metrics for case in judged for metrics in case.metrics])
     contrasts = contrast(judged) if evaluation.compared else []
@@ -63,6 +78,7 @@ def write_results(judged: Sequence[JudgedCase], evaluation: MaskEvaluation, *, u
     # A wrong scan of a single case is an error before anything is written.
     shown = [] if evaluation.many else draw_only(folder, judged[0])
     facts = _facts(judged, evaluation, summaries, contrasts, unmatched)
+    facts["passed_over"] = passed_over.rows(passed, evaluation.prediction)
     _write_tables(folder, judged, summaries, contrasts)
     write_json(folder / FACTS, facts)
     page = EvaluationPage(

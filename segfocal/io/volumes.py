@@ -29,6 +29,11 @@ def stem(path: Path) -> str:
     return path.name[: len(path.name) - len(suffix)]
 
 
+def is_named(path: Path) -> bool:
+    """Return whether a file is named as a volume: .nii.gz, .nii or .png in any case of letters."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
 def is_many(place: Path) -> bool:
     """Return whether a place names many volumes: a folder, or a pattern such as scans/*.nii.gz.
 
@@ -145,7 +150,7 @@ def read_mask(path: str | Path) -> Volume:
     Raises:
         UserError: as `read_labels`.
     """
-    if str(path).endswith(nifti.SUFFIXES):
+    if nifti.is_nifti(path):
         volume = nifti.read_stored(path)
         array = volume.array
         if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1 and (array != np.rint(array)).any():

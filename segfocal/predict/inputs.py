@@ -19,21 +19,40 @@ from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import check_channels
 from segfocal.io import volumes
 from segfocal.io.dicom.file_kinds import is_dicom
-from segfocal.io.volumes import SUFFIXES, is_many
+from segfocal.io.file_names import listed_file
+from segfocal.io.passed_over import PassedOver, Reason, left_over, place_of
+from segfocal.io.volumes import SUFFIXES, is_many, is_named
+from segfocal.io.walk import walk
 from segfocal.predict.options import PredictOptions
 
 _LISTS = (".txt", ".csv")
+_NUMBERED = re.compile(r"(.+)_(\d{4})(\.nii(?:\.gz)?|\.png)")  # nnU-Net's names: a file a channel
 
 
 class Scan(NamedTuple):
     """A file or a DICOM series, and its name among the others: its path below the folder that holds them all.
 
-    A series, which is a folder, has .nii.gz after its name: that of its mask. more: files of further channels.
+    Args:
+        name: of a series, which is a folder, with .nii.gz after it: that of its mask.
+        path: the file, or the series.
+        more: files of further channels.
+        missing: the numbers of channels that are not there.
     """
 
     name: str
     path: Path
     more: tuple[Path, ...] = ()
+    missing: tuple[int, ...] = ()
+
+    def check_complete(self) -> None:
+        """Raise UserError where a channel is missing: another one would be taken for it."""
+        if self.missing:
+            raise UserError(
+                expected=f"channel {', '.join(f'{number:04d}' for number in self.missing[:4])} of {self.name}",
+                found=f"{', '.join(file.name for file in self.files[:4])} without it",
+                where=self.path.parent,
+                do="add the file, or take the scan away",
+            )
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -59,13 +78,14 @@ def find_scans(named: Path, *, output: Path | None = None, channels: int = 1) ->
         UserError: none found, one named twice, a list that cannot be read.
     """
     if named.is_dir():
-        paths = sorted(path for path in named.rglob("*") if not _hidden(path, named) and _is_scan(path))
-        if output is not None and output.resolve() != named.resolve():
-            paths = [path for path in paths if not path.resolve().is_relative_to(output.resolve())]
+        below = walk(named)
+        paths = sorted(path for path in (*below.files, *below.folders[1:]) if _is_scan(path))
+        if output is not None:
+            paths = [path for path in paths if not _is_of_output(path, output, named)]
     elif named.suffix.lower() in _LISTS:
         paths = _listed(named)
     else:
-        paths = [path for path in map(Path, sorted(glob.glob(str(named), recursive=True))) if _is_scan(path)]
+        paths = _fitting(str(named))
     if not paths:
         kinds = ", ".join(SUFFIXES)
         found = "a folder (DICOM or not) without any" if named.is_dir() else "none"
@@ -80,8 +100,8 @@ def find_scans(named: Path, *, output: Path | None = None, channels: int = 1) ->
         )
     top = Path(os.path.commonpath([path.parent for path in paths]))
     if channels > 1:
-        return _of_channels(paths, top)
-    scans = [Scan(path.relative_to(top).as_posix() + _ending(path), path) for path in paths]
+        return _of_channels(paths, top, channels)
+    scans = [Scan(_name(path, top), path) for path in paths]
     names = Counter(scan.name for scan in scans)
     if len(names) < len(scans):
         raise UserError(
@@ -99,21 +119,71 @@ def read_scan(options: PredictOptions, bundle: Bundle) -> Volume:
     return volumes.read_channels(options.inputs)
 
 
+def passed_over(named: Path, scans: Sequence[Scan], *, output: Path) -> list[PassedOver]:
+    """Return the files below a folder that are images of formats that are not read, and links that lead back.
+
+    Args:
+        named: the folder; other inputs name each scan.
+        scans: those found in it.
+        output: where masks go, whose files are none of the data.
+    """
+    if not named.is_dir():
+        return []
+    below, used = walk(named), [file for scan in scans for file in scan.files]
+    folders = [folder for folder in below.folders if not _is_of_output(folder, output, named)]
+    found = [one for folder in folders for one in left_over(folder, used, Reason.OUTSIDE)]
+    return [*found, *(PassedOver(path=path, reason=Reason.LINK_AGAIN) for path in below.again)]
+
+
+def _is_of_output(path: Path, output: Path, named: Path) -> bool:
+    """Return whether a path lies below the folder of masks, of another input than that folder itself."""
+    real, masks, scans = (os.path.realpath(place) for place in (path, output, named))
+    return masks != scans and os.path.commonpath([real, masks]) == masks
+
+
+def channels_apart(scans: Sequence[Scan]) -> str:
+    """Return a note on files that look like channels of one scan and are segmented each by itself; "" without any."""
+    numbers: dict[str, list[str]] = {}
+    for scan in scans:
+        if found := _NUMBERED.fullmatch(scan.name):
+            numbers.setdefault(found[1], []).append(scan.name)
+    several = [names for names in numbers.values() if len(names) > 1]
+    if not several or len(numbers) < 2:  # one name in front of all numbers: they count scans
+        return ""
+    return (
+        f"note: {several[0][0]} and {several[0][1]} are segmented each by itself, as the bundle takes one channel: "
+        "name the files of that channel, as 'input=scans/*_0000.nii.gz'"
+    )
+
+
+def _fitting(pattern: str) -> list[Path]:
+    """Return the scans that fit a pattern, each once, by its shortest path: ** goes round in circles of links."""
+    found: dict[str, Path] = {}
+    for path in map(Path, sorted(glob.glob(pattern, recursive=True), key=lambda path: (path.count(os.sep), path))):
+        if _is_scan(path):
+            found.setdefault(place_of(path), path)
+    return sorted(found.values())
+
+
 def _is_scan(path: Path) -> bool:
-    return path.name.endswith(SUFFIXES) or (path.is_dir() and is_dicom(path))
+    return is_named(path) or (path.is_dir() and is_dicom(path))
 
 
-def _ending(path: Path) -> str:
-    """Return what the name of a scan lacks to be that of its mask."""
-    return "" if path.name.endswith(SUFFIXES) or not is_dicom(path) else SUFFIXES[0]
+def _name(path: Path, top: Path) -> str:
+    """Return the name of a scan, which its mask has too: the path below a folder, its ending in small letters."""
+    name = path.relative_to(top).as_posix()
+    if not is_named(path):
+        return name + (SUFFIXES[0] if is_dicom(path) else "")
+    ending = next(suffix for suffix in SUFFIXES if name.lower().endswith(suffix))
+    return name[: -len(ending)] + ending
 
 
-def _of_channels(paths: Sequence[Path], top: Path) -> list[Scan]:
+def _of_channels(paths: Sequence[Path], top: Path, channels: int) -> list[Scan]:
     """Return files as scans of several channels, by the four digits at the end of their names."""
     together: dict[str, dict[int, Path]] = {}
     for path in paths:
-        name = path.relative_to(top).as_posix()
-        found = re.fullmatch(r"(.+)_(\d{4})(\.nii(?:\.gz)?|\.png)", name)
+        name = _name(path, top)
+        found = _NUMBERED.fullmatch(name)
         own, channel = (found[1] + found[3], int(found[2])) if found else (name, 0)
         taken = together.setdefault(own, {}).setdefault(channel, path)
         if taken != path:
@@ -128,12 +198,9 @@ def _of_channels(paths: Sequence[Path], top: Path) -> list[Scan]:
         first, *others = sorted(files)
         unbroken = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(others, itertools.count(1), strict=False))
         more = tuple(files[channel] for channel, _ in unbroken) if first == 0 else ()
-        scans.append(Scan(name, files[first], more))
+        missing = tuple(channel for channel in range(channels) if channel not in files)
+        scans.append(Scan(name, files[first], more, missing))
     return scans
-
-
-def _hidden(path: Path, top: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(top).parts)
 
 
 def _listed(file: Path) -> list[Path]:
@@ -144,7 +211,7 @@ def _listed(file: Path) -> list[Path]:
         found = (error.strerror or str(error)) if isinstance(error, OSError) else "other bytes than UTF-8"
         raise UserError(expected="a list of scans", found=found, where=file, do="check input") from error
     if file.suffix.lower() == ".txt":
-        return [file.parent / line.strip() for line in text.splitlines() if line.strip()]
+        return [listed_file(file.parent, line.strip(), where=file) for line in text.splitlines() if line.strip()]
     rows = list(csv.DictReader(text.splitlines()))
     if any(not row.get("image") for row in rows):
         raise UserError(
@@ -153,4 +220,4 @@ def _listed(file: Path) -> list[Path]:
             where=file,
             do="name the column in its first line",
         )
-    return [file.parent / row["image"] for row in rows]
+    return [listed_file(file.parent, row["image"], where=file) for row in rows]

@@ -25,7 +25,7 @@ from segfocal.files import check_apart, make_folder, sha256_of
 from segfocal.grid import Volume
 from segfocal.inference.bundle import read_structure_names
 from segfocal.inference.predictor import Predictor
-from segfocal.io import volumes
+from segfocal.io import passed_over, volumes
 from segfocal.memory import forget_peak, peak_gib
 from segfocal.predict.inputs import Scan, read_scan
 from segfocal.predict.manifest_entries import read_manifest
@@ -34,7 +34,6 @@ from segfocal.predict.outputs import OutputFiles, check_outputs, files_read, fil
 from segfocal.predict.predict import load_predictor, segment_scan, write_prediction
 
 MANIFEST = "manifest.jsonl"
-
 Entry = dict[str, Any]
 
 
@@ -48,7 +47,12 @@ class Summary:
 
 
 def predict_many(
-    options: PredictOptions, scans: Sequence[Scan], *, retry: bool = True, say: Callable[[str], None] = print
+    options: PredictOptions,
+    scans: Sequence[Scan],
+    *,
+    passed: Sequence[passed_over.PassedOver] = (),
+    retry: bool = True,
+    say: Callable[[str], None] = print,
 ) -> Summary:
     """Segment scans into the folder `outputs.mask`, each under its own name; say a line for each and a summary.
 
@@ -58,6 +62,7 @@ def predict_many(
     Args:
         options: of all of them.
         scans: to segment.
+        passed: what lies beside them and is not segmented; the manifest holds it.
         retry: whether those are tried again that failed before.
         say: takes each line.
 
@@ -75,6 +80,7 @@ def predict_many(
     manifest = _Manifest(folder / MANIFEST, _signature(options))
     kept = [scan for scan in scans if manifest.is_settled(scan, folder / scan.name, retry=retry)]
     todo = [scan for scan in scans if scan not in kept]
+    manifest.note_passed_over(passed_over.rows(passed, options.scan))
     say(f"{len(scans)} scans: {len(kept)} done before, {len(todo)} to do")
     failed = {scan.name: manifest.last[scan.name]["message"] for scan in kept if _failed(manifest.last[scan.name])}
     done = 0
@@ -141,6 +147,7 @@ class _AssemblyLine:
         return replace(own, outputs=replace(outputs, overwrite=ours))
 
     def _read(self, scan: Scan) -> Volume:
+        scan.check_complete()
         own = self._own(scan)
         check_outputs(own)
         return read_scan(own, self.predictor.bundle)
@@ -223,14 +230,16 @@ class _Manifest:
         there = _hashes(files)
         return bool(there) and there.items() <= self.last[scan.name]["sha256"].items()
 
-    def add(self, scan: Scan, *, state: str, sha256: Mapping[str, str] | None = None, **facts: Any) -> None:
-        """Write a line, on disk before this returns.
+    def note_passed_over(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write a line, of no scan, on what was passed over, unless an earlier one says the same."""
+        entry = {"name": "", "state": "passed over", "input": [], "signature": self.signature, "passed_over": rows}
+        if rows and self.last.get("") != entry:
+            self._write(entry)
 
-        Args:
-            scan: which.
-            state: begun, writing, done or failed.
-            sha256: of files that were written, by name; those of the line before are carried on.
-            facts: whatever else there is to say.
+    def add(self, scan: Scan, *, state: str, sha256: Mapping[str, str] | None = None, **facts: Any) -> None:
+        """Write that a scan is begun, writing, done or failed, and any facts.
+
+        sha256: of files that were written, by name; those of the line before are carried on.
         """
         before = self.last.get(scan.name, {"sha256": {}})
         recorded = {**before.get("sha256", {}), **(sha256 or {})}
@@ -242,7 +251,11 @@ class _Manifest:
             **({"sha256": recorded} if recorded or state in ("begun", "done") or "sha256" in before else {}),
             **facts,
         }
-        self.last[scan.name] = entry
+        self._write(entry)
+
+    def _write(self, entry: Entry) -> None:
+        """Write a line, on disk before this returns."""
+        self.last[entry["name"]] = entry
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, ensure_ascii=False) + "\n")
             file.flush()

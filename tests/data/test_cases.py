@@ -261,7 +261,7 @@ def test_the_channels_of_a_case_are_read_in_order(tmp_path, originals):
 def test_a_channel_that_only_one_case_has_is_refused(tmp_path, originals):
     root = as_nnunet(tmp_path / "data", originals)
     shutil.copy(root / "imagesTr" / "c1_0000.nii.gz", root / "imagesTr" / "c1_0001.nii.gz")
-    with pytest.raises(UserError, match=r"as many channels of every case, .* found .* in .*imagesTr"):
+    with pytest.raises(UserError, match=r"the channels 0000 of every case, .* found 0000, 0001 of c1 in .*imagesTr"):
         read_cases(root)
 
 
@@ -314,3 +314,30 @@ def test_a_dataset_json_of_another_form_is_named(tmp_path, text):
     (tmp_path / "dataset.json").write_text(text)
     with pytest.raises(UserError, match=r"dataset\.json"):
         read_cases(tmp_path)
+
+
+@pytest.mark.parametrize("names", [{"liver": 1, "spleen": 2}, {"background": 0, "liver": 1}])
+def test_names_as_nnunet_2_writes_them_are_told_to_be_turned_round(tmp_path, originals, names):
+    root = as_folders(tmp_path / "data", originals)
+    (tmp_path / "names.json").write_text(json.dumps({"ct": names}))
+    with pytest.raises(UserError, match=r"as \{\d: \w+\}; found \{\w+: \d\}, values by name in .*json. Turn each pair"):
+        read_cases(root, label_names=f"{tmp_path / 'names.json'}#ct")
+
+
+def test_a_byte_order_mark_in_label_names_is_no_part_of_them(tmp_path, originals):
+    root = as_folders(tmp_path / "data", originals)
+    (tmp_path / "names.json").write_text('{"3": "spleen"}', encoding="utf-8-sig")
+    assert read_cases(root, label_names=str(tmp_path / "names.json")).label_values == {"spleen": 3}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_where_all_is_read_nothing_is_passed_over(tmp_path, originals, layout):
+    assert read_cases(layout(tmp_path / "data", originals)).passed_over == ()
+
+
+def test_an_image_that_is_a_link_to_itself_is_missing(tmp_path, originals):
+    root = as_csv(tmp_path, originals).parent
+    (root / "c1" / "c1.nii.gz").unlink()
+    (root / "c1" / "c1.nii.gz").symlink_to("c1.nii.gz")
+    with pytest.raises(UserError, match="the image of case c1; found no such file"):
+        read_cases(root / "list.csv")

@@ -1,6 +1,8 @@
 """Splits: every case once, groups whole, shares alike, the same again, and a file that says so."""
 
 import json
+import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -211,3 +213,61 @@ def test_hold_out_gives_every_other_case_a_split_where_some_have_one(given):
 def test_hold_out_always_leaves_a_case_to_train_on(count, share, val):
     held = hold_out(with_splits(*[""] * count), share=share, seed=0)
     assert (len(held.of("val")), len(held.of("train"))) == (val, count - val)
+
+
+def written(folder, *folds):
+    (folder / "splits_final.json").write_text(json.dumps([{"train": train, "val": val} for train, val in folds]))
+    return folder / "splits_final.json"
+
+
+def parted(cases, **asked):
+    asked = {"fold": 0, "file": None, "foreground": not_needed, **asked}
+    return split(cases, Splitting(hold_out=0.3), **asked)
+
+
+def test_a_file_that_parts_a_patient_is_refused_by_name(tmp_path):
+    cases = listed(["p1", "p1", "p2", "p2"])
+    file = written(tmp_path, (["c00", "c02"], ["c01", "c03"]))
+    with pytest.raises(UserError, match=r"c00 in train and c01 in val, both of p1, and 1 more groups so in .*final"):
+        parted(cases, file=file)
+    whole = parted(cases, file=written(tmp_path, (["c00", "c01"], ["c02", "c03"])))
+    assert [case.split for case in whole.cases] == ["train", "train", "val", "val"]
+
+
+def test_a_file_is_judged_by_the_fold_in_use(tmp_path):
+    file = written(tmp_path, (["c00", "c02"], ["c01"]), (["c00", "c01"], ["c02"]))
+    cases = listed(["p1", "p1", "p2"])
+    assert parted(cases, file=file, fold=1).of("val")[0].name == "c02"
+    with pytest.raises(UserError, match="both of p1"):
+        parted(cases, file=file, fold=0)
+
+
+@pytest.mark.parametrize("other", ["val", "test", ""])
+def test_splits_of_a_list_that_part_a_patient_are_refused(other):
+    first, second, third = cases_of(["p1", "p1", "p2"])
+    given = [replace(first, split="train"), replace(second, split=other), replace(third, split="val")]
+    cases = CaseList(cases=tuple(given), label_values={})
+    if other:
+        with pytest.raises(UserError, match=f"c00 in train and c01 in {other}, both of p1"):
+            parted(cases)
+    else:
+        assert [case.split for case in parted(cases).cases] == ["train", "train", "val"]
+
+
+def test_a_patient_of_whom_one_scan_tests_may_not_train_with_another():
+    first, second, third = cases_of(["p1", "p1", "p2"])
+    cases = CaseList(cases=(replace(first, split="test"), second, third), label_values={})
+    with pytest.raises(UserError, match=r"c00 in test and c01 in (train|val), both of p1"):
+        parted(cases)
+
+
+def test_cases_without_a_group_may_lie_anywhere(tmp_path):
+    file = written(tmp_path, (["c00", "c02"], ["c01"]))
+    assert [case.split for case in parted(listed(["", "", ""]), file=file).cases] == ["train", "val", "train"]
+
+
+def test_a_file_may_write_accents_the_other_way(tmp_path):
+    names = ["é1", unicodedata.normalize("NFD", "é2"), "x"]
+    cases = CaseList(cases=tuple(Case(name=name, image=name, label=name) for name in names), label_values={})
+    file = written(tmp_path, ([unicodedata.normalize("NFD", "é1"), "x"], ["é2"]))
+    assert [case.split for case in parted(cases, file=file).cases] == ["train", "val", "train"]

@@ -115,3 +115,10 @@ def test_unions_that_share_a_label_value_overlap():
 def test_a_union_that_means_nothing_is_told(target, told):
     with pytest.raises(UserError, match=told):
         choose_structures(target, NAMES, overlap=True)
+
+
+def test_many_near_names_do_not_make_a_long_line():
+    names = {f"vertebrae_{number}": number for number in range(1, 100)}
+    with pytest.raises(UserError, match=r"vertebrae_12 and 87 more; found target=vertebra\.") as error:
+        choose_structures("vertebra", names)
+    assert len(str(error.value)) < 300

@@ -172,3 +172,24 @@ def test_nothing_to_list_is_an_error(tmp_path):
     (tmp_path / "list.csv").write_text("image,label\n")
     with pytest.raises(UserError, match="at least one case"):
         check_case_list(tmp_path / "list.csv")
+
+
+def test_what_training_passes_over_is_found_by_name(tmp_path):
+    for case in ("a", "b", "c"):
+        small(tmp_path / case / f"{case}_t1.nii.gz")
+        small(tmp_path / case / f"{case}_{'truth' if case == 'b' else 'seg'}.nii.gz")
+    for name in ("one.png", "two.jpg"):
+        (tmp_path / "a" / name).touch()
+    listed = check_case_list(tmp_path)
+    assert [case.name for case in listed.cases] == ["a", "c"]
+    assert [(one.check, one.case, one.found) for one in listed.findings] == [
+        ("preview", "", "2 pictures beside scans"),
+        ("passed_over", "b", "folder with an image and no label"),
+    ]
+    assert len(listed.passed_over) == 3
+
+
+def test_a_label_is_without_an_image_only_where_there_is_none(tmp_path):
+    for name in ("images/x", "labels/x", "labels/x_seg", "labels/y"):
+        small(tmp_path / f"{name}.nii.gz")
+    assert found(check_case_list(tmp_path)) == [("passed_over", "x_seg"), ("label_without_image", "y")]

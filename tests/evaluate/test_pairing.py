@@ -1,5 +1,6 @@
 """Files of two folders find each other by name, and never the wrong one."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,13 @@ def test_another_subject_is_refused_in_one_line():
     with pytest.raises(UserError, match="sub-02_ses-1, sub-02_ses-2 beside sub-01_ses-1, sub-01_ses-2") as error:
         case_files(references, predictions)
     assert "\n" not in str(error.value)
+
+
+def test_names_with_accents_written_either_way_are_one(tmp_path):
+    (tmp_path / f"{unicodedata.normalize('NFD', 'é')}.nii.gz").touch()
+    assert list(named_files(tmp_path, what="masks")) == ["é"]
+
+
+def test_a_link_that_leads_nowhere_is_a_file_that_cannot_be_read_not_none(tmp_path):
+    (tmp_path / "a.nii.gz").symlink_to("gone.nii.gz")
+    assert list(named_files(tmp_path, what="masks")) == ["a"]

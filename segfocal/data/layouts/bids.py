@@ -22,8 +22,11 @@ from typing import NamedTuple
 from segfocal.data.case import Case, CaseList
 from segfocal.data.layouts.layout import Contents, Layout, Problem, collected, masks_of, numbered
 from segfocal.errors import UserError
-from segfocal.io.nifti import SUFFIXES
+from segfocal.io.file_names import composed
+from segfocal.io.nifti import is_nifti
+from segfocal.io.passed_over import PassedOver, Reason, place_of
 from segfocal.io.volumes import stem
+from segfocal.io.walk import walk
 
 _LABELS = ("dseg", "mask", "probseg")
 _OWN = {"desc", "label", "space", "res", "seg", "den", "hemi"}  # entities that a segmentation need not share
@@ -82,19 +85,35 @@ def read(root: Path) -> Contents:
     for key, group in sorted(labels.items()):
         name = key.name(with_space=with_space)
         with collected(problems, case=name):
-            first, *more = _images(group[0], images)
+            chosen = _images(group[0], images)
             is_map = group[0].suffix == "dseg"
             cases.append(
                 Case(
                     name=name,
-                    image=first,
-                    more=tuple(more),
+                    image=chosen[0].path,
+                    more=tuple(image.path for image in chosen[1:]),
+                    channels=tuple(image.suffix for image in chosen),
                     label=group[0].path,
                     masks=None if is_map else masks_of({file.structure: file.path for file in group}, values),
                     group=f"sub-{dict(key.shared).get('sub', '')}",
                 )
             )
-    return Contents(found=CaseList(cases=tuple(cases), label_values=values), problems=tuple(problems))
+    passed = _passed_over(files, cases)
+    found = CaseList(cases=tuple(cases), label_values=values, passed_over=passed)
+    return Contents(found=found, problems=tuple(problems))
+
+
+def _passed_over(files: Sequence[_BidsFile], cases: Iterable[Case]) -> tuple[PassedOver, ...]:
+    """Return the files below the folder that belong to no case: masks beside a dseg, images without a segmentation.
+
+    Those of a subject whose segmentation is a problem are told with it.
+    """
+    used = {place_of(path) for case in cases for path in (*case.images, *case.label_files)}
+    labels = [file for file in files if file.suffix in _LABELS]
+    refused = {file.shared for file in labels} - {file.shared for file in labels if place_of(file.path) in used}
+    left = [file for file in files if place_of(file.path) not in used and file.shared not in refused]
+    reasons = {True: Reason.SECOND_LABEL, False: Reason.IMAGE_WITHOUT_LABEL}
+    return tuple(PassedOver(path=file.path, reason=reasons[file.suffix in _LABELS]) for file in left)
 
 
 def _labels(files: Iterable[_BidsFile], problems: list[Problem]) -> dict[_CaseKey, list[_BidsFile]]:
@@ -134,9 +153,9 @@ def _label_values(
 def _bids_files(root: Path) -> list[_BidsFile]:
     """Return the NIfTI files of subjects below a folder, one for each path."""
     found = []
-    for path in sorted(root.rglob("sub-*")):
-        if path.name.endswith(SUFFIXES) and path.is_file():
-            *pairs, suffix = stem(path).split("_")
+    for path in walk(root).files:
+        if path.name.startswith("sub-") and is_nifti(path) and path.is_file():
+            *pairs, suffix = composed(stem(path)).split("_")
             entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
             found.append(_BidsFile(path, entities, suffix))
     return found
@@ -162,7 +181,7 @@ def _label_files(group: Sequence[_BidsFile]) -> list[_BidsFile]:
     return chosen
 
 
-def _images(label: _BidsFile, images: Iterable[_BidsFile]) -> list[Path]:
+def _images(label: _BidsFile, images: Iterable[_BidsFile]) -> list[_BidsFile]:
     """Return the images of a segmentation, a channel a suffix."""
     fitting = [image for image in images if image.shared == label.shared and image.space == label.space]
     beside = [image for image in fitting if image.path.parent == label.path.parent]
@@ -180,7 +199,7 @@ def _images(label: _BidsFile, images: Iterable[_BidsFile]) -> list[Path]:
                 where=label.path.parent,
                 do="list the files in a CSV of image,label",
             )
-        channels.append(plain[0].path)
+        channels.append(plain[0])
     if not channels:
         shared = "_".join(f"{key}-{value}" for key, value in label.shared)
         raise UserError(

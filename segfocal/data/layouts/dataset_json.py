@@ -6,19 +6,20 @@ imagesTr/x_0000.nii.gz    labelsTr/x.nii.gz    nnU-Net: a file a channel, x_0001
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segfocal.data.case import Case, CaseList
 from segfocal.data.layouts.folders import read_pair, unused_labels
 from segfocal.data.layouts.layout import Contents, Layout, Problem, collected, no_cases
+from segfocal.data.layouts.listed_cases import FILE, expected_form, listed_cases
 from segfocal.errors import UserError
 from segfocal.files import read_json
+from segfocal.io.file_names import composed
+from segfocal.io.passed_over import PassedOver, Reason, left_over
 from segfocal.io.volumes import SUFFIXES, stem
 
-_FILE = "dataset.json"
 _IGNORE = "ignore"  # nnU-Net's name for voxels that count for nothing
 
 
@@ -31,13 +32,13 @@ def read(root: Path) -> Contents:
     problems: list[Problem] = []
     described: Any = {}
     with collected(problems):
-        described = read_json(root / _FILE)
+        described = read_json(root / FILE)
     values, ignored = dict[str, int](), None
-    with collected(problems), _expected_form(root):
+    with collected(problems), expected_form(root):
         values, ignored = _label_values(described.get("labels", {}))
     described = described if isinstance(described, dict) else {}
-    cases = _listed_cases(root, described.get("training"), problems)
-    unused = unused_labels(root / "labelsTr", cases)
+    cases = listed_cases(root, described, problems)
+    passed = _not_listed(root, cases) if cases else ()
     if not cases:
         if not isinstance(described.get("training"), list):
             with collected(problems):
@@ -45,58 +46,38 @@ def read(root: Path) -> Contents:
         elif not problems:
             problems.append(no_cases(root))
         folders = read_pair(root / "imagesTr", root / "labelsTr")
-        cases, unused = folders.found.cases, folders.unused_labels
+        cases, passed = folders.found.cases, folders.found.passed_over
+        problems += folders.problems
     return Contents(
-        found=CaseList(cases=cases, label_values=values, ignored=ignored),
+        found=CaseList(cases=cases, label_values=values, ignored=ignored, passed_over=passed),
         problems=tuple(problems),
-        unused_labels=unused,
+        channels=_channels(described),
         region_values=_region_values(described.get("labels"), values),
         modality=_modality(described),
     )
 
 
-@contextmanager
-def _expected_form(root: Path) -> Iterator[None]:
-    """Turn every way in which JSON of another form fails into one message."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            expected='"labels" as names and values and "training" as a list of {"image", "label"}',
-            found=f"{type(error).__name__}: {error}",
-            where=root / _FILE,
-            do="mend the file",
-        ) from error
-
-
-def _listed_cases(root: Path, listed: Any, problems: list[Problem]) -> tuple[Case, ...]:
-    """Return the cases that "training" lists."""
-    cases = []
-    for row in listed if isinstance(listed, list) else []:
-        with collected(problems), _expected_form(root):
-            cases.append(_listed(root, row))
-    return tuple(cases)
+def _not_listed(root: Path, cases: Sequence[Case]) -> tuple[PassedOver, ...]:
+    """Return what lies in imagesTr and labelsTr and belongs to no listed case."""
+    used = [path for case in cases for path in case.images]
+    images = left_over(root / "imagesTr", used, Reason.NOT_LISTED)
+    names = {composed(stem(one.path)) for one in images}
+    labels = [
+        PassedOver(path=one.path, reason=Reason.NOT_LISTED) if composed(stem(one.path)) in names else one
+        for one in unused_labels(root / "labelsTr", cases)
+    ]
+    return (*images, *labels)
 
 
 def _check_ending(root: Path, ending: Any) -> None:
     """Raise UserError where dataset.json says that files are of a format that is not read."""
-    if ending not in SUFFIXES:
+    if str(ending).lower() not in SUFFIXES:
         raise UserError(
             expected=f"files ending in {', '.join(SUFFIXES)}",
             found=f'"file_ending": {ending!r}',
-            where=root / _FILE,
+            where=root / FILE,
             do="convert them to .nii.gz, and file_ending too",
         )
-
-
-def _listed(root: Path, row: Mapping[str, str]) -> Case:
-    """Return a listed case; nnU-Net v1 lists images without the _0000 that their files carry."""
-    image = root / row["image"]
-    name, ending = stem(image), image.name.removeprefix(stem(image))
-    if image.is_file() or not image.with_name(f"{name}_0000{ending}").is_file():
-        return Case(name=name, image=image, label=root / row["label"])
-    first, *more = sorted(image.parent.glob(f"{name}_[0-9][0-9][0-9][0-9]{ending}"))
-    return Case(name=name, image=first, more=tuple(more), label=root / row["label"])
 
 
 def _label_values(labels: Mapping[str, Any]) -> tuple[dict[str, int], int | None]:
@@ -104,9 +85,20 @@ def _label_values(labels: Mapping[str, Any]) -> tuple[dict[str, int], int | None
 
     MSD and nnU-Net v1 write {"1": "liver"}, v2 {"liver": 1}, and {"whole": [1, 2]} for regions, which `target` makes.
     """
-    values = {str(name): value for name, value in labels.items() if isinstance(value, int)}
-    if not values:
-        values = {str(name): int(value) for value, name in labels.items() if not isinstance(name, list)}
+    listed = {str(key): value for key, value in labels.items() if not isinstance(value, list)}
+    if all(str(value).isdecimal() for value in listed.values()):
+        values = {name: int(value) for name, value in listed.items()}
+    elif all(key.isdecimal() for key in listed):
+        values = {str(name): int(value) for value, name in listed.items()}
+    else:
+        by_name = next(key for key in listed if not key.isdecimal())
+        by_value = next(key for key, value in listed.items() if not str(value).isdecimal())
+        raise UserError(
+            expected='"labels" all as {"1": "liver"} or all as {"liver": 1}',
+            found=f'"{by_name}": {listed[by_name]!r} beside "{by_value}": {listed[by_value]!r}',
+            where=FILE,
+            do="write them one way",
+        )
     ignored = values.pop(_IGNORE, None)
     return {name: value for name, value in values.items() if value != 0}, ignored
 
@@ -121,6 +113,12 @@ def _region_values(labels: Any, known: Mapping[str, int]) -> dict[str, int]:
     return more
 
 
+def _channels(described: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the numbers of the channels that every case has by dataset.json."""
+    channels = described.get("channel_names") or described.get("modality")
+    return tuple(f"{number:04d}" for number in range(len(channels))) if isinstance(channels, dict) else ()
+
+
 def _modality(described: Mapping[str, Any]) -> str:
     """Return "ct" or "other" by the names of the channels, "" where there are none."""
     channels = described.get("channel_names") or described.get("modality")
@@ -129,5 +127,5 @@ def _modality(described: Mapping[str, Any]) -> str:
 
 
 LAYOUT = Layout(
-    description=f"a folder with {_FILE}, as MSD's and nnU-Net's", knows=lambda root: (root / _FILE).is_file(), read=read
+    description=f"a folder with {FILE}, as MSD's and nnU-Net's", knows=lambda root: (root / FILE).is_file(), read=read
 )

@@ -12,6 +12,8 @@ from segfocal.io import nifti
 from segfocal.io.dicom import labels
 from segfocal.io.dicom.file_kinds import is_dicom, is_label
 from segfocal.io.dicom.series import series_uids
+from segfocal.io.passed_over import Reason, left_over
+from segfocal.io.walk import walk
 
 
 def is_folder(root: Path) -> bool:
@@ -31,14 +33,15 @@ def read_folder(root: Path) -> Contents:
     for patient in _folders(root):
         with collected(problems, case=patient.name):
             cases.append(_case(patient))
-    return Contents(found=CaseList(cases=tuple(cases), label_values={}), problems=tuple(problems))
+    passed = tuple(left_over(root, (), Reason.OUTSIDE))
+    return Contents(found=CaseList(cases=tuple(cases), label_values={}, passed_over=passed), problems=tuple(problems))
 
 
 def _case(patient: Path) -> Case:
     folders = _with_below(patient)
     files = [file for folder in folders for file in sorted(folder.glob("[!.]*")) if file.is_file()]
-    maps = [file for file in files if file.name.endswith(nifti.SUFFIXES)]
-    dicom_labels = [file for file in files if not file.name.endswith(nifti.SUFFIXES) and is_label(file)]
+    maps = [file for file in files if nifti.is_nifti(file)]
+    dicom_labels = [file for file in files if not nifti.is_nifti(file) and is_label(file)]
     if len(maps) + len(dicom_labels) != 1:
         listed = ", ".join(str(file.relative_to(patient)) for file in [*maps, *dicom_labels][:5]) or "none"
         raise UserError(
@@ -80,8 +83,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _with_below(folder: Path) -> list[Path]:
-    below = (one for one in folder.rglob("[!.]*") if one.is_dir())
-    return [folder, *sorted(one for one in below if not any(p.startswith(".") for p in one.relative_to(folder).parts))]
+    return walk(folder).folders
 
 
 LAYOUT = Layout(

@@ -10,16 +10,31 @@ images/x.nii.gz                     labels/x/liver.nii.gz, spleen…        the 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
-from segfocal.data.layouts.layout import Contents, Layout, masks_of, numbered, scans_in, structure_name
+from segfocal.data.layouts.layout import (
+    Contents,
+    Layout,
+    Problem,
+    by_structure,
+    collected,
+    masks_of,
+    numbered,
+    scans_in,
+    structure_name,
+)
+from segfocal.errors import Fault, UserError
+from segfocal.io.channels import FIRST
+from segfocal.io.file_names import composed
+from segfocal.io.passed_over import PassedOver, Reason, left_over, place_of
 from segfocal.io.volumes import SUFFIXES, stem
 
 _IMAGES = ("images", "image", "imgs", "scans", "volumes")
 _LABELS = ("labels", "label", "masks", "mask", "segmentations", "segs")
 _ENDING = re.compile(r"[_-](seg|segmentation|label|labels|mask|gt)$", re.IGNORECASE)
+_NUMBERED = re.compile(r"(.+)_(\d{4})")
 
 
 def read(root: Path) -> Contents:
@@ -30,83 +45,145 @@ def read(root: Path) -> Contents:
 
 
 def read_pair(images: Path, labels: Path) -> Contents:
-    """Read a folder of images and one of labels; a missing label has the path where it should be."""
-    maps = _by_name(scans_in(labels))
-    folders = {path.name: path for path in sorted(labels.glob("[!.]*")) if path.is_dir()} if labels.is_dir() else {}
-    groups = _groups(scans_in(images), {*maps, *folders})
-    masks = {name: _masks(name, groups, maps, folders) for name in groups if name not in maps}
+    """Read a folder of images and one of labels; a missing label has the path where it should be.
+
+    What else lies in them, and scans beside them, is passed over.
+    """
+    scans, label_files, problems = scans_in(images), scans_in(labels), list[Problem]()
+    maps = _by_name(label_files, problems)
+    folders = {composed(path.name): path for path in sorted(labels.glob("[!.]*")) if path.is_dir()}
+    groups = _groups(scans, {*maps, *folders})
+    masks = dict[str, dict[str, Path]]()
+    for name in groups:
+        if name not in maps:
+            with collected(problems, case=name):
+                masks[name] = _masks(name, groups, label_files, folders)
     values = numbered(structure for files in masks.values() for structure in files)
     cases = []
-    for name, scans in groups.items():
+    for name, group in groups.items():
         files = masks.get(name)
-        for image, more in _channels(scans):
+        for image, more, channels in _channels(name, group):
             cases.append(
                 Case(
                     name=name,
                     image=image,
                     more=more,
+                    channels=channels,
                     label=maps.get(name) or (labels if files else labels / f"{name}{SUFFIXES[0]}"),
                     masks=masks_of(files, values) if files else None,
                 )
             )
-    return Contents(found=CaseList(cases=tuple(cases), label_values=values), unused_labels=unused_labels(labels, cases))
+    passed = _passed_over(images, labels, cases)
+    return Contents(
+        found=CaseList(cases=tuple(cases), label_values=values, passed_over=passed), problems=tuple(problems)
+    )
 
 
-def unused_labels(folder: Path, cases: Iterable[Case]) -> tuple[Path, ...]:
-    """Return the files of a folder of labels that are no case's label; none of a folder that no case uses."""
-    used = {path.resolve() for case in cases for path in (case.label, *case.label_files)}
-    unused = [path for path in scans_in(folder) if path.resolve() not in used]
-    return tuple(unused) if len(unused) < len(scans_in(folder)) else ()
+def _passed_over(images: Path, labels: Path, cases: Collection[Case]) -> tuple[PassedOver, ...]:
+    """Return what lies in the folders of a data set, and scans beside them, and belongs to no case."""
+    used = [path for case in cases for path in (*case.images, *case.label_files)]
+    found = [*left_over(images.parent, used, Reason.OUTSIDE), *left_over(images, used, Reason.OUTSIDE)]
+    for folder in sorted(path for path in images.glob("[!.]*") if path.is_dir()):
+        found += [PassedOver(path=folder, reason=Reason.OUTSIDE)] if scans_in(folder) else []
+    return (*found, *unused_labels(labels, cases))
 
 
-def _by_name(labels: Iterable[Path]) -> dict[str, Path]:
-    """Return label files by what their image is called, where `x_seg` labels `x`."""
+def unused_labels(folder: Path, cases: Collection[Case]) -> Iterator[PassedOver]:
+    """Yield the files of a folder of labels, and the folders of masks in it, that are no case's label."""
+    used = [path for case in cases for path in case.label_files]
+    names = {composed(case.name) for case in cases}
+    for one in left_over(folder, used, Reason.LABEL_WITHOUT_IMAGE):
+        second = one.reason is Reason.LABEL_WITHOUT_IMAGE and _belongs(composed(stem(one.path)), names)
+        yield PassedOver(path=one.path, reason=Reason.SECOND_LABEL) if second else one
+    folders_used = {place_of(path.parent) for path in used}
+    for path in sorted(folder.glob("[!.]*")):
+        if not path.is_dir() or not scans_in(path):
+            continue
+        if place_of(path) in folders_used:
+            yield from left_over(path, used, Reason.SECOND_LABEL)
+        else:
+            second = composed(path.name) in names
+            yield PassedOver(path=path, reason=Reason.SECOND_LABEL if second else Reason.LABEL_WITHOUT_IMAGE)
+
+
+def _belongs(name: str, cases: Collection[str]) -> bool:
+    """Return whether a label is called as a case, or as one with something after it."""
+    return name in cases or any(name[: found.start()] in cases for found in re.finditer("[_-]", name))
+
+
+def _by_name(labels: Iterable[Path], problems: list[Problem]) -> dict[str, Path]:
+    """Return label files by what their image is called, where `x_seg` labels `x`; two of one name are a problem."""
     found: dict[str, Path] = {}
-    for path in sorted(labels, key=lambda path: [path.name.endswith(end) for end in SUFFIXES].index(True)):
-        found.setdefault(stem(path), path)
+    for path in labels:
+        other = found.setdefault(composed(stem(path)), path)
+        if other != path:
+            error = UserError(
+                expected="one label a case",
+                found=f"{other.name} and {path.name}",
+                where=path.parent,
+                do="keep the right one there",
+                fault=Fault.NAME_TWICE,
+            )
+            problems.append(Problem(error=error, case=stem(path), file=path))
     for name, path in list(found.items()):
         found.setdefault(_ENDING.sub("", name), path)
     return found
 
 
-def _groups(images: Iterable[Path], known: Collection[str]) -> dict[str, list[Path]]:
+def _groups(images: Collection[Path], known: Collection[str]) -> dict[str, list[Path]]:
     """Return the image files of each case: those with the name of a label, or with it and a channel's besides."""
+    stems = {composed(stem(image)) for image in images}
+    counted = {found[1] for name in known if (found := _NUMBERED.fullmatch(name))}
     groups: dict[str, list[Path]] = {}
     for image in images:
-        groups.setdefault(_case_of(image, known), []).append(image)
+        groups.setdefault(_case_of(composed(stem(image)), known, stems, counted), []).append(image)
     return groups
 
 
-def _case_of(image: Path, known: Collection[str]) -> str:
-    name = stem(image)
+def _case_of(name: str, known: Collection[str], stems: Collection[str], counted: Collection[str]) -> str:
+    """Return the case of an image.
+
+    Args:
+        name: of the image.
+        known: names of labels.
+        stems: names of images.
+        counted: what labels are called that are numbered themselves: word, of word_0001. Such a number is no channel's.
+    """
     if name in known:
         return name
-    if numbered := re.fullmatch(r"(.+)_(\d{4})", name):
-        first = image.with_name(f"{numbered[1]}_0000{image.name.removeprefix(name)}")
-        if numbered[1] in known or first.is_file():
-            return numbered[1]
+    if found := _NUMBERED.fullmatch(name):
+        if found[1] in known:
+            return found[1]
+        if found[1] in counted:
+            return name
+        if f"{found[1]}_{FIRST}" in stems:
+            return found[1]
     shorter = [label for label in known if name.startswith((f"{label}_", f"{label}-"))]
     return max(shorter, key=len, default=name)
 
 
-def _channels(scans: list[Path]) -> list[tuple[Path, tuple[Path, ...]]]:
-    """Return the first image with the further ones; each by itself where two have one name, which is a mistake."""
-    if len({stem(path) for path in scans}) < len(scans):
-        return [(path, ()) for path in scans]
-    return [(scans[0], tuple(scans[1:]))]
+def _channels(name: str, scans: list[Path]) -> list[tuple[Path, tuple[Path, ...], tuple[str, ...]]]:
+    """Return the first image with the further ones and what each is called.
+
+    Each is by itself where two have one name, which is a mistake.
+    """
+    if len({composed(stem(path)) for path in scans}) < len(scans):
+        return [(path, (), ()) for path in scans]
+    called = tuple("" if composed(stem(path)) == name else structure_name(path, name) for path in scans)
+    return [(scans[0], tuple(scans[1:]), called)]
 
 
-def _masks(name: str, cases: Collection[str], maps: dict[str, Path], folders: dict[str, Path]) -> dict[str, Path]:
+def _masks(name: str, cases: Collection[str], labels: Collection[Path], folders: Mapping[str, Path]) -> dict[str, Path]:
     """Return the mask files of a case by structure: in a folder of its name, or named after it and the structure."""
     if name in folders:
-        return {structure_name(path, name): path for path in scans_in(folders[name])}
-    longer = [case for case in cases if case.startswith(name) and case != name]
-    own = {
-        path: stem(path)
-        for path in maps.values()
-        if stem(path).startswith((f"{name}_", f"{name}-")) and not stem(path).startswith(tuple(longer))
-    }
-    return {structure_name(path, name): path for path in sorted(own)} if own else {}
+        return by_structure(scans_in(folders[name]), name)
+    longer = tuple(case for case in cases if case.startswith(name) and case != name)
+    own = [
+        path
+        for path in labels
+        if composed(stem(path)).startswith((f"{name}_", f"{name}-")) and not composed(stem(path)).startswith(longer)
+    ]
+    return by_structure(sorted(own), name)
 
 
 def _pair(root: Path) -> tuple[Path, Path] | None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from segfocal.data.case import CaseList, Mask
 from segfocal.errors import UserError
+from segfocal.io.file_names import composed
 from segfocal.io.png import is_png
-from segfocal.io.volumes import SUFFIXES, stem
+from segfocal.io.volumes import is_named, stem
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,14 +37,14 @@ class Contents:
         found: the cases, with label values by name where the layout knows them. A file that is listed but missing
             belongs to its case all the same.
         problems: what is wrong, in the order in which it was met; none if training may use the cases.
-        unused_labels: label files that belong to no image; training passes over them.
+        channels: those that the data set says every case has, by name; () where it does not say.
         region_values: label values of dataset.json that only regions (lists of values) hold, as {"whole, 3": 3}.
         modality: "ct" or "other" where dataset.json says so, "" where nothing does.
     """
 
     found: CaseList
     problems: tuple[Problem, ...] = ()
-    unused_labels: tuple[Path, ...] = ()
+    channels: tuple[str, ...] = ()
     region_values: Mapping[str, int] = field(default_factory=dict)
     modality: str = ""
 
@@ -80,7 +81,7 @@ def no_cases(root: Path) -> Problem:
 
 def scans_in(folder: Path) -> list[Path]:
     """Return the scans of a folder by name, or where there is none the pictures: beside scans they are previews."""
-    files = sorted(path for path in folder.glob("[!.]*") if path.name.endswith(SUFFIXES))
+    files = sorted((path for path in folder.glob("[!.]*") if is_named(path)), key=lambda path: composed(path.name))
     return [path for path in files if not is_png(path)] or files
 
 
@@ -94,10 +95,25 @@ def masks_of(files: Mapping[str, Path], values: Mapping[str, int]) -> tuple[Mask
     return tuple(Mask(path=path, value=values[name]) for name, path in files.items())
 
 
+def by_structure(masks: Iterable[Path], *cases: str) -> dict[str, Path]:
+    """Return mask files by structure, as `structure_name` reads it; UserError where two are of one structure."""
+    found: dict[str, Path] = {}
+    for mask in masks:
+        other = found.setdefault(structure_name(mask, *cases), mask)
+        if other != mask:
+            raise UserError(
+                expected="a mask file a structure",
+                found=f"{other.name} and {mask.name}",
+                where=mask.parent,
+                do="keep one of them there, or name the structures in a JSONL",
+            )
+    return found
+
+
 def structure_name(mask: Path, *cases: str) -> str:
     """Return the structure that a mask file is named after: liver of liver.nii.gz and of x_liver.nii.gz of case x."""
-    name = stem(mask)
-    for case in sorted(cases, key=len, reverse=True):
+    name = composed(stem(mask))
+    for case in sorted(map(composed, cases), key=len, reverse=True):
         rest = name.removeprefix(case).strip("_-. ")
         if name.startswith(case) and rest:
             return rest

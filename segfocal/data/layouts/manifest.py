@@ -15,9 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.data.case import SPLITS, Case, CaseList
-from segfocal.data.layouts.layout import Contents, Layout, Problem, collected, masks_of, numbered, structure_name
+from segfocal.data.layouts.layout import (
+    Contents,
+    Layout,
+    Problem,
+    by_structure,
+    collected,
+    masks_of,
+    numbered,
+)
 from segfocal.errors import Fault, UserError
 from segfocal.foreign.door import Limits, parse_json, read_text, shown
+from segfocal.io.file_names import composed, listed_file
 from segfocal.io.volumes import stem
 
 _GROUPS = ("group", "patient", "patient_id", "subject")
@@ -111,7 +120,10 @@ def _cell(text: str | None, path: Path) -> str | list[str]:
 
 def _contents(rows: Sequence[Mapping[str, Any]], path: Path, problems: list[Problem]) -> Contents:
     """Return the cases of rows, with what is wrong with the rows added to the problems of the file."""
-    listed = [(row, _images(row, path), _masks(row)) for row in rows]
+    listed = []
+    for row in rows:
+        with collected(problems, case=str(row.get("name") or "")):
+            listed.append((row, _images(row, path), _masks(row, path)))
     values = numbered(name for _, _, masks in listed for name in masks or ())
     mixed = {masks is None for _, _, masks in listed}
     if len(mixed) > 1:
@@ -124,7 +136,6 @@ def _contents(rows: Sequence[Mapping[str, Any]], path: Path, problems: list[Prob
         problems.append(Problem(error=error))
     cases = []
     for row, images, masks in listed:
-        files = None if masks is None else {name: path.parent / file for name, file in masks.items()}
         name, split = str(row.get("name") or stem(images[0])), ""
         with collected(problems, case=name):
             split = _split(row, path)
@@ -133,9 +144,9 @@ def _contents(rows: Sequence[Mapping[str, Any]], path: Path, problems: list[Prob
                 name=name,
                 image=images[0],
                 more=tuple(images[1:]),
-                label=path if files is not None else path.parent / row["label"],
+                label=listed_file(path.parent, row["label"], where=path) if masks is None else path,
                 split=split,
-                masks=None if files is None else masks_of(files, values),
+                masks=None if masks is None else masks_of(masks, values),
                 group=next((str(row[key]) for key in _GROUPS if row.get(key)), ""),
             )
         )
@@ -144,18 +155,20 @@ def _contents(rows: Sequence[Mapping[str, Any]], path: Path, problems: list[Prob
 
 def _images(row: Mapping[str, Any], path: Path) -> list[Path]:
     images = row["image"] if isinstance(row["image"], list) else [row["image"]]
-    return [path.parent / image for image in images]
+    return [listed_file(path.parent, image, where=path) for image in images]
 
 
-def _masks(row: Mapping[str, Any]) -> dict[str, str] | None:
+def _masks(row: Mapping[str, Any], path: Path) -> dict[str, Path] | None:
     """Return mask files by structure, or None for a label map."""
     label = row["label"]
     if isinstance(label, str):
+        listed_file(path.parent, label, where=path)
         return None
     if isinstance(label, dict):
-        return label
+        return {composed(name): listed_file(path.parent, file, where=path) for name, file in label.items()}
     first = row["image"] if isinstance(row["image"], str) else row["image"][0]
-    return {structure_name(Path(mask), stem(Path(first)), str(row.get("name") or "")): mask for mask in label}
+    files = [listed_file(path.parent, file, where=path) for file in label]
+    return by_structure(files, stem(Path(first)), str(row.get("name") or ""))
 
 
 def _split(row: Mapping[str, Any], path: Path) -> str:

@@ -20,6 +20,8 @@ from segfocal.data.label_scheme import INSIDE, OBJECTS
 from segfocal.data.layouts.layout import Contents, Layout, Problem, collected
 from segfocal.errors import Fault, UserError
 from segfocal.foreign.door import Limits, read_json
+from segfocal.io.file_names import composed, listed_file
+from segfocal.io.passed_over import PassedOver, Reason, left_over
 
 _TRAIN, _VAL, _TEST = "image2label_train.json", "label2image_val.json", "label2image_test.json"
 _LIMITS = Limits(mebibytes=4096)  # the whole of SA-Med2D-20M lists 19.7 million masks
@@ -61,8 +63,16 @@ def read_folder(root: Path) -> Contents:
         )
         for source, image, masks in found
     )
-    case_list = CaseList(cases=cases, label_values={OBJECTS: max(INSIDE, len(values) + 1), **values})
-    return Contents(found=case_list, problems=tuple(problems))
+    label_values = {OBJECTS: max(INSIDE, len(values) + 1), **values}
+    found_here = CaseList(cases=cases, label_values=label_values, passed_over=_not_listed(cases))
+    return Contents(found=found_here, problems=tuple(problems))
+
+
+def _not_listed(cases: Iterable[Case]) -> tuple[PassedOver, ...]:
+    """Return the pictures that lie beside listed ones and are not listed."""
+    used = [path for case in cases for path in (*case.images, *case.label_files)]
+    folders = sorted({path.parent for path in used})
+    return tuple(one for folder in folders for one in left_over(folder, used, Reason.NOT_LISTED))
 
 
 def structure_of(mask: Path, image: Path) -> str | None:
@@ -70,9 +80,10 @@ def structure_of(mask: Path, image: Path) -> str | None:
 
     x_75_liver_000.png of x_75.png is liver, x_75_rib_left_9_000.png is rib_left_9. A number has three digits or more.
     """
-    if not mask.stem.startswith(image.stem):
+    name, of = composed(mask.stem), composed(image.stem)
+    if not name.startswith(of):
         return None
-    return _INSTANCE.sub("", mask.stem[len(image.stem) :]).strip("_- ") or None
+    return _INSTANCE.sub("", name[len(of) :]).strip("_- ") or None
 
 
 def _by_image(path: Path, problems: list[Problem]) -> dict[str, list[str]]:
@@ -98,7 +109,7 @@ def _entries(path: Path) -> dict[str, Any]:
 
 def _check_entry(path: Path, key: str, value: Any) -> None:
     right = isinstance(value, list) if path.name == _TRAIN else isinstance(value, str)
-    if not right or not all(isinstance(mask, str) for mask in value):
+    if not right or not all(isinstance(mask, str) for mask in value) or "\0" in f"{key}{''.join(value)}":
         raise _malformed(path, f"{key!r}: {str(value)[:60]}")
 
 
@@ -110,7 +121,7 @@ def _malformed(path: Path, found: str) -> UserError:
 def _place(listed: str, root: Path, source: str, problems: list[Problem]) -> Path:
     """Return the path of a listed file: under the folder, or there without the first part of its path."""
     path = PurePosixPath(listed.replace("\\", "/"))
-    places = [root / path, root.joinpath(*path.parts[1:])]
+    places = [listed_file(root, part, where=root / source) for part in (str(path), "/".join(path.parts[1:]))]
     for place in places:
         if place.is_file():
             return place

@@ -72,7 +72,7 @@ def is_dicom(path: str | Path) -> bool:
     if uid is not None:
         return True
     files = _visible(place)
-    others = sum(file.name.endswith(_VOLUMES) for file in files)
+    others = sum(file.name.lower().endswith(_VOLUMES) for file in files)
     images = (file for file in files if not file.name.lower().endswith(_OTHERS) and kind_of(file) == "image")
     return len(list(islice(images, others + 1))) > others
 

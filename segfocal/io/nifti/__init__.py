@@ -4,7 +4,7 @@ Start with `reader.py` and `writer.py`; `header.py` is checked before a byte of 
 `geometry.py` says where they lie.
 """
 
-from segfocal.io.nifti.header import SUFFIXES, check_suffix
+from segfocal.io.nifti.header import SUFFIXES, check_suffix, is_nifti
 from segfocal.io.nifti.reader import (
     ALMOST_WHOLE,
     check_label_map,
@@ -23,6 +23,7 @@ __all__ = [
     "SUFFIXES",
     "check_label_map",
     "check_suffix",
+    "is_nifti",
     "like_an_image",
     "read",
     "read_as_is",

@@ -185,7 +185,7 @@ def header_of(grid: Grid, path: Path) -> RawHeader:
 
 def _problem(header: RawHeader) -> str | None:
     """Say why voxels cannot be read by a header, or return None."""
-    named = header.path.name.endswith(".gz")
+    named = header.path.suffix.lower() == ".gz"
     if header.packed != named:
         return "it is not packed as its name says" if named else "it is packed, and its name lacks .gz"
     if not header.shape or min(header.shape) < 0:
@@ -201,9 +201,14 @@ def _problem(header: RawHeader) -> str | None:
     return None
 
 
+def is_nifti(path: str | Path) -> bool:
+    """Return whether a path is named as a NIfTI file, in any case of letters: scanners write .NII.GZ too."""
+    return str(path).lower().endswith(SUFFIXES)
+
+
 def check_suffix(path: Path) -> None:
     """Raise UserError unless `path` is named as a NIfTI file."""
-    if not path.name.endswith(SUFFIXES):
+    if not is_nifti(path):
         raise UserError(expected="a file name ending in .nii.gz or .nii", found=path.name, do="choose such a name")
 
 

@@ -120,7 +120,7 @@ def open_maps(path: str | Path) -> ProbabilityMaps:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    with _readable(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with _readable(path), gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
         yield file
 
 

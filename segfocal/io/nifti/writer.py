@@ -119,10 +119,8 @@ def _write_voxels(
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write to, compressed by a thread of its own where its name ends in .gz."""
-    opened = (
-        igzip_threaded.open(path, "wb", compresslevel=_LEVEL, threads=1) if path.suffix == ".gz" else path.open("wb")
-    )
-    with opened as file:
+    packed = path.suffix.lower() == ".gz"
+    with igzip_threaded.open(path, "wb", compresslevel=_LEVEL, threads=1) if packed else path.open("wb") as file:
         yield file
 
 

@@ -192,3 +192,34 @@ def test_ct_b_in_dicom_prepares_as_its_nifti(tmp_path):
     for index in (0, 7, 19):
         for one, other in zip(of_nifti.slice(index), of_dicom.slice(index), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def patients(root, *names):
+    for name in names:
+        series = make_series(root / name / "CT", stored_values(SHAPE))
+        write_label(root / name, "nifti", series)
+    return root
+
+
+def test_circles_and_links_of_folders_end_and_a_label_may_end_in_other_letters(tmp_path):
+    root = patients(tmp_path / "data", "a", "b")
+    (root / "a" / "label.nii.gz").rename(root / "a" / "label.NII.GZ")
+    (root / "a" / "up").symlink_to("..")
+    (root / "b").rename(tmp_path / "away")
+    (root / "b").symlink_to(tmp_path / "away")
+    make_scan(root / "loose.nii", np.zeros((2, 2, 2), np.uint8))
+    found = read_cases(root)
+    assert [case.name for case in found.cases] == ["a", "b"]
+    assert [(one.path.name, one.reason.value) for one in found.passed_over] == [("loose.nii", "outside")]
+
+
+def test_series_of_a_list_that_change_places_are_refused(tmp_path):
+    rows = ["image,label"]
+    for patient, order in (("p1", ("T1", "T2")), ("p2", ("T2", "T1"))):
+        for name in order:
+            series = make_series(tmp_path / patient / name, stored_values(SHAPE))
+        write_label(tmp_path / patient, "nifti", series)
+        rows.append(f"{patient}/{order[0]};{patient}/{order[1]},{patient}/label.nii.gz")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    with pytest.raises(UserError, match=r"the channels t1, t2 of every case, in this order; found t2, t1"):
+        read_cases(tmp_path / "list.csv")

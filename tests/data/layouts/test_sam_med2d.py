@@ -414,3 +414,25 @@ def test_options_that_do_not_fit_pictures_are_refused_in_one_line(folder, tmp_pa
 def test_a_size_and_a_spacing_are_one_too_many():
     with pytest.raises(ValueError, match=r"data\.spacing_mm or data\.size; got both"):
         ModelGrid(spacing_mm=(1.0, 1.0), size=(5, 5))
+
+
+def test_pictures_that_are_not_listed_are_named(tmp_path):
+    root = make_sam_med2d(tmp_path)
+    assert read_cases(root).passed_over == ()
+    (root / "images" / "more.png").touch()
+    (root / "masks" / "more.jpg").touch()
+    found = {one.path.name: one.reason.value for one in read_cases(root).passed_over}
+    assert found == {"more.png": "not_listed", "more.jpg": "other_format"}
+
+
+def test_a_listed_picture_may_be_written_another_way(tmp_path):
+    root = make_sam_med2d(tmp_path)
+    image = next((root / "images").glob("*.png"))
+    image.rename(image.with_suffix(".PNG"))
+    assert len(read_cases(root).cases) == len(list((root / "images").iterdir()))
+
+
+def test_a_nul_in_a_listed_name_is_one_line(tmp_path):
+    (tmp_path / "image2label_train.json").write_text(json.dumps({"a\0.png": ["b.png"]}))
+    with pytest.raises(UserError, match=r"paths of PNG files .* in .*image2label_train\.json"):
+        read_cases(tmp_path)

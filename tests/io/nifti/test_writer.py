@@ -223,3 +223,13 @@ def test_a_real_scans_labels_come_back_from_the_models_grid(tmp_path, case, axes
     outline = binary_dilation(truth, iterations=reach) & ~(~binary_dilation(~truth, iterations=reach))
     assert not ((back != truth) & ~outline).any()
     assert 2 * (back & truth).sum() / (back.sum() + truth.sum()) > 0.95
+
+
+@pytest.mark.parametrize(("ending", "packed"), [(".NII.GZ", True), (".Nii", False)])
+def test_an_ending_in_other_letters_means_the_same(tmp_path, ending, packed):
+    scan = make_scan(tmp_path / "scan.nii.gz", np.zeros(SHAPE, np.int16))
+    labels = Volume(array=random_labels(), grid=nifti.read_grid(scan))
+    path = tmp_path / f"mask{ending}"
+    nifti.write(path, labels, like=scan)
+    assert path.read_bytes().startswith(b"\x1f\x8b") == packed
+    np.testing.assert_array_equal(nifti.read_labels(path).array, labels.array)
