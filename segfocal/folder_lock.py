@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from segfocal.errors import UserError
 from segfocal.files import make_folder
 
-LOCK = ".segfocal.lock"  # it stays: to remove it would let two in
+LOCK = ".segfocal.lock"  # it stays, where anything else does
 _PATIENCE = 1.0  # seconds, in which a process that was just killed is gone
 
 
@@ -45,4 +45,6 @@ def only_one(folder: Path, *, doing: str) -> Iterator[None]:
     try:
         yield
     finally:
+        if lock.is_locked and [path.name for path in folder.iterdir()] == [LOCK]:  # nothing was done here
+            (folder / LOCK).unlink()  # while it is held: who waits for it sees that it is gone, and makes another
         lock.release()

@@ -45,3 +45,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="a place to write to"), only_one(tmp_path / "file", doing="train"):
         pass
+
+
+def test_a_folder_in_which_nothing_was_done_is_left_empty(tmp_path):
+    with only_one(tmp_path / "a", doing="train"), pytest.raises(UserError), only_one(tmp_path / "a", doing="train"):
+        pass
+    assert list((tmp_path / "a").iterdir()) == []

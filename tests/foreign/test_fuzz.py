@@ -110,8 +110,8 @@ def writer(path, dump=as_json):
 
 
 def as_paths(value):
-    """Without NUL: that a list names such a path has tests of its own."""
-    return as_json(value).replace("\\u0000", "?")
+    """Without NUL and line ends, as no path has them."""
+    return as_json(value).replace("\\u0000", "?").replace("\\n", " ")
 
 
 def lines(value):

@@ -19,7 +19,7 @@ from segfocal.data.case import Case, CaseList, Mask
 from segfocal.data.label_scheme import INSIDE, OBJECTS
 from segfocal.data.layouts.layout import Contents, Layout, Problem, collected
 from segfocal.errors import Fault, UserError
-from segfocal.foreign.door import Limits, read_json
+from segfocal.foreign.door import Limits, read_json, shown
 from segfocal.io.file_names import composed, listed_file
 from segfocal.io.passed_over import PassedOver, Reason, left_over
 
@@ -110,7 +110,7 @@ def _entries(path: Path) -> dict[str, Any]:
 def _check_entry(path: Path, key: str, value: Any) -> None:
     right = isinstance(value, list) if path.name == _TRAIN else isinstance(value, str)
     if not right or not all(isinstance(mask, str) for mask in value) or "\0" in f"{key}{''.join(value)}":
-        raise _malformed(path, f"{key!r}: {str(value)[:60]}")
+        raise _malformed(path, f"{shown(key)}: {shown(value)}")
 
 
 def _malformed(path: Path, found: str) -> UserError:
@@ -130,7 +130,11 @@ def _place(listed: str, root: Path, source: str, problems: list[Problem]) -> Pat
     else:
         do = f"add it, or set data.root to the folder that holds it ({places[1]} was tried too)"
     error = UserError(
-        expected=f"the file {listed} of {source}", found="no such file", where=root, do=do, fault=Fault.MISSING
+        expected=f"the file {listed if listed.isprintable() else shown(listed)} of {source}",
+        found="no such file",
+        where=root,
+        do=do,
+        fault=Fault.MISSING,
     )
     problems.append(Problem(error=error, file=places[0]))
     return places[0]

@@ -33,7 +33,7 @@ _FAR_MM = 1e9  # no scanner is so large
 _THIN = 1e-3  # of a voxel: points that leave a line by less enclose nothing
 
 
-class PassedOver(Enum):
+class NotFilled(Enum):
     """Why a contour encloses nothing."""
 
     POINT = "of the kind POINT"
@@ -94,16 +94,16 @@ def boxes(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Box]]
         if number not in wanted:
             continue
         on_slices: dict[tuple[int, int], list[_Contour]] = {}
-        passed_over: Counter[PassedOver] = Counter()
+        passed_over: Counter[NotFilled] = Counter()
         for one in contours:
             with readable(path):
                 found = _contour(one, grid)
-            if isinstance(found, PassedOver):
+            if isinstance(found, NotFilled):
                 passed_over[found] += 1
                 continue
             place = _slice_of(found.voxels, grid, path, number)
             if _beside(found.voxels, place[0], grid):
-                passed_over[PassedOver.OUTSIDE] += 1
+                passed_over[NotFilled.OUTSIDE] += 1
             else:
                 on_slices.setdefault(place, []).append(found)
         _warn(passed_over, number, path)
@@ -113,41 +113,41 @@ def boxes(path: Path, grid: Grid, wanted: set[int]) -> Iterator[tuple[int, Box]]
                 yield number, box
 
 
-def _contour(element: Any, grid: Grid) -> _Contour | PassedOver:
+def _contour(element: Any, grid: Grid) -> _Contour | NotFilled:
     """Return a contour in voxels of a grid, or why it is none."""
     kind = _kind(element)
     if kind not in _CLOSED:
-        return PassedOver.POINT if kind == "POINT" else PassedOver.OPEN if "OPEN" in kind else PassedOver.UNKNOWN
+        return NotFilled.POINT if kind == "POINT" else NotFilled.OPEN if "OPEN" in kind else NotFilled.UNKNOWN
     try:
         given = element.get("ContourData")
         numbers = np.array([] if given in (None, "") else given, dtype=np.float64).ravel()
         count = int(element.get("NumberOfContourPoints") or 0)
     except (ValueError, TypeError, OverflowError):  # text that is no number
-        return PassedOver.NO_NUMBERS
+        return NotFilled.NO_NUMBERS
     reason = _reason(numbers, count)
     if reason is not None:
         return reason
     inverse = np.linalg.inv(grid.affine) @ TO_RAS
     voxels = once(numbers.reshape(-1, 3) @ inverse[:3, :3].T + inverse[:3, 3])
     if len(voxels) < 3 or np.linalg.svd(voxels - voxels.mean(0), compute_uv=False)[1] < _THIN:
-        return PassedOver.LINE
+        return NotFilled.LINE
     return _Contour(voxels=voxels, exclusive=kind == _EXCLUSIVE)
 
 
-def _reason(numbers: NDArray, count: int) -> PassedOver | None:
+def _reason(numbers: NDArray, count: int) -> NotFilled | None:
     """Return why coordinates are no polygon; None of those that may be one. count: of points, 0 where not said."""
     if not numbers.size:
-        return PassedOver.NO_POINTS
+        return NotFilled.NO_POINTS
     if not np.abs(numbers).max() < _FAR_MM:
-        return PassedOver.NO_NUMBERS
+        return NotFilled.NO_NUMBERS
     if numbers.size % 3:
-        return PassedOver.NOT_THREE
+        return NotFilled.NOT_THREE
     if count and count != numbers.size // 3:
-        return PassedOver.OTHER_COUNT
-    return PassedOver.FEW if numbers.size < 9 else None
+        return NotFilled.OTHER_COUNT
+    return NotFilled.FEW if numbers.size < 9 else None
 
 
-def _warn(passed_over: Counter[PassedOver], number: int, path: Path) -> None:
+def _warn(passed_over: Counter[NotFilled], number: int, path: Path) -> None:
     if passed_over:
         listed = ", ".join(f"{count} {reason.value}" for reason, count in passed_over.items())
         message = f"{passed_over.total()} contours of ROI number {number} are passed over in {path}: {listed}"
