@@ -115,3 +115,8 @@ def test_unions_that_share_a_label_value_overlap():
 def test_a_union_that_means_nothing_is_told(target, told):
     with pytest.raises(UserError, match=told):
         choose_structures(target, NAMES, overlap=True)
+
+
+def test_a_misspelt_name_with_one_near_it_is_asked_about():
+    with pytest.raises(UserError, match="found target=livr. Did you mean liver?"):
+        choose_structures("livr", {"spleen": 1, "liver": 2, "aorta": 3})
