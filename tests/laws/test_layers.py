@@ -43,6 +43,7 @@ LAYERS = {
     "memory": 0,
     "parallel": 0,
     "errors": -1,
+    "plain_text": -2,
 }
 ONLY_IN = {
     "hydra": {"cli"},
