@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from segfocal.errors import UserError
+from segfocal.plain_text import visible
 
 _VISIBLE = "SEGFOCAL_VISIBLE_GPUS"  # what CUDA_VISIBLE_DEVICES was before a job took its own
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -145,7 +146,8 @@ def _report(error: Exception, *, debug: bool) -> None:
     elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
         print("error: no space left on the disk. Free some, or choose another folder.", file=sys.stderr)
     elif isinstance(error, OSError) and error.filename:
-        print(f"error: {error.strerror}: {error.filename}. Check the path and its permissions.", file=sys.stderr)
+        said = f"error: {error.strerror}: {error.filename}. Check the path and its permissions."
+        print(visible(said), file=sys.stderr)
     elif isinstance(error, MemoryError):
         print(f"error: not enough memory: {error}. Use a smaller scan, batch or window.", file=sys.stderr)
     elif isinstance(error, HydraException | OmegaConfBaseException):

@@ -47,10 +47,12 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
     from hydra.utils import instantiate
 
     from segfocal.augment import Augment
+    from segfocal.data.cases import files_read
     from segfocal.data.mask_files import with_target
     from segfocal.data.sampling.dataset import Sampling, SliceDataset, Steps, load
     from segfocal.data.store.prepare import prepare
     from segfocal.data.store.prepared_case import Preparation, check_foreground
+    from segfocal.files import claim
     from segfocal.report.sample_picture import draw_samples
 
     data = plain["data"]
@@ -62,6 +64,7 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
     preparation = Preparation(
         grid=grid_of(data, cases), intensity=intensity_of(plain["intensity"], cases), structures=structures
     )
+    claim([output], files_read(cases.cases, data["root"], data.get("label_names")), overwrite=plain["overwrite"])
     prepared = prepare(cases.of("train"), preparation, Path(plain["cache"]))
     check_foreground(prepared, structures, where=Path(data["root"]))
     steps = Steps(seed=plain["seed"], first=plain["step"], last=plain["step"] + 1, batch_size=plain["samples"])

@@ -29,7 +29,7 @@ from segfocal.structure import Structure
 
 LINKS = ("sigmoid", "softmax")
 _FORMAT = 1
-_WEIGHTS, _FACTS = "model.safetensors", "bundle.json"
+FILES = _WEIGHTS, _FACTS = "model.safetensors", "bundle.json"
 ENSEMBLE_LIST = "ensemble.json"  # of a folder of several bundles; see ensemble.py
 
 

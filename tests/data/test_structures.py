@@ -118,5 +118,5 @@ def test_a_union_that_means_nothing_is_told(target, told):
 
 
 def test_a_misspelt_name_with_one_near_it_is_asked_about():
-    with pytest.raises(UserError, match="found target=livr. Did you mean liver?"):
+    with pytest.raises(UserError, match=r"found target=livr\. Did you mean liver\?"):
         choose_structures("livr", {"spleen": 1, "liver": 2, "aorta": 3})
