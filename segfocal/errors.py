@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 
+from segfocal.plain_text import visible
+
 
 class Fault(Enum):
     """What an error is about, for code that treats some errors apart from others; the words are for people."""
@@ -37,8 +39,9 @@ class UserError(Exception):
         self, *, expected: str, found: str, do: str, where: str | Path | None = None, fault: Fault = Fault.OTHER
     ) -> None:
         self.expected, self.found, self.where, self.do, self.fault = expected, found, where, do, fault
-        place = f" in {where}" if where is not None else ""
-        super().__init__(f"expected {expected}; found {found}{place}. {do[:1].upper()}{do[1:]}.")
+        between = ": " if found.startswith("no such") else " in "  # what is not there holds nothing
+        place = f"{between}{where}" if where is not None else ""
+        super().__init__(visible(f"expected {expected}; found {found}{place}. {do[:1].upper()}{do[1:]}."))
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (self.expected, self.found, self.do, self.where, self.fault)

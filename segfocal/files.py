@@ -20,7 +20,10 @@ from safetensors import SafetensorError
 from segfocal.errors import Fault, UserError
 from segfocal.foreign import door
 
-_LONGEST_NAME = 96  # bytes
+_LONGEST_NAME = 96  # bytes, of a slug
+_LONGEST = 160  # bytes of a name that endings are added to; file systems take 255
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # also the signs of full width
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 
 
 @contextmanager
@@ -83,9 +86,37 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], *, columns: Seque
     """
     named = list(columns if columns is not None else max(reversed(rows), key=len))
     with written_beside(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, named, restval="", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(file)
+        writer.writerow([_cell(name) for name in named])
+        writer.writerows([_cell(row.get(name, "")) for name in named] for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    """Return text that a spreadsheet would run as a formula behind an apostrophe, anything else as it is.
+
+    Source: OWASP, "CSV Injection". A number is none, also where it is text, as -3.5.
+    """
+    if not isinstance(value, str) or not value.startswith(_FORMULA) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
+
+
+def slug(name: str) -> str:
+    """Return a name as that of a file or folder: itself where any system takes it, else what is left and a hash of all.
+
+    It has no separators, quotes, brackets, spaces or leading dots, and at most 96 bytes. Different names stay so.
+    """
+    plain = re.sub(r"[^\w.,=+-]", "_", name).lstrip(".-")
+    if plain == name and 0 < len(plain.encode()) <= _LONGEST_NAME:
+        return name
+    kept = plain.encode()[: _LONGEST_NAME - 9].decode(errors="ignore").rstrip("_")
+    return f"{kept}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}".lstrip("_")
+
+
+def fit_name(name: str) -> str:
+    """Return a name of the data's as it is where a file can have it, spaces and all, else its `slug`."""
+    fits = name.isprintable() and not name.startswith((".", "-")) and not name.endswith((".", " "))
+    return name if fits and not set(name) & set('/\\:*?"<>|') and 0 < len(name.encode()) <= _LONGEST else slug(name)
 
 
 def check_regular(path: Path, *, expected: str = "a file") -> None:
@@ -100,18 +131,6 @@ def check_regular(path: Path, *, expected: str = "a file") -> None:
     if not stat.S_ISREG(mode):
         found = door.kind_of(mode)
         raise UserError(expected=expected, found=found, where=path, do="give the path of a file", fault=Fault.NO_FILE)
-
-
-def slug(name: str) -> str:
-    """Return a name as that of a file or folder: itself where any system takes it, else what is left and a hash of all.
-
-    It has no separators, quotes, brackets, spaces or leading dots, and at most 96 bytes. Different names stay so.
-    """
-    plain = re.sub(r"[^\w.,=+-]", "_", name).lstrip(".-")
-    if plain == name and 0 < len(plain.encode()) <= _LONGEST_NAME:
-        return name
-    kept = plain.encode()[: _LONGEST_NAME - 9].decode(errors="ignore").rstrip("_")
-    return f"{kept}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}".lstrip("_")
 
 
 def sha256_of(path: Path) -> str:
@@ -134,32 +153,55 @@ def make_folder(path: Path) -> None:
         raise _unwritable(path, error) from error
 
 
-def check_new(path: Path, *, overwrite: bool) -> None:
-    """Raise UserError when `path` exists and may not be replaced."""
+def check_new(path: Path, *, overwrite: bool, switch: str = "overwrite=true") -> None:
+    """Raise UserError when `path` exists and may not be replaced; `switch` is the option that would allow it."""
     if path.exists() and not overwrite:
         raise UserError(
             expected="an output that does not exist yet",
             found="an existing file",
             where=path,
-            do="choose another output or add overwrite=true",
+            do=f"choose another output or add {switch}",
         )
 
 
-def check_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
+def claim(
+    written: Iterable[Path],
+    read: Iterable[Path],
+    *,
+    overwrite: bool,
+    folders: Iterable[Path] = (),
+    switch: str = "overwrite=true",
+) -> None:
+    """Raise UserError unless a command may write all that it is going to write; called before its work begins.
+
+    Args:
+        written: every file that may be written.
+        read: every file that is read; none of them is ever replaced.
+        overwrite: whether files that are there already may be replaced.
+        folders: those that are filled with files of other names; no file that is read may lie in one.
+        switch: the option that lets files be replaced, for the message.
+    """
+    listed = list(written)
+    check_apart(listed, read, folders=folders)
+    for path in listed:
+        check_new(path, overwrite=overwrite, switch=switch)
+
+
+def check_apart(written: Iterable[Path], read: Iterable[Path], *, folders: Iterable[Path] = ()) -> None:
     """Raise UserError when a file to be written is one that is read, or when two to be written are one file.
 
     Links, "..", hard links and names that the file system takes for the same are seen through. Nothing need exist yet.
+    No file that is read may lie in one of `folders`, which are filled with files of other names.
     """
     inputs = {place for path in read for place in _places(path)}
+    above = {str(parent) for place in inputs if isinstance(place, str) for parent in Path(place).parents}
+    for folder in folders:
+        if os.path.realpath(folder) in above or not inputs.isdisjoint(_places(folder)):
+            raise _in_place(folder, "a folder that is written to, with a file in it that is read")
     claimed: dict[str, Path] = {}
     for path in written:
         if not inputs.isdisjoint(_places(path)):
-            raise UserError(
-                expected="outputs beside the inputs, not in their place",
-                found="the same file as input and output",
-                where=path,
-                do="choose another output (the report and the files of structures are named after it)",
-            )
+            raise _in_place(path, "the same file as input and output")
         real = Path(os.path.realpath(path))
         other = claimed.setdefault(folded(str(real)), real)
         if other is not real and (other == real or _is_one_name(other, real)):
@@ -171,8 +213,19 @@ def check_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
             )
 
 
+def _in_place(path: Path, found: str) -> UserError:
+    return UserError(
+        expected="outputs beside the inputs, not in their place",
+        found=found,
+        where=path,
+        do="choose another output (the report and the files of structures are named after it)",
+    )
+
+
 def _places(path: Path) -> set[str | tuple[int, int]]:
     """Return what tells a file from others: where it really lies and, when it is there, its number on its disk."""
+    if "\0" in str(path):
+        raise UserError(expected="a path", found=f"one with a null character, {str(path)!r}", do="rename the file")
     try:
         state = path.stat()
     except OSError:

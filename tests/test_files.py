@@ -1,5 +1,6 @@
 """Outputs stay apart from inputs and from each other, and have the permissions of any new file."""
 
+import csv
 import os
 import re
 import socket
@@ -11,7 +12,16 @@ import torch
 from safetensors.torch import save_file
 
 from segfocal.errors import Fault, UserError
-from segfocal.files import check_apart, check_regular, read_json, slug, write_json, written_beside
+from segfocal.files import (
+    check_apart,
+    check_regular,
+    fit_name,
+    read_json,
+    slug,
+    write_json,
+    write_table,
+    written_beside,
+)
 
 ACCENTED = ("caf\u00e9.nii", "cafe\u0301.nii")  # the same letters: composed, decomposed
 
@@ -99,3 +109,49 @@ def test_any_other_name_becomes_a_short_safe_one_of_its_own(name):
     assert len(found.encode()) <= 96
     assert found != slug(name + "_")
     assert slug(found) == found
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|'/c calc'!A1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\uff1d1"])
+def test_text_in_a_table_is_no_formula(tmp_path, text):
+    write_table(tmp_path / "a.csv", [{"case": text, text: 1}])
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["case", f"'{text}"], [f"'{text}", "1"]]
+
+
+def test_numbers_in_a_table_stay_numbers(tmp_path):
+    row = {"a": -1.5, "b": "-2", "c": "+3e-5", "d": "-.5", "e": float("-inf"), "f": None, "g": "liver-1", "h": "-inf"}
+    write_table(tmp_path / "a.csv", [row])
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file))[1] == ["-1.5", "-2", "+3e-5", "-.5", "-inf", "", "liver-1", "-inf"]
+
+
+@pytest.mark.parametrize("name", ["liver", "left kidney", "Leber groß", "a.b", "x=1"])
+def test_a_name_that_a_file_can_have_stays(name):
+    assert fit_name(name) == name
+
+
+HOSTILE = ["../x", "a/b", "", ".", "..", "-rf", "a\0b", "x" * 300, "ü" * 200, "a.", "a\nb", "a\u202eb", "C:x", "a?*"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_that_no_file_should_have_becomes_one_inside_the_folder(tmp_path, name):
+    place = tmp_path / f"{fit_name(name)}_0000.nii.gz"
+    place.write_bytes(b"a")
+    assert place.parent == tmp_path
+    assert not place.name.startswith((".", "-"))
+
+
+def test_hostile_names_stay_apart():
+    assert len({fit_name(name) for name in HOSTILE}) == len(HOSTILE)
+
+
+def test_no_file_that_is_read_lies_in_a_folder_that_is_filled(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="a file in it that is read"):
+        check_apart([], [tmp_path / "b" / "scans" / "a.nii"], folders=[tmp_path / "link" / "b"])
+    check_apart([], [tmp_path / "bb" / "a.nii"], folders=[tmp_path / "b"])
+
+
+def test_a_null_character_in_a_name_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="null character"):
+        check_apart([tmp_path / "a\0b"], [])

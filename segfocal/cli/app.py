@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from segfocal.cli import composing
 from segfocal.cli.settling import imported, settle
 from segfocal.errors import UserError, UserNote
+from segfocal.plain_text import visible
 
 TOLD = set[str]()  # lines that this command has printed and that it need not repeat
 _VISIBLE = "SEGFOCAL_VISIBLE_GPUS"  # what CUDA_VISIBLE_DEVICES was before a job took its own
@@ -197,7 +198,8 @@ def _report(error: Exception, *, debug: bool) -> None:
     elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
         print("error: no space left on the disk. Free some, or choose another folder.", file=sys.stderr)
     elif isinstance(error, OSError) and error.filename:
-        print(f"error: {error.strerror}: {error.filename}. Check the path and its permissions.", file=sys.stderr)
+        said = f"error: {error.strerror}: {error.filename}. Check the path and its permissions."
+        print(visible(said), file=sys.stderr)
     elif isinstance(error, MemoryError):
         print(f"error: not enough memory: {error}. Use a smaller scan, batch or window.", file=sys.stderr)
     elif isinstance(error, HydraException | OmegaConfBaseException):

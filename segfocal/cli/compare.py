@@ -12,6 +12,7 @@ from hydra.experimental.callback import Callback
 
 from segfocal.cli.app import place, shown_path
 from segfocal.errors import UserError
+from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -26,25 +27,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="segfocal compare", description="Compare runs: a table, plots, one page.")
     parser.add_argument("runs", nargs="+", type=place, help="run directories, or folders of them such as a multirun's")
     parser.add_argument("--output", type=place, help="folder for the results; default: comparison in the first of RUNS")
+    parser.add_argument("--overwrite", action="store_true", help="replace files there that are no comparison's")
     asked = parser.parse_args()
     try:
-        write(asked.runs, asked.output or asked.runs[0] / "comparison")
+        write(asked.runs, asked.output or asked.runs[0] / "comparison", overwrite=asked.overwrite)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def write(places: list[Path], output: Path) -> list[Setting]:
+def write(places: list[Path], output: Path, *, overwrite: bool = False) -> list[Setting]:
     """Write a comparison of the runs at `places`, print the best settings, and return all, best first."""
     from segfocal.compare.page import compare
 
-    settings = compare(places, output)
+    settings = compare(places, output, overwrite=overwrite)
     for setting in settings[:_MOST_LINES]:
         done = sum(run.finished for run in setting.runs)
         mean, sd = setting.metrics.get("dice", (float("nan"), None))
         spread = "" if sd is None else f" ± {sd:.3f}"
-        print(f"Dice {mean:.3f}{spread}  {setting.label}  ({done} of {len(setting.runs)} runs)")
+        line = f"Dice {mean:.3f}{spread}  {setting.label}  ({done} of {len(setting.runs)} runs)"
+        print(visible(line, lines=False))
     if len(settings) > _MOST_LINES:
         print(f"and {len(settings) - _MOST_LINES} settings more")
     print(f"comparison: {shown_path(output.resolve() / 'compare.html')}")
@@ -73,7 +76,8 @@ class AfterMultirun(Callback):
         AfterMultirun.failed = sum(not run.finished for run in runs)
         for text in refused(folder):
             AfterMultirun.failed += 1
-            print(f"refused: {text}", file=sys.stderr)
+            print(visible(f"refused: {text}"), file=sys.stderr)
         for run in runs:
             if not run.finished:
-                print(f"no result: {shown_path(run.folder.resolve())}: {run.error or run.status}", file=sys.stderr)
+                said = f"no result: {shown_path(run.folder.resolve())}: {run.error or run.status}"
+                print(visible(said), file=sys.stderr)

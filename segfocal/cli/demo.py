@@ -14,6 +14,8 @@ from segfocal.cli.resume import AUTO, RunRequest
 from segfocal.cli.train import prompt_words, train_in
 from segfocal.cli.training_plan import build_plan
 from segfocal.errors import UserError
+from segfocal.files import fit_name
+from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from segfocal.data.case import Case
@@ -43,6 +45,7 @@ def demo(config: DictConfig) -> None:
         )
     case = plan.cases.of("val")[0]
     request = RunRequest(folder=folder, overwrite=config.overwrite, automatic=config.resume == AUTO)
+    _claim(case, request)
     facts = train_in(plan, request)
     prompts = sorted({score["prompt"] for score in facts["scores"]}, reverse=True)
     rows = [_predicted(case, prompt, folder) for prompt in prompts]
@@ -51,11 +54,25 @@ def demo(config: DictConfig) -> None:
     print(f"bundle: {shown_path(folder / 'bundle')}")
     print(f"report: {shown_path(folder / 'report.html')}")
     for row in rows:
-        print(f"{row['structure']} Dice, {row['prompt']}: {row['dice']:.3f}")
+        print(visible(f"{row['structure']} Dice, {row['prompt']}: {row['dice']:.3f}"))
+
+
+def _claim(case: Case, request: RunRequest) -> None:
+    """Raise UserError where masks and page would replace files that are no demo's; train_in claims those of the run."""
+    from segfocal.compare.runs import RUN_FILE
+    from segfocal.data.cases import files_read
+    from segfocal.files import claim
+    from segfocal.predict.outputs import report_path
+
+    masks = [_mask(case, prompt, request.folder) for prompt in ("none", "box")]
+    written = [request.folder / "report.html", *masks, *map(report_path, masks)]
+    is_demo = (request.folder / RUN_FILE).is_file()
+    claim(written, files_read([case]), overwrite=request.overwrite or is_demo, folders=map(_judged, masks))
 
 
 def _mask(case: Case, prompt: str, folder: Path) -> Path:
-    return folder / (f"{case.name}_mask.nii.gz" if prompt == "none" else f"{case.name}_mask_{prompt}.nii.gz")
+    name = fit_name(case.name)
+    return folder / (f"{name}_mask.nii.gz" if prompt == "none" else f"{name}_mask_{prompt}.nii.gz")
 
 
 def _predicted(case: Case, prompt: str, folder: Path) -> dict[str, Any]:

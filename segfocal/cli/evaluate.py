@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from segfocal.cli.app import run
 from segfocal.cli.data_options import tell_passed_over
 from segfocal.errors import UserError
+from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from segfocal.evaluate.case_metrics import CaseMetrics
@@ -77,7 +78,7 @@ def _warn_of_absent(judged: Sequence[JudgedCase]) -> None:
     if absent:
         named = ", ".join(f"{name} ({value})" for name, value in absent.items())
         said = "warning: no reference or prediction holds a voxel of"
-        print(f"{said} {named}: left out of the means; check labels=", file=sys.stderr)
+        print(visible(f"{said} {named}: left out of the means; check labels="), file=sys.stderr)
 
 
 def _evaluation(plain: Any) -> MaskEvaluation:
@@ -157,11 +158,13 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     """Print rows as a table with the columns of the first, numbers to three places."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table()
     for name in rows[0]:
-        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
-    for row in rows:
-        table.add_row(*[f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()])
+        table.add_column(Text(visible(name)), justify="left" if isinstance(rows[0][name], str) else "right")
+    for row in rows:  # as Text: [red] in a name is no colour
+        cells = [f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()]
+        table.add_row(*[Text(visible(cell)) for cell in cells])
     console = Console(width=None if Console().is_terminal else 160)
     console.print(table)

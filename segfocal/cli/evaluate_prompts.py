@@ -25,6 +25,7 @@ from segfocal.cli.evaluate import print_table
 from segfocal.cli.model_options import build_model
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
+from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,7 +82,7 @@ def evaluate_prompts(config: DictConfig) -> None:
         print(f"{title}, and its 95 % bootstrap interval over {summaries[0].over}")
         print_table(_table(values, prompts))
     for note in notes:
-        print(note)
+        print(visible(note))
     print(f"results: {shown_path(folder)}")
 
 
@@ -101,6 +102,8 @@ def _evaluation(plain: dict[str, Any], folder: Path, overrides: Sequence[str]) -
 
     protocol = Protocol(**{field.name: plain[field.name] for field in fields(Protocol)})
     chosen = _from_bundle(plain, overrides) if plain["bundle"] else _from_weights(plain)
+    data, weights = plain["data"], plain["model"].get("weights")
+    read = (data["root"], data.get("label_names"), data.get("splits"), plain["bundle"], weights)
     return PromptEvaluation(
         model=chosen.model,
         preparation=chosen.preparation,
@@ -115,6 +118,7 @@ def _evaluation(plain: dict[str, Any], folder: Path, overrides: Sequence[str]) -
         batch_size=plain["batch_size"],
         device=plain["device"],
         overwrite=plain["overwrite"],
+        read=[place for place in read if isinstance(place, str)],
     )
 
 
@@ -176,7 +180,7 @@ def _from_weights(plain: dict[str, Any]) -> _Chosen:
         )
     weights = first_weights({**plain, "resume": None}, model)
     if weights:
-        print(weights)
+        print(visible(str(weights)))
     grid = grid_of(plain["data"], cases)
     intensity = intensity_of(plain["intensity"], cases)
     chosen, preparation = _prepared(plain, cases, structures, grid=grid, intensity=intensity)

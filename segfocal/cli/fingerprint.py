@@ -13,6 +13,7 @@ from segfocal.cli.app import run, shown_path
 from segfocal.cli.data_options import intensity_of, listed_cases, split_cases
 from segfocal.cli.evaluate import print_table
 from segfocal.errors import UserError
+from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from segfocal.data.case import CaseList
@@ -33,6 +34,7 @@ def fingerprint(config: DictConfig) -> None:
     """
     from hydra.core.hydra_config import HydraConfig
 
+    from segfocal.data.cases import files_read
     from segfocal.fingerprint.measure import measure_cases
     from segfocal.fingerprint.page import DataChoice, check_folder, write
     from segfocal.fingerprint.suggestions import suggest
@@ -44,7 +46,9 @@ def fingerprint(config: DictConfig) -> None:
     folder = Path(plain["output"])
     check_folder(folder, overwrite=plain["overwrite"])
     listed, options = _asked(plain)
-    cases = listed.cases
+    cases, data = listed.cases, plain["data"]
+    read = files_read(cases, data["root"], data.get("label_names"), data.get("splits"))
+    check_folder(folder, read, overwrite=plain["overwrite"])
     measured = list(_shown(measure_cases(cases, options, workers=plain["workers"]), total=len(cases)))
     _refuse_unreadable(measured, plain["data"]["root"])
     found = summarise(measured)
@@ -173,9 +177,9 @@ def _print(found: dict[str, Any], suggestions: Sequence[Any]) -> None:
     absent = [name for name, row in found["structures"].items() if not row["voxels"]]
     if absent:
         more = f" and {len(absent) - 8} more" if len(absent) > 8 else ""
-        print(f"no voxel of {', '.join(absent[:8])}{more}: left out of the sweep")
+        print(visible(f"no voxel of {', '.join(absent[:8])}{more}: left out of the sweep"))
     spacing, shape = (" × ".join(f"{v:g}" for v in found[name]["median"]) for name in ("spacing_mm", "shape"))
     print(f"median spacing {spacing} mm, median shape {shape}, orientation {', '.join(found['orientations'])}")
     print()
     for one in suggestions:
-        print(f"{one.option}={one.value}{' (each)' if one.swept else ''}: {one.why}")
+        print(visible(f"{one.option}={one.value}{' (each)' if one.swept else ''}: {one.why}"))

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from segfocal.cli.app import run
 from segfocal.cli.data_options import as_list, tell_passed_over
 from segfocal.errors import UserError
+from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from segfocal.predict.options import PredictOptions, PromptOptions
@@ -49,13 +50,13 @@ def predict(config: DictConfig) -> None:
     report = predict_one(options)
     sizes = [f"{name} {ml:.1f} ml" for name, ml in report.get("volume_ml", {}).items()]
     sizes += [f"{name} {count} pixels" for name, count in report.get("pixels", {}).items()]
-    print(f"{plain['output']}: {', '.join(sizes)} ({report['seconds']:.1f} s on {report['device']})")
+    print(visible(f"{plain['output']}: {', '.join(sizes)} ({report['seconds']:.1f} s on {report['device']})"))
     if count := report.get("slices"):
         print(f"slices: {count['prompted']} prompted, {count['answered']} answered, {count['asked']} asked now")
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(visible(line), flush=True)
 
 
 def predict_options(plain: dict[str, Any]) -> PredictOptions:

@@ -64,11 +64,33 @@ def check_place(plan: Plan, request: RunRequest) -> None:
     from segfocal.engine.checkpoint import find
     from segfocal.files import check_new
 
+    _claim(plan, request)
     origin = find(plan.resume).resolve().parents[1] if plan.resume else None
     if origin or request.automatic:
         _check_same_run(plan.config, (origin or request.folder) / "config.yaml", request.overrides)
     if origin != request.folder.resolve():
         check_new(request.folder / "metrics.jsonl", overwrite=request.overwrite or request.automatic)
+
+
+def _claim(plan: Plan, request: RunRequest) -> None:
+    """Raise UserError where the files of a run would replace one it reads or, unasked, some that are no run's."""
+    from segfocal.compare.runs import RUN_FILE
+    from segfocal.data.cases import files_read
+    from segfocal.engine.record import FILES, FOLDERS
+    from segfocal.files import check_new, claim
+    from segfocal.foreign.door import parse_yaml
+
+    folder = request.folder
+    config = parse_yaml(plan.config, where="config.yaml") if plan.config else {}
+    data = config.get("data") or {}
+    weights = plan.weights.path if plan.weights else None
+    read = files_read(plan.cases.cases, plan.where, data.get("label_names"), data.get("splits"), weights)
+    written, folders = ([folder / name for name in names] for names in (FILES, FOLDERS))
+    is_run = (folder / RUN_FILE).is_file()
+    claim(written, read, overwrite=request.overwrite or is_run, folders=folders)
+    if not is_run and not request.overwrite:
+        for place in folders:
+            check_new(place, overwrite=False)
 
 
 def _check_same_run(config: str, saved: Path, overrides: Sequence[str]) -> None:

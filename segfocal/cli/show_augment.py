@@ -55,10 +55,12 @@ def _check(plain: dict[str, Any]) -> None:
 
 def _draw(plain: dict[str, Any], output: Path) -> None:
     from segfocal.augment import Augment
+    from segfocal.data.cases import files_read
     from segfocal.data.mask_files import with_target
     from segfocal.data.sampling.dataset import Sampling, SliceDataset, Steps, load
     from segfocal.data.store.prepare import prepare
     from segfocal.data.store.prepared_case import Preparation, check_foreground
+    from segfocal.files import claim
     from segfocal.report.sample_picture import draw_samples
 
     data = plain["data"]
@@ -70,6 +72,7 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
     preparation = Preparation(
         grid=grid_of(data, cases), intensity=intensity_of(plain["intensity"], cases), structures=structures
     )
+    claim([output], files_read(cases.cases, data["root"], data.get("label_names")), overwrite=plain["overwrite"])
     check_batch_fits(plain["samples"], channels_of(cases) * (2 * sampling.neighbours + 1), window)
     prepared = prepare(cases.of("train"), preparation, Path(plain["cache"]))
     check_foreground(prepared, structures, where=Path(data["root"]))

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.resume import AUTO, RunRequest, check_place, has_finished, resumed
 from segfocal.cli.training_plan import build_plan
+from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from segfocal.engine.plan import Plan
@@ -44,7 +45,7 @@ def train(config: DictConfig) -> float:
     with _noting_refusal(request):
         plan = build_plan(config)
         if plan.weights and _is_main_process():
-            print(plan.weights)
+            print(visible(str(plan.weights)))
         summary = train_in(plan, request)
     if not _is_main_process():
         return math.nan
@@ -158,7 +159,8 @@ def _print_estimate(plan: Plan) -> None:
 def _print_scores(scores: Sequence[Mapping[str, Any]]) -> None:
     """Print Dice by case and structure, and what many more there are as their mean."""
     for score in scores[:_MOST_LINES]:
-        print(f"{score['case']} {score['structure']} Dice, {prompt_words(score['prompt'])}: {score['dice']:.3f}")
+        line = f"{score['case']} {score['structure']} Dice, {prompt_words(score['prompt'])}: {score['dice']:.3f}"
+        print(visible(line, lines=False))
     if len(scores) > _MOST_LINES:
         print(
             f"and {len(scores) - _MOST_LINES} more in summary.json; mean of all {fmean(s['dice'] for s in scores):.3f}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from segfocal.cli import weights_bundle
 from segfocal.cli.app import place, shown_path
 from segfocal.errors import UserError
+from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -161,23 +162,22 @@ def convert(source: Path, output: Path, *, overwrite: bool = False) -> None:
     Raises:
         UserError: a file that cannot be read, or without tensors; an output that exists or is not named .safetensors.
     """
-    from segfocal.files import check_new, sha256_of
+    from segfocal.files import claim, sha256_of
     from segfocal.models.weights import salvage
     from segfocal.models.weights.origin import origin_of
     from segfocal.models.weights.reading import file_at, kind_of, read
 
     if output.suffix != ".safetensors":
         raise UserError(expected="an output named *.safetensors", found=str(output), do="choose such a name")
-    if output.exists() and not overwrite:
-        check_new(output, overwrite=False)
     path = file_at(source)
+    claim([output], [path], overwrite=overwrite, switch="--overwrite")
     file, ignored = salvage(path) if kind_of(path) == "zip" else (read(path), ())
     sha256 = sha256_of(path)
     facts = {"source": path.name, "source_sha256": sha256}
     _write(file.tensors, output, {**file.metadata, **facts, **origin_of(file, sha256)})
     show(output)
     if ignored:
-        print(f"left out:   {', '.join(dict.fromkeys(ignored))}")
+        print(visible(f"left out:   {', '.join(dict.fromkeys(ignored))}"))
 
 
 def _write(tensors: Mapping[str, Tensor], path: Path, facts: Mapping[str, str]) -> None:
@@ -213,8 +213,8 @@ def show(source: Path) -> None:
     print(f"tensors:    {len(file.tensors)} ({', '.join(kinds)})")
     print(f"parameters: {sum(parameters.values()):,}")
     for part, count in sorted(parameters.items(), key=lambda item: -item[1])[:5]:
-        print(f"  {part:<18}{count:>15,}")
+        print(visible(f"  {part:<18}{count:>15,}"))
     origin = origin_of(file, sha256_of(file.path))
     for key in ORIGIN:
         if key in origin:
-            print(f"{key.replace('source_', '') + ':':<12}{origin[key]}")
+            print(visible(f"{key.replace('source_', '') + ':':<12}{origin[key]}"))

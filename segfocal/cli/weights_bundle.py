@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from segfocal.cli.app import conf_folder, place, shown_path
 from segfocal.errors import UserError
+from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from segfocal.models import PromptableModel
@@ -44,14 +45,14 @@ def write(asked: argparse.Namespace) -> None:
             bundle that exists.
     """
     from segfocal import intensity
+    from segfocal.files import claim
     from segfocal.inference import bundle as bundles
     from segfocal.resample import ModelGrid
 
     structures = _structures(asked.structure)
-    if (asked.output / "bundle.json").exists() and not asked.overwrite:
-        raise UserError(
-            expected="a new folder", found="a bundle", where=asked.output, do="choose another or add --overwrite"
-        )
+    own = [] if asked.weights == "auto" else [Path(asked.weights)]
+    own += [file for folder in own if folder.is_dir() for file in folder.iterdir()]
+    claim([asked.output / name for name in bundles.FILES], own, overwrite=asked.overwrite, switch="--overwrite")
     try:
         grid = ModelGrid(frame=asked.frame, spacing_mm=(asked.spacing_mm, asked.spacing_mm))
         seen = intensity.build(_config("intensity", asked.intensity, asked.image_size))
@@ -92,7 +93,7 @@ def _model(config: dict[str, Any], asked: argparse.Namespace) -> tuple[Promptabl
     if not isinstance(model, models.PromptableModel):
         raise ValueError(f"expected a promptable model, as lite_medsam; got {asked.model}")
     report = models.load_weights(model, path)
-    print(report)
+    print(visible(str(report)))
     return model, report.row()
 
 

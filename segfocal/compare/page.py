@@ -9,26 +9,31 @@ from typing import Any
 
 from segfocal.compare.ranking import Setting, dice_grid, ranked, varied
 from segfocal.compare.runs import METRICS, RunResult, read_runs
-from segfocal.files import make_folder, write_table
+from segfocal.files import claim, make_folder, write_table
 from segfocal.report import plots
 from segfocal.report.html import Picture, write_page
 
 _HEADLINES = ("dice", "iou", "precision", "recall", "auc", "hd95_mm")
+_RESULTS = ("compare.html", "results.csv", "settings.csv", "heatmap.png", "seeds.png", "dice.png")
 _MOST_CURVES = 12
 _MOST_ROWS = 40
 
 
-def compare(places: Sequence[Path], output: Path) -> list[Setting]:
+def compare(places: Sequence[Path], output: Path, *, overwrite: bool = False) -> list[Setting]:
     """Write a comparison into `output` and return the settings, best first.
 
     The files are results.csv, settings.csv, compare.html, and the plots: dice.png by step, heatmap.png of two numeric
-    options, seeds.png where settings have several seeds.
+    options, seeds.png where settings have several seeds. Those of an earlier comparison are replaced; of other files of
+    these names only with overwrite.
 
     Raises:
-        UserError: a place without a run, an output that cannot be written.
+        UserError: a place without a run, an output that cannot be written, files there that are no comparison's.
     """
     runs = read_runs(places)
     settings = ranked(runs)
+    read = [path for run in runs for path in run.folder.iterdir() if path.is_file()]
+    replacing = overwrite or _is_comparison(output)
+    claim([output / name for name in _RESULTS], read, overwrite=replacing, switch="--overwrite")
     make_folder(output)
     write_table(output / "results.csv", [_run_row(run, varied(runs)) for run in runs])
     write_table(output / "settings.csv", [_setting_row(setting) for setting in settings])
@@ -40,6 +45,12 @@ def compare(places: Sequence[Path], output: Path) -> list[Setting]:
         title=f"Comparison of {places[0].resolve().name}",
     )
     return settings
+
+
+def _is_comparison(folder: Path) -> bool:
+    """Return whether the page of an earlier comparison lies in a folder."""
+    page = folder / _RESULTS[0]
+    return page.is_file() and b"<title>Comparison of" in page.read_bytes()
 
 
 def _draw(output: Path, settings: Sequence[Setting]) -> list[Picture]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from segfocal.errors import Fault, UserError
 from segfocal.files import read_json
 from segfocal.io import volumes
 from segfocal.io.channels import Channels, odd_channels
+from segfocal.io.dicom.file_kinds import split_address
 from segfocal.io.file_names import composed
 
 
@@ -71,6 +72,22 @@ def read_contents(
         with collected(problems):
             cases = replace(cases, ignored=_value_to_ignore(ignore, cases.label_values))
     return replace(contents, found=cases, problems=tuple(problems))
+
+
+def files_read(cases: Iterable[Case], *listing: Any) -> list[Path]:
+    """Return every file that cases are read from, slices of a series too; nothing a command writes may be one of them.
+
+    listing: what names the cases, their labels or parts: the root of the data set, a file of names. A folder counts
+    with the files in it; anything but a path, as None, counts for nothing.
+    """
+    named = [path for case in cases for path in (*case.images, case.label, *case.label_files)]
+    named += [Path(str(place).partition("#")[0]) for place in listing if isinstance(place, str | Path) and str(place)]
+    found = list[Path]()
+    for place in dict.fromkeys(split_address(path)[0] for path in named):
+        found.append(place)
+        if place.is_dir():
+            found += [entry for entry in place.iterdir() if entry.is_file()]
+    return found
 
 
 def _read_layout(root: Path) -> Contents:

@@ -5,6 +5,7 @@ liver   5   [liver, spleen]   {kidneys: [kidney_left, kidney_right]}   [liver, {
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -78,8 +79,12 @@ def _one(item: str | int, label_values: Mapping[str, int]) -> Structure:
     if text.isdecimal() and int(text) > 0:
         value = int(text)
         return Structure(name=next((n for n, v in label_values.items() if v == value), f"label_{value}"), value=value)
-    near = [name for name in label_values if text.lower()[:4] in name.lower()]
+    by_lower = {name.lower(): name for name in label_values}
+    close = [by_lower[name] for name in difflib.get_close_matches(text.lower(), by_lower, n=3, cutoff=0.6)]
+    near = [name for name in label_values if name in close or text.lower()[:4] in name.lower()]
     listed = near or list(label_values)
     more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""
     known = f"one of {', '.join(listed[:12])}{more}" if label_values else "a label value such as 1"
-    raise UserError(expected=known, found=f"target={text}", do="name a structure of this data set or its label value")
+    meant = f"did you mean {near[0]}? " if len(near) == 1 else ""
+    do = f"{meant}Name a structure of this data set or its label value"
+    raise UserError(expected=known, found=f"target={text}", do=do)

@@ -14,6 +14,7 @@ from typing import Any
 
 from segfocal import __version__
 from segfocal.data.case import Case
+from segfocal.data.cases import files_read
 from segfocal.doctor.case_list import CheckedCaseList, check_case_list
 from segfocal.doctor.case_report import CaseReport
 from segfocal.doctor.checks import CHECKS, SEVERITIES, Check, Finding, worst_first
@@ -21,13 +22,13 @@ from segfocal.doctor.dataset_checks import dataset_findings
 from segfocal.doctor.diagnosis import Diagnosis, Examination
 from segfocal.doctor.examine_all import examine_all
 from segfocal.doctor.page import write_doctor_page
-from segfocal.doctor.repair import FileRepair, RepairedCase, repair_case
+from segfocal.doctor.repair import FileRepair, RepairedCase, copies_of, listed_name, repair_case
 from segfocal.errors import UserError
-from segfocal.files import check_new, make_folder, write_json, write_text
+from segfocal.files import check_new, claim, folded, make_folder, write_json, write_text
 from segfocal.io import passed_over
 
 _RESULTS = ("doctor.json", "doctor.html")
-_RESULTS_OF_FIX = ("cases.csv", "fixes.jsonl")
+_RESULTS_OF_FIX = ("cases.csv", "fixes.jsonl", "label_names.json")
 
 
 def diagnose(
@@ -45,11 +46,15 @@ def diagnose(
         UserError: nothing there to examine, an output that exists, or mended copies that would replace originals.
     """
     output = examination.output
-    for name in (*_RESULTS, *(_RESULTS_OF_FIX if examination.fix else ())):
-        check_new(output / name, overwrite=examination.overwrite)
+    results = [output / name for name in (*_RESULTS, *(_RESULTS_OF_FIX if examination.fix else ()))]
+    for path in results:
+        check_new(path, overwrite=examination.overwrite)
     listed = check_case_list(examination.root, label_names=examination.label_names, ignore=examination.ignore)
     if examination.fix:
         _check_output_folder(listed.cases, output)
+        results += [path for case in _named_once(listed.cases) for path in copies_of(case, output)]
+    read = files_read(listed.cases, examination.root, examination.label_names)
+    claim(results, read, overwrite=examination.overwrite)
     make_folder(output)
     done = examine_all(listed.cases, names=listed.allowed, workers=examination.workers)
     reports = list(showing(listed.cases, done) if showing else done)
@@ -94,25 +99,33 @@ def _repair(
     """Mend what can be mended case by case; write the list of cases and the log."""
     output, repairs, left_out = examination.output, list[FileRepair](), dict[str, str]()
     kept: list[Case] = []
-    double = {name for name, count in Counter(report.case.name for report in reports).items() if count > 1}
+    single = {case.name for case in _named_once([report.case for report in reports])}
     for report in reports:
         mended = RepairedCase(case=report.case, repairs=(), after=report)
-        if report.case.name not in double:
+        if report.case.name in single:
             mended = repair_case(report, output, names=listed.allowed, same_shape=examination.same_shape)
         repairs += mended.repairs
         errors = [one for one in mended.after.findings if one.severity == "error"]
         if errors:
             left_out[report.case.name] = f"{errors[0].check}: {errors[0].found}"
         else:
-            kept.append(mended.case)
+            kept.append(replace(mended.case, name=listed_name(mended.case.name)))
     write_text(output / "cases.csv", _csv(kept, output))
     if listed.label_values:
         named = {str(value): name for name, value in listed.label_values.items()}
         write_json(output / "label_names.json", named)
     lines = [json.dumps(repair._asdict(), ensure_ascii=False) for repair in repairs]
     lines += [json.dumps({"case": name, "action": "left out", "why": why}) for name, why in left_out.items()]
+    renamed = {name: listed_name(name) for name in single if name not in left_out and name != listed_name(name)}
+    lines += [json.dumps({"case": old, "action": f"called {new} in cases.csv"}) for old, new in renamed.items()]
     write_text(output / "fixes.jsonl", "".join(line + "\n" for line in lines))
     return Diagnosis(findings=findings, cases=len(reports), repairs=repairs, left_out=left_out, ignored=listed.ignored)
+
+
+def _named_once(cases: Sequence[Case]) -> list[Case]:
+    """Return the cases whose name, made fit for a file, no other case has."""
+    times = Counter(folded(listed_name(case.name)) for case in cases)
+    return [case for case in cases if times[folded(listed_name(case.name))] == 1]
 
 
 def _csv(cases: Sequence[Case], folder: Path) -> str:

@@ -15,6 +15,7 @@ from segfocal.data.case import Case
 from segfocal.doctor.case_report import CaseReport, examine, is_nifti
 from segfocal.doctor.checks import CHECKS, Check, Finding
 from segfocal.errors import UserError
+from segfocal.files import fit_name
 from segfocal.grid import Grid, Volume
 from segfocal.io import nifti, volumes
 from segfocal.io.nifti.geometry import mm_per_unit
@@ -86,6 +87,20 @@ def repair_case(
     return RepairedCase(case=case, repairs=tuple(repairs), after=after)
 
 
+def listed_name(name: str) -> str:
+    """Return the name of a case as that of its copies and in cases.csv: a file can have it, and it is no formula."""
+    fit = fit_name(name)
+    return f"_{fit}" if fit.startswith(("=", "+", "@")) else fit
+
+
+def copies_of(case: Case, folder: Path) -> list[Path]:
+    """Return where copies of a case's files go: of its images, and last of its label."""
+    name = listed_name(case.name)
+    endings = [f"_{index:04d}" if case.more else "" for index in range(len(case.images))]
+    images = [folder / "images" / f"{name}{ending}.nii.gz" for ending in endings]
+    return [*images, folder / "labels" / f"{name}.nii.gz"]
+
+
 def _repair_once(
     case: Case, wanted: Iterable[Finding], folder: Path, *, same_shape: bool
 ) -> tuple[Case, list[FileRepair]]:
@@ -93,11 +108,11 @@ def _repair_once(
     checks = {path: [one.check for one in wanted if one.file == path and is_nifti(path)] for path in files}
     repairs: list[FileRepair] = []
     images, label_path = list(case.images), case.label
+    copies = copies_of(case, folder)
     for index, path in enumerate(case.images):
         if checks[path]:
             volume, done = _sound(path, checks[path], folder, label=False)
-            ending = f"_{index:04d}" if case.more else ""
-            images[index] = folder / "images" / f"{case.name}{ending}.nii.gz"
+            images[index] = copies[index]
             nifti.write_new(images[index], volume, overwrite=True)
             repairs += _logged(case, path, done, images[index])
     if checks[case.label]:
@@ -108,7 +123,7 @@ def _repair_once(
             volume, action = _onto_image(volume, grid, same_shape=same_shape)
             done += [(check, action) for check in elsewhere if action]
         if done:
-            label_path = folder / "labels" / f"{case.name}.nii.gz"
+            label_path = copies[-1]
             nifti.write_new(label_path, volume, overwrite=True)
             repairs += _logged(case, case.label, done, label_path)
     return replace(case, image=images[0], more=tuple(images[1:]), label=label_path), repairs

@@ -8,6 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from segfocal.plain_text import visible
+
 
 class StepProgress:
     """Shows the steps of a run; `note` prints a line that stays.
@@ -20,10 +22,11 @@ class StepProgress:
     """
 
     def __init__(self, *, total: int, done: int, silent: bool = False, noun: str = "step") -> None:
-        self.console = Console(file=sys.stdout, quiet=silent, highlight=False)
+        self.console = Console(file=sys.stdout, quiet=silent, highlight=False, markup=False)
         self.bar: Progress | None = None
         if self.console.is_terminal and not silent:
-            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+            text = TextColumn("{task.description}", markup=False)  # [red] in a name is no colour
+            columns = (BarColumn(), MofNCompleteColumn(), text, TimeRemainingColumn())
             self.bar = Progress(*columns, console=self.console)
             self.task = self.bar.add_task("", total=total, completed=done)
         self.total, self.every, self.noun = total, max(1, total // 10), noun
@@ -43,9 +46,9 @@ class StepProgress:
     def step(self, done: int, text: str) -> None:
         """Show that `done` steps are finished; without a terminal, print a line every tenth of the run."""
         if self.bar:
-            self.bar.update(self.task, completed=done, description=text)
+            self.bar.update(self.task, completed=done, description=visible(text, lines=False))
         elif done >= min(self.next, self.total):
-            self.console.print(f"{self.noun} {done}/{self.total}  {text}")
+            self.console.print(f"{self.noun} {done}/{self.total}  {visible(text, lines=False)}")
             self.next = self._tenth_after(done)
 
     def _tenth_after(self, done: int) -> int:
@@ -53,7 +56,7 @@ class StepProgress:
 
     def note(self, text: str) -> None:
         """Print a line that stays above the bar."""
-        self.console.print(text, soft_wrap=True)
+        self.console.print(visible(text), soft_wrap=True)
 
 
 class CaseProgress:

@@ -24,6 +24,10 @@ from segfocal.losses import WeightedSum
 from segfocal.models import ParameterGroup, parameter_table
 from segfocal.report import plots
 
+# What a run may leave in its folder, besides the logs of a tracker.
+FILES: tuple[str, ...] = ("config.yaml", "environment.json", "run.json", "refused.json", "weights.json")
+FILES += ("parameters.csv", "metrics.csv", "metrics.jsonl", "loss.png", "loss_anatomy.png", "summary.json")
+FOLDERS = ("overlays", "checkpoints", "bundle")
 _PACKAGES = ("torch", "monai", "accelerate", "numpy", "nibabel", "segment-anything", "hydra-core", "safetensors")
 
 

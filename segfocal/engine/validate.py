@@ -14,6 +14,7 @@ from torch import Tensor
 from segfocal.data.case import Case
 from segfocal.data.ignore_label import ignored_in, without_ignored
 from segfocal.data.store.prepare import read_pair
+from segfocal.files import fit_name
 from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.prompted.scan_prompts import ScanPrompts
@@ -84,7 +85,7 @@ def validate(
                 )
                 scores.append(score)
             if pictures and number < _PICTURES and prompt == next(iter(prompts)):
-                _draw(pictures / f"{case.name}.png", bundle, scan, truth, mask)
+                _draw(pictures / f"{fit_name(case.name)}.png", bundle, scan, truth, mask)
     return scores
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +74,7 @@ def write_evaluation_page(page: EvaluationPage, path: Path) -> None:
         "words": _WORDS,
         "tolerance": _tolerance(page.settings.tolerance_mm),
     }
-    filters = {"number": number, "beside": lambda to: os.path.relpath(to, path.parent)}
-    write_page(path, "evaluate/page.html.j2", values, filters=filters)
+    write_page(path, "evaluate/page.html.j2", values, filters={"number": number})
 
 
 def number(value: float | None, metric: Metric | None = None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from segfocal.evaluate.case_metrics import CaseMetrics
 from segfocal.evaluate.judge import JudgedCase
 from segfocal.evaluate.pairing import CaseFiles
 from segfocal.evaluate.prediction_report import read_prediction_report
-from segfocal.files import make_folder
+from segfocal.files import make_folder, slug
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
 from segfocal.intensity import Intensity, Percentiles
@@ -59,7 +58,7 @@ def draw_worst(folder: Path, judged: Sequence[JudgedCase], most: int) -> list[Pi
     found.sort(key=lambda each: (each[0].dice, -each[0].reference_ml, -each[0].prediction_ml))
     shown = []
     for metrics, case in found[:most]:
-        path = folder / OVERLAYS / f"{_safe(metrics.case)}_{_safe(metrics.structure)}.png"
+        path = folder / OVERLAYS / f"{slug(f'{metrics.case}_{metrics.structure}')}.png"
         make_folder(path.parent)
         try:
             scan, window = _scan(case.files)
@@ -126,7 +125,3 @@ def _scan(files: CaseFiles) -> tuple[Volume | None, Intensity]:
             do="give the right image",
         )
     return on_it, window or _WINDOW
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name)

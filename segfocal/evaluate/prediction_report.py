@@ -81,6 +81,15 @@ def read_prediction_report(mask: Path | None) -> PredictionReport:
     )
 
 
+def files_of_report(mask: Path) -> list[Path]:
+    """Return the files that are read because of a mask's report: the report itself, and the scan it names."""
+    own = stem(mask)
+    ends = [len(own), *(i for i, letter in enumerate(own) if letter == "_")]
+    found = [mask.with_name(own[:end] + ".json") for end in ends if end]
+    scan = read_prediction_report(mask).scan
+    return [path for path in found if path.is_file()] + ([scan] if scan else [])
+
+
 def _report_of(mask: Path) -> tuple[dict[str, Any], str | None]:
     """Return the report of a mask and, of a mask that is no label map, its one structure; empty without a report."""
     own = stem(mask)

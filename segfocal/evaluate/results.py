@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import segfocal
-from segfocal.errors import UserError
 from segfocal.evaluate.judge import JudgedCase
 from segfocal.evaluate.options import MaskEvaluation
 from segfocal.evaluate.page import EvaluationPage, write_evaluation_page
 from segfocal.evaluate.pairing import CaseFiles
 from segfocal.evaluate.pictures import DICE_PLOT, OVERLAY, OVERLAYS, draw_dice, draw_only, draw_worst
+from segfocal.evaluate.prediction_report import files_of_report
 from segfocal.evaluate.summary import Contrast, StructureSummary, contrast, summarise
-from segfocal.files import check_new, make_folder, write_json, write_table
+from segfocal.files import check_apart, check_new, make_folder, write_json, write_table
 from segfocal.io import passed_over
 from segfocal.io.passed_over import PassedOver
 
@@ -32,18 +32,14 @@ def check_results(evaluation: MaskEvaluation) -> None:
 
 def check_inputs_stay(cases: Sequence[CaseFiles], evaluation: MaskEvaluation) -> None:
     """Raise UserError when a file that may be written is one of those to judge, whatever overwrite says."""
-    places = [path for path in _places(evaluation) if path.exists()]
-    if not places:
-        return
+    read: list[Path] = []
     for case in cases:
-        for path in (case.reference, case.prediction, case.against, case.image, case.probabilities):
-            if path and path.exists() and any(os.path.samefile(path, place) for place in places):
-                raise UserError(
-                    expected="results beside the files to judge, not in their place",
-                    found="the same file as input and output",
-                    where=path,
-                    do="choose another output folder",
-                )
+        named = (case.reference, case.prediction, case.against, case.image, case.probabilities)
+        given = [path for path in named if path]
+        reports = [files_of_report(mask) for mask in (case.prediction, case.against) if mask]
+        read += [*given, *(path for report in reports for path in report)]
+    folder = evaluation.output / OVERLAYS
+    check_apart(_places(evaluation), read, folders=[folder] if evaluation.many and evaluation.pictures else [])
 
 
 def _places(evaluation: MaskEvaluation) -> list[Path]:
@@ -82,8 +78,8 @@ def write_results(
     _write_tables(folder, judged, summaries, contrasts)
     write_json(folder / FACTS, facts)
     page = EvaluationPage(
-        title=str(evaluation.prediction),
-        against=str(evaluation.against) if evaluation.against else None,
+        title=_beside(evaluation.prediction, folder),
+        against=_beside(evaluation.against, folder) if evaluation.against else None,
         judged=judged,
         summaries=summaries,
         contrasts=contrasts,
@@ -107,8 +103,8 @@ def _facts(
     """Return everything as JSON values."""
     return {
         "segfocal": segfocal.__version__,
-        "prediction": str(evaluation.prediction),
-        "against": str(evaluation.against) if evaluation.against else None,
+        "prediction": _beside(evaluation.prediction, evaluation.output),
+        "against": _beside(evaluation.against, evaluation.output) if evaluation.against else None,
         "figures": list(evaluation.settings.groups),
         "tolerance_mm": evaluation.settings.tolerance_mm,
         "structures": {summary.structure: summary.facts() for summary in summaries},
@@ -116,6 +112,11 @@ def _facts(
         "cases": [row for case in judged for row in case.rows()],
         "predictions_without_reference": list(unmatched),
     }
+
+
+def _beside(path: Path, folder: Path) -> str:
+    """Return a path as seen from the results: a page that is mailed names no home folder."""
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def _write_tables(

@@ -17,7 +17,7 @@ from segfocal.errors import UserError
 from segfocal.export import monai_bundle
 from segfocal.export.facts import facts, ports
 from segfocal.export.parity import Parity, compare, compare_prompted
-from segfocal.files import check_new, make_folder, write_json
+from segfocal.files import check_new, claim, make_folder, write_json
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import check_channels
@@ -76,7 +76,8 @@ def export(options: ExportOptions) -> dict[str, Any]:
     _check_sees_slices(bundle, options)
     _check_exclusive(bundle, options)
     make_folder(options.output.parent)
-    check_new(options.output / _first_file(options.format, bundle), overwrite=options.overwrite)
+    written = [options.output / name for name in _files_written(options.format, bundle)]
+    claim(written, _files_read(options), overwrite=options.overwrite)
     check_channels(bundle, 1 + len(options.more), " for the comparison", do="give scan=[t1.nii.gz,t2.nii.gz]")
     scan = volumes.read_channels((options.scan, *options.more))
     with _all_or_nothing(options.output, overwrite=options.overwrite) as folder:
@@ -127,10 +128,19 @@ def _check_exclusive(bundle: Bundle, options: ExportOptions) -> None:
         )
 
 
-def _first_file(chosen: Format, bundle: Bundle) -> str:
+def _files_written(chosen: Format, bundle: Bundle) -> list[str]:
+    """Return the names of all files that an export may consist of."""
     if chosen == "monai_bundle":
-        return monai_bundle.NETWORK
-    return ENCODER if bundle.needs_prompts else NETWORK
+        return [*monai_bundle.FILES, PARITY]
+    networks = [ENCODER, DECODER] if bundle.needs_prompts else [NETWORK]
+    beside = [f"{name}.data" for name in networks]  # the weights of large ones
+    compiled = ["model.xml", "model.bin"] if chosen == "openvino" else []
+    return [*networks, *beside, *compiled, FACTS, PARITY]
+
+
+def _files_read(options: ExportOptions) -> list[Path]:
+    scans = [file for path in (options.scan, *options.more) if volumes.exists(path) for file in volumes.files_of(path)]
+    return [*scans, *(file for file in options.bundle.rglob("*") if file.is_file())]
 
 
 def _write_onnx(bundle: Bundle, folder: Path, scan: Any, options: ExportOptions) -> Parity:

@@ -21,6 +21,7 @@ from segfocal.intensity import FEW, TIMES, Window, of_first
 from segfocal.models.portable import write_torchscript
 
 NETWORK = "models/model.ts"
+FILES = (NETWORK, "configs/metadata.json", "configs/inference.json", "docs/README.md", "LICENSE")
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 _LAMBDA = "Lambdad"
 _EDGES = {"scale_extent": True, "align_corners": True}  # the edges of the outermost pixels stay where they are

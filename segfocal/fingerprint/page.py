@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, NamedTuple
 
 import yaml
 
-from segfocal.files import check_new, make_folder, slug, write_json, write_text
+from segfocal.files import claim, make_folder, slug, write_json, write_text
 from segfocal.fingerprint.suggestions import Suggestion
 from segfocal.report import plots
 from segfocal.report.html import write_page
@@ -28,10 +28,10 @@ class DataChoice(NamedTuple):
     options: Mapping[str, Any]
 
 
-def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Raise UserError where results lie already that may not be replaced."""
-    for name in ("fingerprint.json", "fingerprint.html", f"experiment/{SWEEP}.yaml"):
-        check_new(folder / name, overwrite=overwrite)
+def check_folder(folder: Path, read: Iterable[Path] = (), *, overwrite: bool) -> None:
+    """Raise UserError where results lie already that may not be replaced, or would replace a file that is read."""
+    names = ("fingerprint.json", "fingerprint.html", "shares.png", f"experiment/{SWEEP}.yaml")
+    claim([folder / name for name in names], read, overwrite=overwrite)
 
 
 def write(

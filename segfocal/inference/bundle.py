@@ -33,7 +33,7 @@ from segfocal.intensity import Intensity
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 
-_WEIGHTS, _FACTS = "model.safetensors", "bundle.json"
+FILES = _WEIGHTS, _FACTS = "model.safetensors", "bundle.json"
 ENSEMBLE_LIST = "ensemble.json"  # of a folder of several bundles; see ensemble.py
 _LARGEST_SHARE = 4  # bytes of a model for each of its file: half precision, shared layers
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import segfocal
 from segfocal.errors import UserError
-from segfocal.files import check_apart, check_new, folded, make_folder
+from segfocal.files import check_apart, check_new, fit_name, folded, make_folder
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
@@ -67,7 +67,7 @@ def _structure_path(mask: Path, name: str, taken: set[str]) -> Path:
     """
     ending = mask.suffix if not mask.name.endswith(".nii.gz") else ".nii.gz"
     safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
-    stem = f"{mask.name.removesuffix(ending)}_{safe}"
+    stem = f"{mask.name.removesuffix(ending)}_{fit_name(safe)}"
     numbered = (stem if number == 1 else f"{stem}_{number}" for number in itertools.count(1))
     own = next(one for one in numbered if folded(one + ending) not in taken)
     taken.add(folded(own + ending))

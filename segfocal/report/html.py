@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from segfocal.files import write_text
+from segfocal.plain_text import visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,8 @@ def write_page(
         path: the HTML file.
         template: below the package, such as "doctor/page.html.j2".
         values: by the names that the template uses; a name it lacks is an error.
-        filters: functions of the template besides `inline`, which puts a PNG into the page.
+        filters: functions of the template besides `inline`, which puts a PNG into the page, and `beside`, the URL of a
+            file by its path.
     """
     environment = Environment(
         loader=PackageLoader("segfocal", ""),
@@ -38,9 +43,24 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        finalize=_visible,
     )
-    environment.filters |= {"inline": inline, **(filters or {})}
+    environment.filters |= {"inline": inline, "beside": partial(link, page=path), **(filters or {})}
     write_text(path, environment.get_template(template).render(values))
+
+
+def _visible(value: Any) -> Any:
+    """Return text with what would act in it spelt out, such as marks that turn the direction of writing."""
+    return visible(value) if type(value) is str else value
+
+
+def link(to: Path, page: Path) -> str:
+    """Return the URL of a file for a page: relative, without a scheme, quoted; javascript:x.nii is a file's name."""
+    try:
+        relative = Path(os.path.relpath(to, page.parent)).as_posix()
+    except ValueError:  # on another drive
+        relative = Path(to).name
+    return "./" + quote(relative, safe="/", errors="surrogateescape").removeprefix("./")
 
 
 def inline(path: Path) -> str:

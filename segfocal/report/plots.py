@@ -17,6 +17,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from segfocal.files import written_beside
+from segfocal.plain_text import visible
 
 Curve = tuple[Sequence[float], Sequence[float]]
 _COLOURS = ("#1f77b4", "#d95f02", "#7b3294", "#1b9e77", "#e7298a", "#666666")
@@ -216,9 +217,15 @@ def leave_margins(plot: Figure, *, left: float, right: float, top: float, bottom
     )
 
 
-def as_text(name: str) -> str:
-    """Return a name from the data as matplotlib shows it unchanged: a dollar sign begins no formula."""
-    return name.replace("$", r"\$")
+def as_text(name: str, *, most: int = 80) -> str:
+    """Return a name from the data as matplotlib shows it, on one line of at most so many letters.
+
+    A dollar sign begins no formula; a legend leaves out what begins with an underscore, so a space stands before it.
+    """
+    shown = visible(name, lines=False)
+    if len(shown) > most:
+        shown = f"{shown[: most // 2]}…{shown[-(most // 2) + 1 :]}"
+    return f"{' ' * shown.startswith('_')}{shown}".replace("$", r"\$")
 
 
 def save(plot: Figure, path: Path) -> None:

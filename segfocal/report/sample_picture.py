@@ -67,7 +67,7 @@ def draw_samples(
             upper.set_title(as_text(sample.title), fontsize=7, pad=3)
         for axis, text in zip(axes[:, 0], ("as read", "augmented"), strict=True):
             axis.text(-0.06, 0.5, text, rotation=90, ha="right", va="center", fontsize=8, transform=axis.transAxes)
-    plot.suptitle(as_text(heading), fontsize=10)
+    plot.suptitle("\n".join(as_text(line, most=200) for line in heading.splitlines()), fontsize=10)
     lines = [Line2D([], [], color=_COLOURS[i % len(_COLOURS)], label=as_text(name)) for i, name in enumerate(names)]
     plot.legend(handles=lines, loc="outside lower center", ncols=8, frameon=False, fontsize=8)
     with written_beside(path) as temporary:

@@ -122,3 +122,8 @@ def test_many_near_names_do_not_make_a_long_line():
     with pytest.raises(UserError, match=r"vertebrae_12 and 87 more; found target=vertebra\.") as error:
         choose_structures("vertebra", names)
     assert len(str(error.value)) < 300
+
+
+def test_a_misspelt_name_with_one_near_it_is_asked_about():
+    with pytest.raises(UserError, match=r"found target=livr\. Did you mean liver\?"):
+        choose_structures("livr", {"spleen": 1, "liver": 2, "aorta": 3})

@@ -46,6 +46,7 @@ LAYERS = {
     "option_kinds": 0,
     "foreign": -1,
     "errors": -2,
+    "plain_text": -3,
 }
 ONLY_IN = {
     "hydra": {"cli"},

@@ -35,3 +35,14 @@ def test_no_name_ends_a_plot(name, tmp_path):
     pair = SamplePair(image=image, target=target, augmented_image=image, augmented_target=target, title=name)
     draw_samples(tmp_path / "samples.png", [pair], names=[name], columns=1, aspect=1.0, heading=name)
     assert len(list(tmp_path.glob("*.png"))) == 6
+
+
+def test_a_name_in_a_plot_is_one_line_of_bounded_length():
+    assert as_text("a\nb") == "a\\nb"
+    assert len(as_text("x" * 5000)) == 80
+    assert "…" in as_text("x" * 5000)
+    assert as_text("liver") == "liver"
+
+
+def test_a_name_with_an_underscore_before_it_is_in_the_legend():
+    assert not as_text("_lesion").startswith("_")  # matplotlib's legends leave such out

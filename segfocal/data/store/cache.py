@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import time
 import uuid
@@ -22,7 +23,7 @@ from segfocal.data import dicom_labels
 from segfocal.data.case import Case
 from segfocal.data.store.prepared_case import Preparation
 from segfocal.errors import UserError
-from segfocal.files import read_json
+from segfocal.files import fit_name, read_json
 from segfocal.intensity import describe
 from segfocal.io import volumes
 
@@ -33,13 +34,14 @@ except ImportError:  # Windows has none: there the age of a workplace tells
 
 FORMAT = 2  # raise when what is stored changes meaning
 META = "case.json"
+_STORED = (".b2nd", ".npz", ".npy")  # suffixes, those of earlier versions too
 _SUFFIX = ".preparing"
 _FORGOTTEN = 24 * 3600  # seconds after which a workplace that cannot be locked belongs to nobody
 
 
 def folder_of(cache: Path, case: Case, preparation: Preparation) -> Path:
     """Return where the prepared case lies, once it is."""
-    return cache / f"{case.name}-{_signature(case, preparation)}"
+    return cache / f"{fit_name(case.name)}-{_signature(case, preparation)}"
 
 
 def files_of(case: Case) -> list[tuple[str, int, int]]:
@@ -68,7 +70,7 @@ def _signature(case: Case, preparation: Preparation) -> str:
 def workplace(cache: Path) -> Iterator[Path]:
     """Yield a folder in `cache` to make cases in, locked while the block lasts, and clear those of killed runs away."""
     for left in cache.glob(f".*{_SUFFIX}"):
-        if _belongs_to_nobody(left):
+        if re.fullmatch(r"\.[0-9a-f]{8}", left.stem) and _belongs_to_nobody(left):
             shutil.rmtree(left, ignore_errors=True)
     place = cache / f".{uuid.uuid4().hex[:8]}{_SUFFIX}"
     place.mkdir()
@@ -104,7 +106,14 @@ def stale(cache: Path) -> list[Path]:
     """Return the prepared cases that no run reads any more: a file changed or gone, or made by an older version."""
     if not cache.is_dir():
         return []
-    return sorted(folder for folder in cache.iterdir() if (folder / META).is_file() and not _is_current(folder))
+    return sorted(folder for folder in cache.iterdir() if _is_prepared(folder) and not _is_current(folder))
+
+
+def _is_prepared(folder: Path) -> bool:
+    """Return whether a folder is one of ours, by its name and its files: a user's may hold a case.json too."""
+    if not re.fullmatch(r".+-[0-9a-f]{16}", folder.name, re.DOTALL) or not (folder / META).is_file():
+        return False
+    return all(file.name == META or file.suffix in _STORED for file in folder.iterdir())
 
 
 def _is_current(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import segfocal
 from segfocal.batch import SampleKey
+from segfocal.data.cases import files_read
 from segfocal.data.store.prepare import prepare
 from segfocal.data.store.prepared_case import PreparedCase
 from segfocal.device import choose_device
@@ -47,7 +48,7 @@ def evaluate_prompts(
     model = check_promptable(evaluation.model)
     names = [structure.name for structure in evaluation.preparation.structures]
     notes = _left_out(evaluation, names)
-    check_results(output, overwrite=evaluation.overwrite)
+    check_results(output, files_read(evaluation.cases, *evaluation.read), overwrite=evaluation.overwrite)
     make_folder(output)
     device = choose_device(evaluation.device)
     prepared = prepare(evaluation.cases, evaluation.preparation, evaluation.cache)

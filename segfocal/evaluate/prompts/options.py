@@ -32,6 +32,7 @@ class PromptEvaluation:
         batch_size: prompts answered at a time, ≥ 1.
         device: auto, cpu or cuda.
         overwrite: whether results of an earlier evaluation may be replaced.
+        read: files and folders that are read besides those of the cases; no result may be one of them.
         facts: of model, weights and data, as JSON values for the summary.
 
     Raises:
@@ -50,6 +51,7 @@ class PromptEvaluation:
     batch_size: int = 8
     device: str = "auto"
     overwrite: bool = False
+    read: Sequence[str | Path] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

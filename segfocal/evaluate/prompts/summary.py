@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.evaluate.prompts.protocol import BOX, NONE
-from segfocal.files import check_new, write_json, write_table
+from segfocal.files import claim, write_json, write_table
 from segfocal.metrics import bootstrap_mean
 from segfocal.report.plots import draw_clicks
 
@@ -96,10 +96,9 @@ def summarise(scores: Sequence[PromptScore], *, seed: int) -> list[PromptSummary
     return summaries
 
 
-def check_results(folder: Path, *, overwrite: bool) -> None:
-    """Raise UserError when results lie in a folder and may not be replaced."""
-    for name in (SCORES, TABLE, SUMMARY, PICTURE):
-        check_new(folder / name, overwrite=overwrite)
+def check_results(folder: Path, read: Iterable[Path], *, overwrite: bool) -> None:
+    """Raise UserError when results lie in a folder and may not be replaced, or would replace a file that is read."""
+    claim([folder / name for name in (SCORES, TABLE, SUMMARY, PICTURE)], read, overwrite=overwrite)
 
 
 def write_results(
