@@ -27,7 +27,7 @@ def predict(config: DictConfig) -> None:
     """Segment one scan, or many, by a config and print what was written."""
     from segfocal.inference import bundle as bundles
     from segfocal.predict.inputs import find_scans, names_many
-    from segfocal.predict.many import predict_many
+    from segfocal.predict.many import MANIFEST, predict_many
     from segfocal.predict.predict import predict as predict_one
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -38,12 +38,21 @@ def predict(config: DictConfig) -> None:
     if len(options.inputs) == 1 and names_many(options.scan):
         folder, channels = options.outputs.mask, bundles.read_channels(options.bundles[0])
         scans = find_scans(options.scan, output=folder, channels=channels)
-        predict_many(options, scans, retry=plain["retry"], say=_say)
+        summary = predict_many(options, scans, retry=plain["retry"], say=_say)
+        if summary.none_done:
+            raise UserError(
+                expected="a mask of one scan at least",
+                found=f"none, all {len(summary.failed)} failed",
+                where=folder / MANIFEST,
+                do="mend what the lines above name",
+            )
         return
     report = predict_one(options)
     sizes = [f"{name} {ml:.1f} ml" for name, ml in report.get("volume_ml", {}).items()]
     sizes += [f"{name} {count} pixels" for name, count in report.get("pixels", {}).items()]
     print(f"{plain['output']}: {', '.join(sizes)} ({report['seconds']:.1f} s on {report['device']})")
+    if "warning" in report:
+        print(f"warning: {options.scan}: {report['warning']}", file=sys.stderr)
     if count := report.get("slices"):
         print(f"slices: {count['prompted']} prompted, {count['answered']} answered, {count['asked']} asked now")
 
