@@ -29,7 +29,7 @@ def predict(config: DictConfig) -> None:
     from segfocal.folder_lock import only_one
     from segfocal.inference import bundle as bundles
     from segfocal.predict.inputs import channels_apart, find_scans, names_many, passed_over
-    from segfocal.predict.many import predict_many
+    from segfocal.predict.many import MANIFEST, predict_many
     from segfocal.predict.predict import predict as predict_one
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -45,12 +45,21 @@ def predict(config: DictConfig) -> None:
         if channels == 1 and (note := channels_apart(scans)):
             print(note, file=sys.stderr)
         with only_one(folder, doing="segment many scans"):
-            predict_many(options, scans, passed=passed, retry=plain["retry"], say=_say)
+            summary = predict_many(options, scans, passed=passed, retry=plain["retry"], say=_say)
+        if summary.none_done:
+            raise UserError(
+                expected="a mask of one scan at least",
+                found=f"none, all {len(summary.failed)} failed",
+                where=folder / MANIFEST,
+                do="mend what the lines above name",
+            )
         return
     report = predict_one(options)
     sizes = [f"{name} {ml:.1f} ml" for name, ml in report.get("volume_ml", {}).items()]
     sizes += [f"{name} {count} pixels" for name, count in report.get("pixels", {}).items()]
     print(visible(f"{plain['output']}: {', '.join(sizes)} ({report['seconds']:.1f} s on {report['device']})"))
+    if "warning" in report:
+        print(visible(f"warning: {options.scan}: {report['warning']}"), file=sys.stderr)
     if count := report.get("slices"):
         print(f"slices: {count['prompted']} prompted, {count['answered']} answered, {count['asked']} asked now")
 

@@ -63,22 +63,21 @@ def grouped(cases: CaseList, pattern: str | None) -> CaseList:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise UserError(
-            expected="a regular expression", found=f"data.group={pattern}: {error}", do="mend it"
-        ) from error
+        found = f"data.group={pattern}: {error}"
+        raise UserError(expected="a regular expression", found=found, do="mend it") from error
     if expression.groups != 1:
         raise UserError(
             expected="a regular expression with one pair of brackets around the patient, as '(.*)_scan.*'",
             found=f"data.group={pattern}",
             do="mend it",
         )
-    found = {case.name: expression.fullmatch(case.name) for case in cases.cases}
-    unlike = next((name for name, match in found.items() if match is None or match[1] is None), None)
+    fits = {case.name: expression.fullmatch(case.name) for case in cases.cases}
+    unlike = next((name for name, match in fits.items() if match is None or match[1] is None), None)
     if unlike is not None:
         raise UserError(
             expected=f"case names that fit data.group={pattern} as a whole", found=unlike, do="mend the expression"
         )
-    named = tuple(replace(case, group=str(found[case.name][1])) for case in cases.cases)  # type: ignore[index]
+    named = tuple(replace(case, group=str(fits[case.name][1])) for case in cases.cases)  # type: ignore[index]
     return replace(cases, cases=named)
 
 

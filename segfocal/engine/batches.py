@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
+from torch import Tensor
 
 from segfocal.batch import Batch
 from segfocal.data.sampling.dataset import SliceDataset, Steps, load
@@ -57,6 +58,11 @@ def _batches(run: Run, dataset: SliceDataset, health: Health, *, first: int, las
         if len(gathered) == many:
             yield gathered
             gathered = []
+
+
+def loss_targets(run: Run, batches: Sequence[Batch]) -> list[Tensor]:
+    """Return the targets of all batches of a step where there are several, none where a batch is the step."""
+    return [run.plan.task.loss_target(batch) for batch in batches] if len(batches) > 1 else []
 
 
 def remember_hardness(run: Run, report: LossReport, batch: Batch) -> None:

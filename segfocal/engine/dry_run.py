@@ -30,7 +30,7 @@ class Estimate:
 
     Args:
         steps: asked for, or with `train.minutes` those that fit.
-        seconds_a_step: the median, without the first, which also warms up.
+        seconds_a_step: the median, without the first where there are others.
         seconds_a_validation: of all held-out cases, from one of them, with the checkpoint that follows.
         seconds_last_validation: of all held-out cases with all metrics and pictures.
         hours: of all steps and validations.
@@ -51,7 +51,8 @@ def dry_run(plan: Plan, folder: Path) -> Estimate:
     """Make a few steps and validate one case in `folder`, which is left to be forgotten."""
     with ready_run(plan, folder) as ready:
         device = ready.run.accelerator.device
-        step = median(list(_seconds_of_steps(ready))[1:])
+        made = list(_seconds_of_steps(ready))
+        step = median(made[1:] or made)  # the first also warms up
         held = plan.cases.of("val")
         often = _seconds(ready, held, fully=False)
         last = _seconds(ready, held, fully=True)

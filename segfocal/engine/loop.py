@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from segfocal.data.sampling.dataset import SliceDataset
 from segfocal.engine.across_processes import in_any_process, mean_over_processes
 from segfocal.engine.batch_checks import check_gradient, check_loss, naming_slices
-from segfocal.engine.batches import batches_of, remember_hardness
+from segfocal.engine.batches import batches_of, loss_targets, remember_hardness
 from segfocal.engine.health import Health
 from segfocal.engine.monitor import monitored
 from segfocal.engine.record import Record
@@ -35,22 +35,23 @@ def train_steps(run: Run, dataset: SliceDataset, health: Health) -> Iterator[dic
         task.train()
         lr, followed = run.lr, criterion.at(run.used)  # values that follow training, such as γ
         reports, norm = [], 0.0
-        for batch in batches:
-            with accelerator.accumulate(task):
-                with naming_slices(batch):
-                    report = task(batch)  # forward, loss: the task asks the model, its criterion judges the logits
-                check_loss(report, batch, step=state.step + 1, folder=run.folder)
-                remember_hardness(run, report, batch)
+        with criterion.one_step(loss_targets(run, batches)):  # sums over all of them, known before the first
+            for batch in batches:
+                with accelerator.accumulate(task):
+                    with naming_slices(batch):
+                        report = task(batch)  # forward, loss: the task asks the model, its criterion judges the logits
+                    check_loss(report, batch, step=state.step + 1, folder=run.folder)
+                    remember_hardness(run, report, batch)
 
-                accelerator.backward(report.total)  # divided by train.accumulate
+                    accelerator.backward(report.total)  # divided by train.accumulate
 
-                if accelerator.sync_gradients:  # at the last of the batches
-                    norm = float(accelerator.clip_grad_norm_(task.parameters(), settings.clip_norm or math.inf))
-                    if accelerator.scaler is None:  # under fp16 it skips a step that is not finite
-                        check_gradient(norm, batch, step=state.step + 1, folder=run.folder)
-                optimizer.step()  # waits for the last of the batches too
-                optimizer.zero_grad()
-                reports.append(report)
+                    if accelerator.sync_gradients:  # at the last of the batches
+                        norm = float(accelerator.clip_grad_norm_(task.parameters(), settings.clip_norm or math.inf))
+                        if accelerator.scaler is None:  # under fp16 it skips a step that is not finite
+                            check_gradient(norm, batch, step=state.step + 1, folder=run.folder)
+                    optimizer.step()  # waits for the last of the batches too
+                    optimizer.zero_grad()
+                    reports.append(report)
         run.after_step()  # learning rate, averaged weights, count of steps
         criterion.check_values(False)
 

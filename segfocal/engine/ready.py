@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,7 +50,19 @@ def ready_run(plan: Plan, folder: Path) -> Iterator[ReadyRun]:
         rates = tuple(pixel_rates(prepared))
         dataset = dataset_of(prepared, len(plan.preparation.structures), plan.sampling)
         run = build_run(plan, folder, accelerator, rates=rates, losses=dataset.losses)
+        _tell_what_accumulates(run)
         yield ReadyRun(run=run, dataset=dataset, rates=rates)
     finally:
         accelerator.end_training()
         AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision
+
+
+def _tell_what_accumulates(run: Run) -> None:
+    """Warn once of losses that several batches a step cannot make up."""
+    terms, batches = run.plan.task.criterion.spanning_batch, run.plan.settings.accumulate
+    if batches > 1 and terms and run.accelerator.is_main_process:
+        warnings.warn(
+            f"loss terms over a whole batch, {', '.join(terms)}, are those of each of the {batches} batches of "
+            f"train.accumulate={batches}, not of the step; batch=false makes a term of each sample",
+            stacklevel=2,
+        )

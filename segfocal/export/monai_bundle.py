@@ -123,7 +123,7 @@ def _inference(bundle: Bundle, overlap: float) -> dict[str, Any]:
             "mode": "gaussian",
             "sigma_scale": SIGMA_SHARE,
         },
-        "postprocessing": {"_target_": "Compose", "transforms": _postprocessing()},
+        "postprocessing": {"_target_": "Compose", "transforms": _postprocessing(len(bundle.structures))},
         "evaluator": {
             "_target_": "SupervisedEvaluator",
             "device": "@device",
@@ -178,11 +178,15 @@ def _intensity(bundle: Bundle) -> dict[str, Any]:
     return {"_target_": _LAMBDA, **keys, "func": f"$lambda image: {scale}(image)"}
 
 
-def _postprocessing() -> list[dict[str, Any]]:
-    """Return MONAI's transforms from logits on the model's grid to a label map in the scan's."""
+def _postprocessing(structures: int) -> list[dict[str, Any]]:
+    """Return MONAI's transforms from logits on the model's grid to a label map in the scan's, of 0 to `structures`."""
     keys = {"keys": "pred"}
     back = {"transform": "@preprocessing", "orig_keys": "image", "nearest_interp": False, "to_tensor": True}
-    save = {"output_dir": "@output_dir", "output_postfix": "seg", "output_dtype": "$np.uint8"}
+    save = {
+        "output_dir": "@output_dir",
+        "output_postfix": "seg",
+        "output_dtype": f"$np.{np.min_scalar_type(structures)}",
+    }
     return [
         {"_target_": "Invertd", **keys, **back},
         {"_target_": "AsDiscreted", **keys, "argmax": True},

@@ -80,7 +80,7 @@ def compare_prompted(scan: Volume, bundle: Bundle, exported: nn.Module) -> Parit
     image = ModelInput(scan, bundle.grid, bundle.intensity, neighbours=bundle.neighbours).whole()
     depth, h, w = image.shape[1:]
     box = torch.tensor([w / 4, h / 4, 3 * w / 4, 3 * h / 4])
-    boxes = box.expand(len(bundle.structures), depth, 4)
+    boxes = box.expand(len(bundle.structures), depth, 1, 4)
     answers = zip(_answers(image, bundle.model, boxes), _answers(image, exported, boxes), strict=True)
     difference, totals = 0.0, {s.name: Counts(tp=0, fp=0, fn=0, tn=0) for s in bundle.structures}
     for ours, theirs in answers:
@@ -107,7 +107,7 @@ class _Both(nn.Module):
 
 def _answers(image: Tensor, model: nn.Module, boxes: Tensor) -> Iterator[Tensor]:
     promptable = cast(PromptableModel, model)
-    for slab in answer_boxes(image, promptable, boxes, batch_size=_BATCH, device=torch.device("cpu")):
+    for slab in answer_boxes(image, promptable, boxes, batch_size=_BATCH, device=torch.device("cpu"), cut=False):
         yield slab.logits
 
 

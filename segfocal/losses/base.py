@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from segfocal.losses.distributed import mean_count
 from segfocal.losses.loss_schedules import FollowsTraining
 
 Link = Literal["sigmoid", "softmax"]  # what makes probabilities of logits; see links.py
@@ -45,6 +46,9 @@ class Term(FollowsTraining):
         soft_batch: whether that output is compared with one soft IoU of the whole batch, not with each mask's own.
         validate: whether it checks values too (see `input_checks`), which synchronises a GPU.
         awaits_rates: whether weights are missing that `use_rates` makes.
+        least_count: what a sum is divided by at least, where it is divided by a `count`.
+        step_count: the mean of the counts of all batches of a step, while a step of several is made
+            (`WeightedSum.one_step`); None: a batch divides by its own.
     """
 
     link: Link = "sigmoid"
@@ -53,6 +57,8 @@ class Term(FollowsTraining):
     takes_probabilities: ClassVar[bool] = False
     uses_predicted_iou: bool = False
     soft_batch: bool = False
+    least_count: ClassVar[float] = 1.0
+    step_count: Tensor | None = None
 
     def __init__(self, *, validate: bool = False) -> None:
         super().__init__()
@@ -69,6 +75,26 @@ class Term(FollowsTraining):
                 "expected the pixel rates that inverse_frequency needs; got none: call use_rates with the share of "
                 "pixels of the background and of each structure"
             )
+
+    @property
+    def spans_batch(self) -> bool:
+        """Whether it is one quotient over a whole batch, which several smaller ones cannot make up."""
+        return self.soft_batch
+
+    def count(self, target: Tensor, classes: int) -> Tensor | None:
+        """Return what `forward` divides its sum by, where that is not the number of all pixels; else None.
+
+        Args:
+            target: as of `forward`.
+            classes: channels of the logits.
+        """
+        return None
+
+    def divisor(self, count: Tensor) -> Tensor:
+        """Return what to divide a sum by whose own count is `count`: that of the whole step."""
+        if self.step_count is None:
+            return mean_count(count, least=self.least_count)
+        return self.step_count.to(count.dtype)
 
     @property
     def takes_sums(self) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from segfocal.losses.class_weights import Alpha, AlphaTerm, ClassTerm, ClassWeights
-from segfocal.losses.distributed import global_sum, world_size
+from segfocal.losses.distributed import parts
 from segfocal.losses.input_checks import as_mask, check_classes, check_pair, check_reduction, computed, reduced
 
 
@@ -55,7 +57,8 @@ class SoftmaxCrossEntropyLoss(ClassTerm):
     Args:
         weight: a weight ≥ 0 for each class, [c]; None, as torch's, for ones; "inverse_frequency" waits for `use_rates`.
         ignore_index: class index of pixels that do not count; −100 as torch's.
-        reduction: "mean" (as torch: divided by the sum of the weights of the valid pixels), "sum", or "none" for a map.
+        reduction: "mean" (as torch: divided by the sum of the weights of the valid pixels; 0 where that is 0, which is
+            NaN in torch), "sum", or "none" for a map.
         validate: check values too; False, because it synchronises a GPU.
 
     The target is class indices `[b,*space]`, or probabilities of the logits' shape.
@@ -67,6 +70,7 @@ class SoftmaxCrossEntropyLoss(ClassTerm):
     """
 
     weight: Tensor | None
+    least_count: ClassVar[float] = torch.finfo(torch.float32).tiny  # weights may be small: only 0 is kept from dividing
 
     def __init__(
         self,
@@ -90,13 +94,21 @@ class SoftmaxCrossEntropyLoss(ClassTerm):
             x = computed(logits)
             weight = None if self.weight is None else self.weight.to(x.dtype)
             target = target.to(x.dtype) if target.is_floating_point() else target.long()
-            if self.reduction != "mean" or world_size() == 1 or target.is_floating_point():
+            if self.reduction != "mean" or target.is_floating_point():
                 loss = F.cross_entropy(x, target, weight, ignore_index=self.ignore_index, reduction=self.reduction)
-                return loss * world_size() if self.reduction == "sum" else loss
+                return loss * parts() if self.reduction == "sum" else loss
             whole = F.cross_entropy(x, target, weight, ignore_index=self.ignore_index, reduction="sum")
-            valid = target != self.ignore_index
-            counted = valid.to(x.dtype) if weight is None else weight[torch.where(valid, target, 0)] * valid
-            return whole * world_size() / global_sum(counted.sum().detach())
+            return whole / self.divisor(self._counted(target, weight, x.dtype))
+
+    def count(self, target: Tensor, classes: int) -> Tensor | None:
+        """Return the sum of the weights of the valid pixels, for a mean over class indices."""
+        if self.reduction != "mean" or target.is_floating_point():
+            return None
+        return self._counted(target.long(), self.weight, torch.float64)
+
+    def _counted(self, index: Tensor, weight: Tensor | None, dtype: torch.dtype) -> Tensor:
+        valid = index != self.ignore_index
+        return (valid if weight is None else weight[torch.where(valid, index, 0)] * valid).sum(dtype=dtype)
 
     def extra_repr(self) -> str:
         """Return the options, for printing."""

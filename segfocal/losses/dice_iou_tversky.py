@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from segfocal.losses.base import Link, PixelSums, Term
-from segfocal.losses.distributed import global_sum, mean_count, world_size
+from segfocal.losses.distributed import global_sum, world_size
 from segfocal.losses.input_checks import as_mask, check_classes, check_pair, computed, one_hot
 
 Empty = Literal["smooth", "include", "skip"]
@@ -79,6 +79,18 @@ class RegionLoss(Term):
         """Whether `from_sums` serves: for masks, and not where a subclass has a `forward` of its own."""
         return self.link == "sigmoid" and type(self).forward is RegionLoss.forward
 
+    @property
+    def spans_batch(self) -> bool:
+        """Whether its sums run over the batch."""
+        return self.batch
+
+    def count(self, target: Tensor, classes: int) -> Tensor | None:
+        """Return the number of targets with a pixel, where the others are skipped one by one."""
+        if self.batch or self.empty != "skip":
+            return None
+        masks = one_hot(target, classes)[:, 1:] if self.link == "softmax" else as_mask(target) > 0
+        return masks.flatten(2).any(2).sum()
+
     @abstractmethod
     def cost(self, sums: SoftCounts) -> Tensor:
         """Return the loss of the soft counts, elementwise."""
@@ -109,7 +121,7 @@ class RegionLoss(Term):
         if self.empty == "include":
             return torch.where(sums.target > 0, costs, sums.predicted / pixels).mean()
         present = (sums.target > 0).to(costs.dtype)
-        count = present.sum().clamp(min=1) if self.batch else mean_count(present.sum())
+        count = present.sum().clamp(min=1) if self.batch else self.divisor(present.sum())
         return (costs * present).sum() / count
 
     def extra_repr(self) -> str:

@@ -25,7 +25,6 @@ from torch.nn import functional as F
 
 from segfocal.losses.base import PixelSums
 from segfocal.losses.class_weights import Alpha, AlphaTerm
-from segfocal.losses.distributed import mean_count
 from segfocal.losses.input_checks import as_mask, check_gamma, check_reduction, computed, reduced
 from segfocal.losses.loss_schedules import NumberOrSchedule
 
@@ -71,8 +70,12 @@ class FocalLoss(AlphaTerm):
             target, x = as_mask(target), computed(logits)
             losses = focal_map(x, target, gamma=self.gamma, side_weights=self.side_weights(x))
             if self.reduction == "positives":
-                return losses.sum() / mean_count(target.sum(dtype=losses.dtype))
+                return losses.sum() / self.divisor(target.sum(dtype=losses.dtype))
             return reduced(losses, self.reduction, count=losses.numel())
+
+    def count(self, target: Tensor, classes: int) -> Tensor | None:
+        """Return the number of positives, for reduction "positives"."""
+        return as_mask(target).sum(dtype=torch.float64) if self.reduction == "positives" else None
 
     @property
     def takes_sums(self) -> bool:
@@ -89,7 +92,7 @@ class FocalLoss(AlphaTerm):
         positive, negative = self.side_weights(sums.positive)
         losses = positive * sums.positive + negative * sums.negative
         if self.reduction == "positives":
-            return losses.sum() / mean_count(sums.target.sum())
+            return losses.sum() / self.divisor(sums.target.sum())
         return reduced(losses, self.reduction, count=losses.numel() * pixels)
 
     @torch.no_grad()

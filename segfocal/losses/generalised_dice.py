@@ -43,6 +43,10 @@ class GeneralisedDiceLoss(RegionLoss):
             sums = SoftCounts(*[global_sum(one.sum(0, keepdim=True)) for one in sums])
         return self.cost(_with_complement(sums, pixels) if self.link == "sigmoid" else sums).mean()
 
+    def count(self, target: Tensor, classes: int) -> Tensor | None:
+        """Return None: no sample is left out of the mean, skipped classes have no weight."""
+        return None
+
     def cost(self, sums: SoftCounts) -> Tensor:
         """Return one minus generalised Dice of soft counts whose last axis is the classes."""
         present = sums.target > 0

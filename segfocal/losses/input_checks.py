@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from segfocal.losses.distributed import world_size
+from segfocal.losses.distributed import parts
 
 
 def check_pair(logits: Tensor, target: Tensor, *, validate: bool = False) -> None:
@@ -109,11 +109,11 @@ def computed(logits: Tensor) -> Tensor:
 def reduced(losses: Tensor, reduction: str, *, count: Tensor | int | float) -> Tensor:
     """Return a loss map as it is ("none"), summed ("sum"), or summed and divided by `count` ("mean").
 
-    A sum is multiplied by the number of processes, whose mean is what training takes.
+    A sum is multiplied by the number of parts of a step, whose mean is what training takes.
     """
     if reduction == "none":
         return losses
-    return losses.sum() * world_size() if reduction == "sum" else losses.sum() / count
+    return losses.sum() * parts() if reduction == "sum" else losses.sum() / count
 
 
 def one_hot(index: Tensor, classes: int) -> Tensor:

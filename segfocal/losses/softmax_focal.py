@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from segfocal.losses.class_weights import ClassTerm, ClassWeights
-from segfocal.losses.distributed import mean_count
 from segfocal.losses.focal import ANATOMY_NAMES, focal_anatomy, focal_of_margin
 from segfocal.losses.input_checks import check_classes, check_gamma, check_reduction, computed, reduced
 from segfocal.losses.loss_schedules import NumberOrSchedule
@@ -71,8 +70,13 @@ class SoftmaxFocalLoss(ClassTerm):
                 losses = losses * self.alpha.to(losses.dtype)[index]
             if valid is None:
                 return reduced(losses, self.reduction, count=losses.numel())
-            count = mean_count(valid.sum(dtype=losses.dtype)) if self.reduction == "mean" else 1
+            count = self.divisor(valid.sum(dtype=losses.dtype)) if self.reduction == "mean" else 1
             return reduced(torch.where(valid, losses, 0.0), self.reduction, count=count)
+
+    def count(self, target: Tensor, classes: int) -> Tensor | None:
+        """Return the number of valid pixels, where some may be ignored in a mean."""
+        valid = self._valid(target)[1]
+        return None if valid is None or self.reduction != "mean" else valid.sum()
 
     @torch.no_grad()
     def anatomy(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:

@@ -8,13 +8,15 @@ sums, through torch.compile where that works, is the business of `fused.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from segfocal.losses.base import Link, Term, as_term
+from segfocal.losses.distributed import accumulating, step_count
 from segfocal.losses.fused import Compile, TermValues
 from segfocal.losses.hardness import sample_cross_entropy
 from segfocal.losses.input_checks import check_pair
@@ -134,6 +136,37 @@ class WeightedSum(FollowsTraining):
         """Make every term check the values it is given, or stop doing so; this synchronises a GPU."""
         for term in self._terms.values():
             term.validate = wanted
+
+    @property
+    def spanning_batch(self) -> list[str]:
+        """The names of the terms that are one quotient over a whole batch, not to be made up of several."""
+        return [name for name, term in self._terms.items() if term.spans_batch]
+
+    @contextmanager
+    def one_step(self, targets: Sequence[Tensor]) -> Iterator[None]:
+        """Make the losses of the batches of one step, whose mean is taken, that of one batch of all of them.
+
+        Every term's count, such as of positive pixels, is taken over all `targets` first. Of one batch it is its own.
+        Terms of `spanning_batch` stay those of each batch.
+
+        Args:
+            targets: masks [b,k,*space] of each batch, as they come to `forward`.
+        """
+        if len(targets) < 2:
+            yield
+            return
+        extra = 1 if self.link == "softmax" else 0
+        known = [class_indices(target) for target in targets] if extra else targets
+        classes = targets[0].shape[1] + extra
+        for term in self._terms.values():
+            counts = [count for target in known if (count := term.count(target, classes)) is not None]
+            term.step_count = step_count(counts, least=term.least_count) if counts else None
+        try:
+            with accumulating(len(targets)):
+                yield
+        finally:
+            for term in self._terms.values():
+                term.step_count = None
 
     def forward(
         self,

@@ -39,11 +39,16 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Summary:
-    """How many scans were segmented, were there already, and failed; of the last the messages by name."""
+    """How many scans were segmented, had their mask already, and failed; of the last the messages by name."""
 
     done: int
     kept: int
     failed: dict[str, str]
+
+    @property
+    def none_done(self) -> bool:
+        """Whether not one scan has a mask, now or from before."""
+        return self.done + self.kept == 0 and bool(self.failed)
 
 
 def predict_many(
@@ -91,11 +96,9 @@ def predict_many(
         failed |= now_failed
     for kind, count in Counter(message.split(";")[0] for message in failed.values()).most_common():
         say(f"  {count} failed: {kind}")
-    say(
-        f"{done} done, {len(kept) - len(set(failed) & {s.name for s in kept})} kept, {len(failed)} failed: "
-        f"{folder / MANIFEST}"
-    )
-    return Summary(done=done, kept=len(kept), failed=failed)
+    summary = Summary(done=done, kept=len(kept) - len(set(failed) & {s.name for s in kept}), failed=failed)
+    say(f"{done} done, {summary.kept} kept, {len(failed)} failed: {folder / MANIFEST}")
+    return summary
 
 
 def _check_apart(options: PredictOptions, scans: Sequence[Scan]) -> None:
@@ -177,12 +180,14 @@ class _AssemblyLine:
                 check_outputs(now)
                 written = files_written(now)
                 self.manifest.add(scan, state="writing")
-                write_prediction(self.predictor, now, prediction, started=started)
+                report = write_prediction(self.predictor, now, prediction, started=started)
             except Exception as error:
                 self._fail(scan, error, started, written)
                 return
             self.done += 1
             self._tell(scan, "done", started, sha256=_hashes(written))
+            if "warning" in report:
+                self.say(f"  warning: {scan.name}: {report['warning']}")
 
         return writer.submit(write)
 

@@ -150,7 +150,7 @@ def prediction_report(
         prediction: what was found, its files still open.
         files: written of each structure, by its name.
     """
-    bundle, prompted = predictor.bundle, options.prompts
+    bundle, prompted, foreign = predictor.bundle, options.prompts, prediction.foreign
     sizes = StructureSizes.of(prediction.mask, prediction.scan, bundle.structures)
     made_of = {structure.name: list(structure.of) for structure in bundle.structures if structure.of}
     more = [str(path.resolve()) for path in options.inputs[1:]]
@@ -168,6 +168,7 @@ def prediction_report(
         **sizes.facts(picture=png.is_png(options.scan)),
         **prediction.prompts_report,
         **({"files": files} if files else {}),
+        **({"warning": str(foreign), "share_outside_training": round(foreign.share, 4)} if foreign else {}),
         "device": str(predictor.device),
         "batch_size": predictor.batching.size,
     }

@@ -15,6 +15,7 @@ from segfocal.inference.predictor import Predictor
 from segfocal.inference.segment import label_type, segment_with
 from segfocal.io.scratch import scratch_array
 from segfocal.predict.inputs import read_scan
+from segfocal.predict.intensity_check import foreign_intensities
 from segfocal.predict.options import PredictOptions
 from segfocal.predict.outputs import check_outputs, prediction_report, report_path, write_outputs
 from segfocal.predict.prediction import Prediction, ScratchProbabilities
@@ -62,7 +63,8 @@ def segment_scan(predictor: Predictor, options: PredictOptions, scan: Volume) ->
             out = stack.enter_context(scratch_array(folder, scan.grid.shape, label_type(bundle.structures)))
             mask = segment_with(predictor, scan, prompts=prompts, watch=maps, out=out)
         said = prompts.report() if prompts else {}
-        return Prediction(scan=scan, mask=mask, maps=maps, prompts_report=said, held=stack.pop_all())
+        foreign = foreign_intensities(scan, bundle)
+        return Prediction(scan=scan, mask=mask, maps=maps, prompts_report=said, foreign=foreign, held=stack.pop_all())
 
 
 def write_prediction(

@@ -17,6 +17,7 @@ from segfocal.grid import Grid, Volume
 from segfocal.inference.bundle import Bundle
 from segfocal.io.scratch import release, scratch_array
 from segfocal.losses.links import margins
+from segfocal.predict.intensity_check import Foreign
 
 _ONE = 65535  # a probability of 1
 
@@ -59,6 +60,7 @@ class Prediction:
         mask: the label map, on the scan's grid.
         maps: a probability map of each structure; None where none are asked for.
         prompts_report: what answering prompts says in the report.
+        foreign: what sets the scan's values apart from those of the training; None where nothing does.
         held: closes the scratch files.
     """
 
@@ -66,4 +68,5 @@ class Prediction:
     mask: Volume
     maps: ScratchProbabilities | None
     prompts_report: dict[str, Any]
+    foreign: Foreign | None
     held: ExitStack

@@ -114,6 +114,10 @@ class Promptable(nn.Module):
             reports.append(report)
         return LossReport.mean(reports)
 
+    def loss_target(self, batch: Batch) -> Tensor:
+        """Return the masks [n,1,h,w] that get a prompt."""
+        return self._targets(batch).masks
+
     def _targets(self, batch: Batch) -> _Targets:
         """Return the masks to prompt for: m an image, in the order of the images."""
         b, k = batch.target.shape[:2]

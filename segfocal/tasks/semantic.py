@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from segfocal.batch import Batch
 from segfocal.losses import LossReport, WeightedSum
@@ -29,6 +29,10 @@ class Semantic(nn.Module):
                 f"expected {classes} target for {type(self.model).__name__} with task=semantic; got {count}: use "
                 "model=unet, or one run each"
             )
+
+    def loss_target(self, batch: Batch) -> Tensor:
+        """Return the target of a batch."""
+        return batch.target
 
     def forward(self, batch: Batch) -> LossReport:
         """Return the loss of the model's logits."""

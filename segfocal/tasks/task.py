@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from segfocal.batch import Batch
 from segfocal.losses import LossReport, WeightedSum
@@ -23,6 +23,10 @@ class Task(Protocol):
 
     def check_structures(self, count: int) -> None:
         """Raise ValueError, naming the option to change, unless `count` structures can be told apart."""
+        ...
+
+    def loss_target(self, batch: Batch) -> Tensor:
+        """Return the masks [n,k,*space] of a batch by which its criterion judges logits, the same in every round."""
         ...
 
     def __call__(self, batch: Batch) -> LossReport:

@@ -37,6 +37,7 @@ def losses(folder):
         ("promptable", ["loss=sam_med2d", "task=sam_med2d", "task.multimask=single", "task.recompute=true"]),
         ("semantic", [*SEMANTIC, "loss=focal+dice"]),
         ("semantic", [*SEMANTIC, "loss=focal", "loss.terms.focal.reduction=positives"]),
+        ("semantic", [*SEMANTIC, "loss=focal", "loss.terms.focal.reduction=positives", "train.accumulate=2"]),
         ("semantic", [*SEMANTIC, "imbalance=hard_replay", "data.replay_every=2"]),
     ],
 )

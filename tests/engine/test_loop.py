@@ -50,3 +50,26 @@ def test_a_compiled_network_trains_like_the_plain_one(model, spheres, tmp_path, 
         assert segfocal(monkeypatch, "train", *options) == 0
         rows.append([float(row["loss"]) for row in csv.DictReader((tmp_path / name / "metrics.csv").open())])
     assert rows[1] == pytest.approx(rows[0], rel=1e-3)
+
+
+FOCAL = ["loss=focal", "train.batch_size=4", "augment=none"]
+
+
+@pytest.mark.parametrize("reduction", ["sum", "positives"])
+def test_a_step_of_several_batches_is_that_of_one(reduction, spheres, tmp_path, monkeypatch):
+    options = [*FOCAL, f"loss.terms.focal.reduction={reduction}"]
+    one, two, four = (
+        losses(spheres, tmp_path / str(count), monkeypatch, *options, f"train.accumulate={count}")
+        for count in (1, 2, 4)
+    )
+    assert two == pytest.approx(one, rel=1e-4)  # float32, sums in another order
+    assert four == pytest.approx(one, rel=1e-4)
+
+
+@pytest.mark.parametrize(("batch", "said"), [("true", 1), ("false", 0)])
+def test_a_term_over_a_whole_batch_is_told_once(batch, said, spheres, tmp_path, monkeypatch, recwarn):
+    options = ["loss=focal+dice", f"loss.terms.dice.batch={batch}", "train.accumulate=2", "train.batch_size=4"]
+    losses(spheres, tmp_path / "run", monkeypatch, *options)
+    found = [str(one.message) for one in recwarn if "over a whole batch" in str(one.message)]
+    assert len(found) == said
+    assert all("dice, are those of each of the 2 batches" in one for one in found)

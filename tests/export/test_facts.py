@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import nibabel as nib
+import numpy as np
 import pytest
 import torch
 
@@ -55,6 +56,21 @@ def test_the_program_of_the_page_follows_model_json_to_the_same_mask(place, tmp_
     for structure in STRUCTURES:
         # float64 against float32 turns a voxel here and there whose logits are nearly equal
         assert count(theirs, ours, structure.value).dice > 0.998
+
+
+@pytest.mark.parametrize("value", [255, 256, 300, 32768, 65536])
+def test_the_program_of_the_page_writes_large_label_values_as_they_are(place, tmp_path, value):
+    own = (replace(STRUCTURES[0], value=value), STRUCTURES[1])
+    bundle = replace(bundles.load(place / "bundle"), structures=own)
+    shutil.copy(place / "onnx" / "model.onnx", tmp_path)
+    write_json(tmp_path / "model.json", facts(bundle, overlap=0.0, folder=tmp_path, networks={}))
+    scan = nib.load(place / "scan.nii.gz")
+    mask = program().segment(tmp_path, scan)
+    nib.save(nib.Nifti1Image(mask, scan.affine), tmp_path / "mask.nii.gz")
+    read = volumes.read_labels(tmp_path / "mask.nii.gz").array
+    assert sorted(np.unique(read)) == [0, 2, value]
+    ours = segment(volumes.read(place / "scan.nii.gz"), bundle).array
+    assert mask.dtype == ours.dtype
 
 
 def test_rules_are_told_and_left_to_the_program(place, tmp_path):

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser, verify_net_in_out
+from monai.data import MetaTensor
 
 from segfocal.errors import UserError
+from segfocal.export import monai_bundle
 from segfocal.export.export import ExportOptions, export
 from segfocal.inference import bundle as bundles
 from segfocal.inference.segment import segment
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import volumes
-from segfocal.metrics import count
+from segfocal.metrics import count as count_voxels
+from segfocal.structure import Structure
 from tests.export.bundles import BRIGHT, SAM, UNET, make_bundle, options_of
 
 
@@ -47,7 +50,21 @@ def test_monai_runs_its_bundle_to_our_mask(place, tmp_path, intensity):
         ours = segment(volumes.read(place / "scan.nii.gz"), bundle).array
     for k, structure in enumerate(bundle.structures, start=1):
         # another low-pass filter and another floor of the window weights
-        assert count((theirs == k).astype(int), (ours == structure.value).astype(int), 1).dice > 0.97
+        assert count_voxels((theirs == k).astype(int), (ours == structure.value).astype(int), 1).dice > 0.97
+
+
+@pytest.mark.parametrize(("count", "kind"), [(2, np.uint8), (255, np.uint8), (256, np.uint16)])
+def test_more_than_255_structures_are_written_in_two_bytes(place, tmp_path, count, kind):
+    structures = tuple(Structure(name=f"part {k}", value=k) for k in range(1, count + 1))
+    source = make_bundle(tmp_path / "bundle", UNET | {"classes": count}, structures=structures)
+    monai_bundle.write(bundles.load(source), tmp_path / "monai", overlap=0.0)
+    parser = parsed(tmp_path / "monai", place / "scan.nii.gz", tmp_path)
+    save = parser.get_parsed_content("postprocessing").transforms[-1]
+    image = MetaTensor(torch.full((1, 3, 4, 5), float(count)), meta={"filename_or_obj": "scan.nii.gz"})
+    save({"pred": image})
+    written = nib.load(tmp_path / "scan_seg.nii.gz")
+    assert written.get_data_dtype() == kind
+    assert (np.asarray(written.dataobj) == count).all()
 
 
 @pytest.mark.parametrize(

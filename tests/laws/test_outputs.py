@@ -21,10 +21,12 @@ LISTED = {
     "io/scratch.py": "nameless files of a running command",
     "io/nifti/packing.py": "a temporary folder",
     "predict/many.py": "one line at a time appended to the manifest",
+    "predict/manifest_entries.py": "a line end appended to a manifest that was cut",
     "engine/record.py": "one row at a time appended to the record",
     "engine/checkpoint.py": "a folder that is renamed when it is whole",
     "data/store/prepare.py": "a folder that is renamed when it is whole",
     "data/store/cache.py": "the lock of a workplace",
+    "io/dicom/seg_writer.py": "a trial in memory; the file itself goes through the door",
     "models/portable.py": "a folder that export moves when it is whole",
     "export/export.py": "a folder that is moved when it is whole",
 }

@@ -49,3 +49,28 @@ def test_softmax_cross_entropy_is_torch_s_weighted_ignoring_and_soft(reduction):
     ours = SoftmaxCrossEntropyLoss(weight=weight.tolist(), reduction=reduction)
     torch.testing.assert_close(ours(x, soft), F.cross_entropy(x, soft, weight, reduction=reduction), **CLOSE)
     assert ours(x.half(), t).dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("options", "index"),
+    [
+        ({"weight": [0.0, 1.0, 1.0]}, 0),
+        ({"weight": [0.0, 0.0, 0.0]}, 2),
+        ({"ignore_index": 2}, 2),
+        ({"weight": [1.0, 2.0, 3.0], "ignore_index": 1}, 1),
+    ],
+)
+def test_softmax_cross_entropy_of_nothing_that_counts_is_zero_without_a_gradient(options, index, dtype):
+    logits = (torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)) * 30).to(dtype).requires_grad_()
+    loss = SoftmaxCrossEntropyLoss(**options)(logits, torch.full((2, 4, 5), index))
+    assert loss.item() == 0
+    assert (torch.autograd.grad(loss, logits)[0] == 0).all()
+
+
+def test_softmax_cross_entropy_of_small_weights_is_torch_s():
+    generator = torch.Generator().manual_seed(0)
+    logits, index = torch.randn(2, 3, 4, 5, generator=generator), torch.randint(3, (2, 4, 5), generator=generator)
+    weight = [1e-12, 1e-13, 0.0]
+    expected = F.cross_entropy(logits, index, torch.tensor(weight))
+    torch.testing.assert_close(SoftmaxCrossEntropyLoss(weight=weight)(logits, index), expected, rtol=1e-5, atol=0)

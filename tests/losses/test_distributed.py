@@ -14,6 +14,7 @@ from segfocal.losses import (
     FocalLoss,
     GeneralisedDiceLoss,
     IoULoss,
+    SoftmaxCrossEntropyLoss,
     SoftmaxFocalLoss,
     TverskyLoss,
     WeightedSum,
@@ -71,10 +72,32 @@ def value_and_gradient(name, samples):
     return value.item(), torch.autograd.grad(value, x)[0]
 
 
+ACCUMULATED = {
+    "focal, positives": FocalLoss(reduction="positives"),
+    "focal, sum": FocalLoss(reduction="sum"),
+    "dice, skip": DiceLoss(empty="skip"),
+    "softmax focal, ignored": SoftmaxFocalLoss(ignore_index=0),
+    "softmax cross-entropy": SoftmaxCrossEntropyLoss(weight=[0.0, 1.0, 2.0, 0.5]),
+}
+
+
+def accumulated(name, parts):
+    """Return the mean loss of parts of the batch that make a step, one after another, and its gradient."""
+    criterion = WeightedSum({"one": ACCUMULATED[name]}, {"one": 1.0}, compile=False)
+    x, t = batch("masks")
+    x.requires_grad_()
+    with criterion.one_step([t[part] for part in parts]):
+        value = sum(criterion(x[part], t[part]).total for part in parts) / len(parts)
+    return value.item(), torch.autograd.grad(value, x)[0]
+
+
 def half_of_it(rank, folder):
     """Be one of two processes: put what each loss gives for this half of the batch into a file."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     try:
+        singles = [slice(2 * rank + number, 2 * rank + number + 1) for number in (0, 1)]
+        steps = {name: accumulated(name, singles) for name in ACCUMULATED}
+        torch.save({f"accumulated {name}": one for name, one in steps.items()}, folder / f"accumulated_{rank}.pt")
         halves = {name: value_and_gradient(name, slice(2 * rank, 2 * rank + 2)) for name in CASES}
         torch.save(halves, folder / f"{rank}.pt")
     finally:
@@ -95,7 +118,7 @@ def halves(tmp_path_factory):
         if worker.is_alive():
             worker.kill()
     assert [worker.exitcode for worker in workers] == [0, 0]
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return [torch.load(folder / f"{rank}.pt") | torch.load(folder / f"accumulated_{rank}.pt") for rank in range(2)]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -107,6 +130,14 @@ def test_two_processes_get_the_value_and_the_gradient_of_one(name, halves):
     torch.testing.assert_close((gradients[0] + gradients[1]) / 2, gradient, **close)
     assert (gradients[0][2:] == 0).all()
     assert (gradients[1][:2] == 0).all()
+
+
+@pytest.mark.parametrize("name", ACCUMULATED)
+def test_two_processes_of_two_batches_make_the_step_of_one_batch_of_four(name, halves):
+    value, gradient = accumulated(name, [slice(None)])
+    values, gradients = zip(*[half[f"accumulated {name}"] for half in halves], strict=True)
+    assert sum(values) / 2 == pytest.approx(value, rel=1e-10)
+    torch.testing.assert_close((gradients[0] + gradients[1]) / 2, gradient, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", SHARED)

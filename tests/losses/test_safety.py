@@ -231,3 +231,29 @@ def test_no_option_makes_a_loss_of_soft_counts_infinite(kind, options, dtype):
         (gradient,) = torch.autograd.grad(loss, x)
         assert torch.isfinite(loss)
         assert torch.isfinite(gradient).all()
+
+
+NOTHING_COUNTS = {
+    "softmax focal, ignored": (SoftmaxFocalLoss(ignore_index=0), 0),
+    "softmax focal, weight 0": (SoftmaxFocalLoss(alpha=[0.0, 1.0, 1.0]), 0),
+    "softmax focal, weight 0, ignored": (SoftmaxFocalLoss(alpha=[0.0, 0.0, 0.0], ignore_index=1), 1),
+    "softmax cross-entropy, ignored": (SoftmaxCrossEntropyLoss(ignore_index=0), 0),
+    "softmax cross-entropy, weight 0": (SoftmaxCrossEntropyLoss(weight=[0.0, 1.0, 1.0]), 0),
+    "softmax dice, skip": (DiceLoss(empty="skip", link="softmax"), 0),
+    "softmax iou, skip": (IoULoss(empty="skip", link="softmax"), 0),
+    "softmax tversky, skip, batch": (TverskyLoss(empty="skip", link="softmax", batch=True, exponent=0.75), 0),
+    "focal, weight 0": (FocalLoss(alpha=1.0), "empty"),
+    "focal, positives, weight 0": (FocalLoss(alpha=1.0, reduction="positives"), "empty"),
+    "cross-entropy, weight 0": (CrossEntropyLoss(alpha=1.0), "empty"),
+    "dice, skip": (DiceLoss(empty="skip"), "empty"),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING_COUNTS)
+def test_a_batch_in_which_nothing_counts_costs_nothing_and_moves_nothing(name, dtype):
+    loss, target = NOTHING_COUNTS[name]
+    x = (torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)) * 20).to(dtype).requires_grad_()
+    where = torch.zeros(2, 3, 4, 5, dtype=torch.bool) if target == "empty" else torch.full((2, 4, 5), target)
+    value = loss(x, where)
+    assert value.item() == 0
+    assert (torch.autograd.grad(value, x)[0] == 0).all()

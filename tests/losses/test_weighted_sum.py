@@ -233,3 +233,73 @@ def test_a_sum_checks_values_from_when_it_is_told_to_until_told_not_to(terms, wr
         criterion(x, t)
     criterion.check_values(False)
     criterion(x, t)
+
+
+ACCUMULATED = {
+    "focal": FocalLoss(),
+    "focal, sum": FocalLoss(reduction="sum"),
+    "focal, positives": FocalLoss(reduction="positives"),
+    "cross-entropy, sum": CrossEntropyLoss(reduction="sum"),
+    "dice": DiceLoss(),
+    "dice, skip": DiceLoss(empty="skip"),
+    "tversky, include": TverskyLoss(empty="include"),
+    "generalised dice, skip": GeneralisedDiceLoss(empty="skip"),
+    "softmax focal": SoftmaxFocalLoss(alpha=[0.2, 1, 2]),
+    "softmax focal, ignored": SoftmaxFocalLoss(ignore_index=0),
+    "softmax focal, sum": SoftmaxFocalLoss(ignore_index=0, reduction="sum"),
+    "softmax cross-entropy": SoftmaxCrossEntropyLoss(weight=[0.1, 1, 2]),
+    "softmax cross-entropy, ignored": SoftmaxCrossEntropyLoss(ignore_index=0),
+    "softmax cross-entropy, sum": SoftmaxCrossEntropyLoss(weight=[0.1, 0, 2], reduction="sum"),
+    "softmax dice, skip": DiceLoss(empty="skip", link="softmax"),
+}
+
+
+def uneven(dtype=torch.float64):
+    """Return four samples of two structures, apart from each other, of which the later have few or none."""
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(4, 2, 6, 5, generator=generator, dtype=torch.float64) * 2
+    rates = torch.tensor([0.7, 0.4, 0.1, 0.0]).reshape(4, 1, 1)
+    first = torch.rand(4, 6, 5, generator=generator) < rates
+    masks = torch.stack([first, ~first & (torch.rand(4, 6, 5, generator=generator) < rates / 4)], dim=1)
+    return logits.to(dtype).requires_grad_(), masks
+
+
+def step(criterion, batches, dtype=torch.float64):
+    """Return the loss and gradient of a step, of which each batch gives its share."""
+    logits, masks = uneven(dtype)
+    parts = list(zip(logits.split(4 // batches), masks.split(4 // batches), strict=True))
+    with criterion.one_step([target for _, target in parts] if batches > 1 else []):
+        total = sum(criterion(*part).total for part in parts) / batches
+    return total.detach(), torch.autograd.grad(total, logits)[0]
+
+
+@pytest.mark.parametrize("batches", [2, 4])
+@pytest.mark.parametrize("name", ACCUMULATED)
+def test_batches_of_a_step_add_up_to_one_batch(name, batches):
+    criterion = WeightedSum({"one": ACCUMULATED[name]}, {"one": 3.0}, compile=False)
+    for part, whole in zip(step(criterion, batches), step(criterion, 1), strict=True):
+        torch.testing.assert_close(part, whole, rtol=1e-12, atol=1e-14)  # float64, in another order
+    again = step(criterion, 1)
+    assert torch.equal(again[0], step(WeightedSum({"one": ACCUMULATED[name]}, {"one": 3.0}), 1)[0])  # nothing stays
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_batches_of_a_step_add_up_in_every_precision(dtype):
+    terms = {"focal": FocalLoss(reduction="positives"), "sum": FocalLoss(reduction="sum"), "dice": DiceLoss()}
+    criterion = WeightedSum(terms, dict.fromkeys(terms, 1.0), compile=False)
+    part, whole = step(criterion, 4, dtype), step(criterion, 1, dtype)
+    torch.testing.assert_close(part[0], whole[0], rtol=1e-5, atol=0)
+    torch.testing.assert_close(part[1].float(), whole[1].float(), rtol=2e-2, atol=1e-4)  # of bfloat16
+
+
+def test_a_step_without_any_positive_or_valid_pixel_is_finite():
+    for term in (FocalLoss(reduction="positives"), DiceLoss(empty="skip")):
+        criterion, logits = WeightedSum({"one": term}, {"one": 1.0}, compile=False), torch.randn(2, 1, 3, 3)
+        with criterion.one_step([torch.zeros(1, 1, 3, 3, dtype=torch.bool)] * 2):
+            assert criterion(logits, torch.zeros(2, 1, 3, 3, dtype=torch.bool)).total.isfinite()
+
+
+def test_terms_over_a_whole_batch_are_named():
+    terms = {"a": DiceLoss(batch=True), "b": DiceLoss(), "c": GeneralisedDiceLoss(batch=True), "d": FocalLoss()}
+    terms["e"] = IoUHeadLoss(soft_batch=True)
+    assert WeightedSum(terms, dict.fromkeys(terms, 1.0)).spanning_batch == ["a", "c", "e"]

@@ -1,6 +1,7 @@
 """Prompts of a scan: a turned scan gets the turned mask, and boxes say the same in a file and in a label map."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,3 +109,23 @@ def test_a_label_map_on_another_grid_is_refused(tmp_path):
         prompts_of_scan(options, Grid(shape=SHAPE, affine=AFFINE), perfect_bundle()),
     ):
         pass
+
+
+def test_boxes_apart_on_a_slice_are_each_answered(tmp_path):
+    """Two kidneys and the spine between them: one box around both would take it in."""
+    array = np.zeros(SHAPE, np.float32)
+    array[2:7, 3:9, 2:7] = array[16:22, 4:10, 2:7] = array[9:14, 3:10, 2:7] = 100
+    scan = Volume(array=array, grid=Grid(shape=SHAPE, affine=affine_of()))
+    boxes = [
+        {"structure": "liver", "lower": [2, 3, 2], "upper": [6, 8, 6]},
+        {"structure": "liver", "lower": [16, 4, 2], "upper": [21, 9, 6]},
+    ]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    bundle = replace(perfect_bundle(), grid=ModelGrid())
+    for kind in (PromptKind.BOXES, PromptKind.PROPAGATED):
+        options = PromptOptions(file=tmp_path / "boxes.json", kind=kind)
+        with prompts_of_scan(options, scan.grid, bundle) as prompts:
+            mask = segment(scan, bundle, prompts=prompts).array
+        expected = np.where(array > 0, 5, 0)
+        expected[9:14] = 0
+        np.testing.assert_array_equal(mask, expected)

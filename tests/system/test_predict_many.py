@@ -56,6 +56,37 @@ def test_a_bad_scan_stops_nothing_and_is_explained(random_bundle, scans, tmp_pat
     assert ("broken.nii.gz", "failed") in states(tmp_path / "masks")
 
 
+@pytest.mark.parametrize("more", [[], ["retry=false"]])
+def test_it_fails_where_not_one_scan_has_a_mask(random_bundle, tmp_path, monkeypatch, capsys, more):
+    for name in ("a", "b"):
+        (tmp_path / "scans").mkdir(exist_ok=True)
+        (tmp_path / "scans" / f"{name}.nii.gz").write_bytes(b"not a scan")
+    command = ["predict", f"bundle={random_bundle}", f"input={tmp_path}/scans", f"output={tmp_path}/masks"]
+    assert segfocal(monkeypatch, *command) == 1
+    assert "error: expected a mask of one scan at least; found none, all 2 failed" in capsys.readouterr().err
+    assert segfocal(monkeypatch, *command, *more) == 1
+    make_scan(tmp_path / "scans" / "c.nii.gz", image(0))
+    assert segfocal(monkeypatch, *command, *more) == 0
+    assert segfocal(monkeypatch, *command, *more) == 0  # the mask of before counts
+
+
+def test_a_scan_of_another_unit_is_warned_of_once_alone_among_many_and_by_an_ensemble(
+    random_bundle, tmp_path, monkeypatch, capsys
+):
+    make_scan(tmp_path / "scans" / "ct.nii.gz", image(0))
+    raised = make_scan(tmp_path / "scans" / "up.nii.gz", image(1) + 1024)
+    bundle = f"bundle=[{random_bundle},{random_bundle}]"
+    segfocal(monkeypatch, "predict", bundle, f"input={tmp_path}/scans", f"output={tmp_path}/masks")
+    said = capsys.readouterr().out
+    assert said.count("warning: up.nii.gz: 100.0 % of its voxels are above 700") == said.count("warning") == 1
+    segfocal(monkeypatch, "predict", bundle, f"input={raised}", f"output={tmp_path}/one.nii.gz")
+    assert capsys.readouterr().err.count("warning: ") == 1
+    for report, share in (("masks/ct.json", None), ("masks/up.json", 1.0), ("one.json", 1.0)):
+        told = json.loads((tmp_path / report).read_text())
+        assert told.get("share_outside_training") == share
+        assert ("warning" in told) == (share is not None)
+
+
 def test_a_repeated_command_does_what_is_left(random_bundle, scans, tmp_path, monkeypatch, capsys):
     command = ["predict", f"bundle={random_bundle}", f"input={scans}/**/*.nii.gz", f"output={tmp_path}/masks"]
     segfocal(monkeypatch, *command)

@@ -16,16 +16,17 @@ from torch import Tensor
 from segfocal.inference.prompted.answer_cache import AnswerStore, SliceAnswer, named
 from segfocal.inference.prompted.prompt_windows import OUTSIDE
 from segfocal.inference.prompted.propagation_options import PropagationOptions
-from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, Reach, SlicePrompt, combine
+from segfocal.inference.prompted.scan_prompts import CombinedPrompt, PropagatedPrompts, Reach, SlicePrompt, combine
 from segfocal.inference.prompted.slice_model import SliceModel
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.models.embeddings import EmbeddingCache
 
-_FORMAT = 1  # of what is kept: another number where the same question gets another answer
+_FORMAT = 2  # of what is kept: another number where the same question gets another answer
 _SURE = 4.0  # logits beyond it count as this where two directions meet: none is surer for its larger numbers
 
-Blend = list[tuple[str, float]]  # the answers that make up a slice, by name, with weights that sum to one
+Names = tuple[str, ...]  # of the answers to boxes apart from each other, which are joined
+Blend = list[tuple[Names, float]]  # the answers that make up a slice, with weights that sum to one
 
 
 def propagate(
@@ -73,7 +74,7 @@ class _Propagator:
         self.slices, self.store, self.prompts = slices, store, prompts
         self.depth = slices.image.shape[1]
         self.reach = Reach(prompted={prompt.slice for prompt in prompts})
-        self._known: dict[int, dict[int, str]] = {0: {}}
+        self._known: dict[int, dict[int, Names]] = {0: {}}
 
     def blends(self) -> dict[int, Blend]:
         """Return what makes up each slice that holds an answer."""
@@ -85,14 +86,15 @@ class _Propagator:
                 )  # in their order: else each would ask for the one before it, as deep as there are points
             prompted.add(prompt.slice)
         seeds = self._seeds(len(self.prompts))
-        found: dict[int, Blend] = {z: [(name, 1.0)] for z, name in seeds.items() if not self.store.ended(name)}
+        begun = {z: tuple(name for name in names if not self.store.ended(name)) for z, names in seeds.items()}
+        found: dict[int, Blend] = {z: [(names, 1.0)] for z, names in begun.items() if names}
         places = sorted(seeds)
         for low, high in zip([None, *places], [*places, None], strict=True):
             found |= self._between(seeds, low, high)
         self.reach.answered = set(found)
         return found
 
-    def _seeds(self, count: int) -> dict[int, str]:
+    def _seeds(self, count: int) -> dict[int, Names]:
         """Return the answers of the prompted slices as they are when the first `count` prompts were given.
 
         A slice with points alone is asked with what the prompts before its first one propagate to it, so a prompt that
@@ -105,9 +107,12 @@ class _Propagator:
             self._known[count] = {z: self._seed(z, count, index) for z, index in first.items()}
         return self._known[count]
 
-    def _seed(self, z: int, count: int, first: int) -> str:
+    def _seed(self, z: int, count: int, first: int) -> Names:
         """Answer the prompts of one slice among the first `count`; the prompt `first` is the slice's first."""
-        given = combine(prompt for prompt in self.prompts[:count] if prompt.slice == z)
+        asked = combine(prompt for prompt in self.prompts[:count] if prompt.slice == z)
+        return tuple(self._answer(z, given, first) for given in asked)
+
+    def _answer(self, z: int, given: CombinedPrompt, first: int) -> str:
         propagated: Blend = [] if given.stands_alone else self._propagated(z, self._seeds(first))
         name = named("prompted", z, given.signatures, propagated)
         if self.store.ended(name) is None:
@@ -115,29 +120,37 @@ class _Propagator:
             self._asked(z, name, self.slices.ask(z, given, canvas))
         return name
 
-    def _propagated(self, z: int, seeds: Mapping[int, str]) -> Blend:
+    def _propagated(self, z: int, seeds: Mapping[int, Names]) -> Blend:
         """Return what the prompted slices propagate to another slice."""
         low = max((place for place in seeds if place < z), default=None)
         high = min((place for place in seeds if place > z), default=None)
         return self._between(seeds, low, high, only=z).get(z, [])
 
     def _between(
-        self, seeds: Mapping[int, str], low: int | None, high: int | None, *, only: int | None = None
+        self, seeds: Mapping[int, Names], low: int | None, high: int | None, *, only: int | None = None
     ) -> dict[int, Blend]:
         """Return what two neighbouring prompted slices propagate to those between them, or to `only` one of these."""
-        upward: dict[int, str] = {}
-        downward: dict[int, str] = {}
+        upward: dict[int, Names] = {}
+        downward: dict[int, Names] = {}
         if low is not None:
             end = self.depth if high is None else high
-            upward = dict(self._chain(low, seeds[low], end if only is None else only + 1))
+            upward = self._chains(low, seeds[low], end if only is None else only + 1)
         if high is not None:
             end = -1 if low is None else low
-            downward = dict(self._chain(high, seeds[high], end if only is None else only - 1))
-        blends: dict[int, Blend] = {z: [(name, 1.0)] for z, name in (upward | downward).items()}
+            downward = self._chains(high, seeds[high], end if only is None else only - 1)
+        blends: dict[int, Blend] = {z: [(names, 1.0)] for z, names in (upward | downward).items()}
         for z in upward.keys() & downward.keys():
             nearness = ((high or 0) - z) / ((high or 0) - (low or 0))
             blends[z] = [(upward[z], nearness), (downward[z], 1 - nearness)]
         return blends
+
+    def _chains(self, start: int, names: Names, stop: int) -> dict[int, Names]:
+        """Return for each slice the answers propagated to it from those of a prompted slice, each by itself."""
+        found: dict[int, Names] = {}
+        for name in names:
+            for z, following in self._chain(start, name, stop):
+                found[z] = (*found.get(z, ()), following)
+        return found
 
     def _chain(self, start: int, name: str, stop: int) -> Iterator[tuple[int, str]]:
         """Yield slices and the answers propagated to them from a prompted slice, to before `stop` at most."""
@@ -164,10 +177,16 @@ class _Propagator:
 
 def _blended(blend: Blend, store: AnswerStore, size: tuple[int, int]) -> Tensor:
     """Return the logits [h,w] of a slice."""
-    if len(blend) == 1:
-        return store.load(blend[0][0]).canvas(size)
-    parts = [store.load(name).canvas(size).clamp(-_SURE, _SURE) * weight for name, weight in blend]
-    return torch.stack(parts).sum(0)
+    parts = [(_joined(names, store, size), weight) for names, weight in blend]
+    if len(parts) == 1:
+        return parts[0][0]
+    return torch.stack([canvas.clamp(-_SURE, _SURE) * weight for canvas, weight in parts]).sum(0)
+
+
+def _joined(names: Names, store: AnswerStore, size: tuple[int, int]) -> Tensor:
+    """Return the larger logit [h,w] of answers at each pixel."""
+    canvases = [store.load(name).canvas(size) for name in names]
+    return canvases[0] if len(canvases) == 1 else torch.stack(canvases).amax(0)
 
 
 def signature(

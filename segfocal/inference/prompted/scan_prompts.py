@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -47,11 +48,11 @@ class SlicePrompt:
 
 @dataclass(kw_only=True, eq=False)
 class CombinedPrompt:
-    """The prompts of one structure on one slice, brought together: a box or a mask, and the points given after it.
+    """What is asked at once of one structure on one slice: a box or a mask, and the points given after it.
 
     Args:
-        box_xyxy: the last box, unless a mask came after it.
-        mask: the last mask [h,w] in [0,1], unless a box came after it.
+        box_xyxy: a box; None without one.
+        mask: a mask [h,w] in [0,1]; None without one.
         points_xy: of the points after these.
         point_labels: 1 inside, 0 outside, one a point.
         signatures: of the prompts that count.
@@ -68,23 +69,47 @@ class CombinedPrompt:
         """Whether there is a box or a mask, so that nothing has to be propagated here from other slices."""
         return self.box_xyxy is not None or self.mask is not None
 
+    def add_point(self, prompt: SlicePrompt, place: tuple[float, float]) -> None:
+        """Add a point prompt, which lies at `place`."""
+        self.points_xy.append(place)
+        self.point_labels.append(int(prompt.inside))
+        self.signatures.append(prompt.signature)
 
-def combine(prompts: Iterable[SlicePrompt]) -> CombinedPrompt:
-    """Bring together the prompts of one slice, in their order: a box or mask replaces all before it."""
-    combined = CombinedPrompt()
+
+def combine(prompts: Iterable[SlicePrompt]) -> list[CombinedPrompt]:
+    """Bring together the prompts of one slice, in their order; return what is asked, each by itself.
+
+    A mask replaces all before it. A box replaces a mask, points without a box, and boxes that it overlaps, with their
+    points: it corrects them. Boxes apart from each other stay, as of two kidneys. A point belongs to the box that holds
+    it, else to the nearest.
+    """
+    asked: list[CombinedPrompt] = []
     for prompt in prompts:
         if prompt.point_xy is not None:
-            combined.points_xy.append(prompt.point_xy)
-            combined.point_labels.append(int(prompt.inside))
-        else:
-            combined = CombinedPrompt(box_xyxy=prompt.box_xyxy, mask=prompt.mask)
-        combined.signatures.append(prompt.signature)
-    return combined
+            asked = asked or [CombinedPrompt()]
+            place = prompt.point_xy
+            nearest = min(asked, key=lambda one: 0.0 if one.box_xyxy is None else _distance(one.box_xyxy, place))
+            nearest.add_point(prompt, place)
+            continue
+        box = prompt.box_xyxy
+        asked = [] if box is None else [one for one in asked if one.box_xyxy and not _overlap(one.box_xyxy, box)]
+        asked.append(CombinedPrompt(box_xyxy=box, mask=prompt.mask, signatures=[prompt.signature]))
+    return asked
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(max(one[axis], other[axis]) < min(one[axis + 2], other[axis + 2]) for axis in (0, 1))
+
+
+def _distance(box: Sequence[float], place: Sequence[float]) -> float:
+    """Return how far a pixel's middle lies outside a box, 0 inside."""
+    beyond = [max(box[axis] - 0.5 - place[axis], place[axis] + 0.5 - box[axis + 2], 0.0) for axis in (0, 1)]
+    return math.hypot(*beyond)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScanPrompts:
-    """The prompts of one scan. Each slice is answered by its own box, and nothing is propagated.
+    """The prompts of one scan. Each slice is answered by its own boxes, each by itself, and nothing is propagated.
 
     prompts are in the order in which they count; structures are the bundle's.
     """
@@ -93,15 +118,17 @@ class ScanPrompts:
     structures: Sequence[Structure]
 
     def boxes(self, depth: int) -> Tensor:
-        """Return boxes x0 y0 x1 y1 [k,depth,4], NaN where a slice has none.
-
-        Of several of a structure on one slice it is the box around them.
-        """
-        boxes = torch.full((len(self.structures), depth, 4), torch.nan)
+        """Return boxes x0 y0 x1 y1 [k,depth,n,4], n the most of one structure on a slice; NaN where there are fewer."""
+        placed: dict[tuple[int, int], list[tuple[float, ...]]] = {}
         for prompt in self.prompts:
-            if prompt.box_xyxy is not None:
-                own, new = boxes[prompt.structure, prompt.slice], torch.tensor(prompt.box_xyxy)
-                own[:] = torch.cat([torch.fmin(own[:2], new[:2]), torch.fmax(own[2:], new[2:])])
+            own = placed.setdefault((prompt.structure, prompt.slice), [])
+            if prompt.box_xyxy is not None and prompt.box_xyxy not in own:
+                own.append(prompt.box_xyxy)
+        most = max([1, *map(len, placed.values())])
+        boxes = torch.full((len(self.structures), depth, most, 4), torch.nan)
+        for (k, z), own in placed.items():
+            for number, box in enumerate(own):
+                boxes[k, z, number] = torch.tensor(box)
         return boxes
 
     def report(self) -> dict[str, Any]:

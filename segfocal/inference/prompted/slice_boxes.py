@@ -1,6 +1,6 @@
-"""A box on every slice: boxes of a label map, and inference that answers each slice by its own box.
+"""Boxes on every slice: boxes of a label map, and inference that answers each slice by its own boxes.
 
-Boxes are a tensor [k,d,4], for each structure and slice, of pixels (x0,y0,x1,y1, half-open) on the model's grid; a
+Boxes are a tensor [k,d,n,4], for each structure and slice, of pixels (x0,y0,x1,y1, half-open) on the model's grid; a
 row of NaN where a slice has none.
 """
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from segfocal.grid import Volume
 from segfocal.inference.prompted.prompt_windows import OUTSIDE, PromptWindow, crop, paste, windows_around
 from segfocal.inference.prompted.scan_prompts import ScanPrompts, SlicePrompt
+from segfocal.inference.prompted.touching import near_box
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.prompts import Prompt, boxes_of
@@ -41,31 +42,54 @@ def _boxes_of(labels: Volume, structure: Structure, grid: ModelGrid) -> Tensor:
 
 
 def answer_boxes(
-    image: Tensor, model: PromptableModel, boxes: Tensor, *, batch_size: int, device: torch.device
+    image: Tensor,
+    model: PromptableModel,
+    boxes: Tensor,
+    *,
+    batch_size: int,
+    device: torch.device,
+    cut: bool = True,
 ) -> Iterator[Slab]:
     """Yield logits [k,n,h,w], a few slices at a time; slices without a box are background.
 
-    A slice is seen through one window centred on its box, through several blended ones where the box is larger.
+    A box is seen through one window centred on it, through several blended ones where it is larger. Of its answer the
+    components count that touch the box; of several boxes of a structure on a slice the answers are joined.
 
     Args:
         image: [c,d,h,w] in [0,1], on the model's grid.
         model: answers a box.
-        boxes: [k,d,4] in pixels of the image, NaN where a slice has none.
+        boxes: [k,d,n,4] in pixels of the image, NaN where a slice has fewer than n.
         batch_size: slices, and windows, at a time.
         device: where the model is.
+        cut: leave out the components that do not touch their box; False to compare networks.
     """
-    depth = image.shape[1]
+    depth, size = image.shape[1], image.shape[2:]
     for start in range(0, depth, batch_size):
         stop = min(start + batch_size, depth)
-        logits = torch.full((len(boxes), stop - start, *image.shape[2:]), OUTSIDE)
-        places = itertools.product(range(start, stop), range(len(boxes)))
-        size, side = image.shape[2:], model.image_size
-        windows = [window for z, k in places for window in windows_around(k, z, boxes[k, z], size, side)]
-        for first in range(0, len(windows), batch_size):
-            part = windows[first : first + batch_size]
-            for window, answer in zip(part, _answers(image, model, part, device), strict=True):
-                paste(logits[window.k, window.z - start], window, answer)
+        logits = torch.full((len(boxes), stop - start, *size), OUTSIDE)
+        for number in range(boxes.shape[2]):
+            own = boxes[:, start:stop, number]
+            found = _answered(image, model, own, start, batch_size=batch_size, device=device)
+            for (k, z), canvas in found.items():
+                near = near_box(canvas, own[k, z]) if cut else canvas
+                logits[k, z] = torch.maximum(logits[k, z], near) if number else near
         yield Slab(start, stop, logits)
+
+
+def _answered(
+    image: Tensor, model: PromptableModel, boxes: Tensor, start: int, *, batch_size: int, device: torch.device
+) -> dict[tuple[int, int], Tensor]:
+    """Return the logits [h,w] of boxes [k,n,4], one at most a structure and slice from `start`, by these two."""
+    size, side = image.shape[2:], model.image_size
+    places = itertools.product(range(boxes.shape[1]), range(len(boxes)))
+    windows = [window for z, k in places for window in windows_around(k, start + z, boxes[k, z], size, side)]
+    found: dict[tuple[int, int], Tensor] = {}
+    for first in range(0, len(windows), batch_size):
+        part = windows[first : first + batch_size]
+        for window, answer in zip(part, _answers(image, model, part, device), strict=True):
+            canvas = found.setdefault((window.k, window.z - start), torch.full(size, OUTSIDE))
+            paste(canvas, window, answer)
+    return found
 
 
 def _answers(image: Tensor, model: PromptableModel, windows: list[PromptWindow], device: torch.device) -> Tensor:

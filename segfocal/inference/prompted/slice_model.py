@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segfocal.connected_components import components
 from segfocal.inference.prompted.answer_cache import SliceAnswer
 from segfocal.inference.prompted.prompt_windows import OUTSIDE, PromptWindow, crop, paste, windows_around
 from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.inference.prompted.scan_prompts import CombinedPrompt
+from segfocal.inference.prompted.touching import near_box, touching
 from segfocal.models import PromptableModel
 from segfocal.models.sam.image_embedding import Embedding
 from segfocal.prompts import ABSENT, Prompt, boxes_of, depth_of
@@ -52,6 +52,8 @@ class SliceModel:
         """Answer a user's prompts about a slice, with the logits [h,w] propagated to it, if any.
 
         A mask without points is the answer itself. With neither box nor mask nor inside point the model is not asked.
+        Of the answer to a box the components count that touch it or hold an inside point; answers to points alone, and
+        to a mask with points, count as they are.
         """
         if given.mask is not None:
             propagated = (2 * given.mask - 1) * _CERTAIN
@@ -64,7 +66,11 @@ class SliceModel:
             box = self._around(propagated > 0, given)
         if box is None and 1 not in given.point_labels:
             return SliceAnswer.nothing()
-        return self._first(z, self._logits(z, box, given, propagated)[0])
+        logits = self._logits(z, box, given, propagated)[0]
+        if given.box_xyxy is not None:
+            points = [xy for xy, label in zip(given.points_xy, given.point_labels, strict=True) if label]
+            logits = near_box(logits, torch.tensor(given.box_xyxy), points)
+        return self._first(z, logits)
 
     def propagate(self, z: int, previous: SliceAnswer) -> SliceAnswer:
         """Answer what is propagated to a slice from the one beside it; only what touches that one's mask is kept."""
@@ -192,7 +198,4 @@ def _points(given: CombinedPrompt, propagated: Tensor | None) -> tuple[Tensor, T
 def _connected(now: Tensor, before: Tensor, reach: tuple[int, int]) -> Tensor:
     """Return the components of a mask [h,w] that come within `reach` pixels (h, w) of the mask before it."""
     window = (2 * reach[0] + 1, 2 * reach[1] + 1)
-    near = F.max_pool2d(before[None, None].float(), window, stride=1, padding=reach)[0, 0] > 0
-    numbers = components(now.numpy()).numbers
-    kept = np.unique(numbers[(near & now).numpy()])
-    return torch.from_numpy(np.isin(numbers, kept[kept > 0]))
+    return touching(now, F.max_pool2d(before[None, None].float(), window, stride=1, padding=reach)[0, 0] > 0)

@@ -309,3 +309,55 @@ def test_a_real_model_gives_the_same_whether_answers_are_kept_or_not(propagated)
     assert torch.equal(later, fresh)
     assert reached[0].asked == {3}
     assert np.isfinite(first.numpy()).all()
+
+
+class Generous(Perfect):
+    """Answers all that is bright in its window, whatever the box."""
+
+    def inside(self, truth, prompt):
+        return truth
+
+
+def test_of_the_answer_to_a_box_only_what_touches_it_is_kept_and_propagated(propagated):
+    image = tube(shift=0)
+    image[:, 22:28, 22:30] = 0.8  # another organ, in the same window, along the whole scan
+    logits, _ = propagated(image, [box_on(tube(shift=0), 5)], Generous())
+    assert torch.equal(logits[0] > 0, tube(shift=0) > 0)
+
+
+def test_a_click_keeps_the_piece_it_lies_in_beside_the_box_and_alone_takes_all(propagated):
+    image = tube(shift=0, first=5, last=5)
+    image[5, 22:28, 22:30] = 0.8
+    beside = [box_on(tube(shift=0), 5), point_on(5, 25, 25)]
+    assert torch.equal(propagated(image, beside, Generous())[0][0] > 0, image > 0)
+    assert torch.equal(propagated(image, [point_on(5, 25, 25)], Generous())[0][0] > 0, image > 0)
+
+
+@pytest.mark.parametrize("model", [Perfect, Generous])
+def test_two_boxes_of_a_structure_on_a_slice_are_each_asked_and_propagated(propagated, model):
+    image = torch.zeros(9, 40, 90)
+    image[1:8, 10:18, 4:12] = 0.8
+    image[2:7, 12:20, 70:80] = 0.6
+    image[:, 10:20, 34:46] = 0.7  # the spine between the kidneys
+    boxes = [
+        SlicePrompt(structure=0, slice=4, box_xyxy=box) for box in ((4.0, 10.0, 12.0, 18.0), (70.0, 12.0, 80.0, 20.0))
+    ]
+    expected = image > 0
+    expected[:, :, 34:46] = False
+    logits, reached = propagated(image, boxes, model())
+    assert torch.equal(logits[0] > 0, expected)
+    assert reached[0].prompted == {4}
+    assert reached[0].answered == set(range(1, 8))
+    again, reached = propagated(image, boxes, model())
+    assert torch.equal(again, logits)
+    assert not reached[0].asked
+    # on two slices: between them both directions are blended
+    more = [*boxes, *[SlicePrompt(structure=0, slice=6, box_xyxy=one.box_xyxy) for one in boxes]]
+    assert torch.equal(propagated(image, more, model())[0][0] > 0, expected)
+
+
+def test_a_box_that_ends_one_of_two_pieces_leaves_the_other(propagated):
+    image = tube(shift=0)
+    right = SlicePrompt(structure=0, slice=5, box_xyxy=(22.0, 22.0, 28.0, 28.0))  # nothing is there
+    logits, _ = propagated(image, [box_on(image, 5), right])
+    assert torch.equal(logits[0] > 0, image > 0)
