@@ -69,7 +69,8 @@ def in_words(kind: Any) -> str:
     if get_origin(kind) is Annotated:
         return next((part for part in parts[1:] if isinstance(part, str)), in_words(parts[0]))
     if get_origin(kind) is Literal:
-        return " or ".join(str(part).lower() if isinstance(part, bool) else str(part) for part in parts)
+        words = [str(part).lower() if isinstance(part, bool) else str(part) for part in parts]
+        return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
     if _is_union(kind):
         return " or ".join(dict.fromkeys(in_words(part) for part in parts if not _is_object(part)))
     if kind in _WORDS:

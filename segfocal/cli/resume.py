@@ -64,10 +64,10 @@ def check_place(plan: Plan, request: RunRequest) -> None:
     from segfocal.engine.checkpoint import find
     from segfocal.files import check_new
 
-    _claim(plan, request)
     origin = find(plan.resume).resolve().parents[1] if plan.resume else None
     if origin or request.automatic:
         _check_same_run(plan.config, (origin or request.folder) / "config.yaml", request.overrides)
+    _claim(plan, request)
     if origin != request.folder.resolve():
         check_new(request.folder / "metrics.jsonl", overwrite=request.overwrite or request.automatic)
 

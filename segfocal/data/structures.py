@@ -80,7 +80,7 @@ def _one(item: str | int, label_values: Mapping[str, int]) -> Structure:
         value = int(text)
         return Structure(name=next((n for n, v in label_values.items() if v == value), f"label_{value}"), value=value)
     by_lower = {name.lower(): name for name in label_values}
-    close = [by_lower[name] for name in difflib.get_close_matches(text.lower(), by_lower, n=3, cutoff=0.6)]
+    close = [by_lower[name] for name in difflib.get_close_matches(text.lower(), by_lower, n=3, cutoff=0.7)]
     near = [name for name in label_values if name in close or text.lower()[:4] in name.lower()]
     listed = near or list(label_values)
     more = f" and {len(listed) - 12} more" if len(listed) > 12 else ""

@@ -61,7 +61,8 @@ def check_case_list(
     if not found.cases:
         raise contents.problems[0].error
     allowed = dict(found.label_values)
-    examined = {"", *(case.name for case in found.cases)}
+    examined = {case.name for case in found.cases}
+    files = {path for case in found.cases for path in (*case.images, *case.label_files)}
     if allowed and label_names is None:
         allowed |= contents.region_values
     if allowed and found.ignored is not None:
@@ -75,7 +76,7 @@ def check_case_list(
             *(
                 _finding(one, root)
                 for one in contents.problems
-                if one.error.fault not in _FOUND_WITH_ITS_FILE or one.case not in examined
+                if one.error.fault not in _FOUND_WITH_ITS_FILE or not (one.case in examined or one.file in files)
             ),
             *_passed_over(found.passed_over),
         ],

@@ -200,7 +200,7 @@ def test_a_missing_file_is_refused_with_its_case(tmp_path, originals, layout, pa
     root = layout(tmp_path / "data", originals)
     path = getattr(read_cases(root).cases[1], part)
     path.unlink()
-    with pytest.raises(UserError, match=f"the {part} of case c2; found no such file in .*{path.name}"):
+    with pytest.raises(UserError, match=f"the {part} of case c2; found no such file: .*{path.name}"):
         read_cases(root)
 
 
@@ -291,7 +291,7 @@ def test_label_names_the_wrong_way_round_are_refused(tmp_path, originals, names)
 def test_label_names_that_are_not_there_are_refused(tmp_path, originals):
     root = as_folders(tmp_path / "data", originals)
     (tmp_path / "names.json").write_text('{"ct": {"1": "liver"}}')
-    with pytest.raises(UserError, match=r"no such file in .*nowhere\.json"):
+    with pytest.raises(UserError, match=r"no such file: .*nowhere\.json"):
         read_cases(root, label_names=str(tmp_path / "nowhere.json"))
     with pytest.raises(UserError, match=r"mr.* in .*names\.json"):
         read_cases(root, label_names=f"{tmp_path / 'names.json'}#mr")

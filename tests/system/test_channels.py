@@ -35,7 +35,12 @@ def test_neighbouring_slices_are_trained_and_predicted(monkeypatch, tmp_path, sp
 
 @pytest.mark.parametrize("given", ["-1", "1.5", "true"])
 def test_neighbours_are_a_whole_number(monkeypatch, tmp_path, spheres, capfd, given):
-    fails(capfd, train(monkeypatch, spheres, tmp_path / "run", f"data.neighbours={given}"), "data.neighbours", "≥ 0")
+    fails(
+        capfd,
+        train(monkeypatch, spheres, tmp_path / "run", f"data.neighbours={given}"),
+        "data.neighbours",
+        "whole number",
+    )
 
 
 def test_a_model_of_colours_takes_one_neighbour_on_each_side_and_no_more(monkeypatch, tmp_path, spheres, capfd):

@@ -114,7 +114,7 @@ def test_numbers_that_labels_have_too_are_no_channels(tmp_path):
     """As in WORD: without its label word_0003 was taken for a channel of a case called word."""
     root = pairs(tmp_path, "word_0000", "word_0001")
     small(root / "images" / "word_0003.nii.gz")
-    with pytest.raises(UserError, match=r"the label of case word_0003; found no such file in .*word_0003\.nii\.gz"):
+    with pytest.raises(UserError, match=r"the label of case word_0003; found no such file: .*word_0003\.nii\.gz"):
         read_cases(root)
 
 
