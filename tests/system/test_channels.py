@@ -35,7 +35,8 @@ def test_neighbouring_slices_are_trained_and_predicted(monkeypatch, tmp_path, sp
 
 @pytest.mark.parametrize("given", ["-1", "1.5", "true"])
 def test_neighbours_are_a_whole_number(monkeypatch, tmp_path, spheres, capfd, given):
-    fails(
+    asked = train(monkeypatch, spheres, tmp_path / "run", f"data.neighbours={given}")
+    fails(capfd, asked, "data.neighbours", "whole number")
         capfd,
         train(monkeypatch, spheres, tmp_path / "run", f"data.neighbours={given}"),
         "data.neighbours",

@@ -187,7 +187,7 @@ DAMAGE = [
 def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path, reader, spoil, ending, expected):
     path = tmp_path / f"patient_17{ending}"
     spoil(path)
-    with pytest.raises(UserError, match=f"expected {expected}.*[ :] .*patient_17{ending}"):
+    with pytest.raises(UserError, match=f"expected {expected}.*patient_17{ending}"):
         reader(path)
 
 
