@@ -37,11 +37,6 @@ def test_neighbouring_slices_are_trained_and_predicted(monkeypatch, tmp_path, sp
 def test_neighbours_are_a_whole_number(monkeypatch, tmp_path, spheres, capfd, given):
     asked = train(monkeypatch, spheres, tmp_path / "run", f"data.neighbours={given}")
     fails(capfd, asked, "data.neighbours", "whole number")
-        capfd,
-        train(monkeypatch, spheres, tmp_path / "run", f"data.neighbours={given}"),
-        "data.neighbours",
-        "whole number",
-    )
 
 
 def test_a_model_of_colours_takes_one_neighbour_on_each_side_and_no_more(monkeypatch, tmp_path, spheres, capfd):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,11 @@ STATE_KEYS = (
     "model_state",
 )  # where training programs put the weights beside the rest
 _WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
+# What torch's unpickler raises where a file ends too soon: which of them depends on the place.
+_CUT = (
+    *(RuntimeError, EOFError, OSError, KeyError, ValueError, TypeError, AttributeError, IndexError),
+    *(AssertionError, OverflowError, struct.error),
+)
 _OWNERS = ("model.", "sam.")  # attributes of a trainer, where SAM's parts lie below them
 _PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
 _DEEPEST = 4  # mappings in each other
@@ -178,7 +184,7 @@ def _read_torch(path: Path, *, mapped: bool) -> Any:
         if named is None:
             raise damaged(path, "a pickle that torch did not write") from error
         raise needs_pickles(path, named[1], convertible=mapped) from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+    except _CUT as error:
         raise damaged(path, error) from error
 
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from segfocal.errors import UserError
 from segfocal.models import load_weights
 from segfocal.models.weights import read
 from segfocal.models.weights.reading import state_in
@@ -116,3 +117,19 @@ def test_a_mapping_that_holds_itself_ends(tmp_path, stock):
     assert list(state_in(knot)) == ["weight"]
     torch.save(knot, tmp_path / "knot.pt")
     assert list(read(tmp_path / "knot.pt").tensors) == ["weight"]
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("old", [False, True])
+def test_a_file_cut_anywhere_is_refused_in_one_line(old, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(
+        {"image_encoder.w": torch.arange(12.0), "b": torch.ones(3)}, path, _use_new_zipfile_serialization=not old
+    )
+    whole = path.read_bytes()
+    for end in range(1, len(whole) - 1, 3 if old else 11):
+        path.write_bytes(whole[:end])
+        try:
+            read(path)
+        except UserError as error:
+            assert str(path) in str(error)  # noqa: PT017
