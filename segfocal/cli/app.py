@@ -27,6 +27,11 @@ from segfocal.plain_text import visible
 TOLD = set[str]()  # lines that this command has printed and that it need not repeat
 _VISIBLE = "SEGFOCAL_VISIBLE_GPUS"  # what CUDA_VISIBLE_DEVICES was before a job took its own
 _IN_HOME = re.compile(r"~(/[^'\"\[\]{},]*)?")
+_FULL = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "no space left for this user on the disk",
+    errno.EFBIG: "a file larger than the system allows",
+}
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -96,7 +101,7 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
     debug = "debug=true" in [argument.lower() for argument in sys.argv]
     main = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(guarded)
     try:
-        with _notes_in_one_line():
+        with _notes_in_one_line(), told_to_the_end():
             main()
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)
@@ -105,6 +110,28 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
         failed += 1
         _report(error, debug=debug)
     return 1 if failed else 0
+
+
+def run_plainly(job: Callable[[], object]) -> int:
+    """Run the job of a command without a config; return the exit code."""
+    try:
+        with told_to_the_end():
+            job()
+    except Exception as error:
+        _report(error, debug=False)
+        return 1
+    return 0
+
+
+@contextmanager
+def told_to_the_end() -> Iterator[None]:
+    """Write out what the block printed; where who read it has gone, let Python not complain of it at its own end."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 @contextmanager
@@ -190,13 +217,18 @@ def _check_text(value: Any, key: str = "") -> None:
 
 
 def _report(error: Exception, *, debug: bool) -> None:
-    """Print what went wrong: a user's error as its message, a fault of ours with its traceback."""
+    """Print what went wrong: a user's error as its message, a fault of ours with its traceback.
+
+    Nothing is said when who read the output has gone, as `| head -1` does.
+    """
+    if isinstance(error, BrokenPipeError):
+        return
     if debug:
         traceback.print_exception(error, file=sys.stderr)
     elif isinstance(error, UserError):
         print(f"error: {error}", file=sys.stderr)
-    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        print("error: no space left on the disk. Free some, or choose another folder.", file=sys.stderr)
+    elif isinstance(error, OSError) and error.errno in _FULL:
+        print(f"error: {_FULL[error.errno]}. Free some space, or choose another folder.", file=sys.stderr)
     elif isinstance(error, OSError) and error.filename:
         said = f"error: {error.strerror}: {error.filename}. Check the path and its permissions."
         print(visible(said), file=sys.stderr)

@@ -13,20 +13,29 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
-from segfocal.cli.cross_validate import folds_of, print_outcome, training_config, validate_folds, with_values
+from segfocal.cli.cross_validate import (
+    claim_folder,
+    folds_of,
+    print_outcome,
+    training_config,
+    validate_folds,
+    with_values,
+)
 from segfocal.cli.data_options import intensity_of, listed_cases
 from segfocal.cli.resume import RunRequest
 from segfocal.cli.settling import settle
 from segfocal.cli.train import train_in
 from segfocal.cli.training_plan import build_plan
 from segfocal.errors import UserError
+from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from segfocal.auto.race import Heat
     from segfocal.auto.recipes import Recipe
     from segfocal.cross_validate.results import Outcome
 
-_OWN = ("output", "minutes", "fix")
+_OWN = ("output", "overwrite", "minutes", "fix")
+_MARKS = ("auto.json", "splits.json", "doctor/doctor.json")
 _QUICK = {"train.validate_every": 0, "train.save_minutes": 0.5}
 _FAR_MM = 20.0  # of the fingerprint's background
 
@@ -45,6 +54,7 @@ def auto(config: DictConfig) -> float:
 
     folder, minutes = Path(str(config.output)), _checked(config)
     typed = [text for text in HydraConfig.get().overrides.task if text.split("=", 1)[0] not in _OWN]
+    claim_folder(config, folder, marks=_MARKS)
     config, left_out = _sound(config, folder)
     workshop = ConfigWorkshop.of(config, typed, folder)
     result = Auto(workshop, minutes=minutes, folder=folder, asked={"options": sorted(typed)}, say=_say).run()
@@ -73,7 +83,7 @@ def _checked(config: DictConfig) -> float:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(visible(line), flush=True)
 
 
 def _target_words(config: DictConfig) -> str:

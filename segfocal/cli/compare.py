@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 
-from segfocal.cli.app import place, shown_path
+from segfocal.cli.app import place, run_plainly, shown_path
 from segfocal.errors import UserError
 from segfocal.plain_text import visible
 
@@ -29,12 +29,8 @@ def main() -> int:
     parser.add_argument("--output", type=place, help="folder for the results; default: comparison in the first of RUNS")
     parser.add_argument("--overwrite", action="store_true", help="replace files there that are no comparison's")
     asked = parser.parse_args()
-    try:
-        write(asked.runs, asked.output or asked.runs[0] / "comparison", overwrite=asked.overwrite)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    output = asked.output or asked.runs[0] / "comparison"
+    return run_plainly(lambda: write(asked.runs, output, overwrite=asked.overwrite))
 
 
 def write(places: list[Path], output: Path, *, overwrite: bool = False) -> list[Setting]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from segfocal.cli.resume import RunRequest
 from segfocal.cli.train import train_in
 from segfocal.cli.training_plan import build_plan
 from segfocal.errors import UserError
+from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from segfocal.cross_validate.results import Outcome
@@ -24,7 +25,10 @@ _WORDS: Mapping[str, Mapping[str, bool]] = {
     "threshold": {"auto": True, "half": False},
     "postprocess": {"auto": True, "none": False},
 }
-_OWN = ("output", "threshold", "postprocess")  # keys that a training run has not
+_OWN = ("output", "overwrite", "threshold", "postprocess")  # keys that a training run has not
+
+_FILES = ("splits.json", "summary.json", "auto.json", "report.html")  # what this command and auto write
+_FOLDERS = ("predictions", "references", "evaluation", "bundle", "race", "doctor")
 
 
 def main() -> int:
@@ -35,6 +39,7 @@ def main() -> int:
 def cross_validate(config: DictConfig) -> float:
     """Train and judge every fold of a config, print the out-of-fold metrics, return their mean Dice."""
     folder, switches = Path(str(config.output)), _switches(config)
+    claim_folder(config, folder, marks=("summary.json", "splits.json", "fold_0"))
     training = training_config(config, folder)
     folds = folds_of(training)
     print(f"{folds} fold{'s' * (folds > 1)} in {shown_path(folder.resolve())}", flush=True)
@@ -77,6 +82,38 @@ def validate_folds(
             postprocess=postprocess,
         )
     )
+
+
+def claim_folder(config: DictConfig, folder: Path, *, marks: Sequence[str]) -> None:
+    """Raise UserError, before any work, for a folder with files that are read, or with others' and none of `marks`.
+
+    Args:
+        config: with `data` and `overwrite`.
+        folder: to be filled.
+        marks: files or folders by which one is known that this command has begun to fill.
+    """
+    from segfocal.data.cases import files_read
+    from segfocal.doctor.case_list import check_case_list
+    from segfocal.files import check_apart
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    data = plain["data"]
+    root = Path(data["root"])
+    cases = check_case_list(root, label_names=data.get("label_names"), ignore=data.get("ignore")).cases
+    read = files_read(cases, root, data.get("label_names"), data.get("splits"))
+    folds = [f"fold_{number}" for number in range(data["folds"] if type(data["folds"]) is int else 0)]
+    files = [name for name in _FILES if data.get("splits") != str(folder / name)]
+    check_apart([folder / name for name in files], read, folders=[folder / name for name in (*_FOLDERS, *folds)])
+    there = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    cache = Path(plain["cache"]).resolve()
+    others = sorted(name for name in there if not name.startswith(".") and (folder / name).resolve() != cache)
+    if others and not plain["overwrite"] and not any((folder / name).exists() for name in marks):
+        raise UserError(
+            expected="a new or empty folder, or one that this command has begun to fill",
+            found=f"one with {', '.join(others[:3])}{' …' if len(others) > 3 else ''}",
+            where=folder,
+            do="choose another output or add overwrite=true",
+        )
 
 
 def training_config(config: DictConfig, folder: Path) -> DictConfig:
@@ -138,7 +175,7 @@ def print_outcome(outcome: Outcome, folder: Path) -> None:
     columns = ("case", "structure", "dice", "precision", "recall", "hd95_mm", "status")
     print_table([{name: row[name] for name in columns if name in row} for row in rows])
     for choice in outcome.facts.get("thresholds", []):
-        said = f"{choice['structure']}: threshold {choice['threshold']:g}"
+        said = f"{visible(choice['structure'], lines=False)}: threshold {choice['threshold']:g}"
         print(f"{said}, Dice {choice['dice_at_half']:.3f} at 0.5, {choice['dice_nested']:.3f} chosen on other cases")
     print(f"mean Dice of cases by models that never saw them: {outcome.dice:.3f}")
     print(f"page:    {shown_path((folder / 'evaluation' / 'report.html').resolve())}")

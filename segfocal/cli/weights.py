@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from segfocal.cli import weights_bundle
-from segfocal.cli.app import place, shown_path
+from segfocal.cli.app import place, run_plainly, shown_path
 from segfocal.errors import UserError
 from segfocal.plain_text import visible
 
@@ -32,19 +32,18 @@ _STATISTICS = re.compile(r"running_(mean|var)$|num_batches_tracked$|positional_e
 def main() -> int:
     """Run the command; return its exit code."""
     asked = _parser().parse_args()
-    try:
-        if asked.action == "get":
-            get(asked.name)
-        elif asked.action == "convert":
-            convert(asked.input, asked.output, overwrite=asked.overwrite)
-        elif asked.action == "bundle":
-            weights_bundle.write(asked)
-        else:
-            show(asked.file)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_plainly(lambda: _do(asked))
+
+
+def _do(asked: argparse.Namespace) -> None:
+    if asked.action == "get":
+        get(asked.name)
+    elif asked.action == "convert":
+        convert(asked.input, asked.output, overwrite=asked.overwrite)
+    elif asked.action == "bundle":
+        weights_bundle.write(asked)
+    else:
+        show(asked.file)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ plain tensors and only models and intensities on the allow-lists are built.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from copy import deepcopy
@@ -25,7 +26,7 @@ from torch.nn.modules.module import (
 import segfocal
 from segfocal import intensity, models
 from segfocal.errors import UserError
-from segfocal.files import make_folder, write_json, written_beside
+from segfocal.files import make_folder, sha256_of, write_json, written_beside
 from segfocal.inference import postprocess
 from segfocal.inference.bundle_facts import FORMAT, read_facts
 from segfocal.inference.postprocess import PostprocessRules
@@ -87,11 +88,22 @@ class Bundle:
 
 
 def save(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle into `folder`, replacing one that is there."""
+    """Write a bundle into `folder`, replacing one that is there.
+
+    Both files are whole before the first takes its place, and the facts know their weights: a kill between the two
+    leaves no mixture that loads.
+    """
     make_folder(folder)
     with written_beside(folder / _WEIGHTS) as temporary:
         save_model(_in_order(bundle.model), str(temporary))  # also of networks that register a layer twice, as DynUNet
-    facts = {
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        write_json(folder / _FACTS, {**_facts(bundle), "weights_sha256": sha256_of(temporary)})
+
+
+def _facts(bundle: Bundle) -> dict[str, Any]:
+    """Return what bundle.json says of a bundle besides its weights."""
+    return {
         "format": FORMAT,
         "segfocal": segfocal.__version__,
         "model": bundle.model_config,
@@ -108,7 +120,6 @@ def save(bundle: Bundle, folder: Path) -> None:
         "postprocess": postprocess.describe(bundle.postprocess),
         "training": _shareable(bundle.training),
     }
-    write_json(folder / _FACTS, facts)
 
 
 def _in_order(model: nn.Module) -> nn.Module:
@@ -216,6 +227,17 @@ def _built(config: dict[str, Any], weights: Path) -> nn.Module:
             hook.remove()
 
 
+def _check_belong(facts: dict[str, Any], weights: Path) -> None:
+    """Raise UserError for weights that are not those the facts were written with; facts of before do not know."""
+    if facts.get("weights_sha256") not in (None, sha256_of(weights)):
+        raise UserError(
+            expected="the weights that bundle.json was written with",
+            found="others: the bundle was being replaced, or copied, when that was cut short",
+            where=weights,
+            do="copy the bundle again, or write it again with the command that was cut short",
+        )
+
+
 def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
     model = _built(facts["model"], folder / _WEIGHTS)
     try:
@@ -227,6 +249,7 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
             where=folder / _WEIGHTS,
             do="copy the bundle again",
         ) from error
+    _check_belong(facts, folder / _WEIGHTS)
     mapped = intensity.build(facts["intensity"])
     spacing, size = facts["spacing_mm"], facts.get("size")
     grid = ModelGrid(

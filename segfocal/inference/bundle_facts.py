@@ -80,6 +80,7 @@ class BundleFacts(Schema):
         needs_prompts: whether it was trained with prompts only.
         postprocess: rules by structure name.
         training: facts for people.
+        weights_sha256: of model.safetensors; bundles of before have none.
     """
 
     format: Literal[1]
@@ -97,6 +98,7 @@ class BundleFacts(Schema):
     needs_prompts: bool = False
     postprocess: dict[str, dict[str, Any]] = Field(default_factory=dict)
     training: dict[str, Any]
+    weights_sha256: str | None = None
 
     @field_validator("model")
     @classmethod

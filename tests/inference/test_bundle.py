@@ -1,13 +1,21 @@
 """A bundle on disk keeps the facts it was saved with, and older ones are read."""
 
 import os
+import shutil
+import signal
 import stat
+import subprocess
+import sys
+
+import pytest
 
 from segfocal import models
+from segfocal.errors import UserError
 from segfocal.files import read_json, write_json
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
 from tests.inference.bundles import bundle_of
+from tests.random_bundle import make_bundle
 
 
 def test_a_bundle_knows_its_neighbours_and_older_ones_have_none(tmp_path):
@@ -31,3 +39,57 @@ def test_others_may_read_a_bundle_as_any_other_file(tmp_path):
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert modes == {"bundle.json": 0o644, "model.safetensors": 0o644}
+
+
+@pytest.mark.parametrize("kept", ["bundle.json", "model.safetensors"])
+def test_new_weights_with_old_facts_are_no_bundle(kept, tmp_path):
+    for seed, name in enumerate(("old", "new")):
+        make_bundle(tmp_path / name, seed=seed)
+    shutil.copy(tmp_path / "old" / kept, tmp_path / "new" / kept)
+    with pytest.raises(UserError, match="expected the weights that"):
+        bundles.load(tmp_path / "new")
+
+
+def test_bundles_of_before_do_not_name_their_weights(tmp_path):
+    facts = read_json(make_bundle(tmp_path) / "bundle.json")
+    del facts["weights_sha256"]
+    write_json(tmp_path / "bundle.json", facts)
+    assert bundles.load(tmp_path).structures[0].name == "liver"
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_a_kill_while_a_bundle_is_replaced_leaves_the_old_or_the_new_or_one_that_is_refused(moment, tmp_path):
+    """In the order of its renames and fsyncs, each the last thing that happens."""
+    make_bundle(tmp_path / "bundle", seed=0)
+    old = models_sum(tmp_path / "bundle")
+    process = subprocess.run([sys.executable, "-c", DYING, str(tmp_path / "bundle"), str(moment)], check=False)
+    assert process.returncode == -signal.SIGKILL
+    if moment < 3:
+        assert models_sum(tmp_path / "bundle") == old
+    else:
+        with pytest.raises(UserError, match="was cut short"):
+            bundles.load(tmp_path / "bundle")
+    make_bundle(tmp_path / "bundle", seed=1)
+    assert models_sum(tmp_path / "bundle") != old
+
+
+def models_sum(folder):
+    return float(sum(weights.double().abs().sum() for weights in bundles.load(folder).model.parameters()))
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from tests.random_bundle import make_bundle
+left = int(sys.argv[2])
+def counted(real):
+    def call(*arguments):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return real(*arguments)
+    return call
+os.fsync, os.replace = counted(os.fsync), counted(os.replace)
+make_bundle(Path(sys.argv[1]), seed=1)
+"""
