@@ -20,6 +20,8 @@ from safetensors import SafetensorError
 from segfocal.errors import Fault, UserError
 from segfocal.foreign import door
 
+_RECORD = ".segfocal_unfinished.json"  # names of the files that a running command has claimed in a folder
+_CLAIMED: dict[Path, set[str]] = {}  # by folder, of the command that runs in this process
 _LONGEST_NAME = 96  # bytes, of a slug
 _LONGEST = 160  # bytes of a name that endings are added to; file systems take 255
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # also the signs of full width
@@ -151,6 +153,7 @@ def make_folder(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise _unwritable(path, error) from error
+    _note_claim(path)
 
 
 def check_new(path: Path, *, overwrite: bool, switch: str = "overwrite=true") -> None:
@@ -174,6 +177,8 @@ def claim(
 ) -> None:
     """Raise UserError unless a command may write all that it is going to write; called before its work begins.
 
+    Files that a command claimed and was killed before its end are its own: the same command replaces them.
+
     Args:
         written: every file that may be written.
         read: every file that is read; none of them is ever replaced.
@@ -184,7 +189,32 @@ def claim(
     listed = list(written)
     check_apart(listed, read, folders=folders)
     for path in listed:
-        check_new(path, overwrite=overwrite, switch=switch)
+        check_new(path, overwrite=overwrite or path.name in _unfinished(path.parent), switch=switch)
+    for path in listed:
+        _CLAIMED.setdefault(path.parent, set()).add(path.name)
+
+
+def give_back_claims(*, done: bool) -> None:
+    """Forget what was claimed; `done`: nor need the next command know of it, as it must after a kill."""
+    for folder in _CLAIMED:
+        if done:
+            (folder / _RECORD).unlink(missing_ok=True)
+    _CLAIMED.clear()
+
+
+def _note_claim(folder: Path) -> None:
+    """Leave in a folder that a command begins to fill which files are its own, until it ends."""
+    names = _CLAIMED.get(folder)
+    if names and not (folder / _RECORD).exists():
+        (folder / _RECORD).write_text(json.dumps(sorted(names | _unfinished(folder))))
+
+
+def _unfinished(folder: Path) -> set[str]:
+    """Return the names of the files that a command which was killed had claimed in a folder."""
+    try:
+        return set(map(str, json.loads((folder / _RECORD).read_text())))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return set()
 
 
 def check_apart(written: Iterable[Path], read: Iterable[Path], *, folders: Iterable[Path] = ()) -> None:

@@ -15,7 +15,9 @@ from segfocal.errors import Fault, UserError
 from segfocal.files import (
     check_apart,
     check_regular,
+    claim,
     fit_name,
+    give_back_claims,
     read_json,
     slug,
     write_json,
@@ -155,3 +157,27 @@ def test_no_file_that_is_read_lies_in_a_folder_that_is_filled(tmp_path):
 def test_a_null_character_in_a_name_is_one_line(tmp_path):
     with pytest.raises(UserError, match="null character"):
         check_apart([tmp_path / "a\0b"], [])
+
+
+def test_what_a_killed_command_had_claimed_is_its_own_and_nothing_else_is(tmp_path):
+    out = tmp_path / "out"
+    names = ["a.json", "b.json"]
+    claim([out / name for name in names], [], overwrite=False)
+    write_json(out / "a.json", 1)
+    give_back_claims(done=False)  # as after a kill: the record stays
+    (out / "c.json").write_text("the user's")
+    claim([out / name for name in names], [], overwrite=False)
+    write_json(out / "a.json", 2)
+    give_back_claims(done=True)
+    assert sorted(path.name for path in out.iterdir()) == ["a.json", "c.json"]
+    for name in ("a.json", "c.json"):
+        with pytest.raises(UserError, match="overwrite=true"):
+            claim([out / name], [], overwrite=False)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "[" * 100_000])
+def test_a_damaged_record_of_claims_lets_nothing_be_replaced(text, tmp_path):
+    (tmp_path / ".segfocal_unfinished.json").write_text(text)
+    (tmp_path / "a.json").write_text("the user's")
+    with pytest.raises(UserError, match="overwrite=true"):
+        claim([tmp_path / "a.json"], [], overwrite=False)

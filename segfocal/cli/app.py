@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from segfocal.cli import composing
 from segfocal.cli.settling import imported, settle
 from segfocal.errors import UserError, UserNote
+from segfocal.files import give_back_claims
 from segfocal.plain_text import visible
 
 TOLD = set[str]()  # lines that this command has printed and that it need not repeat
@@ -92,8 +93,11 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
             _check_text(OmegaConf.to_container(config, resolve=False))
             _import_modules(config)
             settle(config, config_name, overrides=_typed())
-            return job(config)
+            value = job(config)
+            give_back_claims(done=True)
+            return value
         except Exception as error:
+            give_back_claims(done=False)
             failed += 1  # a count: the errors themselves would keep what their runs had in memory
             _report(error, debug=config.get("debug") is True)
             return float("nan")
@@ -117,7 +121,9 @@ def run_plainly(job: Callable[[], object]) -> int:
     try:
         with told_to_the_end():
             job()
+        give_back_claims(done=True)
     except Exception as error:
+        give_back_claims(done=False)
         _report(error, debug=False)
         return 1
     return 0
