@@ -195,9 +195,9 @@ def claim(
 
 
 def give_back_claims(*, done: bool) -> None:
-    """Forget what was claimed; `done`: nor need the next command know of it, as it must after a kill."""
-    for folder in _CLAIMED:
-        if done:
+    """Forget what was claimed; `done`: nor need the next command know of it, as it must after a failure half way."""
+    for folder, names in _CLAIMED.items():
+        if done or not any((folder / name).exists() for name in names):
             (folder / _RECORD).unlink(missing_ok=True)
     _CLAIMED.clear()
 

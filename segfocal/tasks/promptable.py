@@ -90,10 +90,6 @@ class Promptable(nn.Module):
                 f"expected task.first.none=0 with {count} targets (no prompt cannot say which of them is meant); got "
                 f"{self.first.none}: set it to 0, name one target, or use task=semantic model=unet"
             )
-        if self.model.prior is not None:
-            raise ValueError(
-                f"expected model.prior=null for a promptable model of {count} targets; got {self.model.prior}"
-            )
 
     def forward(self, batch: Batch) -> LossReport:
         """Return the mean loss over the rounds."""

@@ -107,7 +107,6 @@ def test_without_a_prompt_it_says_what_it_needs(trained, pairs, tmp_path, monkey
     [
         (["task=promptable"], "task.first.none=0 with 2 targets"),
         (["task=semantic"], "model=unet"),
-        (["task=interactive", "model.prior=auto"], "model.prior=null"),
     ],
 )
 def test_what_cannot_tell_structures_apart_is_refused(options, words, pairs, tmp_path, monkeypatch, capfd):

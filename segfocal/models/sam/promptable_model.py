@@ -124,13 +124,16 @@ class PromptableModel(SegmentationModel):
         self.output_bias = None if options.prior is None else nn.Parameter(torch.zeros(1))
 
     def start_from(self, logits: Tensor) -> None:
-        """Make the first answers equal the logits [1] of a prior; ValueError for a model built without one."""
+        """Make the first answers equal the mean of the logits [k] of a prior; ValueError for a model built without one.
+
+        A prompt may ask for any of several structures, and all share one bias.
+        """
         if self.output_bias is None:
             raise ValueError("expected a model built with a prior; got model.prior=null")
         for network in self.mask_decoder.output_hypernetworks_mlps:
             set_last_layer(network.layers[-1])
         with torch.no_grad():
-            self.output_bias.copy_(logits)
+            self.output_bias.fill_(float(logits.mean()))
 
     def encode(self, image: Tensor) -> Embedding:
         """Return embeddings of images [b,c,h,w] in [0,1], grey or RGB; ValueError unless h = w = image_size."""
