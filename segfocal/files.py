@@ -21,7 +21,7 @@ from segfocal.errors import Fault, UserError
 from segfocal.foreign import door
 
 _RECORD = ".segfocal_unfinished.json"  # names of the files that a running command has claimed in a folder
-_CLAIMED: dict[Path, set[str]] = {}  # by folder, of the command that runs in this process
+_COMMANDS: list[dict[Path, set[str]]] = []  # names claimed by folder, of the command that runs in this process
 _LONGEST_NAME = 96  # bytes, of a slug
 _LONGEST = 160  # bytes of a name that endings are added to; file systems take 255
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # also the signs of full width
@@ -191,22 +191,32 @@ def claim(
     for path in listed:
         check_new(path, overwrite=overwrite or path.name in _unfinished(path.parent), switch=switch)
     for path in listed:
-        _CLAIMED.setdefault(path.parent, set()).add(path.name)
+        for claimed in _COMMANDS[-1:]:
+            claimed.setdefault(path.parent, set()).add(path.name)
 
 
-def give_back_claims(*, done: bool) -> None:
-    """Forget what was claimed; `done`: nor need the next command know of it, as it must after a failure half way."""
-    for folder, names in _CLAIMED.items():
-        if done or not any((folder / name).exists() for name in names):
-            (folder / _RECORD).unlink(missing_ok=True)
-    _CLAIMED.clear()
+@contextmanager
+def claims_recorded() -> Iterator[None]:
+    """Within a command: a folder that it fills says which files are its own, after a kill too, until it ends well."""
+    claimed: dict[Path, set[str]] = {}
+    _COMMANDS.append(claimed)
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        _COMMANDS.pop()
+        for folder, names in claimed.items():
+            if done or not any((folder / name).exists() for name in names):
+                (folder / _RECORD).unlink(missing_ok=True)
 
 
 def _note_claim(folder: Path) -> None:
-    """Leave in a folder that a command begins to fill which files are its own, until it ends."""
-    names = _CLAIMED.get(folder)
-    if names and not (folder / _RECORD).exists():
-        (folder / _RECORD).write_text(json.dumps(sorted(names | _unfinished(folder))))
+    """Leave the record in a folder that a command begins to fill."""
+    for claimed in _COMMANDS[-1:]:
+        names = claimed.get(folder)
+        if names and not (folder / _RECORD).exists():
+            (folder / _RECORD).write_text(json.dumps(sorted(names)))
 
 
 def _unfinished(folder: Path) -> set[str]:

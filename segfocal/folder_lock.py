@@ -45,6 +45,8 @@ def only_one(folder: Path, *, doing: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if lock.is_locked and [path.name for path in folder.iterdir()] == [LOCK]:  # nothing was done here
-            (folder / LOCK).unlink()  # while it is held: who waits for it sees that it is gone, and makes another
+        if lock.is_locked and all(path.name.startswith(".segfocal") for path in folder.iterdir()):  # nothing was done
+            (folder / LOCK).unlink(
+                missing_ok=True
+            )  # while it is held: who waits for it sees that it is gone, and makes another
         lock.release()

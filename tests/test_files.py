@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from segfocal.files import (
     check_apart,
     check_regular,
     claim,
+    claims_recorded,
     fit_name,
-    give_back_claims,
     read_json,
     slug,
     write_json,
@@ -162,17 +163,25 @@ def test_a_null_character_in_a_name_is_one_line(tmp_path):
 def test_what_a_killed_command_had_claimed_is_its_own_and_nothing_else_is(tmp_path):
     out = tmp_path / "out"
     names = ["a.json", "b.json"]
-    claim([out / name for name in names], [], overwrite=False)
-    write_json(out / "a.json", 1)
-    give_back_claims(done=False)  # as after a kill: the record stays
+    claims = [out / name for name in names]
+    with suppress(KeyboardInterrupt), claims_recorded():
+        claim(claims, [], overwrite=False)
+        write_json(out / "a.json", 1)
+        raise KeyboardInterrupt
     (out / "c.json").write_text("the user's")
-    claim([out / name for name in names], [], overwrite=False)
-    write_json(out / "a.json", 2)
-    give_back_claims(done=True)
+    with claims_recorded():
+        claim([out / name for name in names], [], overwrite=False)
+        write_json(out / "a.json", 2)
     assert sorted(path.name for path in out.iterdir()) == ["a.json", "c.json"]
     for name in ("a.json", "c.json"):
         with pytest.raises(UserError, match="overwrite=true"):
             claim([out / name], [], overwrite=False)
+
+
+def test_without_a_command_nothing_is_recorded(tmp_path):
+    claim([tmp_path / "a.json"], [], overwrite=False)
+    write_json(tmp_path / "a.json", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", "[" * 100_000])

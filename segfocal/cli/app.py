@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from segfocal.cli import composing
 from segfocal.cli.settling import imported, settle
 from segfocal.errors import UserError, UserNote
-from segfocal.files import give_back_claims
+from segfocal.files import claims_recorded
 from segfocal.plain_text import visible
 
 TOLD = set[str]()  # lines that this command has printed and that it need not repeat
@@ -93,11 +93,9 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
             _check_text(OmegaConf.to_container(config, resolve=False))
             _import_modules(config)
             settle(config, config_name, overrides=_typed())
-            value = job(config)
-            give_back_claims(done=True)
-            return value
+            with claims_recorded():
+                return job(config)
         except Exception as error:
-            give_back_claims(done=False)
             failed += 1  # a count: the errors themselves would keep what their runs had in memory
             _report(error, debug=config.get("debug") is True)
             return float("nan")
@@ -119,11 +117,9 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
 def run_plainly(job: Callable[[], object]) -> int:
     """Run the job of a command without a config; return the exit code."""
     try:
-        with told_to_the_end():
+        with told_to_the_end(), claims_recorded():
             job()
-        give_back_claims(done=True)
     except Exception as error:
-        give_back_claims(done=False)
         _report(error, debug=False)
         return 1
     return 0
