@@ -158,7 +158,7 @@ def make_folder(path: Path) -> None:
 
 def check_new(path: Path, *, overwrite: bool, switch: str = "overwrite=true") -> None:
     """Raise UserError when `path` exists and may not be replaced; `switch` is the option that would allow it."""
-    if path.exists() and not overwrite:
+    if path.exists() and not overwrite and path.name not in _unfinished(path.parent):
         raise UserError(
             expected="an output that does not exist yet",
             found="an existing file",
@@ -189,7 +189,7 @@ def claim(
     listed = list(written)
     check_apart(listed, read, folders=folders)
     for path in listed:
-        check_new(path, overwrite=overwrite or path.name in _unfinished(path.parent), switch=switch)
+        check_new(path, overwrite=overwrite, switch=switch)
     for path in listed:
         for claimed in _COMMANDS[-1:]:
             claimed.setdefault(path.parent, set()).add(path.name)

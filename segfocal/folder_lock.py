@@ -45,8 +45,7 @@ def only_one(folder: Path, *, doing: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if lock.is_locked and all(path.name.startswith(".segfocal") for path in folder.iterdir()):  # nothing was done
-            (folder / LOCK).unlink(
-                missing_ok=True
-            )  # while it is held: who waits for it sees that it is gone, and makes another
+        if lock.is_locked and all(path.name.startswith(".segfocal") for path in folder.iterdir()):
+            # Nothing was done here. While it is held: who waits for it sees that it is gone, and makes another.
+            (folder / LOCK).unlink(missing_ok=True)
         lock.release()

@@ -24,7 +24,7 @@ from segfocal.doctor.examine_all import examine_all
 from segfocal.doctor.page import write_doctor_page
 from segfocal.doctor.repair import FileRepair, RepairedCase, copies_of, listed_name, repair_case
 from segfocal.errors import UserError
-from segfocal.files import check_new, claim, folded, make_folder, write_json, write_text
+from segfocal.files import claim, folded, make_folder, write_json, write_text
 from segfocal.io import passed_over
 
 _RESULTS = ("doctor.json", "doctor.html")
@@ -47,8 +47,7 @@ def diagnose(
     """
     output = examination.output
     results = [output / name for name in (*_RESULTS, *(_RESULTS_OF_FIX if examination.fix else ()))]
-    for path in results:
-        check_new(path, overwrite=examination.overwrite)
+    claim(results, [], overwrite=examination.overwrite)  # soon, as listing the cases may take long
     listed = check_case_list(examination.root, label_names=examination.label_names, ignore=examination.ignore)
     if examination.fix:
         _check_output_folder(listed.cases, output)

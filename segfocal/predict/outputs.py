@@ -13,7 +13,7 @@ import numpy as np
 
 import segfocal
 from segfocal.errors import UserError
-from segfocal.files import check_apart, check_new, fit_name, folded, make_folder
+from segfocal.files import check_apart, check_new, claim, fit_name, folded, make_folder
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
@@ -74,10 +74,11 @@ def _structure_path(mask: Path, name: str, taken: set[str]) -> Path:
     return mask.with_name(own + ending)
 
 
-def check_outputs(options: PredictOptions) -> None:
+def check_outputs(options: PredictOptions, *, claimed: bool = False) -> None:
     """Raise UserError for an output that exists, that no file can have, or in a folder that cannot be written to.
 
-    None may replace one of the inputs, overwrite or not.
+    None may replace one of the inputs, overwrite or not. claimed: the files are this command's, also after a kill; of
+    many scans their manifest says whose a file is.
     """
     outputs = options.outputs
     volumes.check_output(outputs.mask, like=options.scan)
@@ -87,8 +88,11 @@ def check_outputs(options: PredictOptions) -> None:
         )
     written = files_written(options)
     check_apart([*written, *_folders_written(options)], files_read(options))
-    for path in written:
-        check_new(path, overwrite=outputs.overwrite)
+    if claimed:
+        claim(written, [], overwrite=outputs.overwrite)
+    else:
+        for path in written:
+            check_new(path, overwrite=outputs.overwrite)
     make_folder(outputs.mask.parent)
 
 

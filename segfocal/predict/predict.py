@@ -30,7 +30,7 @@ def predict(options: PredictOptions) -> dict[str, Any]:
             half-written.
     """
     started = time.monotonic()
-    check_outputs(options)
+    check_outputs(options, claimed=True)
     predictor = load_predictor(options)
     scan = read_scan(options, predictor.bundle)
     prediction = segment_scan(predictor, options, scan)

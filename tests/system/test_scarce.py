@@ -113,7 +113,10 @@ def check_works_again(place, name):
 
 
 def inputs(place):
-    return {path: path.read_bytes() for path in place.rglob("*") if path.is_file() and "out" not in path.parts}
+    """Return the bytes of every file but those of the output and, after a kill, nameless ones beside it."""
+    files = [path for path in place.rglob("*") if path.is_file()]
+    own = [path for path in files if not any(p == "out" or p.startswith(".") for p in path.relative_to(place).parts)]
+    return {path: path.read_bytes() for path in own}
 
 
 def few_files():
