@@ -32,6 +32,8 @@ from segfocal.export.export import ExportOptions, export
 from segfocal.fingerprint.page import check_folder
 from segfocal.intensity import Percentiles
 from segfocal.models import build
+from segfocal.predict.options import OutputOptions, PredictOptions
+from segfocal.predict.outputs import check_outputs, files_written
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 from tests.compare.runs import make_run
@@ -127,6 +129,16 @@ def run_prepare(root, output, one):
     caches.remove(caches.stale(output))
 
 
+def run_predict(root, output, one):
+    outputs = OutputOptions(
+        mask=output / f"{one.case}.nii.gz", separate=True, probabilities=True, overwrite=one.overwrite
+    )
+    scan = root / one.images / f"{one.case}.nii.gz"
+    options = PredictOptions(bundles=(root / "bundle",), inputs=(scan,), outputs=outputs)
+    check_outputs(options)
+    fill(output, [path.relative_to(output) for path in files_written(options)])
+
+
 def run_convert(root, output, one):
     save_file({"a": torch.zeros(2)}, root / "w.safetensors")
     kept = (root / "w.safetensors").read_bytes()
@@ -140,6 +152,7 @@ COMMANDS = {
     "convert": run_convert,
     "evaluate": run_evaluate,
     "fingerprint": run_fingerprint,
+    "predict": run_predict,
     "prepare": run_prepare,
     "train": run_train,
 }
