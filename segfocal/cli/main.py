@@ -47,3 +47,7 @@ def _help() -> str:
     return "\n".join(
         [*lines, "", "Options are key=value (compare and weights take paths); segfocal COMMAND --help lists them."]
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
