@@ -158,7 +158,8 @@ def make_folder(path: Path) -> None:
 
 def check_new(path: Path, *, overwrite: bool, switch: str = "overwrite=true") -> None:
     """Raise UserError when `path` exists and may not be replaced; `switch` is the option that would allow it."""
-    if path.exists() and not overwrite and path.name not in _unfinished(path.parent):
+    there = os.path.exists(os.path.realpath(path))  # also of "new/../a", whose first folder is yet to be made
+    if there and not overwrite and path.name not in _unfinished(path.parent):
         raise UserError(
             expected="an output that does not exist yet",
             found="an existing file",

@@ -190,3 +190,10 @@ def test_a_damaged_record_of_claims_lets_nothing_be_replaced(text, tmp_path):
     (tmp_path / "a.json").write_text("the user's")
     with pytest.raises(UserError, match="overwrite=true"):
         claim([tmp_path / "a.json"], [], overwrite=False)
+
+
+def test_a_file_is_there_also_by_way_of_a_folder_that_is_yet_to_be_made(tmp_path):
+    (tmp_path / "a.json").write_text("the user's")
+    for path in (tmp_path / "new" / ".." / "a.json", tmp_path / "a.json"):
+        with pytest.raises(UserError, match="overwrite=true"):
+            claim([path], [], overwrite=False)

@@ -168,7 +168,9 @@ def check_situation(one):
         root = Path(folder) / "data"
         root.mkdir()
         make_data(root, one)
-        read = ("", ".gz") if one.command in ("convert", "evaluate") else ("", ".gz", ".csv", ".json")
+        # With overwrite=true, tables that these do not read are theirs to replace; without it nothing is.
+        reads_scans_alone = one.overwrite and one.command in ("convert", "evaluate", "predict")
+        read = ("", ".gz") if reads_scans_alone else ("", ".gz", ".csv", ".json")
         before = bytes_of(root, read)
         with contextlib.suppress(UserError):
             (COMMANDS | SLOW_COMMANDS)[one.command](root, root / one.where, one)
