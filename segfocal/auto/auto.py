@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +19,7 @@ from segfocal.files import make_folder, read_json, write_json
 
 STATE = "auto.json"
 _OVERHEAD = 12.0  # seconds that a run is taken to need besides training, before one was seen
+_BEAT = 5.0  # seconds between notes of the time spent: a kill loses no more of it
 
 
 class Workshop(Protocol):
@@ -43,7 +46,7 @@ class Workshop(Protocol):
         """Train a recipe for some minutes a fold, judge out of fold, leave an ensemble in `folder`/bundle."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class State:
     """How far an auto run has come, as `auto.json` keeps it: a killed one takes the same decisions again.
 
@@ -109,6 +112,7 @@ class Auto:
         make_folder(folder)
         self.state = _state(folder, {"minutes": minutes, **asked})
         self.began = time.monotonic() - self.state.seconds
+        self._saving = threading.Lock()
 
     def run(self) -> AutoResult:
         """Do everything, and return what came of it.
@@ -116,11 +120,15 @@ class Auto:
         Raises:
             UserError: minutes too few for the folds, and whatever training raises.
         """
+        with self._time_noted():
+            return self._run()
+
+    def _run(self) -> AutoResult:
         recipes, folds = self.workshop.recipes(), self.workshop.folds
         plan = self._race_plan(len(recipes), folds)
         self._announce(recipes, plan, folds)
         winner, heats = race(recipes, plan, folds=folds, run=self._heat)
-        self.state.winner = winner.name
+        self._save(winner=winner.name)
         seconds = self._fold_seconds(heats, winner, folds)
         self.say(f"{winner.name}: {folds} fold{'s' * (folds > 1)} of {_words(seconds)} each; {_words(self.left)} left")
         outcome = self.workshop.cross_validate(winner, seconds / 60, self.folder)
@@ -144,8 +152,8 @@ class Auto:
             plan = plan_race(self.left, recipes=recipes, folds=folds, overhead=_OVERHEAD)
             if plan.recipes < 2:
                 seconds_a_fold(self.left, folds=folds, overhead=_OVERHEAD, afterwards=_OVERHEAD)  # or there is no use
-            self.state.race = {"recipes": plan.recipes, "seconds": plan.seconds}
-            self._save()
+            self._save(race={"recipes": plan.recipes, "seconds": plan.seconds})
+        assert self.state.race is not None
         return RacePlan(**self.state.race)
 
     def _announce(self, recipes: Sequence[Recipe], plan: RacePlan, folds: int) -> None:
@@ -161,8 +169,8 @@ class Auto:
         known = self.state.heats.get(key)
         if known is None:
             heat = self.workshop.heat(recipe, fold, minutes, self.folder / "race" / key.replace(" ", "_"))
-            self.state.heats[key] = known = heat.row()
-            self._save()
+            known = heat.row()
+            self._save(heats={**self.state.heats, key: known})
         heat = Heat(**known)
         self.say(
             f"{heat.recipe}, fold {fold}, {_words(60 * minutes)}: Dice {heat.dice:.3f} after {heat.steps} steps; "
@@ -176,13 +184,33 @@ class Auto:
             seen = [heat.overhead for heat in heats if heat.recipe == winner.name]
             overhead = max(seen, default=_OVERHEAD)
             afterwards = 1.5 * overhead * folds  # thresholds, rules, masks, metrics: three passes over every case
-            self.state.fold_seconds = seconds_a_fold(self.left, folds=folds, overhead=overhead, afterwards=afterwards)
-            self._save()
+            seconds = seconds_a_fold(self.left, folds=folds, overhead=overhead, afterwards=afterwards)
+            self._save(fold_seconds=seconds)
+        assert self.state.fold_seconds is not None
         return self.state.fold_seconds
 
-    def _save(self) -> None:
-        self.state.seconds = time.monotonic() - self.began
-        write_json(self.folder / STATE, self.state.__dict__)
+    @contextmanager
+    def _time_noted(self) -> Iterator[None]:
+        """Keep the seconds spent on disk meanwhile, so that a killed run knows them."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(_BEAT):
+                self._save()
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _save(self, **decided: Any) -> None:
+        """Keep the seconds spent, and what was decided."""
+        with self._saving:
+            self.state = replace(self.state, seconds=time.monotonic() - self.began, **decided)
+            write_json(self.folder / STATE, self.state.__dict__)
 
 
 def _state(folder: Path, asked: dict[str, Any]) -> State:

@@ -1,6 +1,7 @@
 """An auto run keeps every decision: killed anywhere and begun again it ends with the same choice."""
 
 import json
+import time
 
 import pytest
 
@@ -93,3 +94,17 @@ def test_minutes_too_few_for_the_folds_stop_before_anything_runs(tmp_path):
     with pytest.raises(UserError, match="more minutes"):
         auto(workshop, tmp_path, minutes=1)
     assert workshop.ran == []
+
+
+def test_the_time_spent_is_known_after_a_kill_in_the_middle_of_a_run(tmp_path, monkeypatch):
+    class Slow(Quick):
+        def heat(self, recipe, fold, minutes, folder):
+            time.sleep(0.3)
+            known.append(json.loads((folder.parents[1] / STATE).read_text())["seconds"])
+            return super().heat(recipe, fold, minutes, folder)
+
+    known = []
+    monkeypatch.setattr("segfocal.auto.auto._BEAT", 0.02)
+    with pytest.raises(KeyboardInterrupt):
+        auto(Slow(dies_after=0), tmp_path)
+    assert 0.2 < known[0] < 60
