@@ -96,6 +96,7 @@ class Auto:
         minutes: for everything, > 0.
         folder: for everything.
         asked: what was typed, to notice when the same folder is used for something else.
+        began: when the command did, of time.monotonic(); reading the data has taken time already. None for now.
         say: prints a line.
     """
 
@@ -106,12 +107,13 @@ class Auto:
         minutes: float,
         folder: Path,
         asked: Mapping[str, Any],
+        began: float | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.workshop, self.minutes, self.folder, self.say = workshop, minutes, folder, say
         make_folder(folder)
         self.state = _state(folder, {"minutes": minutes, **asked})
-        self.began = time.monotonic() - self.state.seconds
+        self.began = (time.monotonic() if began is None else began) - self.state.seconds
         self._saving = threading.Lock()
 
     def run(self) -> AutoResult:

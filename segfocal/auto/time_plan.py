@@ -69,10 +69,10 @@ def seconds_a_fold(left: float, *, folds: int, overhead: float, afterwards: floa
     """
     seconds = (left * (1 - _SPARE) - afterwards) / folds - overhead
     if seconds < _LEAST_FOLD:
-        missing = folds * (_LEAST_FOLD - seconds) / 60
+        missing = math.ceil(folds * (_LEAST_FOLD - seconds) / 60 / (1 - _SPARE))
         raise UserError(
             expected=f"at least {_LEAST_FOLD:.0f} s of training for each of {folds} fold{'s' * (folds > 1)}",
             found=f"{max(0.0, seconds):.0f} s: {folds} × {overhead:.0f} s go into preparing and validating",
-            do=f"give about {math.ceil(missing)} more minutes, or fewer data.folds",
+            do=f"give {missing} more minute{'s' * (missing > 1)}, or fewer data.folds",
         )
     return seconds

@@ -52,12 +52,13 @@ def auto(config: DictConfig) -> float:
     from segfocal.auto.auto import Auto
     from segfocal.auto.page import AutoFacts, write_auto_page
 
-    folder, minutes = Path(str(config.output)), _checked(config)
+    began, folder, minutes = time.monotonic(), Path(str(config.output)), _checked(config)
     typed = [text for text in HydraConfig.get().overrides.task if text.split("=", 1)[0] not in _OWN]
     claim_folder(config, folder, marks=_MARKS)
     config, left_out = _sound(config, folder)
     workshop = ConfigWorkshop.of(config, typed, folder)
-    result = Auto(workshop, minutes=minutes, folder=folder, asked={"options": sorted(typed)}, say=_say).run()
+    asked = {"options": sorted(typed)}
+    result = Auto(workshop, minutes=minutes, folder=folder, asked=asked, began=began, say=_say).run()
     place = shown_path((folder / "bundle").resolve())
     facts = AutoFacts(
         title=f"segfocal auto: {_target_words(config)}",

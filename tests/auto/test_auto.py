@@ -91,7 +91,7 @@ def test_the_plan_is_said_before_it_begins_and_what_is_left_while_it_runs(tmp_pa
 
 def test_minutes_too_few_for_the_folds_stop_before_anything_runs(tmp_path):
     workshop = Quick()
-    with pytest.raises(UserError, match="more minutes"):
+    with pytest.raises(UserError, match="more minute"):
         auto(workshop, tmp_path, minutes=1)
     assert workshop.ran == []
 
@@ -108,3 +108,9 @@ def test_the_time_spent_is_known_after_a_kill_in_the_middle_of_a_run(tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         auto(Slow(dies_after=0), tmp_path)
     assert 0.2 < known[0] < 60
+
+
+def test_the_time_of_reading_the_data_counts(tmp_path):
+    began = time.monotonic() - 600
+    run = Auto(Quick(), minutes=60, folder=tmp_path, asked={}, began=began, say=lambda line: None)
+    assert run.left == pytest.approx(3000, abs=5)

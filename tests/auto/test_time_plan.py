@@ -28,7 +28,10 @@ def test_the_folds_share_what_is_left_without_what_they_need_besides():
     assert seconds_a_fold(1000, folds=3, overhead=20, afterwards=60) == pytest.approx((960 - 60) / 3 - 20)
 
 
-def test_too_few_minutes_say_how_many_more():
-    with pytest.raises(UserError, match=r"about 2 more minutes") as error:
-        seconds_a_fold(100, folds=3, overhead=20, afterwards=20)
+@pytest.mark.parametrize("left", [20, 100, 166, 230])
+def test_too_few_minutes_say_how_many_more_and_those_suffice(left):
+    with pytest.raises(UserError, match=r"give \d more minutes?, or fewer") as error:
+        seconds_a_fold(left, folds=3, overhead=20, afterwards=20)
     assert "3 folds" in str(error.value)
+    more = int(str(error.value).split(" more minute")[0].split()[-1])
+    assert seconds_a_fold(left + 60 * more, folds=3, overhead=20, afterwards=20) >= 30
