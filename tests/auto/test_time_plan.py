@@ -28,9 +28,9 @@ def test_the_folds_share_what_is_left_without_what_they_need_besides():
     assert seconds_a_fold(1000, folds=3, overhead=20, afterwards=60) == pytest.approx((960 - 60) / 3 - 20)
 
 
-@pytest.mark.parametrize("left", [20, 100, 166, 230])
+@pytest.mark.parametrize("left", [20, 100, 166])
 def test_too_few_minutes_say_how_many_more_and_those_suffice(left):
-    with pytest.raises(UserError, match=r"give \d more minutes?, or fewer") as error:
+    with pytest.raises(UserError, match=r"Give \d more minutes?, or fewer") as error:
         seconds_a_fold(left, folds=3, overhead=20, afterwards=20)
     assert "3 folds" in str(error.value)
     more = int(str(error.value).split(" more minute")[0].split()[-1])
