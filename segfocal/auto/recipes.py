@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from segfocal.fingerprint.suggestions import CT_WINDOW, intensity_for
 
 _ACROSS = 6.0  # pixels that a median component should have across
 _COARSEST_MM = 3.0  # and no pixel larger than this
@@ -13,6 +15,7 @@ _SIDE = 16  # pixels in multiples of which windows come: four halvings
 _LARGEST = {"coarse": 160, "fine": 224}  # sides of a window
 _SMALL, _USUAL = [8, 16, 32, 64, 96], [16, 32, 64, 128, 192]
 _PATCH_D, _PATCH = 32, 80  # voxels of a 3-D window: slices, rows and columns
+_GROUPS = ("model", "loss", "intensity", "task")  # of which a file is chosen that has options of its own
 _THIN_MM = 8.0  # slices thicker than this have nothing to say to a 3-D patch
 
 
@@ -72,18 +75,47 @@ class Geometry:
         return [min(max(side, 2 * _SIDE), _LARGEST[kind]) for side in sides]
 
 
-def recipes_for(fingerprint: Mapping[str, Any], *, pictures: bool = False) -> list[Recipe]:
+def recipes_for(fingerprint: Mapping[str, Any], *, pictures: bool = False, channels: int = 1) -> list[Recipe]:
     """Return what to try, the simplest and quickest first.
 
     Args:
         fingerprint: of the cases, with a voxel of the target.
         pictures: whether the images are pictures, which have no spacing: two recipes then.
+        channels: of the images.
 
     Raises:
         ValueError: no voxel of any target.
     """
     if pictures:
-        return [_recipe("unet", _unet(_SMALL), "a small U-Net"), _recipe("unet_wide", _unet(_USUAL), "a wider one")]
+        grey = {"intensity": "eight_bit"}
+        return [
+            _recipe("unet", _unet(_SMALL) | grey, "a small U-Net"),
+            _recipe("unet_wide", _unet(_USUAL) | grey, "a wider one"),
+        ]
+    found = _volume_recipes(fingerprint)
+    seen = intensity_options(fingerprint, channels)
+    return [replace(recipe, options={**recipe.options, **seen}) for recipe in found]
+
+
+def intensity_options(fingerprint: Mapping[str, Any], channels: int) -> dict[str, Any]:
+    """Return how volumes become [0,1]: a CT window that shows the targets, or each scan's own percentiles.
+
+    Args:
+        fingerprint: with intensities of background and targets; of several channels, the first one's.
+        channels: of the images; several are not all CT.
+    """
+    if channels > 1 or intensity_for(fingerprint) != "ct_soft_tissue":
+        return {"intensity": "percentiles"}
+    inner = [row["intensities"] for row in fingerprint["structures"].values() if row["voxels"]]
+    options: dict[str, Any] = {"intensity": "ct_soft_tissue"}
+    if min(row["5"] for row in inner) < CT_WINDOW[0]:
+        options["intensity.lower"] = 10.0 * math.floor(min(row["0.5"] for row in inner) / 10)
+    if max(row["95"] for row in inner) > CT_WINDOW[1]:
+        options["intensity.upper"] = 10.0 * math.ceil(max(row["99.5"] for row in inner) / 10)
+    return options
+
+
+def _volume_recipes(fingerprint: Mapping[str, Any]) -> list[Recipe]:
     geometry = Geometry.of(fingerprint)
     coarse, fine = geometry.coarse_mm, geometry.fine_mm
     at_coarse = {"data.spacing_mm": [coarse, coarse], "data.window": geometry.window(coarse, "coarse")}
@@ -125,12 +157,18 @@ def _unet_3d(geometry: Geometry) -> dict[str, Any]:
 def overrides(options: Mapping[str, Any], given: Sequence[str]) -> list[str]:
     """Return options as a command line has them, without those that the user has given.
 
+    Who chooses a model or a loss has its further options too, and any option of the intensity is a choice of its kind.
+
     Args:
         options: by dotted name.
         given: what the user typed, key=value.
     """
     typed = {text.split("=", 1)[0].lstrip("+~") for text in given}
-    return [f"{name}={_written(value)}" for name, value in options.items() if name not in typed]
+    groups = {name for name in typed if name in _GROUPS} | {
+        "intensity" for name in typed if name.startswith("intensity.")
+    }
+    left = {name: value for name, value in options.items() if name not in typed and name.split(".")[0] not in groups}
+    return [f"{name}={_written(value)}" for name, value in left.items()]
 
 
 def _written(value: Any) -> str:

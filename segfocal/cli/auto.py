@@ -21,7 +21,7 @@ from segfocal.cli.cross_validate import (
     validate_folds,
     with_values,
 )
-from segfocal.cli.data_options import intensity_of, listed_cases
+from segfocal.cli.data_options import channels_of, intensity_of, listed_cases
 from segfocal.cli.resume import RunRequest
 from segfocal.cli.settling import settle
 from segfocal.cli.train import train_in
@@ -141,33 +141,35 @@ class ConfigWorkshop:
         typed: what the user typed; it wins over a recipe.
         fingerprint: of the cases.
         folds: of the data, 1 for a single case.
+        channels: of the images.
     """
 
     base: DictConfig
     typed: Sequence[str]
     fingerprint: Mapping[str, Any]
     folds: int
+    channels: int
 
     @classmethod
     def of(cls, config: DictConfig, typed: Sequence[str], folder: Path) -> ConfigWorkshop:
         """Measure the data of a config and deal its folds."""
         base = OmegaConf.masked_copy(config, [str(key) for key in config if key not in _OWN])
         plain: Any = OmegaConf.to_container(base, resolve=True, throw_on_missing=True)
-        cases = listed_cases(plain["data"]).cases
-        fingerprint = fingerprint_of(plain)
-        if len(cases) > 1 or base.data.splits is not None:
+        listed, folds = listed_cases(plain["data"]), 1
+        if len(listed.cases) > 1 or base.data.splits is not None:
             base = training_config(base, folder)
-            return cls(base=base, typed=typed, fingerprint=fingerprint, folds=folds_of(base))
-        _say("note: one case alone: it trains, nothing is held out, and nothing can be known about another scan")
-        base = with_values(base, {"data.folds": None, "data.hold_out": 0.0})
-        return cls(base=base, typed=typed, fingerprint=fingerprint, folds=1)
+            folds = folds_of(base)
+        else:
+            _say("note: one case alone: it trains, nothing is held out, and nothing can be known about another scan")
+            base = with_values(base, {"data.folds": None, "data.hold_out": 0.0})
+        return cls(base=base, typed=typed, fingerprint=fingerprint_of(plain), folds=folds, channels=channels_of(listed))
 
     def recipes(self) -> list[Recipe]:
         """Return what to try, the simplest first; of a single case, which cannot judge, the first alone."""
         from segfocal.auto.recipes import recipes_for
 
         pictures = self.base.data.spacing_mm is None
-        found = recipes_for(self.fingerprint, pictures=pictures)
+        found = recipes_for(self.fingerprint, pictures=pictures, channels=self.channels)
         return found if self.folds > 1 else found[:1]
 
     def heat(self, recipe: Recipe, fold: int, minutes: float, folder: Path) -> Heat:

@@ -15,7 +15,7 @@ _SMALL, _LARGE = 0.01, 0.1  # shares of the voxels below which a target is small
 _SIDE = 32  # pixels in multiples of which a window is suggested: what the U-Nets here can halve five times
 _SIDES = (256, 512)  # what a window rather has, and at most where a target is larger
 _HU_AIR = -500.0
-_CT = (-160.0, 240.0)  # the window of intensity=ct_soft_tissue
+CT_WINDOW = (-160.0, 240.0)  # the window of intensity=ct_soft_tissue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,22 +97,32 @@ def _up(pixels: float) -> int:
     return max(_SIDE, math.ceil(round(pixels, 3) / _SIDE) * _SIDE)
 
 
+def intensity_for(fingerprint: Mapping[str, Any]) -> str:
+    """Return the kind of intensity for volumes: a CT window where the background goes down to air, else percentiles."""
+    return "ct_soft_tissue" if _lowest(fingerprint) < _HU_AIR else "percentiles"
+
+
+def _lowest(fingerprint: Mapping[str, Any]) -> float:
+    return fingerprint["background"]["intensities"].get("0.5", 0.0)
+
+
 def _intensity(fingerprint: Mapping[str, Any], found: Mapping[str, Any]) -> Suggestion:
-    lowest = fingerprint["background"]["intensities"].get("0.5", 0.0)
-    if lowest < _HU_AIR:
+    chosen, lowest = intensity_for(fingerprint), _lowest(fingerprint)
+    if chosen == "ct_soft_tissue":
         inner = [row["intensities"] for row in found.values()]
         low, high = min(row["5"] for row in inner), max(row["95"] for row in inner)
-        cut = low < _CT[0] or high > _CT[1]
+        cut = low < CT_WINDOW[0] or high > CT_WINDOW[1]
         why = (
             f"The background goes down to {lowest:.0f}, as air does in Hounsfield units; the targets lie between "
-            f"{low:.0f} and {high:.0f} (5th to 95th percentile), the window from {_CT[0]:.0f} to {_CT[1]:.0f}"
+            f"{low:.0f} and {high:.0f} (5th to 95th percentile), the window from {CT_WINDOW[0]:.0f} "
+            f"to {CT_WINDOW[1]:.0f}"
             f"{' cuts some of that off: see intensity.lower and upper' if cut else ' holds that'}."
         )
-        return Suggestion(option="intensity", value="ct_soft_tissue", why=why)
+        return Suggestion(option="intensity", value=chosen, why=why)
     why = (
         f"The background goes down to {lowest:.0f} only, so these are no Hounsfield units: each scan's own percentiles."
     )
-    return Suggestion(option="intensity", value="percentiles", why=why)
+    return Suggestion(option="intensity", value=chosen, why=why)
 
 
 def _foreground(name: str, row: Mapping[str, Any]) -> Suggestion:

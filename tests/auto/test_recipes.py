@@ -7,14 +7,22 @@ import pytest
 from segfocal.auto.recipes import Geometry, overrides, recipes_for
 
 
-def fingerprint(*, mm3, spacing=(3.0, 0.8, 0.8), shape=(100, 512, 512)):
+def fingerprint(
+    *, mm3=100.0, spacing=(3.0, 0.8, 0.8), shape=(100, 512, 512), background=(-1000, 400), target=(20, 200)
+):
     """Return the part of a fingerprint that recipes look at, with one structure of a median component of `mm3`."""
     spread = {"median": list(spacing)}, {"median": list(shape)}
     return {
         "spacing_mm": spread[0],
         "shape": spread[1],
-        "structures": {"aorta": {"voxels": 10, "component_mm3": {"median": mm3}}},
+        "structures": {"aorta": {"voxels": 10, "component_mm3": {"median": mm3}, "intensities": levels(*target)}},
+        "background": {"intensities": levels(*background)},
     }
+
+
+def levels(low, high):
+    """Return intensities of a fingerprint that run from low to high."""
+    return {"0.5": low - 4, "5": low, "95": high, "99.5": high + 4}
 
 
 def ball(diameter):
@@ -67,3 +75,33 @@ def test_a_target_that_no_case_has_is_an_error():
     empty["structures"]["aorta"]["voxels"] = 0
     with pytest.raises(ValueError, match="target"):
         recipes_for(empty)
+
+
+@pytest.mark.parametrize(
+    ("background", "target", "channels", "options"),
+    [
+        ((-1000, 400), (20, 200), 1, {"intensity": "ct_soft_tissue"}),
+        ((-1000, 400), (-850, 100), 1, {"intensity": "ct_soft_tissue", "intensity.lower": -860.0}),
+        ((-1000, 400), (150, 900), 1, {"intensity": "ct_soft_tissue", "intensity.upper": 910.0}),
+        ((0, 800), (300, 400), 1, {"intensity": "percentiles"}),
+        ((-1000, 400), (20, 200), 2, {"intensity": "percentiles"}),
+    ],
+)
+def test_intensities_are_seen_as_the_scans_and_targets_are(background, target, channels, options):
+    for recipe in recipes_for(fingerprint(background=background, target=target), channels=channels):
+        assert {name: value for name, value in recipe.options.items() if name.startswith("intensity")} == options
+
+
+def test_pictures_are_seen_with_their_eight_bits():
+    assert {recipe.options["intensity"] for recipe in recipes_for({}, pictures=True)} == {"eight_bit"}
+
+
+@pytest.mark.parametrize("typed", ["intensity=percentiles", "intensity.lower=-100"])
+def test_who_chooses_anything_of_the_intensity_has_all_of_it(typed):
+    options = {"intensity": "ct_soft_tissue", "intensity.upper": 910.0, "loss": "focal"}
+    assert overrides(options, [typed]) == ["loss=focal"]
+
+
+def test_who_chooses_the_model_gets_no_options_of_another_one():
+    options = {"model": "unet", "model.widths": [8, 16], "data.window": [64, 64]}
+    assert overrides(options, ["model=sam_tiny", "data=csv"]) == ["data.window=[64,64]"]
