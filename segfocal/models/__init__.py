@@ -13,7 +13,7 @@ from torch import nn
 from segfocal.models.freezing import ParameterGroup, parameter_table
 from segfocal.models.sam.promptable_model import Answer, PromptableModel
 from segfocal.models.sam.tiny import sam_tiny
-from segfocal.models.sam.variants import lite_medsam, medsam, sam_med2d, sam_vit_b, sam_vit_h, sam_vit_l
+from segfocal.models.sam.variants import lite_medsam, medsam, mobile_sam, sam_med2d, sam_vit_b, sam_vit_h, sam_vit_l
 from segfocal.models.segmentation_model import SegmentationModel
 from segfocal.models.unet import UNet
 from segfocal.models.weights import WeightsReport, load_weights
@@ -26,6 +26,7 @@ ALLOWED: dict[str, Callable[..., nn.Module]] = {
     "segfocal.models.sam_vit_h": sam_vit_h,
     "segfocal.models.sam_med2d": sam_med2d,
     "segfocal.models.medsam": medsam,
+    "segfocal.models.mobile_sam": mobile_sam,
     "segfocal.models.UNet": UNet,
 }
 
@@ -55,6 +56,7 @@ __all__ = [
     "lite_medsam",
     "load_weights",
     "medsam",
+    "mobile_sam",
     "parameter_table",
     "sam_med2d",
     "sam_tiny",

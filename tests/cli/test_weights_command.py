@@ -1,6 +1,7 @@
 """`segfocal weights`: fetched once and checked, converted without running anything, shown. Nothing is downloaded."""
 
 import hashlib
+import re
 import resource
 import subprocess
 import sys
@@ -19,8 +20,10 @@ from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.intensity import Percentiles
 from segfocal.models.weights import PUBLISHED, Published, published_weights, read
+from segfocal.models.weights.origin import origin_of
 from segfocal.models.weights.published import digest_of
 
+MOBILE_SAM = "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f"  # SHA-256 of the authors' file
 STATE = {"image_encoder.patch_embed.seq.0.c.weight": torch.ones(2, 3, 1, 1), "mask_decoder.b": torch.zeros(3)}
 
 
@@ -246,6 +249,61 @@ def test_a_bundle_of_weights_is_made_without_training(command, tmp_path):
     assert code == 1
     assert "--overwrite" in text
     assert command(*options, "--overwrite")[0] == 0
+
+
+def mobile_sam_file(path):
+    """Write a file as MobileSAM's authors do: with the classifier its encoder was first trained with."""
+    torch.manual_seed(0)
+    own = models.mobile_sam(image_size=64).state_dict()
+    linear, norm = torch.nn.Linear(320, 1000), torch.nn.LayerNorm(320)
+    parts = {"norm_head": norm.state_dict(), "head": linear.state_dict()}
+    more = {f"image_encoder.{part}.{name}": value for part, state in parts.items() for name, value in state.items()}
+    torch.save(own | more, path)
+    return own
+
+
+def test_a_file_of_mobile_sam_becomes_a_bundle_without_its_classifier(command, tmp_path):
+    own = mobile_sam_file(tmp_path / "mobile_sam.pt")
+    code, text = command("show", tmp_path / "mobile_sam.pt")
+    assert code == 0
+    assert re.search(r"family: +MobileSAM\n", text)
+    assert "10,130,092" in text
+    options = ["--structure", "liver:5", "--weights", tmp_path / "mobile_sam.pt", "--image-size", "64"]
+    code, text = command("bundle", "mobile_sam", tmp_path / "bundle", *options)
+    assert code == 0, text
+    assert "435 tensors loaded" in text
+    assert "left out, no answer depends on them: 4 tensors (image_encoder.norm_head" in text
+    bundle = bundles.load(tmp_path / "bundle")
+    assert bundle.window == (64, 64)
+    state = bundle.model.state_dict()
+    assert state.keys() == own.keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in own.items())
+    assert len(bundle.training["weights"]["unused"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ((), "Add --weights FILE"),
+        (("--weights", "mobile_sam.pt", "--image-size", "40"), "model.image_size to be a multiple of 16; got 40"),
+    ],
+)
+def test_mobile_sam_without_a_file_or_of_an_odd_size_is_one_line(command, tmp_path, monkeypatch, more, says):
+    monkeypatch.chdir(tmp_path)
+    mobile_sam_file(tmp_path / "mobile_sam.pt")
+    code, text = command("bundle", "mobile_sam", tmp_path / "bundle", "--structure", "liver:5", *more)
+    assert code == 1
+    assert says in text
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_the_authors_file_of_mobile_sam_is_known_by_its_bytes(tmp_path):
+    torch.save({"x": torch.zeros(1)}, tmp_path / "mobile_sam.pt")
+    known = origin_of(read(tmp_path / "mobile_sam.pt"), MOBILE_SAM)
+    assert known["licence"] == "Apache-2.0"
+    assert "ChaoningZhang/MobileSAM" in known["source"]
+    assert known["source_sha256"] == MOBILE_SAM
+    assert origin_of(read(tmp_path / "mobile_sam.pt"), MOBILE_SAM[::-1]) == {}
 
 
 def test_a_bundle_keeps_licence_and_source_of_its_weights(command, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from segfocal import models
 from segfocal.files import sha256_of
 from segfocal.inference import bundle as bundles
 from segfocal.models.weights import read
@@ -80,6 +81,25 @@ def test_a_model_whose_weights_are_not_there_yet_says_how_to_get_them(spheres, t
     assert "segfocal weights get lite_medsam" in error
     assert "model.weights=null" in error
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_mobile_sam_is_trained_from_its_authors_file(spheres, tmp_path, monkeypatch, capfd):
+    torch.manual_seed(0)
+    before = models.mobile_sam(image_size=32).state_dict()
+    torch.save(before | {"image_encoder.norm_head.bias": torch.zeros(320)}, tmp_path / "mobile_sam.pt")
+    options = ["data=csv", f"data.root={spheres}", "intensity=percentiles", "target=1", f"cache={tmp_path}"]
+    options += ["model=mobile_sam", f"model.weights={tmp_path / 'mobile_sam.pt'}", "train.steps=1", "train.ema=0"]
+    options += ["data.window=[32,32]", "data.spacing_mm=[2,2]", "train.batch_size=2"]
+    assert segfocal(monkeypatch, "train", *options, f"hydra.run.dir={tmp_path / 'run'}") == 0
+    assert "left out, no answer depends on them: 1 tensor (image_encoder.norm_head.bias)" in capfd.readouterr().out
+    facts = json.loads((tmp_path / "run" / "weights.json").read_text())
+    assert (facts["loaded"], facts["unused"]) == (435, ["image_encoder.norm_head.bias"])
+    after = read(tmp_path / "run" / "bundle").tensors
+    assert after.keys() == before.keys()
+    assert not torch.equal(
+        after["image_encoder.patch_embed.seq.0.c.weight"], before["image_encoder.patch_embed.seq.0.c.weight"]
+    )
+    assert torch.equal(after["image_encoder.patch_embed.seq.0.bn.running_mean"], torch.zeros(32))  # frozen statistics
 
 
 @pytest.mark.skipif(not cached_at("lite_medsam").is_file(), reason="no weights: run segfocal weights get lite_medsam")

@@ -1,4 +1,4 @@
-"""What a user may set of SAM, SAM-Med2D, MedSAM and LiteMedSAM, in one checked record."""
+"""What a user may set of SAM, SAM-Med2D, MedSAM, LiteMedSAM and MobileSAM, in one checked record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SamOptions:
         alpha: LoRA's change counts alpha / rank times.
         freeze: name patterns of parameters that are not trained, as "image_encoder.*".
         train: name patterns of exceptions, as "*.Adapter.*" or "*.lora_*".
-        frozen_statistics: LiteMedSAM's batch norm keeps the means and variances it has, also in training. Those of a
+        frozen_statistics: TinyViT's batch norm keeps the means and variances it has, also in training. Those of a
             few slices of one scan are poor estimates, and evaluation would use averages of them; False is for training
             from random numbers.
         checkpointing: encoder blocks and decoding are done again in the backward pass, for memory.

@@ -1,11 +1,14 @@
-"""TinyViT, the image encoder of LiteMedSAM: convolutions at full and half resolution, then window attention.
+"""TinyViT, the image encoder of MobileSAM and LiteMedSAM: convolutions in the first stage, then window attention.
 
-Source: Wu et al., "TinyViT: Fast Pretraining Distillation for Small Vision Transformers", ECCV 2022, the 5 M variant,
-with LiteMedSAM's two changes: the patch embedding keeps the resolution, and so does the last merging. Parameters carry
-the names of LiteMedSAM's files.
+Source: Wu et al., "TinyViT: Fast Pretraining Distillation for Small Vision Transformers", ECCV 2022, the 5 M variant.
+As in MobileSAM the last merging keeps the resolution. In LiteMedSAM the patch embedding does so too. Parameters carry
+the names of their files.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +24,28 @@ _HEADS = (2, 4, 5, 10)
 _WINDOWS = (7, 7, 14, 7)  # tokens a side of an attention window; the first stage has none
 _STRIDES = (2, 2, 1)  # of the mergings between the stages
 _EXPANSION = 4
-STRIDE = 4  # pixels a token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patches:
+    """The two convolutions that turn pixels into the first stage's features.
+
+    Args:
+        size: side of both filters in pixels, odd.
+        stride: of both.
+    """
+
+    size: int
+    stride: int
+
+    @property
+    def token(self) -> int:
+        """Side in pixels of one token of the encoder's output."""
+        return self.stride**2 * prod(_STRIDES)
+
+
+PIXELS = Patches(size=1, stride=1)  # LiteMedSAM's
+QUARTERS = Patches(size=3, stride=2)  # TinyViT's own, and MobileSAM's
 
 
 class ConvNorm(nn.Module):
@@ -181,28 +205,36 @@ class Stage(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Two 1×1 convolutions: 3 colours to the first stage's channels."""
+    """Two convolutions: 3 colours to the first stage's channels."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, patches: Patches) -> None:
         super().__init__()
-        self.seq = nn.Sequential(ConvNorm(3, width // 2), nn.GELU(), ConvNorm(width // 2, width))
+        self.seq = nn.Sequential(
+            ConvNorm(3, width // 2, patches.size, stride=patches.stride),
+            nn.GELU(),
+            ConvNorm(width // 2, width, patches.size, stride=patches.stride),
+        )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return features [b,width,h,w] of images [b,3,h,w]."""
+        """Return features [b,width,h/stride²,w/stride²] of images [b,3,h,w]."""
         return self.seq(image)
 
 
 class TinyViT(nn.Module):
-    """Encode images [b,3,h,w] as tokens [b,out,h/4,w/4].
+    """Encode images [b,3,h,w] as tokens [b,out,h/token,w/token].
 
-    frozen_statistics: batch norm keeps its means and variances in training too; its scale and shift are trained
-        either way. checkpointing: each block is run again during the backward pass, which costs time and saves memory.
+    Args:
+        patches: the first convolutions, which decide how many pixels a token has.
+        out: channels of a token.
+        frozen_statistics: batch norm keeps its means and variances in training too; its scale and shift are trained
+            either way.
+        checkpointing: each block is run again during the backward pass, which costs time and saves memory.
     """
 
-    def __init__(self, *, out: int, frozen_statistics: bool, checkpointing: bool) -> None:
+    def __init__(self, patches: Patches, *, out: int, frozen_statistics: bool, checkpointing: bool) -> None:
         super().__init__()
         self.frozen_statistics = frozen_statistics
-        self.patch_embed = PatchEmbedding(WIDTHS[0])
+        self.patch_embed = PatchEmbedding(WIDTHS[0], patches)
         self.layers = nn.ModuleList(Stage(index, checkpointing=checkpointing) for index in range(len(WIDTHS)))
         self.neck = nn.Sequential(
             nn.Conv2d(WIDTHS[-1], out, 1, bias=False),

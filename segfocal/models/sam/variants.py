@@ -1,4 +1,4 @@
-"""SAM's own sizes, SAM-Med2D, MedSAM and LiteMedSAM as rows of one table; parameters have the names of their files."""
+"""SAM's own sizes and the models made after it as rows of one table; parameters have the names of their files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 from segfocal.models.sam.architecture import VIT_B, VIT_H, VIT_L, build_sam
 from segfocal.models.sam.families import LITE_MEDSAM, MEDSAM, SAM, SAM_MED2D
-from segfocal.models.sam.lite_medsam import build_lite_medsam
 from segfocal.models.sam.promptable_model import PromptableModel
 from segfocal.models.sam.sam_options import SamOptions
+from segfocal.models.sam.tiny_vit import PIXELS, QUARTERS
+from segfocal.models.sam.tiny_vit_sam import build_tiny_vit_sam
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Variant:
 
 _NOT_SAM = frozenset({"frozen_statistics", "mask_probabilities"})
 _ADAPTER = frozenset({"adapter", "rank", "alpha"})
+_NOT_TINY_VIT = _ADAPTER | {"mask_probabilities"}
 
 VARIANTS = {
     "sam_vit_b": Variant(build=partial(build_sam, VIT_B), defaults=SamOptions.of(SAM), fixed=_NOT_SAM),
@@ -47,7 +49,10 @@ VARIANTS = {
     ),
     "medsam": Variant(build=partial(build_sam, VIT_B), defaults=SamOptions.of(MEDSAM, image_size=1024), fixed=_NOT_SAM),
     "lite_medsam": Variant(
-        build=build_lite_medsam, defaults=SamOptions.of(LITE_MEDSAM), fixed=_ADAPTER | {"mask_probabilities"}
+        build=partial(build_tiny_vit_sam, PIXELS), defaults=SamOptions.of(LITE_MEDSAM), fixed=_NOT_TINY_VIT
+    ),
+    "mobile_sam": Variant(
+        build=partial(build_tiny_vit_sam, QUARTERS), defaults=SamOptions.of(SAM), fixed=_NOT_TINY_VIT
     ),
 }
 
@@ -57,7 +62,7 @@ def build_variant(name: str, options: Mapping[str, Any]) -> PromptableModel:
 
     Raises:
         TypeError: an option that it does not have.
-        ValueError: an option's value that is impossible; see build_sam and build_lite_medsam.
+        ValueError: an option's value that is impossible; see build_sam and build_tiny_vit_sam.
     """
     variant = VARIANTS[name]
     for option in options:
@@ -116,3 +121,15 @@ def lite_medsam(**options: Any) -> PromptableModel:
     Source: Ma et al., "Segment anything in medical images", Nature Communications 2024; bowang-lab/MedSAM, LiteMedSAM.
     """
     return build_variant("lite_medsam", options)
+
+
+def mobile_sam(**options: Any) -> PromptableModel:
+    """Return MobileSAM, 9.8 million parameters, for square images of `image_size` (in sixteens; trained at 1024).
+
+    It was taught to give the embeddings of SAM's ViT-H, whose prompt encoder and mask decoder it has. options: those of
+    lite_medsam.
+
+    Source: Zhang et al., "Faster Segment Anything: Towards Lightweight SAM for Mobile Applications", 2023;
+    ChaoningZhang/MobileSAM.
+    """
+    return build_variant("mobile_sam", options)

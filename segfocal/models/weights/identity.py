@@ -10,7 +10,8 @@ Shapes = Mapping[str, Sequence[int]]
 
 _PATCH, _POSITIONS = "image_encoder.patch_embed.proj.weight", "image_encoder.pos_embed"
 _VITS = {(768, 12): "ViT-B", (1024, 24): "ViT-L", (1280, 32): "ViT-H"}  # by token width and blocks
-_PIXELS = "image_encoder.patch_embed.seq.0.c.weight"  # TinyViT's first convolution
+_TINY_VIT = "image_encoder.patch_embed.seq.0.c.weight"  # its first convolution
+_NECK, _TINY_VIT_WIDTH = "image_encoder.neck.0.weight", 320
 _SAM_TINY = "image_encoder.vit.pos_embed"
 _SAM_TINY_PATCH = 8
 _ADAPTED = {
@@ -55,12 +56,15 @@ def identity_of(shapes: Shapes) -> Identity | None:
     if len(shapes.get(_SAM_TINY, ())) == 4:
         size = _SAM_TINY_PATCH * shapes[_SAM_TINY][1]
         return Identity(name="sam_tiny", architecture="sam_tiny", image_size=size)
-    if len(shapes.get(_PIXELS, ())) == 4:
-        lite = shapes[_PIXELS][-1] == 1
-        name = "LiteMedSAM" if lite else "MobileSAM"
-        return Identity(name=name, architecture=name)
+    if is_tiny_vit(shapes):
+        return _tiny_vit(shapes)
     foreign = [who for start, who in _FOREIGN.items() if any(name.startswith(start) for name in shapes)]
     return _foreign(foreign[0]) if foreign else None
+
+
+def is_tiny_vit(shapes: Shapes) -> bool:
+    """Return whether tensors are those of a SAM with a TinyViT encoder, as LiteMedSAM and MobileSAM."""
+    return len(shapes.get(_TINY_VIT, ())) == 4
 
 
 def described(shapes: Shapes) -> str:
@@ -80,6 +84,15 @@ def _vit(shapes: Shapes) -> Identity | None:
     if axes[0] == 5:
         return _foreign("SAM-Med3D, 3-D")
     return _foreign("EfficientSAM") if axes == (4, 3) else None
+
+
+def _tiny_vit(shapes: Shapes) -> Identity:
+    """Tell LiteMedSAM from MobileSAM by the first filter; both have the smallest of the published TinyViTs."""
+    neck = shapes.get(_NECK, ())
+    if len(neck) == 4 and neck[1] != _TINY_VIT_WIDTH:
+        return _foreign(f"SAM with a TinyViT of width {neck[1]}")
+    name = "LiteMedSAM" if shapes[_TINY_VIT][-1] == 1 else "MobileSAM"
+    return Identity(name=name, architecture=name)
 
 
 def _foreign(name: str) -> Identity:

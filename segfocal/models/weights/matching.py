@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from segfocal.models.weights.identity import Shapes
+from segfocal.models.weights.identity import Shapes, is_tiny_vit
 
 # What fine-tuning adds to a model that its file was saved without.
 ADDED = ("*.Adapter.*", "*adapter*", "*lora_*")
+# What TinyViT's files hold besides: the classifier it was first trained with, and indices that the model computes.
+UNUSED = ("image_encoder.norm_head.*", "image_encoder.head.*", "image_encoder.*.attn.attention_bias_idxs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,8 @@ class Match:
         resized: positions learnt at another image size.
         added: the model's adapters, of which the file has none.
         missing: other tensors that the file lacks.
-        unexpected: tensors that the model lacks.
+        unused: tensors of the file that no answer depends on.
+        unexpected: other tensors that the model lacks.
         mismatched: tensors of another shape.
     """
 
@@ -42,6 +45,7 @@ class Match:
     resized: tuple[TensorChange, ...]
     added: tuple[str, ...]
     missing: tuple[str, ...]
+    unused: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[TensorChange, ...]
 
@@ -57,12 +61,15 @@ def match(model: Shapes, file: Shapes) -> Match:
     new_kinds = [kind for kind in ADDED if not any(fnmatchcase(name, kind) for name in file)]
     added = [name for name in absent if any(fnmatchcase(name, kind) for kind in new_kinds)]
     changed = {change.name for change in changes}
+    unknown = [name for name in file if name not in model]
+    unused = [name for name in unknown if is_tiny_vit(model) and any(fnmatchcase(name, kind) for kind in UNUSED)]
     return Match(
         taken=tuple(name for name in model if name in file and name not in changed),
         resized=tuple(change for change in changes if _is_position(change)),
         added=tuple(added),
         missing=tuple(name for name in absent if name not in set(added)),
-        unexpected=tuple(name for name in file if name not in model),
+        unused=tuple(unused),
+        unexpected=tuple(name for name in unknown if name not in set(unused)),
         mismatched=tuple(change for change in changes if not _is_position(change)),
     )
 

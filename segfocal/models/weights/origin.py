@@ -12,6 +12,14 @@ from segfocal.models.weights.published import PUBLISHED
 from segfocal.models.weights.reading import BUNDLED, WeightFile
 
 ORIGIN = ("source", "package", "licence", "source_sha256")  # keys of a converted file's metadata and a bundle's facts
+_MOBILE_SAM = "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f"  # of weights/mobile_sam.pt
+_FILES = {  # whose authors publish them by themselves, not in a package
+    _MOBILE_SAM: {
+        "source": "MobileSAM, ChaoningZhang/MobileSAM on GitHub",
+        "licence": "Apache-2.0",
+        "source_sha256": _MOBILE_SAM,
+    }
+}
 
 
 def origin_of(file: WeightFile, sha256: str) -> dict[str, str]:
@@ -24,6 +32,8 @@ def origin_of(file: WeightFile, sha256: str) -> dict[str, str]:
     for published in PUBLISHED.values():
         if published.sha256 == sha256:
             return published.origin
+    if sha256 in _FILES:
+        return dict(_FILES[sha256])
     if file.path.name == BUNDLED:
         return {**_texts(_weights_of_bundle(file.path.parent / "bundle.json")), **_texts(file.metadata)}
     return _texts(file.metadata)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from segfocal import models
 from segfocal.intensity import Percentiles, Window
 from segfocal.io import nifti
-from segfocal.models.sam.tiny_vit import Block, ConvNorm, TinyViT
+from segfocal.models.sam.tiny_vit import PIXELS, Block, ConvNorm, TinyViT
 from segfocal.models.weights.published import cached_at
 from segfocal.prompts import Prompt, boxes_of
 from tests import DEMO
@@ -78,7 +78,7 @@ def test_frozen_statistics_stay_while_scale_and_shift_learn(small):
 
 
 def test_statistics_follow_the_images_when_they_are_not_frozen():
-    encoder = TinyViT(out=8, frozen_statistics=False, checkpointing=False).train()
+    encoder = TinyViT(PIXELS, out=8, frozen_statistics=False, checkpointing=False).train()
     encoder(torch.rand(2, 3, 32, 32))
     assert encoder.patch_embed.seq[0].bn.num_batches_tracked == 1
     assert encoder.patch_embed.seq[0].bn.running_mean.abs().sum() > 0
@@ -88,7 +88,7 @@ def test_checkpointing_gives_the_same_gradients():
     grads = []
     for checkpointing in (False, True):
         torch.manual_seed(1)
-        encoder = TinyViT(out=8, frozen_statistics=True, checkpointing=checkpointing).train()
+        encoder = TinyViT(PIXELS, out=8, frozen_statistics=True, checkpointing=checkpointing).train()
         encoder(torch.linspace(0, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)).tokens.square().mean().backward()
         grads.append([parameter.grad for parameter in encoder.parameters()])
     for one, other in zip(*grads, strict=True):

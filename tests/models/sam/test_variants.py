@@ -75,6 +75,7 @@ def test_conventions_of_a_family_are_the_defaults_of_its_models():
     for name, family in {"sam_vit_b": "sam", "sam_vit_l": "sam", "sam_vit_h": "sam"}.items() | {
         ("sam_med2d", "sam_med2d"),
         ("medsam", "medsam"),
+        ("mobile_sam", "sam"),
     }:
         model, facts = on_meta(name), FAMILIES[family]
         assert model.channel_order == facts.channel_order

@@ -9,10 +9,12 @@ from segfocal.models.weights import identity_of
 from tests.models.weights.small_sam import on_meta, refusal, shapes, small
 
 PATCH, POSITIONS = "image_encoder.patch_embed.proj.weight", "image_encoder.pos_embed"
+FILTER, NECK = "image_encoder.patch_embed.seq.0.c.weight", "image_encoder.neck.0.weight"
 OTHERS = {
     "SAM-Med3D, 3-D, not supported": {PATCH: (8, 1, 16, 16, 16), POSITIONS: (1, 2, 2, 2, 8)},
     "EfficientSAM, not supported": {PATCH: (8, 3, 16, 16), POSITIONS: (1, 197, 8)},
     "SAM 2, not supported": {"image_encoder.trunk.pos_embed": (1, 8, 7, 7)},
+    "SAM with a TinyViT of width 448, not supported": {FILTER: (32, 3, 3, 3), NECK: (256, 448, 1, 1)},
 }
 
 
@@ -45,5 +47,14 @@ def test_a_model_that_segfocal_lacks_is_named_and_refused(name, tmp_path):
 def test_names_of_a_known_model_with_shapes_of_none_are_no_fault(axes):
     assert identity_of({PATCH: (8, 3, 16, 16), POSITIONS: axes}) is None or len(axes) == 3
     assert identity_of({PATCH: axes, POSITIONS: (1, 4, 4, 8)}) is None or len(axes) == 5
-    for alone in ("image_encoder.vit.pos_embed", "image_encoder.patch_embed.seq.0.c.weight"):
+    for alone in ("image_encoder.vit.pos_embed", FILTER):
         assert identity_of({alone: axes}) is None
+    assert identity_of({FILTER: (32, 3, 3, 3), NECK: axes}).supported is (len(axes) != 4)
+
+
+def test_tiny_vits_are_told_apart_by_their_first_filter(tmp_path):
+    lite, mobile = (shapes(on_meta(build, image_size=64)) for build in (models.lite_medsam, models.mobile_sam))
+    assert (str(identity_of(lite)), str(identity_of(mobile))) == ("LiteMedSAM", "MobileSAM")
+    torch.save({name: torch.zeros(shape) for name, shape in lite.items()}, tmp_path / "mobile_sam.pt")
+    said = refusal(load_weights, models.mobile_sam(image_size=64), tmp_path / "mobile_sam.pt", allow=["*"])
+    assert "expected weights of MobileSAM; found LiteMedSAM" in said

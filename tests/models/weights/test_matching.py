@@ -25,3 +25,29 @@ def test_adapters_that_a_stock_file_lacks_are_new_and_nothing_else(adapter):
     found = match(adapted, plain)
     assert set(found.added) == set(adapted) - set(plain)
     assert not found.missing + found.unexpected + found.mismatched + found.resized
+
+
+CLASSIFIER = {
+    "image_encoder.norm_head.weight": (320,),
+    "image_encoder.norm_head.bias": (320,),
+    "image_encoder.head.weight": (1000, 320),
+    "image_encoder.head.bias": (1000,),
+}
+INDICES = {"image_encoder.layers.1.blocks.0.attn.attention_bias_idxs": (49, 49)}
+
+
+@pytest.mark.parametrize("name", ["mobile_sam", "lite_medsam"])
+@pytest.mark.parametrize("more", [CLASSIFIER, INDICES, CLASSIFIER | INDICES])
+def test_what_tiny_vits_files_hold_besides_is_left_out(name, more):
+    model = shapes(on_meta(models.ALLOWED[f"segfocal.models.{name}"]))
+    found = match(model, model | more | {"image_encoder.extra.weight": (3,)})
+    assert set(found.unused) == set(more)
+    assert found.unexpected == ("image_encoder.extra.weight",)
+    assert found.taken == tuple(model)
+
+
+def test_a_classifier_in_the_file_of_another_encoder_is_unknown():
+    model = shapes(on_meta(models.sam_vit_b))
+    found = match(model, model | CLASSIFIER)
+    assert set(found.unexpected) == set(CLASSIFIER)
+    assert not found.unused
