@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from segfocal.cli.app import run, shown_path
-from segfocal.cli.resume import AUTO, RunRequest
+from segfocal.cli.resume import AUTO, RunRequest, files_of_plan
 from segfocal.cli.train import prompt_words, train_in
 from segfocal.cli.training_plan import build_plan
 from segfocal.errors import UserError
@@ -19,6 +19,7 @@ from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from segfocal.data.case import Case
+    from segfocal.engine.plan import Plan
 
 _NOTES = (
     "The demo labels are predictions of the TotalSegmentator model, not drawn by hand (see data/demo/README.md).",
@@ -45,7 +46,7 @@ def demo(config: DictConfig) -> None:
         )
     case = plan.cases.of("val")[0]
     request = RunRequest(folder=folder, overwrite=config.overwrite, automatic=config.resume == AUTO)
-    _claim(case, request)
+    claim_files(plan, request)
     facts = train_in(plan, request)
     prompts = sorted({score["prompt"] for score in facts["scores"]}, reverse=True)
     rows = [_predicted(case, prompt, folder) for prompt in prompts]
@@ -57,17 +58,21 @@ def demo(config: DictConfig) -> None:
         print(visible(f"{row['structure']} Dice, {row['prompt']}: {row['dice']:.3f}"))
 
 
-def _claim(case: Case, request: RunRequest) -> None:
-    """Raise UserError where masks and page would replace files that are no demo's; train_in claims those of the run."""
+def claim_files(plan: Plan, request: RunRequest) -> list[Path]:
+    """Return masks and page, the files beside those of the run, which train_in claims.
+
+    Raises:
+        UserError: one would replace a file that is no demo's or, whatever overwrite says, one that is read.
+    """
     from segfocal.compare.runs import RUN_FILE
-    from segfocal.data.cases import files_read
     from segfocal.files import claim
     from segfocal.predict.outputs import report_path
 
-    masks = [_mask(case, prompt, request.folder) for prompt in ("none", "box")]
+    masks = [_mask(plan.cases.of("val")[0], prompt, request.folder) for prompt in ("none", "box")]
     written = [request.folder / "report.html", *masks, *map(report_path, masks)]
     is_demo = (request.folder / RUN_FILE).is_file()
-    claim(written, files_read([case]), overwrite=request.overwrite or is_demo, folders=map(_judged, masks))
+    claim(written, files_of_plan(plan), overwrite=request.overwrite or is_demo, folders=map(_judged, masks))
+    return written
 
 
 def _mask(case: Case, prompt: str, folder: Path) -> Path:

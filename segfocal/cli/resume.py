@@ -72,19 +72,24 @@ def check_place(plan: Plan, request: RunRequest) -> None:
         check_new(request.folder / "metrics.jsonl", overwrite=request.overwrite or request.automatic)
 
 
-def _claim(plan: Plan, request: RunRequest) -> None:
-    """Raise UserError where the files of a run would replace one it reads or, unasked, some that are no run's."""
-    from segfocal.compare.runs import RUN_FILE
+def files_of_plan(plan: Plan) -> list[Path]:
+    """Return every file that a run reads: its cases, what lists, names and parts them, and its first weights."""
     from segfocal.data.cases import files_read
-    from segfocal.engine.record import FILES, FOLDERS
-    from segfocal.files import check_new, claim
     from segfocal.foreign.door import parse_yaml
 
-    folder = request.folder
     config = parse_yaml(plan.config, where="config.yaml") if plan.config else {}
     data = config.get("data") or {}
     weights = plan.weights.path if plan.weights else None
-    read = files_read(plan.cases.cases, plan.where, data.get("label_names"), data.get("splits"), weights)
+    return files_read(plan.cases.cases, plan.where, data.get("label_names"), data.get("splits"), weights)
+
+
+def _claim(plan: Plan, request: RunRequest) -> None:
+    """Raise UserError where the files of a run would replace one it reads or, unasked, some that are no run's."""
+    from segfocal.compare.runs import RUN_FILE
+    from segfocal.engine.record import FILES, FOLDERS
+    from segfocal.files import check_new, claim
+
+    folder, read = request.folder, files_of_plan(plan)
     written, folders = ([folder / name for name in names] for names in (FILES, FOLDERS))
     is_run = (folder / RUN_FILE).is_file()
     claim(written, read, overwrite=request.overwrite or is_run, folders=folders)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from segfocal.errors import UserError
 
 if TYPE_CHECKING:
     from segfocal.batch import Batch
+    from segfocal.data.case import CaseList
     from segfocal.report.sample_picture import SamplePair
 
 
@@ -53,14 +55,28 @@ def _check(plain: dict[str, Any]) -> None:
         raise UserError(expected="output to be a .png file", found=str(plain["output"]), do="change its name")
 
 
+def claim_picture(output: Path, cases: CaseList, data: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Raise UserError where the picture would replace a file unasked or, whatever overwrite says, one that is read.
+
+    Args:
+        output: the picture.
+        cases: all there are, other parts' too.
+        data: the options of the data, which name what lists, names and parts them.
+        overwrite: whether a file that is there may be replaced.
+    """
+    from segfocal.data.cases import files_read
+    from segfocal.files import claim
+
+    read = files_read(cases.cases, data["root"], data.get("label_names"), data.get("splits"))
+    claim([output], read, overwrite=overwrite)
+
+
 def _draw(plain: dict[str, Any], output: Path) -> None:
     from segfocal.augment import Augment
-    from segfocal.data.cases import files_read
     from segfocal.data.mask_files import with_target
     from segfocal.data.sampling.dataset import Sampling, SliceDataset, Steps, load
     from segfocal.data.store.prepare import prepare
     from segfocal.data.store.prepared_case import Preparation, check_foreground
-    from segfocal.files import claim
     from segfocal.report.sample_picture import draw_samples
 
     data = plain["data"]
@@ -72,7 +88,7 @@ def _draw(plain: dict[str, Any], output: Path) -> None:
     preparation = Preparation(
         grid=grid_of(data, cases), intensity=intensity_of(plain["intensity"], cases), structures=structures
     )
-    claim([output], files_read(cases.cases, data["root"], data.get("label_names")), overwrite=plain["overwrite"])
+    claim_picture(output, cases, data, overwrite=plain["overwrite"])
     check_batch_fits(plain["samples"], channels_of(cases) * (2 * sampling.neighbours + 1), window)
     prepared = prepare(cases.of("train"), preparation, Path(plain["cache"]))
     check_foreground(prepared, structures, where=Path(data["root"]))

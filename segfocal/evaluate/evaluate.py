@@ -12,7 +12,7 @@ from segfocal.errors import UserError
 from segfocal.evaluate.judge import JudgedCase, judge, judge_or_note, marked
 from segfocal.evaluate.options import MaskEvaluation
 from segfocal.evaluate.pairing import CaseFiles, case_files, named_files
-from segfocal.evaluate.results import check_inputs_stay, check_results, write_results
+from segfocal.evaluate.results import check_results, claim_results, write_results
 from segfocal.folder_lock import only_one
 from segfocal.io import volumes
 from segfocal.io.passed_over import PassedOver, Reason, left_over
@@ -42,7 +42,7 @@ def evaluate(
     cases, unmatched = _paired(evaluation)
     passed = _passed_over(cases, unmatched, evaluation)
     telling(passed)
-    check_inputs_stay(cases, evaluation)
+    check_results(evaluation, cases)
     if evaluation.many:
         done = _judged(cases, evaluation)
         judged = list(showing(cases, done) if showing else done)
@@ -53,7 +53,7 @@ def evaluate(
     if structures:
         evaluation.settings.check_tolerances(structures)
     with only_one(evaluation.output, doing="write an evaluation"):
-        check_results(evaluation)  # again: another may have written since
+        claim_results(evaluation, judged)  # not before: another may have written since
         write_results(judged, evaluation, unmatched=list(unmatched), passed=passed)
     return judged
 

@@ -54,11 +54,9 @@ def draw_only(folder: Path, case: JudgedCase) -> list[PicturedCase]:
 
 def draw_worst(folder: Path, judged: Sequence[JudgedCase], most: int) -> list[PicturedCase]:
     """Draw the `most` structures with the lowest Dice, the largest of equal ones first, where most of them is wrong."""
-    found = [(metrics, case) for case in judged for metrics in case.metrics if metrics.status in _DRAWN]
-    found.sort(key=lambda each: (each[0].dice, -each[0].reference_ml, -each[0].prediction_ml))
     shown = []
-    for metrics, case in found[:most]:
-        path = folder / OVERLAYS / f"{slug(f'{metrics.case}_{metrics.structure}')}.png"
+    for metrics, case in _worst(judged, most):
+        path = _picture_path(folder, metrics)
         make_folder(path.parent)
         try:
             scan, window = _scan(case.files)
@@ -68,6 +66,21 @@ def draw_worst(folder: Path, judged: Sequence[JudgedCase], most: int) -> list[Pi
         draw_errors(path, _picture(case, metrics, scan, window, heading=heading))
         shown.append(PicturedCase(metrics=metrics, files=case.files, picture=path))
     return shown
+
+
+def pictures_of(folder: Path, judged: Sequence[JudgedCase], most: int) -> list[Path]:
+    """Return the files that `draw_worst` writes."""
+    return [_picture_path(folder, metrics) for metrics, _ in _worst(judged, most)]
+
+
+def _worst(judged: Sequence[JudgedCase], most: int) -> list[tuple[CaseMetrics, JudgedCase]]:
+    found = [(metrics, case) for case in judged for metrics in case.metrics if metrics.status in _DRAWN]
+    found.sort(key=lambda each: (each[0].dice, -each[0].reference_ml, -each[0].prediction_ml))
+    return found[:most]
+
+
+def _picture_path(folder: Path, metrics: CaseMetrics) -> Path:
+    return folder / OVERLAYS / f"{slug(f'{metrics.case}_{metrics.structure}')}.png"
 
 
 def draw_dice(folder: Path, judged: Sequence[JudgedCase]) -> Path | None:

@@ -12,10 +12,10 @@ from segfocal.evaluate.judge import JudgedCase
 from segfocal.evaluate.options import MaskEvaluation
 from segfocal.evaluate.page import EvaluationPage, write_evaluation_page
 from segfocal.evaluate.pairing import CaseFiles
-from segfocal.evaluate.pictures import DICE_PLOT, OVERLAY, OVERLAYS, draw_dice, draw_only, draw_worst
+from segfocal.evaluate.pictures import DICE_PLOT, OVERLAY, OVERLAYS, draw_dice, draw_only, draw_worst, pictures_of
 from segfocal.evaluate.prediction_report import files_of_report
 from segfocal.evaluate.summary import Contrast, StructureSummary, contrast, summarise
-from segfocal.files import check_apart, check_new, make_folder, write_json, write_table
+from segfocal.files import check_apart, check_new, claim, make_folder, write_json, write_table
 from segfocal.io import passed_over
 from segfocal.io.passed_over import PassedOver
 
@@ -24,31 +24,50 @@ SECOND, CONTRASTS = "metrics_against.csv", "comparison.csv"
 RESULTS = (TABLE, SUMMARY, FACTS, PAGE, SECOND, CONTRASTS)
 
 
-def check_results(evaluation: MaskEvaluation) -> None:
-    """Raise UserError when a file that may be written is there and may not be replaced, pictures too."""
+def check_results(evaluation: MaskEvaluation, cases: Sequence[CaseFiles] = ()) -> None:
+    """Raise UserError, before any work, where `claim_results` would after it.
+
+    Args:
+        evaluation: what was asked for.
+        cases: the files to judge, as soon as they are known.
+    """
+    check_apart(_places(evaluation), _files_read(cases), folders=_folders(evaluation))
     for path in _places(evaluation):
         check_new(path, overwrite=evaluation.overwrite)
 
 
-def check_inputs_stay(cases: Sequence[CaseFiles], evaluation: MaskEvaluation) -> None:
-    """Raise UserError when a file that may be written is one of those to judge, whatever overwrite says."""
+def claim_results(evaluation: MaskEvaluation, judged: Sequence[JudgedCase]) -> None:
+    """Claim every file that is written, pictures too: after a kill the same evaluation may replace them.
+
+    Raises:
+        UserError: one is there and may not be replaced, or is one of those that were judged.
+    """
+    places = dict.fromkeys([*_places(evaluation), *pictures_of(evaluation.output, judged, evaluation.pictures)])
+    read = _files_read([case.files for case in judged])
+    claim(places, read, overwrite=evaluation.overwrite, folders=_folders(evaluation))
+
+
+def _files_read(cases: Sequence[CaseFiles]) -> list[Path]:
     read: list[Path] = []
     for case in cases:
         named = (case.reference, case.prediction, case.against, case.image, case.probabilities)
         given = [path for path in named if path]
         reports = [files_of_report(mask) for mask in (case.prediction, case.against) if mask]
         read += [*given, *(path for report in reports for path in report)]
-    folder = evaluation.output / OVERLAYS
-    check_apart(_places(evaluation), read, folders=[folder] if evaluation.many and evaluation.pictures else [])
+    return read
+
+
+def _folders(evaluation: MaskEvaluation) -> list[Path]:
+    """Return the folder that is filled with pictures of made-up names, if any."""
+    return [evaluation.output / OVERLAYS] if evaluation.many and evaluation.pictures else []
 
 
 def _places(evaluation: MaskEvaluation) -> list[Path]:
     """Return every path that may be written: names of the worst cases are known later, so all pictures beside them."""
     folder = evaluation.output
     places = [folder / name for name in (*RESULTS, *((DICE_PLOT,) if evaluation.many else (OVERLAY,)))]
-    if evaluation.many and evaluation.pictures:
-        overlays = folder / OVERLAYS
-        places += sorted(overlays.glob("*.png")) if overlays.is_dir() else [overlays]
+    for overlays in _folders(evaluation):
+        places += sorted(overlays.glob("[!.]*.png")) if overlays.is_dir() else [overlays]
     return places
 
 

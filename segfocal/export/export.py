@@ -76,8 +76,7 @@ def export(options: ExportOptions) -> dict[str, Any]:
     _check_sees_slices(bundle, options)
     _check_exclusive(bundle, options)
     make_folder(options.output.parent)
-    written = [options.output / name for name in _files_written(options.format, bundle)]
-    claim(written, _files_read(options), overwrite=options.overwrite)
+    claim_files(options, bundle)
     check_channels(bundle, 1 + len(options.more), " for the comparison", do="give scan=[t1.nii.gz,t2.nii.gz]")
     scan = volumes.read_channels((options.scan, *options.more))
     with _all_or_nothing(options.output, overwrite=options.overwrite) as folder:
@@ -97,6 +96,13 @@ def export(options: ExportOptions) -> dict[str, Any]:
         }
         write_json(folder / PARITY, report)
     return report
+
+
+def claim_files(options: ExportOptions, bundle: Bundle) -> list[Path]:
+    """Return every file that an export may consist of; UserError for one that is there unasked, or is read."""
+    written = [options.output / name for name in _files_written(options.format, bundle)]
+    claim(written, _files_read(options), overwrite=options.overwrite)
+    return written
 
 
 def _check_sees_slices(bundle: Bundle, options: ExportOptions) -> None:
@@ -184,8 +190,14 @@ def _all_or_nothing(output: Path, *, overwrite: bool) -> Iterator[Path]:
         places = {file: output / file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file()}
         for place in places.values():
             check_new(place, overwrite=overwrite)
-        for file, place in places.items():
-            make_folder(place.parent)
-            os.replace(file, place)
+        if not output.is_symlink() and not (output.is_dir() and any(output.iterdir())):
+            os.replace(temporary, output)  # all at once
+            return
+        for last in (FACTS, PARITY, *monai_bundle.FILES):  # what old files are read by: half of each is no export
+            if temporary / last in places:
+                (output / last).unlink(missing_ok=True)
+        for file in sorted(places, key=lambda file: (file.name == PARITY, file.name == FACTS)):
+            make_folder(places[file].parent)
+            os.replace(file, places[file])
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,46 @@ from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import ENSEMBLE_LIST, Bundle
 
 _FORMAT = 1
+_ASIDE = ".segfocal_old_"  # before the names of old members, while new ones are written
 
 
 def save(members: Sequence[Bundle], folder: Path, *, facts: Mapping[str, Any]) -> None:
-    """Write bundles into folders member_0, member_1, … of `folder`, and their list with `facts` for people last."""
+    """Write bundles into folders member_0, member_1, … of `folder`, and their list with `facts` for people last.
+
+    An ensemble that lies there is whole until the new list takes the place of its own: a kill at any time leaves the
+    old one or the new one.
+    """
     names = [f"member_{number}" for number in range(len(members))]
+    _set_aside(names, folder)
     for name, member in zip(names, members, strict=True):
         bundles.save(member, folder / name)
     write_json(folder / ENSEMBLE_LIST, {"format": _FORMAT, "segfocal": segfocal.__version__, "members": names, **facts})
+    for old in folder.glob(f"{_ASIDE}*"):
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _set_aside(names: Sequence[str], folder: Path) -> None:
+    """Let the list of an ensemble that lies there name copies of those members whose folders are to be written."""
+    try:
+        listed = [member.name for member in members_of(folder)]
+        old = read_json(folder / ENSEMBLE_LIST)
+    except UserError:  # none, or a damaged one
+        return
+    replaced = [name for name in listed if name in names and (folder / name).is_dir()]
+    for name in replaced:
+        shutil.rmtree(folder / f"{_ASIDE}{name}", ignore_errors=True)
+        shutil.copytree(folder / name, folder / f"{_ASIDE}{name}", copy_function=_linked)
+    if replaced:
+        kept = [f"{_ASIDE}{name}" if name in replaced else name for name in listed]
+        write_json(folder / ENSEMBLE_LIST, {**old, "members": kept})
+
+
+def _linked(source: str, copy: str) -> None:
+    """Give a file a second name, which keeps its bytes when the first is replaced; a copy where no links are known."""
+    try:
+        os.link(source, copy)
+    except OSError:
+        shutil.copy2(source, copy)
 
 
 def members_of(folder: Path, *, most: int | None = None) -> tuple[Path, ...]:

@@ -3,8 +3,10 @@
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import shutil
+from contextlib import suppress
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ import torch
 from segfocal.errors import UserError
 from segfocal.export import export as exporting
 from segfocal.export.export import ExportOptions, export
+from segfocal.files import claims_recorded
 from segfocal.inference import bundle as bundles
 from segfocal.intensity import Percentiles, PerChannel, Window
 from segfocal.models import build, portable
@@ -64,6 +67,50 @@ def test_an_earlier_export_is_replaced_only_when_asked(place, tmp_path, monkeypa
         with pytest.raises(UserError, match="overwrite=true"):
             export(options_of(place, tmp_path))
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("moment", range(6))
+@pytest.mark.parametrize("beside", [False, True])
+def test_an_export_cut_at_any_rename_is_whole_or_gone_on_with(beside, moment, place, tmp_path, monkeypatch):
+    """Into a new folder it comes at once; beside files of the user's the files that it is read by come last."""
+    monkeypatch.setattr(exporting, "write_network", lambda m, path, w: shutil.copy(place / "onnx" / "model.onnx", path))
+    out, calls, real = tmp_path / "out", [], os.replace
+    if beside:
+        out.mkdir()
+        (out / "notes.txt").write_text("mine")
+
+    def replace(*places):
+        calls.append(places)
+        if len(calls) == moment + 1:
+            raise KeyboardInterrupt
+        real(*places)
+
+    whole = {"model.onnx", "model.json", "parity.json"}
+    with monkeypatch.context() as patched, suppress(KeyboardInterrupt), claims_recorded():
+        patched.setattr(os, "replace", replace)
+        export(options_of(place, out))
+    names = {path.name for path in out.iterdir()} & whole if out.is_dir() else set()
+    assert names in (set(), whole) or (beside and "parity.json" not in names)
+    with claims_recorded():
+        export(options_of(place, out, overwrite=names == whole and len(calls) <= moment))
+    assert {path.name for path in out.iterdir()} == whole | ({"notes.txt"} if beside else set())
+
+
+def test_an_export_over_another_leaves_no_mixture_that_can_be_read(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "write_network", lambda m, path, w: shutil.copy(place / "onnx" / "model.onnx", path))
+    export(options_of(place, tmp_path))
+    real = os.replace
+
+    def replace(source, target):
+        if target == tmp_path / "model.json":
+            raise KeyboardInterrupt
+        real(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            export(options_of(place, tmp_path, overwrite=True))
+    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx"}
 
 
 def test_a_missing_package_is_one_line_that_names_the_extra(place, tmp_path, monkeypatch):
