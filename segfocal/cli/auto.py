@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from segfocal.cross_validate.results import Outcome
 
 _OWN = ("output", "overwrite", "minutes", "fix")
-_MARKS = ("auto.json", "splits.json", "doctor/doctor.json")
+MARKS = ("auto.json", "splits.json", "doctor/doctor.json")
 _QUICK = {"train.validate_every": 0, "train.save_minutes": 0.5}
 _FAR_MM = 20.0  # of the fingerprint's background
 
@@ -54,7 +54,7 @@ def auto(config: DictConfig) -> float:
 
     began, folder, minutes = time.monotonic(), Path(str(config.output)), _checked(config)
     typed = [text for text in HydraConfig.get().overrides.task if text.split("=", 1)[0] not in _OWN]
-    claim_folder(config, folder, marks=_MARKS)
+    claim_folder(config, folder, marks=MARKS)
     config, left_out = _sound(config, folder)
     workshop = ConfigWorkshop.of(config, typed, folder)
     asked = {"options": sorted(typed)}

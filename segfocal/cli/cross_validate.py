@@ -27,6 +27,7 @@ _WORDS: Mapping[str, Mapping[str, bool]] = {
 }
 _OWN = ("output", "overwrite", "threshold", "postprocess")  # keys that a training run has not
 
+MARKS = ("summary.json", "splits.json", "fold_0")  # by which this command knows a folder that it has begun to fill
 _FILES = ("splits.json", "summary.json", "auto.json", "report.html")  # what this command and auto write
 _FOLDERS = ("predictions", "references", "evaluation", "bundle", "race", "doctor")
 
@@ -39,7 +40,7 @@ def main() -> int:
 def cross_validate(config: DictConfig) -> float:
     """Train and judge every fold of a config, print the out-of-fold metrics, return their mean Dice."""
     folder, switches = Path(str(config.output)), _switches(config)
-    claim_folder(config, folder, marks=("summary.json", "splits.json", "fold_0"))
+    claim_folder(config, folder, marks=MARKS)
     training = training_config(config, folder)
     folds = folds_of(training)
     print(f"{folds} fold{'s' * (folds > 1)} in {shown_path(folder.resolve())}", flush=True)
