@@ -4,6 +4,7 @@ import contextlib
 import io
 from argparse import Namespace
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,13 +16,14 @@ from segfocal.cli import auto, cross_validate, demo, show_augment, weights_bundl
 from segfocal.cli.resume import RunRequest
 from segfocal.compare.page import compare
 from segfocal.data.cases import files_read, read_cases
+from segfocal.errors import UserError
 from segfocal.evaluate.prompts.summary import check_results
 from segfocal.export.export import ExportOptions, claim_files
 from segfocal.inference import bundle as bundles
 from segfocal.models import build
 from tests.compare.runs import make_run
 from tests.random_bundle import make_bundle
-from tests.system.situations import check_situation, fill, plan_of, situations
+from tests.system.situations import check_situation, fill, make_data, plan_of, situations
 
 SAM = {"_target_": "segfocal.models.sam_tiny", "image_size": 64}
 
@@ -122,3 +124,14 @@ def test_no_output_ever_replaces_an_input(one):
 @given(situations(COMMANDS))
 def test_no_output_ever_replaces_an_input_in_any_of_many_situations(one):
     check_situation(one, COMMANDS, reads_scans_alone=SCANS_ALONE)
+
+
+@pytest.mark.parametrize("name", ["b_mask", "b_mask_box"])
+def test_a_demo_never_replaces_the_scan_of_another_case(name, tmp_path):
+    one = SimpleNamespace(
+        listing="cases.csv", names="label_names.json", images="images", labels="labels", case=name, overwrite=True
+    )
+    make_data(tmp_path, one)
+    request = RunRequest(folder=tmp_path / "images", overwrite=True, automatic=False)
+    with pytest.raises(UserError, match=rf"input and output.*{name}\.nii\.gz|{name}\.nii\.gz.*input and output"):
+        demo.claim_files(plan_of(tmp_path, one), request)
