@@ -15,9 +15,6 @@ from segfocal.option_kinds import converted
 AUTO = "auto"  # of data.spacing_mm and data.window
 # where nothing can be measured, and until it is
 STAND_INS: Mapping[str, list[Any]] = {"spacing_mm": [1.5, 1.5], "window": [256, 256]}
-    "spacing_mm": [1.5, 1.5],
-    "window": [256, 256],
-}  # and where nothing can be measured
 _MISSING = "???"
 
 
