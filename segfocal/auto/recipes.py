@@ -7,12 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from segfocal.fingerprint.geometry import Geometry
 from segfocal.fingerprint.suggestions import CT_WINDOW, intensity_for
 
-_ACROSS = 6.0  # pixels that a median component should have across
-_COARSEST_MM = 3.0  # and no pixel larger than this
-_SIDE = 16  # pixels in multiples of which windows come: four halvings
-_LARGEST = {"coarse": 160, "fine": 224}  # sides of a window
 _SMALL, _USUAL = [8, 16, 32, 64, 96], [16, 32, 64, 128, 192]
 _PATCH_D, _PATCH = 32, 80  # voxels of a 3-D window: slices, rows and columns
 _GROUPS = ("model", "loss", "intensity", "task")  # of which a file is chosen that has options of its own
@@ -26,53 +23,6 @@ class Recipe:
     name: str
     options: Mapping[str, Any]
     why: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Geometry:
-    """What decides spacing and window.
-
-    Args:
-        slice_mm: distance of slices.
-        pixel_mm: median spacing of rows and columns.
-        body_mm: median extent of a slice, rows and columns.
-        across_mm: diameter of a ball of the volume of the median component of the smallest target.
-    """
-
-    slice_mm: float
-    pixel_mm: tuple[float, float]
-    body_mm: tuple[float, float]
-    across_mm: float
-
-    @classmethod
-    def of(cls, fingerprint: Mapping[str, Any]) -> Geometry:
-        """Read it from a fingerprint; ValueError where no case holds a target."""
-        found = [row["component_mm3"]["median"] for row in fingerprint["structures"].values() if row["voxels"]]
-        if not found:
-            raise ValueError("expected a voxel of some target; got none")
-        spacing, shape = fingerprint["spacing_mm"]["median"], fingerprint["shape"]["median"]
-        return cls(
-            slice_mm=spacing[0],
-            pixel_mm=(spacing[1], spacing[2]),
-            body_mm=(spacing[1] * shape[1], spacing[2] * shape[2]),
-            across_mm=2 * (3 * min(found) / (4 * math.pi)) ** (1 / 3),
-        )
-
-    @property
-    def coarse_mm(self) -> float:
-        """The largest pixel that shows the smallest target: a sixth of it, no finer than the scans, at most 3 mm."""
-        own = max(self.pixel_mm)
-        return round(max(own, min(_COARSEST_MM, self.across_mm / _ACROSS)), 2)
-
-    @property
-    def fine_mm(self) -> float:
-        """Half of that, no finer than the scans."""
-        return round(max(max(self.pixel_mm), self.coarse_mm / 2), 2)
-
-    def window(self, mm: float, kind: str) -> list[int]:
-        """Return the sides of a window of pixels of `mm` that holds a slice, if that is not too large."""
-        sides = [math.ceil(round(body / mm, 3) / _SIDE) * _SIDE for body in self.body_mm]
-        return [min(max(side, 2 * _SIDE), _LARGEST[kind]) for side in sides]
 
 
 def recipes_for(fingerprint: Mapping[str, Any], *, pictures: bool = False, channels: int = 1) -> list[Recipe]:

@@ -22,8 +22,9 @@ from segfocal.cli.cross_validate import (
     with_values,
 )
 from segfocal.cli.data_options import channels_of, intensity_of, listed_cases
+from segfocal.cli.geometry_options import with_geometry
 from segfocal.cli.resume import RunRequest
-from segfocal.cli.settling import settle
+from segfocal.cli.settling import STAND_INS, is_auto, settle
 from segfocal.cli.train import train_in
 from segfocal.cli.training_plan import build_plan
 from segfocal.errors import UserError
@@ -154,6 +155,7 @@ class ConfigWorkshop:
     def of(cls, config: DictConfig, typed: Sequence[str], folder: Path) -> ConfigWorkshop:
         """Measure the data of a config and deal its folds."""
         base = OmegaConf.masked_copy(config, [str(key) for key in config if key not in _OWN])
+        base = with_geometry(base, quiet=True)
         plain: Any = OmegaConf.to_container(base, resolve=True, throw_on_missing=True)
         listed, folds = listed_cases(plain["data"]), 1
         if len(listed.cases) > 1 or base.data.splits is not None:
@@ -210,6 +212,7 @@ class ConfigWorkshop:
         composed = compose(config_name="train", overrides=[*_with_data(self.typed), *chosen])
         OmegaConf.set_struct(composed, False)
         kept = {"data": {key: self.base.data[key] for key in ("root", "label_names", "folds", "splits", "hold_out")}}
+        kept["data"] |= {key: self.base.data[key] for key in STAND_INS if is_auto(composed, key)}
         merged = OmegaConf.merge(composed, kept)
         assert isinstance(merged, DictConfig)
         settle(merged, "train", overrides=self.typed)

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.data_options import listed_cases
 from segfocal.cli.evaluate import print_table
+from segfocal.cli.geometry_options import with_geometry
 from segfocal.cli.resume import RunRequest
 from segfocal.cli.train import train_in
 from segfocal.cli.training_plan import build_plan
@@ -41,7 +42,7 @@ def cross_validate(config: DictConfig) -> float:
     """Train and judge every fold of a config, print the out-of-fold metrics, return their mean Dice."""
     folder, switches = Path(str(config.output)), _switches(config)
     claim_folder(config, folder, marks=MARKS)
-    training = training_config(config, folder)
+    training = with_geometry(training_config(config, folder), resumes=folder / "fold_0")
     folds = folds_of(training)
     print(f"{folds} fold{'s' * (folds > 1)} in {shown_path(folder.resolve())}", flush=True)
     outcome = validate_folds(training, folder, folds=folds, **switches)

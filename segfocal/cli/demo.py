@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from segfocal.cli.app import run, shown_path
+from segfocal.cli.geometry_options import run_to_resume, with_geometry
 from segfocal.cli.resume import AUTO, RunRequest, files_of_plan
 from segfocal.cli.train import prompt_words, train_in
 from segfocal.cli.training_plan import build_plan
@@ -39,6 +40,7 @@ def demo(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     folder = Path(HydraConfig.get().runtime.output_dir)
+    config = with_geometry(config, resumes=run_to_resume(config.resume, folder))
     plan = build_plan(config)
     if not plan.cases.of("val"):
         raise UserError(

@@ -22,6 +22,7 @@ from segfocal.cli.data_options import (
     split_cases,
 )
 from segfocal.cli.evaluate import print_table
+from segfocal.cli.geometry_options import with_geometry
 from segfocal.cli.model_options import build_model
 from segfocal.cli.weights import first_weights
 from segfocal.errors import UserError
@@ -66,6 +67,7 @@ def evaluate_prompts(config: DictConfig) -> None:
 
     from segfocal.evaluate.prompts.evaluate import evaluate_prompts as evaluate_model
 
+    config = config if config.bundle else with_geometry(config)
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:

@@ -12,6 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.data_options import intensity_of, listed_cases, split_cases
 from segfocal.cli.evaluate import print_table
+from segfocal.cli.geometry_options import is_picture
+from segfocal.cli.settling import AUTO
 from segfocal.errors import UserError
 from segfocal.plain_text import visible
 
@@ -46,14 +48,14 @@ def fingerprint(config: DictConfig) -> None:
     folder = Path(plain["output"])
     check_folder(folder, overwrite=plain["overwrite"])
     listed, options = _asked(plain)
-    cases, data = listed.cases, plain["data"]
+    cases, data = listed.cases, _with_spacing(plain["data"], listed)
     read = files_read(cases, data["root"], data.get("label_names"), data.get("splits"))
     check_folder(folder, read, overwrite=plain["overwrite"])
     measured = list(_shown(measure_cases(cases, options, workers=plain["workers"]), total=len(cases)))
     _refuse_unreadable(measured, plain["data"]["root"])
     found = summarise(measured)
     try:
-        suggestions = suggest(found, plain["data"])
+        suggestions = suggest(found, data)
     except ValueError as error:
         raise UserError(
             expected="voxels of a target", found=str(error), where=plain["data"]["root"], do="change target or split"
@@ -67,7 +69,7 @@ def fingerprint(config: DictConfig) -> None:
         "intensity": plain["intensity"],
         "passed_over": passed_over.rows(listed.passed_over, Path(plain["data"]["root"])),
     }
-    data = plain["data"] | {"root": str(root)}
+    data = data | {"root": str(root)}
     if isinstance(data.get("label_names"), str):
         data["label_names"] = str(Path(data["label_names"]).absolute())
     choice = DataChoice(HydraConfig.get().runtime.choices["data"], data)
@@ -108,6 +110,12 @@ def _asked(plain: dict[str, Any]) -> tuple[CaseList, MeasureOptions]:
         raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
     options = MeasureOptions(structures=structures, frame=frame, intensity=seen, far_mm=float(plain["far_mm"]))
     return replace(listed, cases=tuple(cases)), options
+
+
+def _with_spacing(data: dict[str, Any], listed: CaseList) -> dict[str, Any]:
+    """Return the options of the data, those of pictures without a spacing where it was left to the data."""
+    pictures = data["spacing_mm"] == AUTO and is_picture(listed.cases)
+    return data | {"spacing_mm": None} if pictures else data
 
 
 def _target(asked: Any, found: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ Places = Place | list[Place]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1), "a whole number from 0 to 4294967295"]
 Count = Annotated[int, Field(ge=1, le=10**6), "a whole number ≥ 1, at most a million"]
 Sides = int | list[int]
+Auto = Annotated[Literal["auto"], "auto"]
 Group = Annotated[Mapping[str, Any], "a group of options, such as a file of conf holds"]
 
 _EVERY: dict[str, Any] = {
@@ -38,10 +39,10 @@ _DATA: dict[str, Any] = {
     "data.group": str | None,
     "data.stratify": bool,
     "data.frame": str,
-    "data.spacing_mm": float | list[float] | None,
+    "data.spacing_mm": Auto | float | list[float] | None,
     "data.size": Sides | None,
     "data.crop": Literal["none", "body"],
-    "data.window": Sides,
+    "data.window": Auto | Sides,
     "data.neighbours": int,
     "data.margin": float,
     "data.foreground": float,

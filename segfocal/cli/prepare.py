@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import fitting_together, run
 from segfocal.cli.data_options import cases_of, grid_of, intensity_of
+from segfocal.cli.geometry_options import with_geometry
 from segfocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def prepare(config: DictConfig) -> None:
     from segfocal.data.store.prepare import prepare as prepare_cases
     from segfocal.engine.progress import CaseProgress
 
-    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    plain: Any = OmegaConf.to_container(with_geometry(config), resolve=True, throw_on_missing=True)
     cache, workers = Path(plain["cache"]), plain["workers"]
     _check(plain)
     with fitting_together():

@@ -12,6 +12,9 @@ from segfocal.cli.targets import TARGET, Key, check_tree
 from segfocal.errors import UserError
 from segfocal.option_kinds import converted
 
+AUTO = "auto"  # of data.spacing_mm and data.window
+# where nothing can be measured, and until it is
+STAND_INS: Mapping[str, list[Any]] = {"spacing_mm": [1.5, 1.5], "window": [256, 256]}
 _MISSING = "???"
 
 
@@ -28,7 +31,7 @@ def settle(config: DictConfig, command: str, overrides: Sequence[str] = ()) -> N
     """
     kinds = kinds_of_options(command)
     _check_there(kinds, overrides)
-    plain: Any = OmegaConf.to_container(config, resolve=True)
+    plain: Any = OmegaConf.to_container(with_stand_ins(config), resolve=True)
     try:
         changes = [*_spelt_otherwise(plain, kinds), *check_tree(plain, imports=imported(plain))]
     except ValueError as error:
@@ -36,6 +39,21 @@ def settle(config: DictConfig, command: str, overrides: Sequence[str] = ()) -> N
         raise UserError(expected=expected, found=found, do="change that option; --help lists them all") from None
     for where, value in changes:
         _put(config, where, value)
+
+
+def with_stand_ins(config: DictConfig) -> DictConfig:
+    """Return a config in which numbers stand for a spacing and window that are still to be measured, or itself."""
+    open_keys = [key for key in STAND_INS if is_auto(config, key)]
+    copy = config.copy() if open_keys else config
+    for key in open_keys:
+        _put(copy, ("data", key), STAND_INS[key])
+    return copy
+
+
+def is_auto(config: DictConfig, key: str) -> bool:
+    """Return whether an option of the data is left to a measurement."""
+    data = config.get("data")
+    return isinstance(data, DictConfig) and data.get(key) == AUTO
 
 
 def imported(plain: Mapping[str, Any]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from segfocal.cli.data_options import (
     neighbours_of,
     sides,
 )
+from segfocal.cli.geometry_options import with_geometry
 from segfocal.cli.settling import imported
 from segfocal.cli.targets import build
 from segfocal.errors import UserError
@@ -37,7 +38,7 @@ def show_augment(config: DictConfig) -> None:
     """Prepare the training cases of a config, draw the samples of a step, and print where."""
     from segfocal.files import check_new
 
-    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    plain: Any = OmegaConf.to_container(with_geometry(config), resolve=True, throw_on_missing=True)
     _check(plain)
     output = Path(plain["output"])
     check_new(output, overwrite=plain["overwrite"])

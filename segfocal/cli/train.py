@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from segfocal.cli.app import run, shown_path
+from segfocal.cli.geometry_options import run_to_resume, with_geometry
 from segfocal.cli.resume import AUTO, RunRequest, check_place, has_finished, resumed
 from segfocal.cli.training_plan import build_plan
 from segfocal.plain_text import visible
@@ -38,10 +39,11 @@ def train(config: DictConfig) -> float:
 
     It is with boxes of a model that needs them, and NaN without held-out cases, and in all but the main process.
     """
+    request = _request(config)
+    config = with_geometry(config, resumes=run_to_resume(config.resume, request.folder))
     if config.train.dry_run is True:
         _print_estimate(build_plan(config))
         return math.nan
-    request = _request(config)
     with _noting_refusal(request):
         plan = build_plan(config)
         if plan.weights and _is_main_process():

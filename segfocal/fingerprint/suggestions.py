@@ -7,13 +7,13 @@ Two kinds of ground, and the sentences say which: arithmetic on the data, and th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from segfocal.fingerprint.geometry import LARGEST, SIDE, Geometry
+
 _SMALL, _LARGE = 0.01, 0.1  # shares of the voxels below which a target is small, above which it is not
-_SIDE = 32  # pixels in multiples of which a window is suggested: what the U-Nets here can halve five times
-_SIDES = (256, 512)  # what a window rather has, and at most where a target is larger
 _HU_AIR = -500.0
 CT_WINDOW = (-160.0, 240.0)  # the window of intensity=ct_soft_tissue
 
@@ -66,35 +66,27 @@ def _geometry(fingerprint: Mapping[str, Any], found: Mapping[str, Any], data: Ma
     """Return what is suggested for spacing, window and intensity: of pictures, which have no spacing, nothing."""
     if data["spacing_mm"] is None:
         return []
-    spacing = _spacing(fingerprint)
-    return [spacing, _window(fingerprint, found, spacing.value), _intensity(fingerprint, found)]
+    geometry = Geometry.of(fingerprint)
+    return [_spacing(geometry), _window(geometry), _intensity(fingerprint, found)]
 
 
-def _spacing(fingerprint: Mapping[str, Any]) -> Suggestion:
-    spread = fingerprint["spacing_mm"]
-    middle = [round(mm, 2) for mm in spread["median"][1:]]
-    low, high = (" × ".join(f"{mm:.2f}" for mm in spread[end][1:]) for end in ("min", "max"))
+def _spacing(geometry: Geometry) -> Suggestion:
+    mm, own = geometry.coarse_mm, " × ".join(f"{side:.2f}" for side in geometry.pixel_mm)
     why = (
-        f"The median pixel of {fingerprint['cases']} case{'s' * (fingerprint['cases'] != 1)}, from {low} to {high} mm."
+        f"The median component of {geometry.smallest} is {geometry.across_mm:.0f} mm across: a sixth of that, no finer "
+        f"than the median pixel of {own} mm, and at most 3 mm."
     )
-    return Suggestion(option="data.spacing_mm", value=middle, why=why)
+    return Suggestion(option="data.spacing_mm", value=[mm, mm], why=why)
 
 
-def _window(fingerprint: Mapping[str, Any], found: Mapping[str, Any], spacing: Sequence[float]) -> Suggestion:
-    shape, mm = fingerprint["shape"]["median"][1:], fingerprint["spacing_mm"]["median"][1:]
-    whole = [n * own / new for n, own, new in zip(shape, mm, spacing, strict=True)]
-    extent = [max(row["extent_mm"][axis] for row in found.values()) / spacing[axis - 1] for axis in (1, 2)]
-    sides = [min(_up(w), max(_SIDES[0], _up(e)), _SIDES[1]) for w, e in zip(whole, extent, strict=True)]
+def _window(geometry: Geometry) -> Suggestion:
+    mm = geometry.coarse_mm
+    whole = " × ".join(f"{body / mm:.0f}" for body in geometry.body_mm)
     why = (
-        f"At this spacing a slice has about {whole[0]:.0f} × {whole[1]:.0f} pixels and the targets reach over at most "
-        f"{extent[0]:.0f} × {extent[1]:.0f} of them: the whole slice in multiples of {_SIDE}, but no more than "
-        f"{_SIDES[0]} unless a target is larger."
+        f"At this spacing a slice has about {whole} pixels: the whole slice in multiples of {SIDE}, "
+        f"but no more than {LARGEST['coarse']}."
     )
-    return Suggestion(option="data.window", value=sides, why=why)
-
-
-def _up(pixels: float) -> int:
-    return max(_SIDE, math.ceil(round(pixels, 3) / _SIDE) * _SIDE)
+    return Suggestion(option="data.window", value=geometry.window(mm, "coarse"), why=why)
 
 
 def intensity_for(fingerprint: Mapping[str, Any]) -> str:

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from segfocal.auto.recipes import Geometry, overrides, recipes_for
+from segfocal.auto.recipes import overrides, recipes_for
+from segfocal.fingerprint.geometry import Geometry
 
 
 def fingerprint(

@@ -62,7 +62,7 @@ def test_a_switch_in_words_is_a_switch_wherever_it_stands(option, found):
         ("train.lr=nan", "train.lr to be a number; found nan"),
         ("train.lr=inf", "train.lr to be a number; found inf"),
         ("train.batch_size=true", "train.batch_size to be a whole number; found True"),
-        ("data.window=[32.5,32]", "data.window to be a whole number or [a whole number, …]; found [32.5, 32]"),
+        ("data.window=[32.5,32]", "data.window to be auto or a whole number or [a whole number, …]; found [32.5, 32]"),
         ("data.overlap=perhaps", "data.overlap to be true or false; found 'perhaps'"),
         ("data.root=3", "data.root to be a path; found 3"),
     ],

@@ -5,10 +5,9 @@ import pytest
 from segfocal.fingerprint.suggestions import suggest
 
 
-def fingerprint(
-    share, *, slices=0.5, extent=(60.0, 60.0, 60.0), spacing=(2.0, 1.0, 1.0), shape=(100, 200, 200), lowest=-1000.0
-):
-    row = {"voxels": 10, "voxel_share": share, "slice_share": slices, "extent_mm": list(extent)}
+def fingerprint(share, *, slices=0.5, mm3=113097.0, spacing=(2.0, 1.0, 1.0), shape=(100, 200, 200), lowest=-1000.0):
+    row = {"voxels": 10, "voxel_share": share, "slice_share": slices}
+    row["component_mm3"] = {"median": mm3}  # a ball 60 mm across
     row["intensities"] = {"5": 10.0, "50": 50.0, "95": 90.0}
     return {
         "cases": 3,
@@ -46,16 +45,16 @@ def test_at_least_half_of_the_samples_show_a_target_of_few_slices(held):
 
 
 @pytest.mark.parametrize(
-    ("shape", "extent", "window"),
+    ("mm3", "shape", "spacing", "window"),
     [
-        ((9, 100, 130), (10, 50, 50), [128, 160]),
-        ((9, 512, 512), (10, 50, 50), [256, 256]),
-        ((9, 512, 300), (10, 270, 290), [288, 320]),
-        ((9, 900, 900), (10, 700, 20), [512, 256]),
+        (113097.0, (9, 100, 130), [3.0, 3.0], [48, 48]),  # 60 mm across, so 3 mm: 33 and 43 pixels
+        (904.8, (9, 200, 512), [2.0, 2.0], [112, 160]),  # 12 mm across: 100 and 256 pixels
+        (8.0, (9, 60, 61), [1.0, 1.0], [64, 64]),  # 2.5 mm across, finer than the scans
     ],
 )
-def test_a_window_holds_the_slice_or_the_target_within_bounds(shape, extent, window):
-    assert suggested(fingerprint(0.05, shape=shape, extent=extent))["data.window"].value == window
+def test_spacing_and_window_are_those_of_the_first_recipe(mm3, shape, spacing, window):
+    found = suggested(fingerprint(0.05, mm3=mm3, shape=shape))
+    assert (found["data.spacing_mm"].value, found["data.window"].value) == (spacing, window)
 
 
 def test_pictures_keep_their_geometry_and_intensity():

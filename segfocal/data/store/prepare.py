@@ -27,7 +27,7 @@ from segfocal.data.store.foreground_index import cropped, index
 from segfocal.data.store.prepared_case import LOCATIONS, Preparation, PreparedCase
 from segfocal.errors import UserError
 from segfocal.files import make_folder, write_json
-from segfocal.grid import Volume
+from segfocal.grid import Grid, Volume
 from segfocal.intensity import of_channels
 from segfocal.io import nifti, volumes
 
@@ -164,12 +164,17 @@ def check_pairs(cases: Iterable[Case]) -> None:
 def read_pair(case: Case) -> tuple[Volume, Volume]:
     """Read a case's image, as it is stored, and label map; UserError when they do not lie on one grid."""
     image = volumes.read_channels(case.images)
+    return image, read_labels(case, image.grid)
+
+
+def read_labels(case: Case, image: Grid) -> Volume:
+    """Read a case's label map on the grid of its image; UserError when it does not lie on it."""
     if case.masks is not None:
-        return image, label_map(case, image.grid)
-    labels = read_label(case, image.grid)
+        return label_map(case, image)
+    labels = read_label(case, image)
     nifti.check_label_map(labels, case.label)
-    labels = on_image(case, image.grid, labels, case.label)
-    return image, replace(labels, array=case.scheme.read(labels.array))
+    labels = on_image(case, image, labels, case.label)
+    return replace(labels, array=case.scheme.read(labels.array))
 
 
 def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: Path) -> None:

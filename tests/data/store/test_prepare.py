@@ -134,7 +134,7 @@ def test_killed_in_the_middle_and_run_again_it_equals_an_undisturbed_run(tmp_pat
 
 # The command
 
-OPTIONS = ["intensity=percentiles", "target=1", "data.spacing_mm=[2,1.5]", "data=csv"]
+OPTIONS = ["intensity=percentiles", "target=1", "data.spacing_mm=[2,1.5]", "data.window=64", "data=csv"]
 
 
 @pytest.mark.parametrize("more", [[], ["data.crop=body"], ["data.hold_out=0.5", "data.split_seed=3"], ["target=other"]])
