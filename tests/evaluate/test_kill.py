@@ -64,7 +64,7 @@ def written(folder):
     return {path.name for path in folder.rglob("*") if path.is_file() and path.name != ".segfocal.lock"}
 
 
-@pytest.mark.parametrize(("count", "moments"), [("one", 5), ("many", 6)])
+@pytest.mark.parametrize(("count", "moments"), [pytest.param("one", 5, marks=pytest.mark.slow), ("many", 6)])
 def test_after_a_kill_before_any_of_its_files_the_same_evaluation_goes_on(count, moments, tmp_path):
     make_masks(tmp_path)
     command = [sys.executable, "-c", KILLED, str(tmp_path), count, str(moments)]

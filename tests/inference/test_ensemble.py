@@ -52,6 +52,7 @@ def members(folder, *seeds):
     return [bundles.load(make_bundle(folder / f"seed_{seed}", seed=seed)) for seed in seeds]
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_the_old_ensemble_or_the_new_and_the_next_save_mends_it(tmp_path):
     old, new = members(tmp_path, 0, 1), members(tmp_path, 2, 3)
     for number in range(MOMENTS):
