@@ -129,6 +129,19 @@ def test_focal_treats_both_sides_alike(seed, gamma, alpha):
     torch.testing.assert_close(FocalLoss(gamma, alpha)(x, t), FocalLoss(gamma, 1 - alpha)(-x, 1 - t), **CLOSE)
 
 
+@given(gamma=gammas, alpha=st.floats(0.02, 0.98), away=st.floats(0.01, 0.5))
+@law
+def test_the_best_answer_is_above_one_half_just_where_the_posterior_is_above_one_minus_alpha(gamma, alpha, away):
+    answers = torch.linspace(-12, 12, 4801, dtype=torch.float64).view(1, 1, 1, -1)  # logits, 0 in the middle
+    cost = {
+        truth: FocalLoss(gamma, alpha, reduction="none")(answers, torch.full_like(answers, truth)) for truth in (0, 1)
+    }
+    for posterior in (max(1 - alpha - away, 0.0), min(1 - alpha + away, 1.0)):
+        expected = posterior * cost[1] + (1 - posterior) * cost[0]
+        best = answers.flatten()[expected.argmin()]
+        assert (best > 0) == (posterior > 1 - alpha)
+
+
 @given(seed=seeds, gamma=gammas, more=st.floats(0, 3))
 @law
 def test_focal_lies_between_nothing_and_cross_entropy_and_falls_as_gamma_grows(seed, gamma, more):
