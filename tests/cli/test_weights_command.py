@@ -370,6 +370,10 @@ def test_a_prior_is_not_set_again_over_weights_that_have_its_bias(tmp_path):
     model = tiny(0.01)
     first_weights(asking(tmp_path / "without.pth", allow="output_bias"), model)
     assert model.prior == 0.01
+    model = tiny("auto")
+    first_weights(asking(tmp_path / "without.pth"), model)
+    assert model.prior is None  # they answer as they did
+    assert model.output_bias.item() == 0
 
 
 def test_no_weights_are_read_for_null_or_a_run_that_goes_on(tmp_path):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from segfocal.models.prior import Prior, check_prior, set_last_layer
+from segfocal.models.prior import Prior, check_prior
 from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.mask_decoder import BatchMaskDecoder
 from segfocal.models.sam.prompt_encoder import BatchPromptEncoder
@@ -124,14 +124,12 @@ class PromptableModel(SegmentationModel):
         self.output_bias = None if options.prior is None else nn.Parameter(torch.zeros(1))
 
     def start_from(self, logits: Tensor) -> None:
-        """Make the first answers equal the mean of the logits [k] of a prior; ValueError for a model built without one.
+        """Make the first answers lie around the mean of the logits [k] of a prior; ValueError for a model without one.
 
         A prompt may ask for any of several structures, and all share one bias.
         """
         if self.output_bias is None:
             raise ValueError("expected a model built with a prior; got model.prior=null")
-        for network in self.mask_decoder.output_hypernetworks_mlps:
-            set_last_layer(network.layers[-1])
         with torch.no_grad():
             self.output_bias.fill_(float(logits.mean()))
 
