@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from segfocal.errors import Fault, UserError
 from segfocal.foreign import door
+from segfocal.writable import check_writable, unwritable
 
 _RECORD = ".segfocal_unfinished.json"  # names of the files that a running command has claimed in a folder
 _COMMANDS: list[dict[Path, set[str]]] = []  # names claimed by folder, of the command that runs in this process
@@ -45,7 +46,7 @@ def written_beside(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:  # safetensors wraps a full disk
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -152,12 +153,13 @@ def make_folder(path: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     _note_claim(path)
 
 
 def check_new(path: Path, *, overwrite: bool, switch: str = "overwrite=true") -> None:
-    """Raise UserError when `path` exists and may not be replaced; `switch` is the option that would allow it."""
+    """Raise UserError when `path` exists and may not be replaced, which `switch` would allow, or cannot be written."""
+    check_writable(path)
     there = os.path.exists(os.path.realpath(path))  # also of "new/../a", whose first folder is yet to be made
     if there and not overwrite and path.name not in _unfinished(path.parent):
         raise UserError(
@@ -292,8 +294,3 @@ def _is_one_name(first: Path, second: Path) -> bool:
         return False
     finally:
         probe.unlink(missing_ok=True)
-
-
-def _unwritable(path: Path, error: OSError | SafetensorError) -> UserError:
-    found = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return UserError(expected="a place to write to", found=found, where=path, do="choose another folder")

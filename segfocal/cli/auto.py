@@ -52,10 +52,12 @@ def auto(config: DictConfig) -> float:
 
     from segfocal.auto.auto import Auto
     from segfocal.auto.page import AutoFacts, write_auto_page
+    from segfocal.writable import check_writable
 
     began, folder, minutes = time.monotonic(), Path(str(config.output)), _checked(config)
     typed = [text for text in HydraConfig.get().overrides.task if text.split("=", 1)[0] not in _OWN]
     claim_folder(config, folder, marks=MARKS)
+    check_writable(Path(str(config.cache)) / "any")  # for recipes that are not known yet
     config, left_out = _sound(config, folder)
     workshop = ConfigWorkshop.of(config, typed, folder)
     asked = {"options": sorted(typed)}

@@ -89,6 +89,8 @@ def validate_folds(
 def claim_folder(config: DictConfig, folder: Path, *, marks: Sequence[str]) -> None:
     """Raise UserError, before any work, for a folder with files that are read, or with others' and none of `marks`.
 
+    So too for one that cannot be written to.
+
     Args:
         config: with `data` and `overwrite`.
         folder: to be filled.
@@ -97,7 +99,9 @@ def claim_folder(config: DictConfig, folder: Path, *, marks: Sequence[str]) -> N
     from segfocal.data.cases import files_read
     from segfocal.doctor.case_list import check_case_list
     from segfocal.files import check_apart
+    from segfocal.writable import check_writable
 
+    check_writable(folder / _FILES[0])
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     data = plain["data"]
     root = Path(data["root"])

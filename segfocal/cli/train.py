@@ -65,12 +65,13 @@ def train_in(plan: Plan, request: RunRequest) -> dict[str, Any]:
             whatever training raises.
     """
     from segfocal.compare.records import read_summary
+    from segfocal.files import claims_recorded
 
     if has_finished(plan, request):
         if _is_main_process():
             print(f"finished before: {shown_path(request.folder)}")
         return read_summary(request.folder / "summary.json")
-    with _held(request.folder):
+    with _held(request.folder), claims_recorded():  # of several runs in a command each is done when it ends
         return _train_held(plan, request)
 
 
@@ -109,10 +110,12 @@ def _request(config: DictConfig) -> RunRequest:
 
 @contextmanager
 def _noting_refusal(request: RunRequest) -> Iterator[None]:
-    """Leave in the folder why a run of a sweep did not begin, for the table of the sweep."""
+    """Leave in the folder, if it can be written to, why a run of a sweep did not begin, for the table of the sweep."""
     from segfocal.compare.records import read_note
     from segfocal.compare.runs import REFUSED_FILE, RUN_FILE, note_refusal
+    from segfocal.writable import check_writable
 
+    check_writable(request.folder / RUN_FILE)
     (request.folder / REFUSED_FILE).unlink(missing_ok=True)  # of an earlier try
     try:
         yield

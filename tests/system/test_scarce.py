@@ -6,38 +6,30 @@ import resource
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from segfocal.io import nifti
-from segfocal.models import build
-from tests.compare.runs import make_run
-from tests.random_bundle import make_bundle
-from tests.scans import make_sphere_cases
-from tests.system.commands import SMALL
+from tests import ROOT
+from tests.system.every_command import COMMANDS, make_place
 
-ROOT = Path(__file__).resolve().parents[2]
-SAM = {"_target_": "segfocal.models.sam_tiny", "image_size": 64, "width": 48, "depth": 1, "decoder_width": 32}
-IMAGE, LABEL = "data/images/c0.nii.gz", "data/labels/c0.nii.gz"
-CASES = ["data=csv", "data.root=data/cases.csv"]
-TRAIN = [*SMALL, "augment=light", "train.steps=2", "train.validate_every=0", "train.save_minutes=99"]
-COMMANDS = {
-    "compare": lambda out: ["compare", "runs", "--output", out],
-    "convert": lambda out: ["weights", "convert", "weights.pt", f"{out}/weights.safetensors"],
-    "doctor": lambda out: ["doctor", "data.root=data/cases.csv", f"output={out}", "fix=true", "workers=1"],
-    "evaluate": lambda out: ["evaluate", f"prediction={LABEL}", f"reference={LABEL}", f"output={out}"],
-    "fingerprint": lambda out: ["fingerprint", *CASES, "target=1", f"output={out}", "workers=1"],
-    "prepare": lambda out: ["prepare", *CASES, "target=1", f"cache={out}", "workers=1"],
-    "predict": lambda out: ["predict", "bundle=bundle", f"input={IMAGE}", f"output={out}/mask.nii.gz"],
-    "export": lambda out: ["export", "bundle=bundle", f"scan={IMAGE}", f"output={out}"],
-    "train": lambda out: ["train", *CASES, *TRAIN, f"hydra.run.dir={out}/run", f"cache={out}/prepared"],
-}
 QUICK = ("compare", "convert")
 ALL = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS]
+KILLS = {
+    "bundle": (0, 1),
+    "compare": (1,),
+    "convert": (0,),
+    "cross_validate": (0, 13, 36, 45, 50),  # splits, a bundle of a fold, the ensemble, the evaluation, the summary
+    "doctor": (0, 1),
+    "evaluate": (0, 1, 2, 3, 4),
+    "evaluate_prompts": (1, 5, 7),  # prepared slices, tables, the summary, which comes last
+    "export": (0, 1),
+    "fingerprint": (0, 1),
+    "predict": (0, 1),
+    "prepare": (0, 1),
+}  # before so many files have come to their names
 KILLED = """
 import os, runpy, signal, sys
 left = int(sys.argv.pop(1))
@@ -57,12 +49,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 @pytest.fixture
 def place(tmp_path):
     """A working folder with scans, runs, a bundle and a file of weights."""
-    make_sphere_cases(tmp_path / "data", 2, splits=["train", "val"])
-    make_bundle(tmp_path / "bundle")
-    for number, name in enumerate("ab"):
-        make_run(tmp_path / "runs" / name, {"x": 0.5}, f"train.lr={number}")
-    torch.save(build(SAM).state_dict(), tmp_path / "weights.pt")
-    return tmp_path
+    return make_place(tmp_path)
 
 
 def call(place, command, *, kill=None, stdout=subprocess.PIPE, prepare=None, **environment):
@@ -160,11 +147,10 @@ def test_a_full_disk_is_one_line_and_the_command_works_later(name, place):
 
 @pytest.mark.parametrize(
     ("name", "kill"),
-    [("compare", 1)]
-    + [
-        pytest.param(name, kill, marks=pytest.mark.slow)
-        for name in ("doctor", "evaluate", "export", "fingerprint", "prepare", "predict")
-        for kill in ((0, 1, 2, 3, 4) if name == "evaluate" else (0, 1))
+    [
+        (name, kill) if (name, kill) == ("compare", 1) else pytest.param(name, kill, marks=pytest.mark.slow)
+        for name, kills in KILLS.items()
+        for kill in kills
     ],
 )
 def test_a_kill_leaves_nothing_half_written_and_the_command_works_again(name, kill, place):
@@ -172,5 +158,7 @@ def test_a_kill_leaves_nothing_half_written_and_the_command_works_again(name, ki
     done = call(place, COMMANDS[name]("out"), kill=kill)
     assert done.returncode == -signal.SIGKILL, done.stderr
     check_sound(place / "out")
+    finished = {path: path.stat().st_mtime_ns for path in (place / "out").glob("cv/fold_*/summary.json")}
     check_works_again(place, name)
     assert inputs(place) == before
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "a fold that was done is done again"

@@ -62,12 +62,12 @@ def prepare(
     """
     if workers < 1:
         raise ValueError(f"expected workers ≥ 1; got {workers}")
-    make_folder(cache)
     # The caller's structures count: a case of which no target was chosen has none of its own.
     cases = [replace(case, scheme=replace(case.scheme, structures=preparation.structures)) for case in cases]
     prepared = [PreparedCase(case.name, folder_of(cache, case, preparation), case.scheme) for case in cases]
     missing = [(case, ready.folder) for case, ready in zip(cases, prepared, strict=True) if not ready.folder.is_dir()]
     if missing:
+        make_folder(cache)
         needed, free = _estimated_bytes([case for case, _ in missing], preparation), shutil.disk_usage(cache).free
         if needed > free:
             raise _Full(f"room for about {_gib(needed)} of prepared slices", f"{_gib(free)} free", cache)

@@ -49,7 +49,8 @@ def evaluate_prompts(
     names = [structure.name for structure in evaluation.preparation.structures]
     notes = _left_out(evaluation, names)
     check_results(output, files_read(evaluation.cases, *evaluation.read), overwrite=evaluation.overwrite)
-    make_folder(output)
+    for folder in filter(None, (output, evaluation.embeddings)):
+        make_folder(folder)
     device = choose_device(evaluation.device)
     prepared = prepare(evaluation.cases, evaluation.preparation, evaluation.cache)
     batches = list(batches_of(views_of(prepared, evaluation, model.image_size), evaluation.batch_size))
