@@ -25,9 +25,9 @@ def suggested(found, **data):
 @pytest.mark.parametrize(
     ("share", "alphas", "foreground", "prior"),
     [
-        (0.001, [0.25, 0.4, 0.6, 0.75], 0.5, "auto"),
-        (0.05, [0.25, 0.4, 0.5], 0.0, "auto"),
-        (0.3, [0.25, 0.5], 0.0, None),
+        (0.001, [0.5, 0.75, 0.9], 0.5, "auto"),
+        (0.05, [0.25, 0.5, 0.75], 0.0, "auto"),
+        (0.3, [0.25, 0.5, 0.75], 0.0, None),
     ],
 )
 def test_the_smaller_the_target_the_more_is_done_for_it(share, alphas, foreground, prior):
