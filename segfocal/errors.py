@@ -53,7 +53,18 @@ class UserNote(UserWarning):
 
 def note(text: str) -> None:
     """Tell a person something in passing, once in a process for each text."""
-    warnings.warn(text, UserNote, stacklevel=2)
+    warnings.warn(visible(text), UserNote, stacklevel=2)
+
+
+def warn(text: str, category: type[Warning] = UserWarning, *, stacklevel: int = 2) -> None:
+    """Warn of something that a person should know; nothing in it, as a file's name, acts on a terminal.
+
+    Args:
+        text: what, in one line.
+        category: for code that treats some warnings apart.
+        stacklevel: as of warnings.warn in the place of this.
+    """
+    warnings.warn(visible(text), category, stacklevel=stacklevel + 1)
 
 
 @contextmanager

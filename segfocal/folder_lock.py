@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from segfocal.errors import UserError
+from segfocal.errors import UserError, warn
 from segfocal.files import make_folder
 
 LOCK = ".segfocal.lock"  # it stays, where anything else does
@@ -41,7 +40,7 @@ def only_one(folder: Path, *, doing: str) -> Iterator[None]:
             do="wait until it has ended, or choose another folder",
         ) from error
     except (OSError, NotImplementedError) as error:
-        warnings.warn(f"{folder} cannot be locked ({error}): run one command at a time there", stacklevel=3)
+        warn(f"{folder} cannot be locked ({error}): run one command at a time there", stacklevel=3)
     try:
         yield
     finally:

@@ -2,7 +2,10 @@
 
 import pickle
 
-from segfocal.errors import Fault, UserError
+import pytest
+
+from segfocal.errors import Fault, UserError, UserNote, note, noted, warn
+from tests import ROOT
 
 
 def test_an_error_is_one_sentence_with_what_to_do():
@@ -22,3 +25,23 @@ def test_an_error_arrives_complete_in_another_process():
         "add it",
         Fault.MISSING,
     )
+
+
+HOSTILE = "a\x1b[2J\u202e.nii"
+SHOWN = "a\\x1b[2J\\u202e.nii"
+
+
+def test_what_is_noted_and_warned_of_does_not_act_on_a_terminal():
+    with noted() as texts:
+        note(HOSTILE)
+    assert texts == [SHOWN]
+    for category in (UserWarning, UserNote):
+        with pytest.warns(category) as told:
+            warn(HOSTILE, category)
+        assert str(told[0].message) == SHOWN
+
+
+def test_every_warning_passes_the_same_door():
+    package = ROOT / "segfocal"
+    direct = [path for path in package.rglob("*.py") if "warnings.warn(" in path.read_text()]
+    assert [path.relative_to(package).as_posix() for path in direct] == ["errors.py"]

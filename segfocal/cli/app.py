@@ -72,7 +72,7 @@ def place(text: str) -> Path:
 
 def shown_path(path: Path) -> str:
     """Return a path as a user would type it: relative to the working folder where it lies inside."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    return visible(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path), lines=False)
 
 
 def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
@@ -117,7 +117,7 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
 def run_plainly(job: Callable[[], object]) -> int:
     """Run the job of a command without a config; return the exit code."""
     try:
-        with told_to_the_end(), claims_recorded():
+        with _notes_in_one_line(), told_to_the_end(), claims_recorded():
             job()
     except Exception as error:
         _report(error, debug=False)
@@ -138,14 +138,14 @@ def told_to_the_end() -> Iterator[None]:
 
 @contextmanager
 def _notes_in_one_line() -> Iterator[None]:
-    """Show notes as messages, without the place in the code where they were made."""
+    """Show notes as messages, without the place in the code where they were made, and no warning's text acting."""
     others = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
         if issubclass(category, UserNote):
-            print(f"note: {message}", file=sys.stderr)
+            print(visible(f"note: {message}"), file=sys.stderr)
         else:
-            others(message, category, *place, **options)
+            others(visible(str(message)), category, *place, **options)
 
     warnings.showwarning = show
     try:
@@ -235,11 +235,12 @@ def _report(error: Exception, *, debug: bool) -> None:
         said = f"error: {error.strerror}: {error.filename}. Check the path and its permissions."
         print(visible(said), file=sys.stderr)
     elif isinstance(error, MemoryError):
-        print(f"error: not enough memory: {error}. Use a smaller scan, batch or window.", file=sys.stderr)
+        said = f"error: not enough memory: {error}. Use a smaller scan, batch or window."
+        print(visible(said), file=sys.stderr)
     elif isinstance(error, HydraException | OmegaConfBaseException):
-        print(f"error in the command line or config: {_config_message(error)}", file=sys.stderr)
+        print(visible(f"error in the command line or config: {_config_message(error)}"), file=sys.stderr)
     else:
-        traceback.print_exception(error, file=sys.stderr)
+        print(visible("".join(traceback.format_exception(error))), end="", file=sys.stderr)
         print("error: a fault in segfocal; please report the lines above", file=sys.stderr)
 
 

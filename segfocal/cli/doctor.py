@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from segfocal.cli.app import run
 from segfocal.cli.data_options import tell_passed_over
 from segfocal.errors import UserError
+from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from segfocal.data.case import Case
@@ -85,9 +86,9 @@ def _print(diagnosis: Diagnosis, examination: Examination) -> None:
     output = examination.output
     if examination.fix:
         copies = len({repair.to for repair in diagnosis.repairs})
-        print(f"{copies} mended copies, {len(diagnosis.left_out)} cases left out: {output / 'fixes.jsonl'}")
+        print(visible(f"{copies} mended copies, {len(diagnosis.left_out)} cases left out: {output / 'fixes.jsonl'}"))
         names = f" data.label_names={output / 'label_names.json'}" if (output / "label_names.json").is_file() else ""
         names += "" if diagnosis.ignored is None else f" data.ignore={diagnosis.ignored}"
-        print(f"to train: data=csv data.root={output / 'cases.csv'}{names}")
+        print(visible(f"to train: data=csv data.root={output / 'cases.csv'}{names}"))
     for name in ("doctor.json", "doctor.html"):
-        print(output / name)
+        print(visible(str(output / name)))

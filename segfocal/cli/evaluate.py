@@ -59,9 +59,9 @@ def evaluate(config: DictConfig) -> None:
         print_table([{name: row[name] for name in _SHOWN if name in row} for row in rows])
     _warn_of_absent(judged)
     if evaluation.against:
-        print(f"{evaluation.output / 'comparison.csv'}")
-    print(f"{evaluation.output / 'metrics.csv'}")
-    print(f"{evaluation.output / 'report.html'}")
+        print(visible(str(evaluation.output / "comparison.csv")))
+    for name in ("metrics.csv", "report.html"):
+        print(visible(str(evaluation.output / name)))
     failed = [case.files.name for case in judged if case.failure is not None]
     if failed:
         raise UserError(

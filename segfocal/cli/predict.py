@@ -43,7 +43,7 @@ def predict(config: DictConfig) -> None:
         passed = passed_over(options.scan, scans, output=folder)
         tell_passed_over(passed, options.scan)
         if channels == 1 and (note := channels_apart(scans)):
-            print(note, file=sys.stderr)
+            print(visible(note), file=sys.stderr)
         with only_one(folder, doing="segment many scans"):
             summary = predict_many(options, scans, passed=passed, retry=plain["retry"], say=_say)
         if summary.none_done:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,7 @@ from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError
 
 from segfocal.engine.across_processes import in_any_process
-from segfocal.errors import UserError
+from segfocal.errors import UserError, warn
 from segfocal.files import give_usual_mode, read_json, sha256_of, write_json
 from segfocal.foreign.schema import checked
 
@@ -60,7 +59,7 @@ def save(accelerator: Accelerator, folder: Path, *, step: int, keep: int) -> boo
     except _DISK as error:
         problem, written = str(error), False
     if problem:
-        warnings.warn(f"no checkpoint of step {step}: {problem}; the run goes on, the ones before stay", stacklevel=2)
+        warn(f"no checkpoint of step {step}: {problem}; the run goes on, the ones before stay", stacklevel=2)
     if main:
         shutil.rmtree(temporary, ignore_errors=True)
     return not in_any_process(accelerator, not written)
@@ -106,7 +105,7 @@ def find(place: str | Path) -> Path:
         problem = damage(folder)
         if problem is None:
             return folder
-        warnings.warn(f"passing over a damaged checkpoint, {folder}: {problem}", stacklevel=2)
+        warn(f"passing over a damaged checkpoint, {folder}: {problem}", stacklevel=2)
     raise UserError(
         expected="a checkpoint: a run directory, or a step_… folder in its checkpoints",
         found="damaged ones only" if found else "a folder without one" if place.is_dir() else "no such folder",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from segfocal.engine.build_run import build_run, connect
 from segfocal.engine.plan import Plan
 from segfocal.engine.progress import CaseProgress
 from segfocal.engine.run import Run
+from segfocal.errors import warn
 from segfocal.files import make_folder
 
 
@@ -61,7 +61,7 @@ def _tell_what_accumulates(run: Run) -> None:
     """Warn once of losses that several batches a step cannot make up."""
     terms, batches = run.plan.task.criterion.spanning_batch, run.plan.settings.accumulate
     if batches > 1 and terms and run.accelerator.is_main_process:
-        warnings.warn(
+        warn(
             f"loss terms over a whole batch, {', '.join(terms)}, are those of each of the {batches} batches of "
             f"train.accumulate={batches}, not of the step; batch=false makes a term of each sample",
             stacklevel=2,

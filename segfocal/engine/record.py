@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 
 import segfocal
-from segfocal.errors import Fault, UserError
+from segfocal.errors import Fault, UserError, warn
 from segfocal.files import make_folder, write_json, write_text, written_beside
 from segfocal.foreign.door import json_lines, parse_json, shown
 from segfocal.losses import WeightedSum
@@ -73,7 +72,7 @@ class Record:
             self._append(row)
         except OSError as error:  # a full disk costs rows of the record, not the run
             if not self.lost:
-                warnings.warn(f"rows of the record are lost: {error}; the run goes on", stacklevel=2)
+                warn(f"rows of the record are lost: {error}; the run goes on", stacklevel=2)
             self.lost += 1
 
     def _append(self, row: Mapping[str, Any]) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 from safetensors import SafetensorError
 
 from segfocal.engine.across_processes import in_any_process
 from segfocal.engine.monitor import Monitor
 from segfocal.engine.run import Run
 from segfocal.engine.validate import mean_dice, validate
-from segfocal.errors import UserError
+from segfocal.errors import UserError, warn
 from segfocal.inference import bundle as bundles
 
 
@@ -42,4 +40,4 @@ def _keep_best(run: Run) -> None:
     try:
         bundles.save(run.bundle(), run.folder / "checkpoints" / "best")
     except (OSError, UserError, SafetensorError) as error:
-        warnings.warn(f"the best bundle was not saved: {error}; the run goes on", stacklevel=2)
+        warn(f"the best bundle was not saved: {error}; the run goes on", stacklevel=2)

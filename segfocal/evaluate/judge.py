@@ -17,6 +17,7 @@ from segfocal.evaluate.pairing import CaseFiles
 from segfocal.io import volumes
 from segfocal.io.nifti.probability_maps import open_maps
 from segfocal.metrics import RankHistogram
+from segfocal.plain_text import visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,8 @@ def judge(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ran
         ]
     against = second[0] if compared else []
     if notes:
-        first, against = ([replace(one, message="; ".join(notes)) for one in several] for several in (first, against))
+        said = files.without_folders("; ".join(notes))
+        first, against = ([replace(one, message=said) for one in several] for several in (first, against))
     return JudgedCase(files=files, metrics=first, against=against, compared=compared, unions=masks.unions)
 
 
@@ -110,7 +112,7 @@ def judge_or_note(files: CaseFiles, settings: EvaluationSettings, *, compared: b
     try:
         return judge(files, settings, compared=compared, ranked=ranked)
     except (UserError, OSError) as error:
-        return JudgedCase(files=files, compared=compared, failure=str(error))
+        return JudgedCase(files=files, compared=compared, failure=files.without_folders(visible(str(error))))
 
 
 def marked(judged: Sequence[JudgedCase], settings: EvaluationSettings) -> list[JudgedCase]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import itertools
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,7 @@ from pathlib import Path
 from segfocal.errors import UserError
 from segfocal.io.file_names import composed
 from segfocal.io.volumes import SUFFIXES, is_many, is_named, stem
+from segfocal.plain_text import visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,22 @@ class CaseFiles:
     against: Path | None = None
     image: Path | None = None
     probabilities: Path | None = None
+
+    def without_folders(self, text: str) -> str:
+        """Return a text about the case whose files are named from their folders on, as masks/a.nii.gz.
+
+        Where folders have the same name, those above them tell them apart. Results that are passed on name no place on
+        the machine they were made on.
+        """
+        given = (self.reference, self.prediction, self.against, self.image, self.probabilities)
+        real = {path.parent: path.parent.resolve() for path in given if path and path.parts[0] in (path.anchor, "..")}
+        real |= {place: place for place in real.values()}
+        places = set(real.values())
+        depth = next(n for n in itertools.count(1) if len({place.parts[-n:] for place in places}) == len(places))
+        for folder in sorted(real, key=lambda folder: -len(str(folder))):
+            name = "/".join(real[folder].parts[-depth:])
+            text = text.replace(visible(f"{folder}{os.sep}"), visible(f"{name}/"))
+        return text
 
 
 def named_files(place: Path, *, what: str) -> dict[str, Path]:

@@ -16,7 +16,6 @@ With s = x where the target is 1 and −x where it is 0, p_t = sigmoid(s) and CE
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any, Literal
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segfocal.errors import warn
 from segfocal.losses.base import PixelSums, Term
 from segfocal.losses.input_checks import check_pair, computed
 
@@ -237,7 +237,7 @@ def _run(function: Callable[..., Any], compiled: bool, x: Tensor, *rest: Any) ->
 def cannot_compile(kind: str, error: Exception) -> None:
     """Remember that torch.compile fails on this kind of device, and warn."""
     kinds_that_cannot_compile.add(kind)
-    warnings.warn(
+    warn(
         f"losses run uncompiled on {kind}: {type(error).__name__} from torch.compile; loss.compile=false silences this",
         stacklevel=2,
     )

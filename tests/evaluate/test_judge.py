@@ -1,5 +1,7 @@
 """One case judged by its probability maps too."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,37 @@ def test_maps_stored_along_other_axes_are_turned(tmp_path):
         probabilities=tmp_path / "maps.nii.gz",
     )
     assert [row["roc_auc"] for row in rows_of(evaluate(one)) if row["structure"] == "ball"] == [1]
+
+
+def cut_short(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("places", "named"),
+    [
+        (("labels", "masks"), "masks/a.nii.gz"),
+        (("truth/masks", "ours/masks"), "ours/masks/a.nii.gz"),
+        (("all/labels", "all/labels/deeper"), "deeper/a.nii.gz"),
+    ],
+)
+@pytest.mark.parametrize("relative", [False, True])
+def test_results_that_are_moved_name_no_place_on_the_machine(places, named, relative, tmp_path, monkeypatch):
+    home = tmp_path / "home of a user"
+    for folder in places:
+        for name, one in (("a", 1.0), ("b", 1.001)):  # the values of b are taken for whole numbers, which is noted
+            ball = np.zeros((6, 6, 4), np.float32)
+            ball[2:4, 2:4, 1:3] = one
+            make_scan(home / folder / f"{name}.nii.gz", ball)
+    cut_short(home / places[1] / "a.nii.gz")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    base = Path("..") / home.name if relative else home
+    evaluate(MaskEvaluation(reference=base / places[0], prediction=base / places[1], output=home / "out", workers=1))
+    rows = table(home / "out" / "metrics.csv")
+    (failed,) = [row for row in rows if row["status"] == "failed"]
+    assert named in failed["message"]
+    assert [row["message"] for row in rows if row["case"] == "b"] != [""]
+    for result in ("metrics.csv", "metrics.json", "report.html"):
+        assert home.name not in (home / "out" / result).read_text()

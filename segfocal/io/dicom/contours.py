@@ -6,7 +6,6 @@ nothing is passed over, counted and named in a warning.
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.errors import UserError, UserNote
+from segfocal.errors import UserError, UserNote, warn
 from segfocal.grid import Grid
 from segfocal.io.dicom.file_bytes import check_lengths
 from segfocal.io.dicom.file_kinds import header, readable
@@ -151,7 +150,7 @@ def _warn(passed_over: Counter[NotFilled], number: int, path: Path) -> None:
     if passed_over:
         listed = ", ".join(f"{count} {reason.value}" for reason, count in passed_over.items())
         message = f"{passed_over.total()} contours of ROI number {number} are passed over in {path}: {listed}"
-        warnings.warn(message, ContoursPassedOver, stacklevel=2)
+        warn(message, ContoursPassedOver, stacklevel=2)
 
 
 def _slice_of(voxels: NDArray, grid: Grid, path: Path, number: int) -> tuple[int, int]:

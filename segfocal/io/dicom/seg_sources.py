@@ -6,13 +6,12 @@ written in UTF-8; a value that no writer takes, such as a date of 00000000, is w
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from segfocal.errors import UserError, UserNote
+from segfocal.errors import UserError, UserNote, warn
 from segfocal.io.dicom.file_kinds import extra, header
 from segfocal.io.dicom.series import Series
 from segfocal.io.dicom.slices import text_of
@@ -79,7 +78,7 @@ def sources_of(series: Series, *, first_only: bool = False) -> list[Any]:
             _place(elements, sources[0], series)
     if emptied and not first_only:
         message = f"left empty in the segmentation, for want of a valid value in {files[0]}: {', '.join(emptied)}"
-        warnings.warn(message, ValuesLeftEmpty, stacklevel=2)
+        warn(message, ValuesLeftEmpty, stacklevel=2)
     return sources
 
 
