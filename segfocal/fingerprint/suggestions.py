@@ -169,9 +169,9 @@ def _prior(name: str, share: float) -> Suggestion:
 def _alpha(name: str, share: float) -> Suggestion:
     values = [0.5, 0.75, 0.9] if share < _SMALL else [0.25, 0.5, 0.75]
     why = (
-        f"{name} fills {percent(share)} of the voxels. A mask holds what is likelier than 1 − α, and the best Dice what "
-        "is likelier than half of it, so α = 1 − Dice / 2: 0.75 for a Dice of 0.5, 0.9 for one of 0.2. The literature's "
-        "0.25 left the aorta (0.13 %) out of every mask, 0.75 gave it Dice 0.76 (one seed)."
+        f"{name} fills {percent(share)} of the voxels. A mask holds what is likelier than 1 − α, and the best Dice "
+        "what is likelier than half of it, so α = 1 − Dice / 2: 0.75 for a Dice of 0.5, 0.9 for one of 0.2. The "
+        "literature's 0.25 left the aorta (0.13 %) out of every mask, 0.75 gave it Dice 0.76 (one seed)."
     )
     return Suggestion(option="loss.terms.focal.alpha", value=values, why=why, swept=True)
 
