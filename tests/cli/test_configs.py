@@ -151,3 +151,18 @@ def test_sam_med2d_weighs_its_terms_twenty_one_one():
 def test_the_configs_travel_inside_the_wheel():
     text = (ROOT / "pyproject.toml").read_text()
     assert 'conf = "segfocal/conf"' in text
+
+
+ALPHAS = [("loss=focal", 0.9), ("loss=focal+dice", 0.75), ("loss=sam_med2d", 0.25), ("imbalance=focal", 0.25)]
+
+
+@pytest.mark.parametrize(("choice", "alpha"), ALPHAS)
+def test_alpha_is_large_where_focal_stands_alone_and_the_papers_where_a_paper_is_followed(choice, alpha):
+    assert composed("train", choice).loss.terms.focal.alpha == alpha
+
+
+def test_remedies_are_judged_without_the_prior_but_where_it_is_the_remedy():
+    names = [path.stem for path in (CONF / "imbalance").glob("*.yaml")]
+    assert len(names) == 12
+    for name in names:
+        assert composed("train", f"imbalance={name}").model.prior == ("auto" if "prior" in name else None)
