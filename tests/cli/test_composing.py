@@ -21,7 +21,7 @@ def test_a_folder_of_short_safe_options_is_named_by_them():
 
 
 def test_a_sweep_of_our_experiments_keeps_its_names():
-    assert hydra_of("experiment=alpha_gamma", "seed=3").sweep.subdir == "alpha=0.25,gamma=2.0,seed=3"
+    assert hydra_of("experiment=alpha_gamma", "seed=3").sweep.subdir == "alpha=0.9,gamma=2.0,seed=3"
 
 
 def sweep(monkeypatch, *options):
