@@ -58,6 +58,7 @@ def auto(config: DictConfig) -> float:
     typed = [text for text in HydraConfig.get().overrides.task if text.split("=", 1)[0] not in _OWN]
     claim_folder(config, folder, marks=MARKS)
     check_writable(Path(str(config.cache)) / "any")  # for recipes that are not known yet
+    data = Path(str(config.data.root)).resolve().name
     config, left_out = _sound(config, folder)
     workshop = ConfigWorkshop.of(config, typed, folder)
     asked = {"options": sorted(typed)}
@@ -65,7 +66,7 @@ def auto(config: DictConfig) -> float:
     place = shown_path((folder / "bundle").resolve())
     facts = AutoFacts(
         title=f"segfocal auto: {_target_words(config)}",
-        data=Path(str(config.data.root)).name,
+        data=data,
         minutes=minutes,
         fingerprint=workshop.fingerprint,
         left_out=left_out,
