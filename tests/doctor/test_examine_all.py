@@ -45,6 +45,7 @@ def test_a_process_that_is_killed_takes_only_its_own_case_with_it(tmp_path):
     assert "unreadable" not in found[0] + found[2]
 
 
+@pytest.mark.slow
 def test_the_script_starts_processes_of_its_own(tmp_path):
     """They load the script again: without a guard each would start the whole command anew."""
     for number, name in enumerate("ab"):

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from segfocal.evaluate.evaluate import evaluate
 from segfocal.evaluate.options import EvaluationSettings, MaskEvaluation
 from tests.evaluate.folders import LABELS, mask_evaluation, rows_of
@@ -18,6 +20,7 @@ def test_a_case_has_the_same_metrics_alone(folders, judged, tmp_path):
     assert rows == [row for row in rows_of(judged[0]) if row["case"] == "c3"]
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(folders, judged, tmp_path):
     rows = rows_of(evaluate(mask_evaluation(folders, tmp_path, workers=2, pictures=0)))
     assert rows == rows_of(judged[0])

@@ -1,8 +1,6 @@
 """An evaluation that is killed while it writes: the same one goes on unasked, and nothing else is replaced."""
 
-import os
-import subprocess
-import sys
+import signal
 
 import numpy as np
 import pytest
@@ -10,34 +8,10 @@ import pytest
 from segfocal.errors import UserError
 from segfocal.evaluate.evaluate import evaluate
 from segfocal.evaluate.options import EvaluationSettings, MaskEvaluation
+from segfocal.files import claims_recorded
+from tests.forked import die_before, run_forked
 from tests.scans import make_scan
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from segfocal.evaluate.evaluate import evaluate
-from segfocal.files import claims_recorded
-from tests.evaluate.test_kill import evaluation_of
-root, many, moments = Path(sys.argv[1]), sys.argv[2] == "many", int(sys.argv[3])
-real = os.replace
-for moment in range(moments):
-    codes = []
-    for left in (moment, 1000):
-        child = os.fork()
-        if not child:
-            def replace(*places, **options):
-                global left
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                left -= 1
-                return real(*places, **options)
-            os.replace = replace
-            with claims_recorded():
-                evaluate(evaluation_of(root, root / str(moment), many=many))
-            os._exit(0)
-        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    print(*codes)
-"""
 FILES = {
     "one": {"metrics.csv", "summary.csv", "metrics.json", "report.html", "overlay.png"},
     "many": {"metrics.csv", "summary.csv", "metrics.json", "report.html", "a_liver.png", "b_liver.png"},
@@ -64,16 +38,22 @@ def written(folder):
     return {path.name for path in folder.rglob("*") if path.is_file() and path.name != ".segfocal.lock"}
 
 
-@pytest.mark.parametrize(("count", "moments"), [pytest.param("one", 5, marks=pytest.mark.slow), ("many", 6)])
-def test_after_a_kill_before_any_of_its_files_the_same_evaluation_goes_on(count, moments, tmp_path):
+def evaluate_once(root, output, many, left):
+    if left is not None:
+        die_before(left, "replace")
+    with claims_recorded():
+        evaluate(evaluation_of(root, output, many=many))
+
+
+@pytest.mark.parametrize(("count", "left"), [(count, n) for count, files in FILES.items() for n in range(len(files))])
+def test_after_a_kill_before_any_of_its_files_the_same_evaluation_goes_on(count, left, tmp_path):
     make_masks(tmp_path)
-    command = [sys.executable, "-c", KILLED, str(tmp_path), count, str(moments)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ)
-    assert done.stdout.split("\n")[:-1] == ["-9 0"] * moments, done.stderr
-    for moment in range(moments):
-        found = written(tmp_path / str(moment))
-        assert {name for name in found if not name.startswith(".")} == FILES[count]
-        assert ".segfocal_unfinished.json" not in found
+    output, many = tmp_path / "out", count == "many"
+    assert run_forked(evaluate_once, tmp_path, output, many, left) == -signal.SIGKILL
+    assert run_forked(evaluate_once, tmp_path, output, many, None) == 0
+    found = written(output)
+    assert {name for name in found if not name.startswith(".")} == FILES[count]
+    assert ".segfocal_unfinished.json" not in found
 
 
 def test_what_another_wrote_meanwhile_is_not_replaced(tmp_path):

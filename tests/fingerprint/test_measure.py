@@ -24,7 +24,7 @@ def by(*names, far_mm=20.0):
     return MeasureOptions(structures=structures, frame="SPL", intensity=CT, far_mm=far_mm)
 
 
-@pytest.mark.parametrize("name", ["ct_a", "ct_b"])
+@pytest.mark.parametrize("name", ["ct_a", pytest.param("ct_b", marks=pytest.mark.slow)])
 def test_imbalance_equals_an_independent_count(name):
     case = next(case for case in DEMO.cases if case.name == name)
     found = summarise([measure(case, by(*CHOSEN))])

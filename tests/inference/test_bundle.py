@@ -4,8 +4,6 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
-import sys
 
 import pytest
 
@@ -14,6 +12,7 @@ from segfocal.errors import UserError
 from segfocal.files import read_json, write_json
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
+from tests.forked import die_before, run_forked
 from tests.inference.bundles import bundle_of
 from tests.random_bundle import make_bundle
 
@@ -62,8 +61,7 @@ def test_a_kill_while_a_bundle_is_replaced_leaves_the_old_or_the_new_or_one_that
     """In the order of its renames and fsyncs, each the last thing that happens."""
     make_bundle(tmp_path / "bundle", seed=0)
     old = models_sum(tmp_path / "bundle")
-    process = subprocess.run([sys.executable, "-c", DYING, str(tmp_path / "bundle"), str(moment)], check=False)
-    assert process.returncode == -signal.SIGKILL
+    assert run_forked(dying, tmp_path / "bundle", moment) == -signal.SIGKILL
     if moment < 3:
         assert models_sum(tmp_path / "bundle") == old
     else:
@@ -73,23 +71,10 @@ def test_a_kill_while_a_bundle_is_replaced_leaves_the_old_or_the_new_or_one_that
     assert models_sum(tmp_path / "bundle") != old
 
 
+def dying(folder, moment):
+    die_before(moment, "fsync", "replace")
+    make_bundle(folder, seed=1)
+
+
 def models_sum(folder):
     return float(sum(weights.double().abs().sum() for weights in bundles.load(folder).model.parameters()))
-
-
-DYING = """
-import os, signal, sys
-from pathlib import Path
-from tests.random_bundle import make_bundle
-left = int(sys.argv[2])
-def counted(real):
-    def call(*arguments):
-        global left
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-        return real(*arguments)
-    return call
-os.fsync, os.replace = counted(os.fsync), counted(os.replace)
-make_bundle(Path(sys.argv[1]), seed=1)
-"""

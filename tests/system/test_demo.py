@@ -1,4 +1,4 @@
-"""`make demo` on the real scans, with a few steps of training."""
+"""`make demo` on the real scans, with a few steps of training on coarse pixels."""
 
 import csv
 import re
@@ -15,6 +15,7 @@ from tests.system.commands import segfocal
 def test_the_demo_writes_masks_figures_and_one_self_contained_page(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "demo"
     options = ["train.steps=3", "train.batch_size=2", f"hydra.run.dir={folder}", f"cache={tmp_path / 'prepared'}"]
+    options += ["data.spacing_mm=[6,6]", "data.window=[64,64]"]
     assert segfocal(monkeypatch, "demo", *options) == 0
     last = capsys.readouterr().out.strip().splitlines()[-5:]
     assert last[2].startswith("report:")

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from tests.forked import can_give_up_rights, give_up_rights, run_command
 from tests.system.every_command import CASES, COMMANDS, IMAGE, LABEL, MORE, PROMPTS, make_place
-from tests.without_rights import can_give_up_rights, run_without_rights
 
 ALL = COMMANDS | MORE
 QUICK = ("compare", "predict")
@@ -55,6 +55,10 @@ def broken(base):
         unlock(path)
         path.write_bytes(content)
         lock(path)
+
+
+def run_without_rights(folder, command, scratch):
+    return run_command(folder, command, scratch, first=give_up_rights)
 
 
 def files(folder):

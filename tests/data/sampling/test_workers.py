@@ -1,5 +1,6 @@
 """Loading processes: they change no batch, outlive a scheduler's signal, and are named when they die or hang."""
 
+import gc
 import os
 import signal
 import time
@@ -46,6 +47,10 @@ def sleep():
     time.sleep(60)
 
 
+def fail():
+    raise RuntimeError("a chunk that cannot be read")
+
+
 @pytest.mark.parametrize("augment", [Augment(), STRONG], ids=["none", "strong"])
 def test_a_step_has_the_same_augmented_batch_with_0_1_and_4_workers(augment):
     runs = []
@@ -90,11 +95,21 @@ def test_a_scheduler_that_ends_a_job_leaves_its_loading_processes_to_the_main_on
 
 
 def test_other_errors_of_a_dataset_stay_what_they_are():
-    def broken():
-        raise RuntimeError("a chunk that cannot be read")
-
     with pytest.raises(RuntimeError, match="a chunk that cannot be read"):
-        list(load(Noise(broken), steps(), workers=1, pin=False))
+        list(load(Noise(fail), steps(), workers=1, pin=False))
+
+
+@pytest.mark.parametrize("trouble", [die, leave, fail])
+def test_the_others_end_at_once_where_one_fails(trouble):
+    """Torch would wait 10 s for each that is told to end by a queue which is freed already."""
+    started = time.monotonic()
+    with pytest.raises((UserError, RuntimeError)):
+        list(load(Noise(trouble), steps(), workers=2, pin=False))
+    gc.collect()
+    while active_children() and time.monotonic() < started + 3:
+        pass
+    assert not active_children()
+    assert time.monotonic() < started + 3
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

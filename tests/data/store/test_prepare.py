@@ -1,10 +1,8 @@
 """Preparing many cases: side by side as one by one, whole or not at all, and nothing left behind by a kill."""
 
+import os
 import shutil
 import signal
-import subprocess
-import sys
-import textwrap
 from collections import namedtuple
 
 import numpy as np
@@ -22,6 +20,7 @@ from segfocal.intensity import Window
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 from tests.cli.test_configs import composed
+from tests.forked import run_forked
 from tests.scans import AFFINES, make_scan, make_sphere_cases
 from tests.system.commands import segfocal
 
@@ -90,37 +89,24 @@ def test_a_disk_that_fills_up_stops_the_rest(tmp_path, cases, monkeypatch):
 
 # Killed
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from segfocal.structure import Structure
-from segfocal.data.store import prepare as preparing
-from segfocal.data.case import Case
-from segfocal.data.cases import read_cases
-from segfocal.data.store.prepared_case import Preparation
-from segfocal.intensity import Window
-from segfocal.resample import ModelGrid
 
-settings = Preparation(
-    grid=ModelGrid(spacing_mm=(1.3, 0.8)),
-    intensity=Window(lower=-60.0, upper=160.0),
-    structures=(Structure(name="ball", value=1),),
-)
-store, stored = preparing.blosc2.asarray, []
-def killing(array, **options):
-    store(array, **options)
-    stored.append(options["urlpath"])
-    if len(stored) == 5:  # the image of the third case is there, its target is not
-        os.kill(os.getpid(), signal.SIGKILL)
-preparing.blosc2.asarray = killing
-preparing.prepare(read_cases(sys.argv[1]).cases, settings, Path(sys.argv[2]), workers=int(sys.argv[3]))
-"""
+def prepare_and_die(cases, cache, workers):
+    """Prepare cases in a process that is killed when the image of the third is there and its target is not."""
+    store, stored = preparing.blosc2.asarray, []
+
+    def killing(array, **options):
+        store(array, **options)
+        stored.append(options["urlpath"])
+        if len(stored) == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    preparing.blosc2.asarray = killing
+    prepare(cases, SETTINGS, cache, workers=workers)
 
 
-@pytest.mark.parametrize("workers", [2, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_killed_in_the_middle_and_run_again_it_equals_an_undisturbed_run(tmp_path, cases, workers):
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), tmp_path / "data" / "cases.csv", tmp_path / "cache"]
-    assert subprocess.run([*map(str, command), str(workers)], check=False).returncode == -signal.SIGKILL
+    assert run_forked(prepare_and_die, cases, tmp_path / "cache", workers) == -signal.SIGKILL
     left = list((tmp_path / "cache").iterdir())
     assert any(path.name.startswith(".") for path in left)  # the workplace of the killed run
     ready = {path for path in left if not path.name.startswith(".")}
