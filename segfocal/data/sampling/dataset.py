@@ -20,7 +20,12 @@ from segfocal.batch import SAMPLING, Batch, Origin, SampleKey
 from segfocal.data.label_scheme import IGNORED
 from segfocal.data.sampling.hard_examples import LastLosses
 from segfocal.data.sampling.slice_sampler import SliceSampler
-from segfocal.data.sampling.workers import ending_workers_at_once, keep_serving, naming_lost_workers
+from segfocal.data.sampling.workers import (
+    awaiting_what_torch_says,
+    ending_workers_at_once,
+    keep_serving,
+    naming_lost_workers,
+)
 from segfocal.data.store.prepared_case import PreparedCase
 
 Sample = tuple[Tensor, Tensor, SampleKey, Origin]  # image, target, its random numbers, where it was cut from
@@ -191,7 +196,7 @@ def load(
     Raises:
         UserError: a loading process died, or all of them hang.
     """
-    with ending_workers_at_once(), naming_lost_workers(workers, timeout=timeout):
+    with ending_workers_at_once(), naming_lost_workers(workers, timeout=timeout), awaiting_what_torch_says():
         yield from DataLoader(
             dataset,
             batch_sampler=steps,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import re
 import signal
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ _REASONS = {  # by the name of a signal: why, and what to do
         "make it larger (docker run --shm-size=8g) or set train.workers=0",
     ),
 }
+_PATIENCE = 1.0  # seconds
 _OTHERWISE = "", "set train.workers=0 to see the error itself, or resume=auto to go on from the last checkpoint"
 
 
@@ -48,6 +50,21 @@ def naming_lost_workers(count: int, *, timeout: float | None) -> Iterator[None]:
                 found="none: they hang",
                 do="look whether the disk of the cache still answers; raise train.worker_timeout if it is only slow",
             ) from error
+        raise
+
+
+@contextmanager
+def awaiting_what_torch_says() -> Iterator[None]:
+    """Give torch the time to name a loading process that went while a batch was read from it.
+
+    It learns of that by SIGCHLD and raises in the main thread, with the process and its signal; what a batch is read
+    through is closed before that in one of twenty deaths.
+    """
+    try:
+        yield
+    except (EOFError, ConnectionError, FileNotFoundError) as error:
+        if "DataLoader worker" not in str(error):  # which is what a data set raised
+            time.sleep(_PATIENCE)
         raise
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from segfocal.augment import Augment
 from segfocal.batch import SampleKey
 from segfocal.data.sampling.dataset import Steps, load
+from segfocal.data.sampling.workers import awaiting_what_torch_says, naming_lost_workers
 from segfocal.engine.prefetch import on_device
 from segfocal.errors import UserError
 from tests.augment.test_augment import STRONG
@@ -75,6 +76,26 @@ def test_a_process_killed_for_its_memory_is_named_with_the_likely_reason():
 def test_a_process_that_ends_early_is_named_and_how_to_see_why():
     with pytest.raises(UserError, match=r"process \d+ ended before its work was done.*train\.workers=0"):
         list(load(Noise(leave), steps(), workers=1, pin=False))
+
+
+@pytest.mark.parametrize("cut", [EOFError(), ConnectionResetError(), FileNotFoundError(2, "No such file or directory")])
+def test_a_process_that_dies_while_a_batch_is_read_from_it_is_named(cut):
+    """The connection is gone before torch says of which process, as it does from a signal's handler."""
+
+    def tell(*_):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    before = signal.signal(signal.SIGALRM, tell)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with (
+            pytest.raises(UserError, match="process 7 was killed by the signal"),
+            naming_lost_workers(1, timeout=None),
+            awaiting_what_torch_says(),
+        ):
+            raise cut
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_processes_that_hang_are_given_up_and_ended():
