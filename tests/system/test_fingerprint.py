@@ -62,7 +62,7 @@ def test_every_run_of_a_sweep_suggested_for_the_demo_runs(tmp_path, monkeypatch)
     assert segfocal(monkeypatch, "fingerprint", *options) == 0
     assert segfocal(monkeypatch, "train", *sweep(tmp_path / "out", tmp_path)) == 0
     rows = list(csv.DictReader((tmp_path / "sweep" / "comparison" / "results.csv").open()))
-    assert [row["status"] for row in rows] == ["finished"] * 12
+    assert [row["status"] for row in rows] == ["finished"] * 9
 
 
 def test_results_are_not_replaced_unasked(measured, spheres, monkeypatch, capfd):
