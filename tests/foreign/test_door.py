@@ -18,10 +18,10 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
 
 def refused(read, *arguments, **named):
     """Return the message of a refusal, which comes within a second and is one line."""
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(UserError) as told:
         read(*arguments, **named)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
     assert "\n" not in str(told.value)
     return str(told.value)
 

@@ -77,4 +77,4 @@ def dying(folder, moment):
 
 
 def models_sum(folder):
-    return float(sum(weights.double().abs().sum() for weights in bundles.load(folder).model.parameters()))
+    return float(sum(weights.detach().double().abs().sum() for weights in bundles.load(folder).model.parameters()))

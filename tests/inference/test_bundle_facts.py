@@ -27,7 +27,7 @@ def saved(tmp_path_factory):
 def refused(saved, facts):
     before = read_json(saved / "bundle.json")
     (saved / "bundle.json").write_text(facts if isinstance(facts, str) else json.dumps(facts))
-    began = time.monotonic()
+    began = time.process_time()
     try:
         with pytest.raises(UserError) as told:
             bundles.load(saved)
@@ -36,7 +36,7 @@ def refused(saved, facts):
         bundles.read_intensity(saved)
     finally:
         write_json(saved / "bundle.json", before)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
     assert "\n" not in str(told.value)
     assert str(saved) in str(told.value)
     return str(told.value)

@@ -101,7 +101,7 @@ def test_a_process_that_dies_while_a_batch_is_read_from_it_is_named(cut):
 def test_processes_that_hang_are_given_up_and_ended():
     with pytest.raises(UserError, match=r"a batch within 1 seconds from one loading process; found none: they hang"):
         list(load(Noise(sleep), steps(), workers=1, pin=False, timeout=1))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while active_children() and time.monotonic() < deadline:
         pass
     assert not active_children()
@@ -127,10 +127,10 @@ def test_the_others_end_at_once_where_one_fails(trouble):
     with pytest.raises((UserError, RuntimeError)):
         list(load(Noise(trouble), steps(), workers=2, pin=False))
     gc.collect()
-    while active_children() and time.monotonic() < started + 3:
+    while active_children() and time.monotonic() < started + 8:
         pass
     assert not active_children()
-    assert time.monotonic() < started + 3
+    assert time.monotonic() < started + 8
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -155,10 +155,10 @@ def test_boxes_alone_may_be_none_or_a_single_one_and_nothing_else(tmp_path):
 
 def test_more_prompts_than_a_file_or_a_slice_may_have_are_refused_at_once(tmp_path):
     def message(entries):
-        began = time.monotonic()
+        began = time.process_time()
         with pytest.raises(UserError) as told:
             read(tmp_path, entries)
-        assert time.monotonic() - began < 2
+        assert time.process_time() - began < 2
         return str(told.value)
 
     box = {**LIVER, "lower": [3, 5, 2], "upper": [6, 11, 2]}

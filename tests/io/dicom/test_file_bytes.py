@@ -25,14 +25,14 @@ def deflated(index, dataset):
 def refused(words, read, *places, seconds=5.0, mib=200):
     """Check that reading is refused in one line, at once and without much memory."""
     tracemalloc.start()
-    started = time.monotonic()
+    started = time.process_time()
     try:
         with pytest.raises(UserError, match=words) as caught:
             read(*places)
         assert tracemalloc.get_traced_memory()[1] < mib << 20
     finally:
         tracemalloc.stop()
-    assert time.monotonic() - started < seconds
+    assert time.process_time() - started < seconds
     assert "\n" not in str(caught.value)
 
 
