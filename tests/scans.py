@@ -52,12 +52,14 @@ def make_scan(path, array, affine=None, *, sform_code=1, qform_code=1, slope=Non
 
 
 def spoil_header(path, **fields):
-    """Overwrite fields of an uncompressed NIfTI file's header, sound or not, and return the path."""
+    """Overwrite fields of an uncompressed NIfTI-1 or NIfTI-2 file's header, sound or not, and return the path."""
     content = path.read_bytes()
-    header = nib.Nifti1Header(content[:348], check=False)
+    kind = nib.Nifti2Header if int.from_bytes(content[:4], "little") == 540 else nib.Nifti1Header
+    size = kind.template_dtype.itemsize
+    header = kind(content[:size], check=False)
     for name, value in fields.items():
         header[name] = value
-    path.write_bytes(header.binaryblock + content[348:])
+    path.write_bytes(header.binaryblock + content[size:])
     return path
 
 

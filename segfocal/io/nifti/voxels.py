@@ -19,6 +19,7 @@ from segfocal.io.nifti.header import GZIP, RawHeader, TrailingBytesError
 from segfocal.memory import check_available
 
 _HALF_A_DIGIT = 2.0**-24  # of a float32, as a share of it
+_SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 _PIECE = 1 << 20  # bytes read at a time
 _MOST_AFTER = 64 << 20  # bytes that may follow the voxels; more is no scan but a file made to fill a memory
 
@@ -62,7 +63,8 @@ def scale_of(header: RawHeader) -> tuple[float, float] | None:
         return None
     whole = header.dtype is not None and header.dtype.kind in "iu"
     lost = whole and math.isfinite(inter) and abs(slope) < abs(inter) * _HALF_A_DIGIT
-    if not math.isfinite(inter) or lost or abs(slope) < np.finfo(np.float32).tiny:
+    beyond = max(abs(slope), abs(inter)) > _LARGEST  # NIfTI-2 keeps both as float64
+    if not math.isfinite(inter) or lost or beyond or abs(slope) < _SMALLEST:
         raise UserError(
             expected="a scale that keeps voxels apart" if math.isfinite(inter) else "a scale with a finite intercept",
             found=f"scl_slope {slope:g} and scl_inter {inter:g}",

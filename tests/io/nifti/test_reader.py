@@ -295,6 +295,15 @@ def test_a_scale_that_is_none_is_refused_with_its_numbers(tmp_path, name):
         nifti.read(path)
 
 
+@pytest.mark.parametrize(("slope", "inter"), [(1e39, 0.0), (2.0, -1e300)])
+def test_a_scale_beyond_float32_which_nifti_2_can_hold_is_refused(tmp_path, slope, inter):
+    path = tmp_path / "scan.nii"
+    nib.save(nib.Nifti2Image(random_labels().astype(np.float32), np.eye(4)), path)
+    spoil_header(path, scl_slope=slope, scl_inter=inter)
+    with pytest.raises(UserError, match="expected a scale that keeps voxels apart"):
+        nifti.read(path)
+
+
 @pytest.mark.parametrize(("slope", "inter"), [(1e-30, 0.0), (0.5, 1e6), (-2.0, 7.0)])
 def test_a_small_or_negative_scale_is_a_scale(tmp_path, slope, inter):
     path = spoil_header(make_scan(tmp_path / "scan.nii", random_labels()), scl_slope=slope, scl_inter=inter)
