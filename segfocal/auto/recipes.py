@@ -50,6 +50,9 @@ def recipes_for(fingerprint: Mapping[str, Any], *, pictures: bool = False, chann
 def intensity_options(fingerprint: Mapping[str, Any], channels: int) -> dict[str, Any]:
     """Return how volumes become [0,1]: a CT window that shows the targets, or each scan's own percentiles.
 
+    The window of soft tissue is widened for a target that lies outside it by half or more. One that is cut off in some
+    scans, as an artery with contrast agent, is still the brightest there, and what surrounds it keeps its contrast.
+
     Args:
         fingerprint: with intensities of background and targets; of several channels, the first one's.
         channels: of the images; several are not all CT.
@@ -58,10 +61,10 @@ def intensity_options(fingerprint: Mapping[str, Any], channels: int) -> dict[str
         return {"intensity": "percentiles"}
     inner = [row["intensities"] for row in fingerprint["structures"].values() if row["voxels"]]
     options: dict[str, Any] = {"intensity": "ct_soft_tissue"}
-    if min(row["5"] for row in inner) < CT_WINDOW[0]:
-        options["intensity.lower"] = 10.0 * math.floor(min(row["0.5"] for row in inner) / 10)
-    if max(row["95"] for row in inner) > CT_WINDOW[1]:
-        options["intensity.upper"] = 10.0 * math.ceil(max(row["99.5"] for row in inner) / 10)
+    if min(row["50"] for row in inner) < CT_WINDOW[0]:
+        options["intensity.lower"] = 10.0 * math.floor(min(row["5"] for row in inner) / 10)
+    if max(row["50"] for row in inner) > CT_WINDOW[1]:
+        options["intensity.upper"] = 10.0 * math.ceil(max(row["95"] for row in inner) / 10)
     return options
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from statistics import fmean
 from typing import Any
@@ -35,7 +35,8 @@ def choose_rules(
     """Return the rules by structure that raised its mean Dice by LEAST_GAIN or more, and what was tried with its Dice.
 
     Every rule is tried alone, on the masks that the bundle without rules gives for whole scans. The best way of taking
-    components away and the best way of filling holes stay.
+    components away and the best way of filling holes stay. Of several cases each must also gain, on average, by what
+    the others would choose: what one case alone gains by says little about the next.
     """
     return choose_rules_of([(bundle, cases)], device=device)
 
@@ -53,7 +54,7 @@ def choose_rules_of(
     report = []
     for name, rows in dice.items():
         means = [fmean(column) for column in zip(*rows, strict=True)]
-        chosen = _best(means)
+        chosen = best_rules(np.array(rows))
         if chosen != PostprocessRules():
             rules[name] = chosen
         tried = [asdict(r) | {"dice": m} for r, m in zip((*REMOVALS, *FILLINGS), means[1:], strict=True)]
@@ -106,19 +107,32 @@ def dice_of_each(mask: Volume, labels: Volume, value: int) -> list[float]:
     return [_dice(voxels, inside, total), *removed, *filled]
 
 
-def _best(means: Sequence[float]) -> PostprocessRules:
-    """Return the best of both kinds of rules, of those that gain enough."""
+def best_rules(dice: NDArray[np.float64]) -> PostprocessRules:
+    """Return the best of both kinds of rules by Dice [cases, 1 + rules], of those that gain enough."""
     best = PostprocessRules()
     for first, kind in ((1, REMOVALS), (1 + len(REMOVALS), FILLINGS)):
-        own = means[first : first + len(kind)]
-        if max(own) - means[0] >= LEAST_GAIN:
-            rule = kind[own.index(max(own))]
+        own = dice[:, [0, *range(first, first + len(kind))]]
+        chosen = _best_column(own)
+        if chosen and (len(own) == 1 or _nested(own) > own[:, 0].mean()):
+            rule = kind[chosen - 1]
             best = PostprocessRules(
                 largest=best.largest or rule.largest,
                 minimum_mm3=max(best.minimum_mm3, rule.minimum_mm3),
                 holes_mm3=max(best.holes_mm3, rule.holes_mm3),
             )
     return best
+
+
+def _best_column(dice: NDArray[np.float64]) -> int:
+    """Return the column of the best mean, 0 where none gains LEAST_GAIN over the first."""
+    means = dice.mean(axis=0)
+    best = 1 + int(means[1:].argmax())
+    return best if means[best] - means[0] >= LEAST_GAIN else 0
+
+
+def _nested(dice: NDArray[np.float64]) -> float:
+    """Return the mean Dice where each case gets the column that the others would choose."""
+    return float(np.mean([row[_best_column(np.delete(dice, n, axis=0))] for n, row in enumerate(dice)]))
 
 
 def _hits(parts: Parts, truth: NDArray[np.bool_]) -> NDArray[np.int64]:

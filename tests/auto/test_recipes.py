@@ -23,7 +23,7 @@ def fingerprint(
 
 def levels(low, high):
     """Return intensities of a fingerprint that run from low to high."""
-    return {"0.5": low - 4, "5": low, "95": high, "99.5": high + 4}
+    return {"0.5": low - 4, "5": low, "50": (low + high) / 2, "95": high, "99.5": high + 4}
 
 
 def ball(diameter):
@@ -82,8 +82,9 @@ def test_a_target_that_no_case_has_is_an_error():
     ("background", "target", "channels", "options"),
     [
         ((-1000, 400), (20, 200), 1, {"intensity": "ct_soft_tissue"}),
-        ((-1000, 400), (-850, 100), 1, {"intensity": "ct_soft_tissue", "intensity.lower": -860.0}),
-        ((-1000, 400), (150, 900), 1, {"intensity": "ct_soft_tissue", "intensity.upper": 910.0}),
+        ((-1000, 400), (-855, 100), 1, {"intensity": "ct_soft_tissue", "intensity.lower": -860.0}),
+        ((-1000, 400), (150, 903), 1, {"intensity": "ct_soft_tissue", "intensity.upper": 910.0}),
+        ((-1000, 400), (-100, 550), 1, {"intensity": "ct_soft_tissue"}),  # an artery, with and without contrast agent
         ((0, 800), (300, 400), 1, {"intensity": "percentiles"}),
         ((-1000, 400), (20, 200), 2, {"intensity": "percentiles"}),
     ],

@@ -10,7 +10,7 @@ from torch import nn
 
 from segfocal.data.cases import read_cases
 from segfocal.engine import postprocess_choice as chosen
-from segfocal.engine.postprocess_choice import choose_rules, dice_of_each
+from segfocal.engine.postprocess_choice import FILLINGS, REMOVALS, best_rules, choose_rules, dice_of_each
 from segfocal.grid import Grid, Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference.postprocess import PostprocessRules, clean
@@ -82,6 +82,17 @@ def test_rules_that_raise_dice_are_kept_and_those_that_do_not_are_not(cases):
     assert gains[False, 100.0, 0.0] == gains[True, 0.0, 0.0] > 0.01
     assert gains[False, 0.0, 100.0] > 0.0005
     assert gains[False, 10000.0, 0.0] < -0.5
+
+
+def test_a_rule_that_one_case_alone_gains_by_is_not_kept():
+    plain = 1 + len(REMOVALS) + len(FILLINGS)
+    dice = np.full((3, plain), 0.6)
+    dice[0, len(REMOVALS)] = 0.9  # the largest alone: one case gains, two lose a little
+    dice[1:, len(REMOVALS)] = 0.59
+    assert best_rules(dice) == PostprocessRules()
+    dice[1, len(REMOVALS)] = 0.9  # two gain
+    assert best_rules(dice) == PostprocessRules(largest=True)
+    assert best_rules(dice[:1]) == PostprocessRules(largest=True)  # of one case its own gain is all there is
 
 
 def test_segment_applies_the_rules_to_answers_of_the_kind_they_were_chosen_on(cases):
