@@ -184,7 +184,7 @@ class Auto:
         """Return the seconds of training of each fold, decided once."""
         if self.state.fold_seconds is None:
             seen = [heat.overhead for heat in heats if heat.recipe == winner.name]
-            overhead = max(seen, default=_OVERHEAD)
+            overhead = min(seen, default=_OVERHEAD)  # the longest also prepared scans, which are prepared now
             afterwards = 1.5 * overhead * folds  # thresholds, rules, masks, metrics: three passes over every case
             seconds = seconds_a_fold(self.left, folds=folds, overhead=overhead, afterwards=afterwards)
             self._save(fold_seconds=seconds)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -72,6 +73,17 @@ def test_the_time_of_each_fold_is_decided_once(tmp_path):
     first, second = Quick(), Quick()
     assert auto(first, tmp_path).fold_seconds == auto(second, tmp_path).fold_seconds
     assert second.ran == [first.ran[-1]]
+
+
+def test_what_preparing_took_in_the_race_is_not_set_aside_for_the_folds_again(tmp_path):
+    class Preparing(Quick):
+        def heat(self, recipe, fold, minutes, folder):
+            heat = super().heat(recipe, fold, minutes, folder)
+            return replace(heat, overhead=102.0) if fold == 0 else heat
+
+    assert auto(Preparing(), tmp_path / "a").fold_seconds == pytest.approx(
+        auto(Quick(), tmp_path / "b").fold_seconds, abs=2
+    )
 
 
 def test_another_target_in_the_same_folder_is_one_line(tmp_path):
