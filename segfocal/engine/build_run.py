@@ -14,6 +14,7 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from torch import nn
 
 from segfocal.data.sampling.hard_examples import LastLosses
+from segfocal.device import choose_device, quick_precision
 from segfocal.engine import checkpoint
 from segfocal.engine.averaged_weights import make_average
 from segfocal.engine.lr_schedule import make_lr_schedule
@@ -46,9 +47,12 @@ def connect(settings: TrainingSettings, folder: Path) -> Accelerator:
             found=str(settings.batch_size),
             do="change one of them",
         )
+    precision: str = settings.precision
+    if precision == "auto":
+        precision = quick_precision(choose_device(settings.device))
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a batch without clicks has no use for theirs
     return Accelerator(
-        mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
+        mixed_precision={"fp32": "no"}.get(precision, precision),
         cpu=settings.device == "cpu",
         gradient_accumulation_steps=settings.accumulate,
         kwargs_handlers=[unused, InitProcessGroupKwargs(timeout=_PATIENCE)],

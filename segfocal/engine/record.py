@@ -118,8 +118,8 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def environment() -> dict[str, Any]:
-    """Return what a reader needs to repeat a run: versions, machine, command."""
+def environment(precision: str) -> dict[str, Any]:
+    """Return what a reader needs to repeat a run: versions, machine, command, and the precision of the network."""
     versions = {}
     for name in _PACKAGES:
         try:
@@ -134,6 +134,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "precision": precision,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 

@@ -39,7 +39,8 @@ class TrainingSettings:
         postprocess: "auto" puts into the bundle the rules that raised Dice on the validation scans; "none".
         workers: loading processes, ≥ 0 and at most `most_workers`; 0 loads in the main one, which any machine can.
         worker_timeout: seconds without a batch after which loading processes count as hung, > 0; None for never.
-        precision: of the network: "fp32", "bf16" or "fp16" (GPU only); losses stay in float32.
+        precision: of the network: "fp32", "bf16", "fp16" (GPU only), or "auto": bf16 where the device multiplies it in
+            hardware, else fp32; losses stay in float32.
         tf32: on GPUs that have it, products to 10 bits: faster.
         channels_last: memory order of images; faster for convolutions on some GPUs only, so off.
         compile: the network through torch.compile; takes a minute first, so off.
@@ -72,7 +73,7 @@ class TrainingSettings:
     postprocess: Literal["none", "auto"] = "none"
     workers: int = 0
     worker_timeout: float | None = 600.0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     tf32: bool = True
     channels_last: bool = False
     compile: bool = False

@@ -34,8 +34,10 @@ def begun(plan: Plan, folder: Path) -> Iterator[Training]:
     """Yield a run that has passed every check and has taken `folder` for its own."""
     started = time.monotonic()
     with ready_run(plan, folder) as ready:
-        if ready.run.accelerator.is_main_process:
-            write_json(ready.run.folder / "environment.json", environment())
+        accelerator = ready.run.accelerator
+        if accelerator.is_main_process:
+            precision = {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
+            write_json(ready.run.folder / "environment.json", environment(precision))
             if plan.resume is None:
                 checkpoint.clear(ready.run.folder)
             write_text(ready.run.folder / "config.yaml", plan.config)

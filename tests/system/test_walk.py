@@ -114,6 +114,13 @@ def test_every_option_trains(option, spheres, tmp_path, monkeypatch):
     assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "run", "train.steps=2", option)) == 0
 
 
+def test_the_precision_that_auto_chose_is_on_record(spheres, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    options = small_training(spheres, tmp_path / "run", "train.steps=1", "train.precision=auto", "train.device=cpu")
+    assert segfocal(monkeypatch, "train", *options) == 0
+    assert json.loads((tmp_path / "run" / "environment.json").read_text())["precision"] == "bf16"
+
+
 @pytest.mark.slow
 def test_a_multirun_names_its_directories_by_their_overrides(spheres, tmp_path, monkeypatch):
     options = [o for o in small_training(spheres, tmp_path / "run") if not o.startswith("hydra.run.dir")]
