@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from segfocal.cross_validate.results import Outcome
 
 _OWN = ("output", "overwrite", "minutes", "fix")
-MARKS = ("auto.json", "splits.json", "doctor/doctor.json")
 _QUICK = {"train.validate_every": 0, "train.save_minutes": 0.5}
 _FAR_MM = 20.0  # of the fingerprint's background
 
@@ -56,7 +55,7 @@ def auto(config: DictConfig) -> float:
 
     began, folder, minutes = time.monotonic(), Path(str(config.output)), _checked(config)
     typed = [text for text in HydraConfig.get().overrides.task if text.split("=", 1)[0] not in _OWN]
-    claim_folder(config, folder, marks=MARKS)
+    claim_folder(config, folder, command="auto")
     check_writable(Path(str(config.cache)) / "any")  # for recipes that are not known yet
     data = Path(str(config.data.root)).resolve().name
     config, left_out = _sound(config, folder)

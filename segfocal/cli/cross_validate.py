@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ _WORDS: Mapping[str, Mapping[str, bool]] = {
 }
 _OWN = ("output", "overwrite", "threshold", "postprocess")  # keys that a training run has not
 
-MARKS = ("summary.json", "splits.json", "fold_0")  # by which this command knows a folder that it has begun to fill
+_BEGUN = ".segfocal_begun.json"  # by which a command knows a folder that it has begun to fill
 _FILES = ("splits.json", "summary.json", "auto.json", "report.html")  # what this command and auto write
 _FOLDERS = ("predictions", "references", "evaluation", "bundle", "race", "doctor")
 
@@ -41,7 +41,7 @@ def main() -> int:
 def cross_validate(config: DictConfig) -> float:
     """Train and judge every fold of a config, print the out-of-fold metrics, return their mean Dice."""
     folder, switches = Path(str(config.output)), _switches(config)
-    claim_folder(config, folder, marks=MARKS)
+    claim_folder(config, folder, command="cross-validate")
     training = with_geometry(training_config(config, folder), resumes=folder / "fold_0")
     folds = folds_of(training)
     print(f"{folds} fold{'s' * (folds > 1)} in {shown_path(folder.resolve())}", flush=True)
@@ -86,19 +86,20 @@ def validate_folds(
     )
 
 
-def claim_folder(config: DictConfig, folder: Path, *, marks: Sequence[str]) -> None:
-    """Raise UserError, before any work, for a folder with files that are read, or with others' and none of `marks`.
-
-    So too for one that cannot be written to.
+def claim_folder(config: DictConfig, folder: Path, *, command: str) -> None:
+    """Mark a folder as one that a command fills, before any work, so that the same command goes on in it after a kill.
 
     Args:
         config: with `data` and `overwrite`.
         folder: to be filled.
-        marks: files or folders by which one is known that this command has begun to fill.
+        command: its name.
+
+    Raises:
+        UserError: a folder with files that are read, or with others' and no such mark, or that cannot be written to.
     """
     from segfocal.data.cases import files_read
     from segfocal.doctor.case_list import check_case_list
-    from segfocal.files import check_apart
+    from segfocal.files import check_apart, make_folder, read_json, write_json
     from segfocal.writable import check_writable
 
     check_writable(folder / _FILES[0])
@@ -113,13 +114,16 @@ def claim_folder(config: DictConfig, folder: Path, *, marks: Sequence[str]) -> N
     there = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     cache = Path(plain["cache"]).resolve()
     others = sorted(name for name in there if not name.startswith(".") and (folder / name).resolve() != cache)
-    if others and not plain["overwrite"] and not any((folder / name).exists() for name in marks):
+    begun = (folder / _BEGUN).is_file() and read_json(folder / _BEGUN) == {"command": command}
+    if others and not plain["overwrite"] and not begun:
         raise UserError(
             expected="a new or empty folder, or one that this command has begun to fill",
             found=f"one with {', '.join(others[:3])}{' …' if len(others) > 3 else ''}",
             where=folder,
             do="choose another output or add overwrite=true",
         )
+    make_folder(folder)
+    write_json(folder / _BEGUN, {"command": command})
 
 
 def training_config(config: DictConfig, folder: Path) -> DictConfig:

@@ -1,7 +1,10 @@
 """What cross-validate and auto refuse before any work: folders that hold what is read, or others' files."""
 
 import pytest
+from omegaconf import OmegaConf
 
+from segfocal.cli.cross_validate import claim_folder
+from segfocal.errors import UserError
 from tests.scans import make_sphere_cases
 from tests.system.commands import segfocal
 
@@ -47,3 +50,27 @@ def test_the_data_folder_as_output_is_refused(command, tmp_path, monkeypatch, ca
     assert segfocal(monkeypatch, command, *asked(command, root, tmp_path / "data")) == 1
     assert "error: expected" in capfd.readouterr().err
     assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("name", ["summary.json", "splits.json", "auto.json"])
+def test_a_file_of_a_name_that_is_written_too_does_not_make_a_folder_ours(command, name, tmp_path, monkeypatch, capfd):
+    root = make_sphere_cases(tmp_path / "data")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).write_text("{}")
+    before = files_of(tmp_path)
+    assert segfocal(monkeypatch, command, *asked(command, root, tmp_path / "mine")) == 1
+    assert f"one with {name}" in capfd.readouterr().err
+    assert files_of(tmp_path) == before
+
+
+def test_a_kill_at_any_moment_leaves_a_folder_that_the_same_command_goes_on_in_and_no_other(tmp_path):
+    """It was known by what is written later: killed before that, the doctor's folder barred the way."""
+    root = make_sphere_cases(tmp_path / "data")
+    data = {"root": str(root), "label_names": None, "folds": 2}
+    config = OmegaConf.create({"data": data, "overwrite": False, "cache": str(tmp_path / "cache")})
+    claim_folder(config, tmp_path / "out", command="auto")
+    (tmp_path / "out" / "doctor").mkdir()  # and killed here
+    claim_folder(config, tmp_path / "out", command="auto")
+    with pytest.raises(UserError, match="one with doctor"):
+        claim_folder(config, tmp_path / "out", command="cross-validate")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from segfocal.cli import auto, cross_validate, demo, show_augment, weights_bundle
+from segfocal.cli import cross_validate, demo, show_augment, weights_bundle
 from segfocal.cli.resume import RunRequest
 from segfocal.compare.page import compare
 from segfocal.data.cases import files_read, read_cases
@@ -91,19 +91,19 @@ def run_evaluate_prompts(root, output, one):
     assert {path: path.read_bytes() for path in kept} == kept
 
 
-def run_folds(root, output, one, marks):
+def run_folds(root, output, one, command):
     data = {"root": str(root / one.listing), "label_names": str(root / one.names), "folds": 2}
     config = OmegaConf.create({"data": data, "overwrite": one.overwrite, "cache": str(root / "cache")})
-    cross_validate.claim_folder(config, output, marks=marks)
+    cross_validate.claim_folder(config, output, command=command)
     case = f"{one.case}.nii.gz"
     tables = ("splits.json", "summary.json", "auto.json", "report.html", "evaluation/metrics.csv", "doctor/doctor.json")
     fill(output, [*tables, f"predictions/{case}", f"references/{case}", f"fold_0/{case}", "bundle/ensemble.json"])
 
 
 COMMANDS = {
-    "auto": lambda *given: run_folds(*given, marks=auto.MARKS),
+    "auto": lambda *given: run_folds(*given, command="auto"),
     "compare": run_compare,
-    "cross_validate": lambda *given: run_folds(*given, marks=cross_validate.MARKS),
+    "cross_validate": lambda *given: run_folds(*given, command="cross-validate"),
     "demo": run_demo,
     "evaluate_prompts": run_evaluate_prompts,
     "export": run_export,
