@@ -5,10 +5,10 @@
 CASES.csv has the columns name, image, label (NIfTI, one scan each). Each arm trains one model a case left out, for the
 same seconds by the clock and with the same threads; preparing and predicting are not counted for any of them. nnU-Net
 (pip install nnunetv2, beside torch; torchvision is not needed) plans and prepares as it always does; its trainer is
-stopped by the clock, its polynomial rate follows the share of time used, and it predicts without mirrored passes. MONAI's
-arm is the recipe of its spleen tutorial: 1.5 × 1.5 × 2 mm, 96³ patches, UNet 16 to 256, Dice loss, Adam 1e-4. Ours is what
-`segfocal auto` tries first, or --recipe of it; like the rivals it keeps the threshold of one half and removes nothing
-from its masks. Prints a table and writes JSON under benchmarks/results.
+stopped by the clock, its polynomial rate follows the share of time used, and it predicts without mirrored passes.
+MONAI's arm is the recipe of its spleen tutorial: 1.5 × 1.5 × 2 mm, 96³ patches, UNet 16 to 256, Dice loss, Adam 1e-4.
+Ours is what `segfocal auto` tries first, or --recipe of it; like the rivals it keeps the threshold of one half and
+removes nothing from its masks. Prints a table and writes JSON under benchmarks/results.
 """
 
 import argparse
