@@ -26,25 +26,39 @@ _MANY = 0.25  # share far above: 0.01 or less in whole scans, 0.34 or more in in
 _ORGAN = 200.0  # Hounsfield units from the 1st to the 99th percentile: a part of one organ spans fewer
 _FAR = 5  # widths of a window that is not of Hounsfield units
 _NARROW = 0.02  # of the window's width: a scan scaled to [0,1]
-_WHOLE_MM3 = 2e6  # of voxels without padding: a box of two litres holds several tissues, wherever it lies in a body
+_LARGE_MM3 = 2e6  # of voxels without padding: a box of two litres holds several tissues, wherever it lies in a body
 _THIN = 0.16  # of training's least spread: 0.14 or less where a CT was divided by 10, 0.35 or more in parts of a body
-_MOVED = 0.25  # by how much all quartiles lie higher: 0.4 or more in an inverted MR, of one at most 0.22 in its parts
-_BELOW = 0.5  # by how much 0 lies higher within the values: 0.56 or more in CT for MR, where it lies at 0.01
+_MOVED = 0.25  # by how much all quartiles lie higher: 0.37 or more in an inverted MR and its halves, 0.13 in its parts
+_BELOW = 0.5  # by how much 0 lies higher within the values: 0.56 or more in whole CTs than in MR, where it lies at 0.01
 _SIGNED, _POSITIVE = 0.25, 0.02  # where 0 lies in values of both signs, and at most in those of one
 _Q25, _Q75, _ZERO = 0, 2, 3  # in a shape
 
 
+_OF_WINDOWS = (
+    "Another unit (an offset of 1024, a factor of 10, a scale of 0 to 1), an inverted scan or another modality than "
+    "the bundle was trained on looks so; its mask means little"
+)
+_OF_PERCENTILES = (
+    "An inverted scan or another modality than the bundle was trained on looks so; its mask means little then. An "
+    "offset or a factor alone does no harm, as the bundle takes each scan's own percentiles"
+)
+
+
 class Foreign(NamedTuple):
-    """What sets a scan apart from those of the training, as a sentence; `share` of its voxels, where that tells."""
+    """What sets a scan apart from those of the training.
+
+    Args:
+        what: the difference, with its numbers.
+        share: of its voxels, where that tells it; None where it does not.
+        means: what kinds of scans look so, and what of their masks.
+    """
 
     what: str
     share: float | None = None
+    means: str = _OF_WINDOWS
 
     def __str__(self) -> str:
-        return (
-            f"{self.what}. Another unit (an offset of 1024, a factor of 10, a scale of 0 to 1), an inverted scan or "
-            "another modality than the bundle was trained on looks so; its mask means little"
-        )
+        return f"{self.what}. {self.means}"
 
 
 def foreign_intensities(scan: Volume, bundle: Bundle) -> Foreign | None:
@@ -59,7 +73,7 @@ def foreign_intensities(scan: Volume, bundle: Bundle) -> Foreign | None:
     for number, (channel, own, seen) in enumerate(zip(channels, maps, trained, strict=True)):
         found = _foreign(channel, own, seen)
         if found:
-            return found if len(maps) == 1 else found._replace(what=f"in channel {number} {found.what}")
+            return found if len(maps) == 1 else found._replace(what=f"in channel {number}, {found.what}")
     return None
 
 
@@ -72,15 +86,18 @@ def _foreign(channel: Volume, own: OfOne, seen: ChannelStatistics | None) -> For
     if seen is None:
         return found
     percentiles = np.percentile(values, PERCENTILES)
-    litres = min(channel.array.shape) > 1 and channel.array.size * channel.grid.voxel_mm3 * share >= _WHOLE_MM3
+    large = min(channel.array.shape) > 1 and channel.array.size * channel.grid.voxel_mm3 * share >= _LARGE_MM3
     found = found or (_far_off(values, seen) if isinstance(own, Window) else None)
-    if found is None and litres and percentiles[0] < percentiles[-1]:
+    if found is None and large and percentiles[0] < percentiles[-1]:
         found = _of_another_shape(percentiles, own, seen)
     if found is None:
         return None
     low, high = seen.percentiles.least[0], seen.percentiles.most[-1]
-    ends = f"99 % of its values lie between {percentiles[0]:.6g} and {percentiles[-1]:.6g}"
-    return found._replace(what=f"{found.what}; {ends}, of the training scans' between {low:.6g} and {high:.6g}")
+    ends = f"99 % of its values lie between {percentiles[0]:.5g} and {percentiles[-1]:.5g}"
+    return found._replace(
+        what=f"{found.what}; {ends}, of the training scans' between {low:.5g} and {high:.5g}",
+        means=_OF_WINDOWS if isinstance(own, Window) else _OF_PERCENTILES,
+    )
 
 
 def _off_window(values: NDArray, window: Window, seen: ChannelStatistics | None) -> Foreign | None:
@@ -134,12 +151,13 @@ def _of_another_shape(percentiles: NDArray, own: OfOne, seen: ChannelStatistics)
     if isinstance(own, Window) and spread < _THIN * least:
         return Foreign(f"its values spread over {spread:.4g}, those of each training scan over {least:.4g} or more")
     shape, low, high = shape_of(percentiles.tolist()), seen.shape.least, seen.shape.most
-    if shape[_ZERO] > high[_ZERO] + _BELOW:
+    positive = high[_ZERO] <= _SIGNED
+    if positive and shape[_ZERO] > high[_ZERO] + _BELOW:
         return Foreign("its values reach far below 0, those of the training scans do not")
     if shape[_ZERO] < _POSITIVE and low[_ZERO] > _SIGNED:
         return Foreign("its values are above 0, those of the training scans reach far below")
     quartiles = range(_Q25, _Q75 + 1)
-    if isinstance(own, Percentiles) and high[_ZERO] <= _SIGNED and all(shape[q] > high[q] + _MOVED for q in quartiles):
+    if isinstance(own, Percentiles) and positive and all(shape[q] > high[q] + _MOVED for q in quartiles):
         has, saw = (", ".join(f"{one[q]:.2f}" for q in quartiles) for one in (shape, seen.shape.median))
         return Foreign(f"its quartiles lie at {has} of its range, those of the training scans at {saw}")
     return None
