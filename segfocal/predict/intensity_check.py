@@ -29,7 +29,7 @@ _NARROW = 0.02  # of the window's width: a scan scaled to [0,1]
 _LARGE_MM3 = 2e6  # of voxels without padding: a box of two litres holds several tissues, wherever it lies in a body
 _THIN = 0.16  # of training's least spread: 0.14 or less where a CT was divided by 10, 0.35 or more in parts of a body
 _MOVED = 0.25  # by how much all quartiles lie higher: 0.37 or more in an inverted MR and its halves, 0.13 in its parts
-_BELOW = 0.5  # by how much 0 lies higher within the values: 0.56 or more in whole CTs than in MR, where it lies at 0.01
+_BELOW = 0.45  # by how much 0 lies higher within the values: 0.49 or more in CTs and their halves than in an MR
 _SIGNED, _POSITIVE = 0.25, 0.02  # where 0 lies in values of both signs, and at most in those of one
 _Q25, _Q75, _ZERO = 0, 2, 3  # in a shape
 
