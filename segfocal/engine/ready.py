@@ -20,6 +20,7 @@ from segfocal.engine.progress import CaseProgress
 from segfocal.engine.run import Run
 from segfocal.errors import warn
 from segfocal.files import make_folder
+from segfocal.intensity_statistics import over_cases
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +51,7 @@ def ready_run(plan: Plan, folder: Path) -> Iterator[ReadyRun]:
         rates = tuple(pixel_rates(prepared))
         dataset = dataset_of(prepared, len(plan.preparation.structures), plan.sampling)
         run = build_run(plan, folder, accelerator, rates=rates, losses=dataset.losses)
+        run.values = over_cases([case.percentiles for case in prepared])
         _tell_what_accumulates(run)
         yield ReadyRun(run=run, dataset=dataset, rates=rates)
     finally:

@@ -16,6 +16,7 @@ from segfocal.engine import checkpoint
 from segfocal.engine.budget import Stopwatch, used_share
 from segfocal.engine.plan import Plan
 from segfocal.inference import bundle as bundles
+from segfocal.intensity_statistics import Statistics
 
 
 @dataclass
@@ -73,6 +74,7 @@ class Run:
         average: the averaged weights; None with `train.ema=0`.
         state: how far the run has come.
         losses: the last loss of each slice, with data.replay only.
+        values: what the values of the training scans were, for its bundle; None where that is not known.
         stopwatch: counts the seconds of training; made here.
     """
 
@@ -85,6 +87,7 @@ class Run:
     average: AveragedModel | None
     state: RunState = field(default_factory=RunState)
     losses: LastLosses | None = None
+    values: Statistics | None = None
     stopwatch: Stopwatch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -147,6 +150,7 @@ class Run:
             needs_prompts=plan.task.needs_prompts,
             channels=len(plan.cases.cases[0].images),
             neighbours=plan.sampling.neighbours,
+            training_values=self.values,
         )
 
 

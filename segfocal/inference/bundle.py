@@ -24,13 +24,14 @@ from torch.nn.modules.module import (
 )
 
 import segfocal
-from segfocal import intensity, models
+from segfocal import intensity, intensity_statistics, models
 from segfocal.errors import UserError
 from segfocal.files import make_folder, sha256_of, write_json, written_beside
 from segfocal.inference import postprocess
 from segfocal.inference.bundle_facts import FORMAT, read_facts
 from segfocal.inference.postprocess import PostprocessRules
 from segfocal.intensity import Intensity
+from segfocal.intensity_statistics import Statistics
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 
@@ -56,6 +57,7 @@ class Bundle:
         postprocess: by structure name, what is done to its mask (see `rules`).
         channels: of a scan.
         neighbours: slices on each side of one that the model sees as further channels of it.
+        training_values: what the values of each channel of the training scans were; None where that is not known.
     """
 
     model: nn.Module
@@ -70,6 +72,7 @@ class Bundle:
     postprocess: Mapping[str, PostprocessRules] = field(default_factory=dict)
     channels: int = 1
     neighbours: int = 0
+    training_values: Statistics | None = None
 
     @property
     def inputs(self) -> int:
@@ -103,6 +106,7 @@ def save(bundle: Bundle, folder: Path) -> None:
 
 def _facts(bundle: Bundle) -> dict[str, Any]:
     """Return what bundle.json says of a bundle besides its weights."""
+    values = bundle.training_values
     return {
         "format": FORMAT,
         "segfocal": segfocal.__version__,
@@ -119,6 +123,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
         "needs_prompts": bundle.needs_prompts,
         "postprocess": postprocess.describe(bundle.postprocess),
         "training": _shareable(bundle.training),
+        **({} if values is None else {"training_values": intensity_statistics.describe(values)}),
     }
 
 
@@ -258,6 +263,7 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         size=None if size is None else (size[0], size[1]),
     )
     structures = tuple(Structure(**structure) for structure in facts["structures"])
+    values = facts.get("training_values")
     return Bundle(
         model=model.eval(),
         model_config=facts["model"],
@@ -271,4 +277,5 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         postprocess=postprocess.read_rules(facts.get("postprocess", {}), structures),
         channels=facts.get("channels", 1),  # bundles of before know one channel and no neighbours
         neighbours=facts.get("neighbours", 0),
+        training_values=None if values is None else intensity_statistics.build(values),
     )

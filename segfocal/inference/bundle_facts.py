@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ import segfocal
 from segfocal.errors import UserError
 from segfocal.foreign import door
 from segfocal.foreign.schema import Schema, checked
+from segfocal.intensity_statistics import PERCENTILES, SHAPE
 
 FORMAT = 1
 LARGEST_INPUT = 1 << 28  # numbers that a model sees at once: 1 GiB of float32
@@ -23,6 +25,7 @@ Name = Annotated[str, Field(min_length=1, max_length=1000)]
 Side = Annotated[int, Field(ge=1, le=4096)]
 LabelValue = Annotated[int, Field(ge=0, lt=1 << 31)]
 Spacing = Annotated[float, Field(ge=1e-4, le=1e4)]
+Value = Annotated[float, Field(ge=-1e38, le=1e38)]
 
 
 class StructureFacts(Schema):
@@ -61,6 +64,48 @@ class IntensityFacts(Schema):
     each: Annotated[list[IntensityFacts], Field(max_length=1024)] | None = None
 
 
+class RangeFacts(Schema):
+    """A range over the training scans, of several numbers.
+
+    Args:
+        least: of each number.
+        median: of each.
+        most: of each.
+    """
+
+    least: list[Value]
+    median: list[Value]
+    most: list[Value]
+
+    def check(self, names: Sequence[object], *, rising: int) -> None:
+        """Raise ValueError unless there is a number for each name, in order, the first so many of which rise."""
+        rows = (self.least, self.median, self.most)
+        if any(len(row) != len(names) for row in rows):
+            raise ValueError(f"{len(names)} numbers each, of {', '.join(map(str, names))}")
+        if any(list(own) != sorted(own) for own in zip(*rows, strict=True)):
+            raise ValueError("least ≤ median ≤ most of each number")
+        if any(row[:rising] != sorted(row[:rising]) for row in rows):
+            raise ValueError("numbers that rise from one percentile to the next")
+
+
+class ChannelFacts(Schema):
+    """What the values of one channel of the training scans were, padding left out.
+
+    Args:
+        percentiles: the 0.5th, 5th, 25th, 50th, 75th, 95th and 99.5th of each scan.
+        shape: where the 25th, 50th and 75th, and the value 0, lie between the first (0) and the last (1).
+    """
+
+    percentiles: RangeFacts
+    shape: RangeFacts
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ChannelFacts:
+        self.percentiles.check(PERCENTILES, rising=len(PERCENTILES))
+        self.shape.check(SHAPE, rising=len(SHAPE) - 1)  # 0 may lie anywhere
+        return self
+
+
 class BundleFacts(Schema):
     """bundle.json; a field with a default may be missing in bundles of before.
 
@@ -80,6 +125,8 @@ class BundleFacts(Schema):
         needs_prompts: whether it was trained with prompts only.
         postprocess: rules by structure name.
         training: facts for people.
+        training_values: what the values of each channel were, null for a channel of one value; bundles of before and of
+            published weights have none.
         weights_sha256: of model.safetensors; bundles of before have none.
     """
 
@@ -98,6 +145,7 @@ class BundleFacts(Schema):
     needs_prompts: bool = False
     postprocess: dict[str, dict[str, Any]] = Field(default_factory=dict)
     training: dict[str, Any]
+    training_values: list[ChannelFacts | None] | None = None
     weights_sha256: str | None = None
 
     @field_validator("model")
@@ -112,6 +160,8 @@ class BundleFacts(Schema):
     def _fits(self) -> BundleFacts:
         if prod(self.window) * self.channels * (2 * self.neighbours + 1) > LARGEST_INPUT:
             raise ValueError(f"a window with its channels and neighbours of at most {LARGEST_INPUT} numbers")
+        if self.training_values is not None and len(self.training_values) != self.channels:
+            raise ValueError(f"training_values of {self.channels} channels")
         for what in ("name", "value"):
             if len({getattr(one, what) for one in self.structures}) < len(self.structures):
                 raise ValueError(f"structures each with its own {what}")

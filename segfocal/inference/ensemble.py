@@ -16,6 +16,7 @@ from segfocal.errors import UserError
 from segfocal.files import read_json, write_json
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import ENSEMBLE_LIST, Bundle
+from segfocal.intensity_statistics import Statistics, joined
 
 _FORMAT = 1
 _ASIDE = ".segfocal_old_"  # before the names of old members, while new ones are written
@@ -58,6 +59,11 @@ def _linked(source: str, copy: str) -> None:
         os.link(source, copy)
     except OSError:
         shutil.copy2(source, copy)
+
+
+def training_values(members: Sequence[Bundle]) -> Statistics | None:
+    """Return what the values of all members' training scans were; None where that of one is not known."""
+    return joined([member.training_values for member in members])
 
 
 def members_of(folder: Path, *, most: int | None = None) -> tuple[Path, ...]:

@@ -176,7 +176,8 @@ def prediction_report(
         **sizes.facts(picture=png.is_png(options.scan)),
         **prediction.prompts_report,
         **({"files": files} if files else {}),
-        **({"warning": str(foreign), "share_outside_training": round(foreign.share, 4)} if foreign else {}),
+        **({"warning": str(foreign)} if foreign else {}),
+        **({"share_outside_training": round(foreign.share, 4)} if foreign and foreign.share is not None else {}),
         "device": str(predictor.device),
         "batch_size": predictor.batching.size,
     }

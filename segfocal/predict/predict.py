@@ -11,6 +11,7 @@ from segfocal.errors import UserError
 from segfocal.files import write_json
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
+from segfocal.inference.ensemble import training_values
 from segfocal.inference.predictor import Predictor
 from segfocal.inference.segment import label_type, segment_with
 from segfocal.io.scratch import scratch_array
@@ -49,6 +50,8 @@ def load_predictor(options: PredictOptions) -> Predictor:
         )
     if options.postprocess == "none":
         loaded = [replace(bundle, postprocess={}) for bundle in loaded]
+    if len(loaded) > 1:  # scans are judged by what any of them was trained on
+        loaded[0] = replace(loaded[0], training_values=training_values(loaded))
     return Predictor(loaded, sliding=options.sliding, device=options.device)
 
 

@@ -1,10 +1,14 @@
 """Cross-validation: every case judged by a model that never saw it, one ensemble, nothing done twice."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
 
+from segfocal.inference import bundle as bundles
+from segfocal.inference.ensemble import members_of, training_values
+from segfocal.intensity_statistics import percentiles_of
 from segfocal.io import nifti
 from tests.system.commands import segfocal, small_training
 
@@ -38,6 +42,19 @@ def test_every_case_is_predicted_by_a_model_that_never_saw_it(folder):
         "two.nii.gz",
         "held.nii.gz",
     }
+
+
+def test_each_member_holds_the_values_of_its_training_scans_alone_and_predict_judges_by_all(folder, spheres):
+    scans = {row["name"]: nifti.read(row["image"]).array for row in csv.DictReader(spheres.read_text().splitlines())}
+    for fold in range(3):
+        member = bundles.load(folder / "bundle" / f"member_{fold}")
+        assert len(member.training["cases"]) == 2
+        (channel,) = member.training_values
+        rows = np.array([percentiles_of(scans[name], most=200_000) for name in member.training["cases"]])
+        np.testing.assert_allclose([channel.percentiles.least, channel.percentiles.most], [rows.min(0), rows.max(0)])
+    every = np.array([percentiles_of(array, most=200_000) for array in scans.values()])
+    (channel,) = training_values([bundles.load(place) for place in members_of(folder / "bundle")])
+    np.testing.assert_allclose([channel.percentiles.least, channel.percentiles.most], [every.min(0), every.max(0)])
 
 
 def test_the_summary_counts_what_the_masks_hold_in_the_shape_of_nnunet(folder, spheres):

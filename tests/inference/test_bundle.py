@@ -12,9 +12,10 @@ from segfocal.errors import UserError
 from segfocal.files import read_json, write_json
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
+from segfocal.intensity_statistics import over_cases
 from tests.forked import die_before, run_forked
 from tests.inference.bundles import bundle_of
-from tests.random_bundle import make_bundle
+from tests.random_bundle import MODEL, make_bundle
 
 
 def test_a_bundle_knows_its_neighbours_and_older_ones_have_none(tmp_path):
@@ -27,6 +28,19 @@ def test_a_bundle_knows_its_neighbours_and_older_ones_have_none(tmp_path):
     del facts["neighbours"]
     write_json(tmp_path / "bundle.json", facts)
     assert bundles.load(tmp_path).neighbours == 0
+
+
+def test_a_bundle_knows_its_trainings_values_and_older_ones_do_not(tmp_path):
+    rows = [[-1000, -900, -100, 0, 40.5, 60, 500], [-1024, -990, -120, 0, 30, 70, 1e30]]
+    values = over_cases([[rows[0], None], [rows[1], None]])
+    folder = make_bundle(tmp_path, config=MODEL | {"channels": 2}, channels=2, training_values=values)
+    assert bundles.load(folder).training_values == values
+    facts = read_json(folder / "bundle.json")
+    assert facts["training_values"][0]["percentiles"]["most"] == [-1000, -900, -100, 0, 40.5, 70, 1e30]
+    del facts["training_values"]
+    write_json(folder / "bundle.json", facts)
+    assert bundles.load(folder).training_values is None
+    assert "training_values" not in read_json(make_bundle(tmp_path / "none") / "bundle.json")
 
 
 def test_others_may_read_a_bundle_as_any_other_file(tmp_path):

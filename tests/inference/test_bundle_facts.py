@@ -92,6 +92,51 @@ def test_each_field_has_its_type_and_its_bounds(saved, change, place):
     assert place in refused(saved, read_json(saved / "bundle.json") | change)
 
 
+def values(where="percentiles", **changes):
+    """Return `training_values` of one channel with something changed."""
+    rising, shape = [-3, -2, -1, 0, 1, 2, 3.5], [0.2, 0.5, 0.7, 1.5]
+    facts = {
+        name: dict.fromkeys(("least", "median", "most"), row)
+        for name, row in (("percentiles", rising), ("shape", shape))
+    }
+    return {"training_values": [facts | {where: facts[where] | changes}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"training_values": 5}, "$.training_values"),
+        ({"training_values": {}}, "$.training_values"),
+        ({"training_values": []}, "training_values of 1 channels"),
+        ({"training_values": [None, None]}, "training_values of 1 channels"),
+        ({"training_values": [[]]}, "$.training_values[0]"),
+        ({"training_values": [{}]}, "$.training_values[0].percentiles, which is needed"),
+        (values(least="abc"), "$.training_values[0].percentiles.least"),
+        (values(least=[1, 2, 3]), "7 numbers each, of 0.5, 5.0"),
+        (values(least=[0] * 100_000), "7 numbers each, of 0.5, 5.0"),
+        (values("shape", most=[1, 2, 3]), "4 numbers each, of 25th, 50th, 75th, 0"),
+        (values(median=[1, 2, 3, 4, 5, 6, float("nan")]), "finite number"),
+        (values(median=[1, 2, 3, 4, 5, 6, float("inf")]), "finite number"),
+        (values(median=[1, 2, 3, 4, 5, 6, 1e300]), "$.training_values[0].percentiles.median[6]"),
+        (values(median=[1, 2, 3, 4, 5, 6, True]), "$.training_values[0].percentiles.median[6]"),
+        (values(median=[1, 2, 3, 4, 5, 6, "7"]), "$.training_values[0].percentiles.median[6]"),
+        (values(least=[-3, -2, -1, 0, 1, 2, 4]), "least ≤ median ≤ most"),
+        (values("shape", most=[0.2, 0.5, 0.7, 0.1]), "least ≤ median ≤ most"),
+        (values(most=[9, 8, 9, 9, 9, 9, 9]), "rise from one percentile to the next"),
+        (values("shape", least=[0.2, 0.1, 0.7, 0.1]), "rise from one percentile to the next"),
+    ],
+)  # fmt: skip
+def test_training_values_are_finite_in_order_and_of_every_channel(saved, change, place):
+    assert place in refused(saved, read_json(saved / "bundle.json") | change)
+
+
+def test_training_values_as_they_should_be_are_read(saved):
+    facts = read_json(saved / "bundle.json")
+    write_json(saved / "bundle.json", facts | values())
+    assert bundles.load(saved).training_values[0].shape.most == (0.2, 0.5, 0.7, 1.5)
+    write_json(saved / "bundle.json", facts)
+
+
 @pytest.mark.parametrize(
     "text", ["[]", "null", "5", "[" * 100_000, '{"format": 1, "window": ' + "9" * 5000 + "}", "{", ""]
 )

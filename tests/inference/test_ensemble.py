@@ -10,6 +10,7 @@ from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.inference import bundle as bundles
 from segfocal.inference import ensemble
+from segfocal.intensity_statistics import over_cases
 from tests.random_bundle import make_bundle
 
 MOMENTS = 24  # more than there are links, removals of folders, flushes and renames in one save
@@ -50,6 +51,18 @@ def sums(folder):
 
 def members(folder, *seeds):
     return [bundles.load(make_bundle(folder / f"seed_{seed}", seed=seed)) for seed in seeds]
+
+
+def test_the_values_of_members_are_joined_and_not_known_where_those_of_one_are_not(tmp_path):
+    rows = [[-1000, -900, -100, 0, 40, 60, 500], [-1024, -990, -120, 0, 30, 70, 400]]
+    places = [make_bundle(tmp_path / str(k), training_values=over_cases([[row]])) for k, row in enumerate(rows)]
+    old, *known = [bundles.load(place) for place in (make_bundle(tmp_path / "old"), *places)]
+    ensemble.save(known, tmp_path / "ensemble", facts={})
+    kept = [bundles.load(place) for place in ensemble.members_of(tmp_path / "ensemble")]
+    (channel,) = ensemble.training_values(kept)
+    assert channel.percentiles.least == (-1024, -990, -120, 0, 30, 60, 400)
+    assert channel.percentiles.most == (-1000, -900, -100, 0, 40, 70, 500)
+    assert ensemble.training_values([*kept, old]) is None
 
 
 @pytest.mark.slow

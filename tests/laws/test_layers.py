@@ -31,6 +31,7 @@ LAYERS = {
     "metrics": 1,
     "prompts": 1,
     "intensity": 1,
+    "intensity_statistics": 1,
     "augment": 1,
     "parallel": 1,
     "resample": 1,

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import blosc2
 import numpy as np
@@ -29,12 +30,14 @@ from segfocal.errors import UserError
 from segfocal.files import make_folder, write_json
 from segfocal.grid import Grid, Volume
 from segfocal.intensity import of_channels
+from segfocal.intensity_statistics import percentiles_of
 from segfocal.io import nifti, volumes
 
 Shown = Callable[[int, int, str], None]  # cases done, cases to do, a text
 
 _BYTES_A_VOXEL = 1.0  # on disk, of an image of one channel and its target: CT takes half of that, noisy MR all of it
 _MOST_NAMED = 10  # problems listed in one message
+_LOOKED_AT = 200_000  # voxels of a channel for its percentiles: 1000 of them are beyond the last
 
 
 def prepare(
@@ -178,8 +181,10 @@ def read_labels(case: Case, image: Grid) -> Volume:
 
 
 def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: Path) -> None:
-    image, target, values = _read(case, preparation)
-    image, target, offset = cropped(image, target) if preparation.crop == "body" else (image, target, (0, 0, 0))
+    read = _read(case, preparation)
+    image, target, offset = read.image, read.target, (0, 0, 0)
+    if preparation.crop == "body":
+        image, target, offset = cropped(image, target)
     scheme = case.scheme
     pixels, locations = index(target, scheme)
     if preparation.by_object:  # [1,1]: those of a mask on average; locations in masks are none in slices
@@ -191,7 +196,8 @@ def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: 
         "shape": [len(image), *image.shape[-2:]],
         "channels": len(case.images),
         "offset": list(offset),
-        "label_values": values,
+        "label_values": read.label_values,
+        "percentiles": read.percentiles,
         "pixels": pixels.tolist(),
         "coding": {  # which earlier versions read
             "structures": len(scheme.structures),
@@ -220,14 +226,31 @@ def _image(scan: Volume, preparation: Preparation) -> NDArray[np.float32]:
     return seen[0] if len(seen) == 1 else np.stack(seen, axis=1)
 
 
-def _read(case: Case, preparation: Preparation) -> tuple[NDArray[np.float32], NDArray[np.unsignedinteger], list[int]]:
-    """Return image, target and label values: of a picture by object its masks [n,h,w], else codes [d,h,w]."""
+class _Read(NamedTuple):
+    """Image as a model sees it, target (of a picture by object its masks [n,h,w], else codes [d,h,w]), and their facts.
+
+    percentiles are those of each channel's values as they are stored in its file.
+    """
+
+    image: NDArray[np.float32]
+    target: NDArray[np.unsignedinteger]
+    label_values: list[int]
+    percentiles: list[list[float] | None]
+
+
+def _read(case: Case, preparation: Preparation) -> _Read:
     if not preparation.by_object:
         scan, labels = read_pair(case)
-        return _image(scan, preparation), case.scheme.encoded(labels, preparation.grid), _values(labels.array)
+        target = case.scheme.encoded(labels, preparation.grid)
+        return _Read(_image(scan, preparation), target, _values(labels.array), _percentiles(scan))
     scan = volumes.read_channels(case.images)
     masks = [preparation.grid.labels(mask, [1]).array[0] for mask in read_masks(case, scan.grid)]
-    return _image(scan, preparation), np.stack(masks), [0, preparation.structures[0].value]
+    values = [0, preparation.structures[0].value]
+    return _Read(_image(scan, preparation), np.stack(masks), values, _percentiles(scan))
+
+
+def _percentiles(scan: Volume) -> list[list[float] | None]:
+    return [percentiles_of(channel.array, most=_LOOKED_AT) for channel in scan.channels()]
 
 
 def _values(labels: NDArray) -> list[int]:

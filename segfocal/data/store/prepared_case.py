@@ -20,10 +20,12 @@ from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.foreign.schema import Schema, checked
 from segfocal.intensity import Intensity
+from segfocal.intensity_statistics import PERCENTILES
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 
 LOCATIONS = "locations.npz"
+_COUNT = len(PERCENTILES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,7 @@ class CaseFacts(Schema):
         pixels: of each code of the target.
         offset: of the stored box within the scan, as the model sees it.
         channels: of the scan; of before one.
+        percentiles: of each channel's values, as `segfocal.intensity_statistics` takes them; of before none.
     """
 
     shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=3, max_length=3)]
@@ -65,6 +68,7 @@ class CaseFacts(Schema):
     pixels: list[list[int]]
     offset: Annotated[list[int], Field(min_length=3, max_length=3)]
     channels: Annotated[int, Field(ge=1)] = 1
+    percentiles: list[Annotated[list[float], Field(min_length=_COUNT, max_length=_COUNT)] | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,11 @@ class PreparedCase:
     def label_values(self) -> list[int]:
         """The values found in the case's label map."""
         return self._meta["label_values"]
+
+    @property
+    def percentiles(self) -> list[list[float] | None] | None:
+        """PERCENTILES of each channel's values as stored in its file, of one value None; None of a cache of before."""
+        return self._meta.get("percentiles")
 
     @cached_property
     def pixels(self) -> NDArray[np.int64]:

@@ -17,7 +17,9 @@ from segfocal.data.store import prepare as module
 from segfocal.data.store.prepare import prepare, read_pair
 from segfocal.data.store.prepared_case import Preparation, check_foreground
 from segfocal.errors import UserError
+from segfocal.files import read_json, write_json
 from segfocal.intensity import Percentiles, PerChannel, Window
+from segfocal.intensity_statistics import PERCENTILES
 from segfocal.io import nifti
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
@@ -306,6 +308,44 @@ def test_channels_are_prepared_as_each_alone(tmp_path):
         near = np.concatenate([ready.slice(max(index - 1, 0))[0], expected])
         np.testing.assert_array_equal(ready.slice(index, neighbours=1)[0][:6], near)
     np.testing.assert_array_equal(ready.pixels, parts[0].pixels)
+
+
+def test_the_percentiles_are_those_of_each_channel_as_its_file_holds_it(tmp_path):
+    values = np.arange(1, 1002, dtype=np.int16).reshape(13, 11, 7)
+    for name, array in (("a", values), ("b", 1000 - 3 * values), ("c", np.zeros_like(values))):
+        make_scan(
+            tmp_path / "images" / f"{name}.nii.gz", np.pad(array, 4, constant_values=-2000 * (name != "c")), np.eye(4)
+        )
+    make_scan(tmp_path / "labels" / "a.nii.gz", np.pad(values > 500, 4).astype(np.uint8), np.eye(4))
+    first, *more = [tmp_path / "images" / f"{name}.nii.gz" for name in "abc"]
+    case = Case(name="case", image=first, more=tuple(more), label=tmp_path / "labels" / "a.nii.gz")
+    rising = np.array([1 + 10 * p for p in PERCENTILES])
+    for number, settings in enumerate((preparation(), preparation(intensity=Percentiles(), spacing_mm=(2.0, 3.0)))):
+        (ready,) = prepare([case], settings, tmp_path / str(number))
+        assert ready.percentiles[0] == pytest.approx(rising)
+        assert ready.percentiles[1] == pytest.approx(1000 - 3 * rising[::-1], abs=3)  # 1000 − 3·1 is the top
+        assert ready.percentiles[2] is None
+
+
+def test_a_case_that_a_version_of_before_prepared_has_none_and_is_not_made_again(tmp_path, cases):
+    (first,) = prepare(cases[:1], preparation(), tmp_path / "cache")
+    assert first.percentiles is not None
+    facts = read_json(first.folder / "case.json")
+    del facts["percentiles"]
+    write_json(first.folder / "case.json", facts)
+    before = states(first.folder)
+    (again,) = prepare(cases[:1], preparation(), tmp_path / "cache")
+    assert again.percentiles is None
+    assert again.shape == first.shape
+    assert states(first.folder) == before
+
+
+@pytest.mark.parametrize("percentiles", [5, [5], [[1, 2, 3]], [["1"] * 7]])
+def test_percentiles_of_another_form_are_told(tmp_path, cases, percentiles):
+    (ready,) = prepare(cases[:1], preparation(), tmp_path / "cache")
+    write_json(ready.folder / "case.json", read_json(ready.folder / "case.json") | {"percentiles": percentiles})
+    with pytest.raises(UserError, match=r"\$\.percentiles.*case\.json.*Remove that folder"):
+        _ = ready.percentiles
 
 
 def test_another_second_channel_makes_another_folder(tmp_path, cases):
