@@ -81,13 +81,17 @@ def _against_monai(name: str, device: torch.device, budget: Budget) -> list[Row]
     contenders = ("ours", *RIVALS)
     gauges: dict[str, list[Gauge]] = {contender: [] for contender in contenders}
     for turn in range((REPEATS if budget.full else 1) + 1):  # the first warms up
+        if turn and budget.left() <= 0:
+            break
         for contender in contenders:
             segment = inference.ours if contender == "ours" else inference.monai
+            mask = mask_of(scan, contender)
+            mask.unlink(missing_ok=True)  # of the turn before
             with gauge(device) as found:
-                segment(scan, scan.with_name(f"{contender}.nii.gz"), network, asked_for(name, device, contender))
+                segment(scan, mask, network, asked_for(name, device, contender))
             gauges[contender] += [found] if turn else []
-            if budget.left() <= 0:
-                raise LeftOut(f"its time was over in turn {turn} of {contender}")
+    if not gauges["ours"]:
+        raise LeftOut(f"its time of {budget.seconds:.0f} s was over when all were warm")
     middle = {contender: statistics.median(g.seconds for g in found) for contender, found in gauges.items()}
     words = {contender: f"{middle[contender]:.2f} s {found[-1].memory}".rstrip() for contender, found in gauges.items()}
     shape = "×".join(map(str, nib.load(scan).shape))
@@ -101,8 +105,13 @@ def _against_monai(name: str, device: torch.device, budget: Budget) -> list[Row]
 
 
 def _differing(scan: Path, *contenders: str) -> float:
-    first, second = (np.asanyarray(nib.load(scan.with_name(f"{name}.nii.gz")).dataobj) for name in contenders)
+    first, second = (np.asanyarray(nib.load(mask_of(scan, name)).dataobj) for name in contenders)
     return float((first != second).mean())
+
+
+def mask_of(scan: Path, contender: str) -> Path:
+    """Return where a contender writes its mask."""
+    return scan.with_name(f"{contender}.nii.gz")
 
 
 def compiled(device: torch.device, budget: Budget) -> list[Row]:

@@ -18,7 +18,7 @@ import torch
 import train
 from accelerate.optimizer import AcceleratedOptimizer
 
-from gpu_checks.budget import Budget, LeftOut, Part, in_turn, one_line
+from gpu_checks.budget import Budget, LeftOut, Part, in_turn, one_line, silent
 from gpu_checks.gauge import Gauge, gauge, wait
 from gpu_checks.row import Row, judged
 from segfocal.engine.health import Health
@@ -184,7 +184,7 @@ def scaler_skips(device: torch.device, budget: Budget) -> list[Row]:
     """
     cuda = device.type == "cuda"
     options = ["train.precision=fp16"] if cuda else ["loss.weights.focal=100"]  # overflows float32, too
-    steps, start = min(budget.steps, 40), 2.0 ** (24 if cuda else 126)
+    steps, start = min(budget.steps, 40), 2.0 ** (28 if cuda else 126)
     plan = plan_for("sam_tiny", device, budget, f"train.steps={steps}", "train.schedule=constant", *options)
     with ready_run(plan, Path(mkdtemp(dir=budget.folder))) as ready:
         run = ready.run
@@ -238,7 +238,8 @@ def apart(device: torch.device, function: Callable[..., Any], *arguments: Any) -
 def _told(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
     """Call a function; an error, which might not survive the way to another process, becomes a line of text."""
     try:
-        return function(*arguments)
+        with silent():
+            return function(*arguments)
     except LeftOut:
         raise
     except Exception as error:
