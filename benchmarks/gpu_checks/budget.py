@@ -95,9 +95,9 @@ def _rows(part: Part, device: torch.device, budget: Budget) -> Sequence[Row]:
     except Exception as error:  # whatever a part raises is what it found; the others are asked all the same
         return [Row(verdict="fail", found=one_line(error))]
     finally:
-        gc.collect()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()  # a part begins with the memory of none before it
+        if device.type == "cuda":  # a part begins with the memory of none before it
+            gc.collect()
+            torch.cuda.empty_cache()
 
 
 def one_line(error: BaseException) -> str:

@@ -29,9 +29,8 @@ NETWORKS = ("sam_tiny", "unet")
 RIVALS = {"monai": "MONAI SlidingWindowInferer", "loop": "MONAI SliceInferer"}
 REPEATS = 3
 OVERLAP = 0.25  # MONAI's default
-TF32_CLOSE = 1e-2  # the same with products to 10 bits, as predict has them
-CLOSE = 1e-3  # of the largest logit: what the order of sums in float32 makes of a deep network
-HALF_CLOSE = 5e-2  # the same of sums in bf16 and fp16
+TF32_CLOSE = 1e-2  # the same of products to 10 bits, as predict has them
+CLOSE = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}  # of the largest logit; on a CPU bf16 is 0.015 to 0.043 away
 
 
 def asked_for(network: str, device: torch.device, contender: str = "ours") -> Namespace:
@@ -59,7 +58,7 @@ def _same_logits(name: str, device: torch.device, budget: Budget) -> list[Row]:
     cpu = torch.device("cpu")
     true = logits_of(predictor_of(network, cpu), scan)
     rows = []
-    for precision, tolerance in (("fp32", CLOSE), ("bf16", HALF_CLOSE), ("fp16", HALF_CLOSE)):
+    for precision, tolerance in CLOSE.items():
         if precision == "fp16" and device.type == "cpu":
             rows.append(Row(name=precision, verdict="left out", found="fp16 runs on a GPU only"))
             continue
@@ -156,7 +155,13 @@ def halving(device: torch.device, budget: Budget) -> list[Row]:
         answer = logits_of(scarce, scan)
     far, reached = distance(answer, answers[few]), scarce.batching.size
     found = f"batches of {many} windows became {reached}; {far:.1e} of the largest logit from batches of {few}"
-    return [Row(verdict=judged(reached < many and far <= CLOSE), found=found, numbers={"peaks": list(peaks.values())})]
+    return [
+        Row(
+            verdict=judged(reached < many and far <= CLOSE["fp32"]),
+            found=found,
+            numbers={"peaks": list(peaks.values())},
+        )
+    ]
 
 
 @contextmanager

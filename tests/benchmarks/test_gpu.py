@@ -2,7 +2,9 @@
 
 import json
 import math
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import gpu
 import pytest
@@ -89,17 +91,27 @@ def trained(*, dice):
     )
 
 
-def test_a_training_that_does_not_fit_its_time_is_left_out(clock, budget, monkeypatch):
-    def steps(*_):
+@pytest.mark.parametrize(
+    ("seconds_a_step", "reason"),
+    [(0.5, "the rest of 300 steps would take 130 s, 13 s are left"), (1.0, "stopped after 34")],
+)
+def test_a_training_that_does_not_fit_its_time_is_left_out(clock, budget, monkeypatch, seconds_a_step, reason):
+    @contextmanager
+    def ready_run(plan, folder):
+        run = SimpleNamespace(plan=SimpleNamespace(settings=SimpleNamespace(steps=300)))
+        yield SimpleNamespace(run=run, dataset=None)
+
+    def train_steps(*_):
         while True:
-            clock.now += 1.0
+            clock.now += seconds_a_step
             yield {"loss": 1.0}
 
-    monkeypatch.setattr(training, "train_steps", steps)
-    budget = replace(budget, full=False, steps=300)
+    monkeypatch.setattr(training, "plan_for", lambda *_: None)
+    monkeypatch.setattr(training, "ready_run", ready_run)
+    monkeypatch.setattr(training, "train_steps", train_steps)
     row = training.precisions_of("unet")(CPU, budget)[0]
     assert (row.name, row.verdict) == ("fp32", "left out")
-    assert "of 300 steps" in row.found
+    assert reason in row.found
 
 
 def test_the_distance_of_logits_is_a_share_of_the_largest_and_infinite_where_one_is_not_finite():
