@@ -35,7 +35,7 @@ DICE_TOLERANCE = 0.02
 SMALL = {  # what a CPU trains in seconds
     "sam_tiny": ["model.width=48", "model.depth=1", "model.decoder_width=32", "data.window=[32,32]"],
     "unet": ["model.widths=[8,16,32]", "data.window=[32,32]"],
-    "sam_med2d": ["model.image_size=64", "data.window=[64,64]", "train.batch_size=2"],
+    "sam_med2d": ["model.image_size=64", "data.window=[64,64]", "train.batch_size=2", "train.steps=2"],
 }
 COARSE = "data.spacing_mm=[6,6]"
 
@@ -50,7 +50,7 @@ class Trained:
         gauge: of all steps.
         skipped: steps that the fp16 scaler left out.
         finite: whether all weights are.
-        digest: of all weights, bit for bit.
+        digest: of all weights, bit for bit; "" if not asked for.
         dice: of the held-out demo scan; NaN if not asked for.
     """
 
@@ -94,14 +94,14 @@ def _in_precision(
             numbers={"images_per_second": found.images_per_second, "gpu_gib": found.gauge.gib, "losses": found.losses},
         )
     ]
-    return rows if precision == "fp32" else [*rows, _compared(found, plain, budget.steps)]
+    return rows if precision == "fp32" else [*rows, _compared(found, plain)]
 
 
-def _compared(found: Trained, plain: Trained | None, steps: int) -> Row:
+def _compared(found: Trained, plain: Trained | None) -> Row:
     """Return the line that Dice is that of fp32; it is judged after enough steps only."""
     if plain is None:
         return Row(name="Dice", verdict="left out", found="no fp32 to compare with")
-    apart = abs(found.dice - plain.dice)
+    apart, steps = abs(found.dice - plain.dice), len(found.losses)
     text = f"{found.dice:.3f} against {plain.dice:.3f} in fp32 after {steps} steps"
     numbers = {"dice": found.dice, "dice_fp32": plain.dice, "steps": steps}
     if steps < JUDGED_FROM:
@@ -118,7 +118,7 @@ def plan_for(model: str, device: torch.device, budget: Budget, *options: str) ->
     return train.plan_of(model, list(chosen.values()))
 
 
-def trained(plan: Plan, device: torch.device, budget: Budget, *, judge: bool = False) -> Trained:
+def trained(plan: Plan, device: torch.device, budget: Budget, *, judge: bool = False, digest: bool = False) -> Trained:
     """Train by a plan without a record; LeftOut where the budget does not hold all steps.
 
     Args:
@@ -126,6 +126,7 @@ def trained(plan: Plan, device: torch.device, budget: Budget, *, judge: bool = F
         device: what the plan trains on.
         budget: whose time is looked at in every step.
         judge: segment the held-out scan for its Dice, too.
+        digest: of the weights, too.
     """
     with ready_run(plan, Path(mkdtemp(dir=budget.folder))) as ready:
         run = ready.run
@@ -139,7 +140,7 @@ def trained(plan: Plan, device: torch.device, budget: Budget, *, judge: bool = F
             gauge=found,
             skipped=run.state.skipped,
             finite=all(bool(tensor.isfinite().all()) for tensor in weights.values()),
-            digest=_digest(weights),
+            digest=_digest(weights) if digest else "",
             dice=mean_dice(scores) if scores else math.nan,
         )
 
@@ -225,7 +226,7 @@ def _twice(model: str, device: torch.device, budget: Budget) -> list[Row]:
 def digests_of(model: str, device: torch.device, budget: Budget) -> list[str]:
     """Return the digest of the weights of each of two equal runs."""
     options = [f"train.steps={min(budget.steps, 20)}", "train.deterministic=true"]
-    return [trained(plan_for(model, device, budget, *options), device, budget).digest for _ in range(2)]
+    return [trained(plan_for(model, device, budget, *options), device, budget, digest=True).digest for _ in range(2)]
 
 
 def apart(device: torch.device, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -72,8 +72,8 @@ def test_the_whole_cpu_half_passes(tmp_path, capsys):
 def test_dice_is_judged_against_fp32_from_300_steps_on(budget, monkeypatch, steps, dice, verdict):
     made = {"train.precision=fp32": 0.9, "train.precision=bf16": dice}
     monkeypatch.setattr(training, "plan_for", lambda *options: options[-1])
-    monkeypatch.setattr(training, "trained", lambda option, *_, **__: trained(dice=made[option]))
-    rows = {row.name: row for row in training.precisions_of("unet")(CPU, replace(budget, steps=steps))}
+    monkeypatch.setattr(training, "trained", lambda option, *_, **__: trained(steps, dice=made[option]))
+    rows = {row.name: row for row in training.precisions_of("unet")(CPU, budget)}
     assert rows["bf16, Dice"].verdict == verdict
     assert rows["bf16"].verdict == "pass"
 
@@ -81,13 +81,13 @@ def test_dice_is_judged_against_fp32_from_300_steps_on(budget, monkeypatch, step
 @pytest.mark.parametrize("found", [{"finite": False}, {"losses": (1.0, math.nan)}])
 def test_training_that_is_not_finite_fails(budget, monkeypatch, found):
     monkeypatch.setattr(training, "plan_for", lambda *options: options[-1])
-    monkeypatch.setattr(training, "trained", lambda *_, **__: replace(trained(dice=0.9), **found))
+    monkeypatch.setattr(training, "trained", lambda *_, **__: replace(trained(2, dice=0.9), **found))
     assert training.precisions_of("unet")(CPU, budget)[0].verdict == "fail"
 
 
-def trained(*, dice):
+def trained(steps, *, dice):
     return training.Trained(
-        losses=(1.0, 0.5), images_per_second=10.0, gauge=Gauge(), skipped=0, finite=True, digest="", dice=dice
+        losses=(1.0,) * steps, images_per_second=10.0, gauge=Gauge(), skipped=0, finite=True, digest="", dice=dice
     )
 
 
