@@ -10,6 +10,7 @@ and runs the same code on the CPU with small sizes and few steps, in two minutes
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -61,6 +62,7 @@ def facts_of(device):
     facts = {"date": str(date.today()), "machine": f"{platform.machine()}, {where}", "torch": torch.__version__}
     facts |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version() if cuda else None}
     facts |= {"monai": version("monai"), "commit": made.stdout.strip() or "unknown"}
+    facts |= {"load": os.getloadavg()[0]}  # processes that want a core
     return facts | {"command": " ".join(["python", *sys.argv])}
 
 

@@ -86,7 +86,7 @@ def _rows(part: Part, device: torch.device, budget: Budget) -> Sequence[Row]:
     least = part.least if budget.full else 0.0
     if budget.left() <= 0 or budget.left() < least:
         wanted = f", of the {least:.0f} s it takes" if least else ""
-        return [Row(verdict="left out", found=f"{budget.left():.0f} s are left for it{wanted}")]
+        return [Row(verdict="left out", found=f"{max(0.0, budget.left()):.0f} s are left for it{wanted}")]
     try:
         with settings_restored(), silent():
             return part.check(device, budget)
