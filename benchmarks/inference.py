@@ -12,7 +12,7 @@ under benchmarks/results.
 
     python benchmarks/inference.py [--networks sam_tiny unet] [--slices 300] [--side 512] [--classes 1]
                                    [--contenders ours monai loop] [--overlap 0.25] [--repeats 1]
-                                   [--device cpu] [--memory]
+                                   [--device cpu] [--blend-on cpu] [--memory]
 
 --memory puts a network that costs nothing in place of the real one: memory, and the overhead of everything else.
 """
@@ -72,21 +72,25 @@ def network_of(asked):
     return models.UNet(classes=asked.classes).eval()
 
 
-def ours(scan, mask, network, asked):
-    structures = tuple(Structure(name=str(k), value=k) for k in range(1, asked.classes + 1))
-    bundle = Bundle(
+def bundle_of(network, classes):
+    """Return a network with the windows and intensities that every contender has."""
+    return Bundle(
         model=network,
         model_config={},
         grid=ModelGrid(),
         window=(WINDOW, WINDOW),
         intensity=Window(lower=LOWER, upper=UPPER),
-        structures=structures,
+        structures=tuple(Structure(name=str(k), value=k) for k in range(1, classes + 1)),
         training={},
     )
+
+
+def ours(scan, mask, network, asked):
+    bundle = bundle_of(network, asked.classes)
     sliding = SlidingOptions(overlap=asked.overlap, batch_size=BATCH, compile=asked.contender == "ours, compiled")
     predictor = Predictor([bundle], sliding=sliding, device=asked.device)
     volume = nifti.read_stored(scan)
-    with scratch_array(mask.parent, volume.grid.shape, label_type(structures)) as out:
+    with scratch_array(mask.parent, volume.grid.shape, label_type(bundle.structures)) as out:
         nifti.write(mask, segment_with(predictor, volume, out=out), like=scan)
 
 
@@ -97,20 +101,20 @@ def monai(scan, mask, network, asked):
 
     network = network.to(asked.device)
     image = LoadImage(ensure_channel_first=True)(scan)
-    image = ScaleIntensityRange(LOWER, UPPER, 0.0, 1.0, clip=True)(image).as_tensor()  # [1,x,y,z]
+    image = ScaleIntensityRange(LOWER, UPPER, 0.0, 1.0, clip=True)(image).as_tensor().to(asked.blend_on)  # [1,x,y,z]
     options = {"sw_batch_size": BATCH, "overlap": asked.overlap, "mode": "gaussian", "sw_device": asked.device}
     if asked.contender == "monai":
-        inferer = SlidingWindowInferer((WINDOW, WINDOW), device="cpu", **options)
+        inferer = SlidingWindowInferer((WINDOW, WINDOW), device=asked.blend_on, **options)
         slices = image.permute(3, 0, 2, 1)  # [z,1,h,w], as ours
         logits = inferer(slices, network)
         labels = labelled(logits).permute(2, 1, 0)
     else:
-        inferer = SliceInferer(spatial_dim=2, roi_size=(WINDOW, WINDOW), device="cpu", **options)
+        inferer = SliceInferer(spatial_dim=2, roi_size=(WINDOW, WINDOW), device=asked.blend_on, **options)
         labels = torch.stack(
             [labelled(inferer(image[None, ..., z : z + 1], network)[..., 0])[0] for z in range(image.shape[-1])], dim=2
         )
     source = nib.load(scan)
-    nib.save(nib.Nifti1Image(labels.numpy(), source.affine, dtype=np.uint8), mask)
+    nib.save(nib.Nifti1Image(labels.cpu().numpy(), source.affine, dtype=np.uint8), mask)
 
 
 def labelled(logits):
@@ -178,6 +182,7 @@ def main():
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--overlap", type=float, default=0.25, help="share of a window; 0.25 is MONAI's default")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--blend-on", default="cpu", help="where MONAI holds the scan and its logits")
     parser.add_argument("--memory", action="store_true")
     asked = parser.parse_args()
     where = torch.cuda.get_device_name() if asked.device != "cpu" else f"CPU, {asked.threads} threads"
