@@ -4,4 +4,5 @@ import sys
 
 from segfocal.cli.compare import main
 
-sys.exit(main())
+if __name__ == "__main__":  # the processes it starts load this file again
+    sys.exit(main())
