@@ -75,6 +75,19 @@ def test_the_time_of_each_fold_is_decided_once(tmp_path):
     assert second.ran == [first.ran[-1]]
 
 
+@pytest.mark.parametrize(
+    ("reading", "folds_get"), [(0.0, (360 * 0.96 - 18) / 3 - 4), (60.0, (300 * 0.96 - 90) / 3 - 20)]
+)
+def test_where_no_race_was_run_the_folds_leave_time_in_proportion_to_the_reading(reading, folds_get, tmp_path):
+    class Single(Quick):
+        def recipes(self):
+            return super().recipes()[:1]
+
+    began = time.monotonic() - reading
+    run = Auto(Single(), minutes=6, folder=tmp_path, asked={}, began=began, say=lambda line: None)
+    assert run.run().fold_seconds == pytest.approx(folds_get, abs=1)
+
+
 def test_what_preparing_took_in_the_race_is_not_set_aside_for_the_folds_again(tmp_path):
     class Preparing(Quick):
         def heat(self, recipe, fold, minutes, folder):
