@@ -56,6 +56,7 @@ class Bundle:
         postprocess: by structure name, what is done to its mask (see `rules`).
         channels: of a scan.
         neighbours: slices on each side of one that the model sees as further channels of it.
+        folder: that it was read from; None of one in memory, as while it is trained.
     """
 
     model: nn.Module
@@ -70,6 +71,7 @@ class Bundle:
     postprocess: Mapping[str, PostprocessRules] = field(default_factory=dict)
     channels: int = 1
     neighbours: int = 0
+    folder: Path | None = None
 
     @property
     def inputs(self) -> int:
@@ -271,4 +273,5 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         postprocess=postprocess.read_rules(facts.get("postprocess", {}), structures),
         channels=facts.get("channels", 1),  # bundles of before know one channel and no neighbours
         neighbours=facts.get("neighbours", 0),
+        folder=folder,
     )

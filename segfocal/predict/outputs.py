@@ -178,5 +178,6 @@ def prediction_report(
         **({"files": files} if files else {}),
         **({"warning": str(foreign), "share_outside_training": round(foreign.share, 4)} if foreign else {}),
         "device": str(predictor.device),
+        "engine": ", ".join(predictor.engines),
         "batch_size": predictor.batching.size,
     }
