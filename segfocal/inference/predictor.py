@@ -105,9 +105,7 @@ def _ready(bundle: Bundle, sliding: SlidingOptions, device: torch.device) -> nn.
     if sliding.compile:
         torch._dynamo.config.suppress_errors = True  # with one warning of torch's the model is used as it is
         return torch.compile(bundle.model)  # type: ignore[return-value]
-    precision: EnginePrecision = (
-        "bf16" if sliding.precision == "bf16" else "fp32"
-    )  # fp16 is for GPUs, which are torch's
+    precision: EnginePrecision = "bf16" if sliding.precision == "bf16" else "fp32"  # fp16: a GPU's, so torch's
     return on_engine(bundle, sliding.engine, precision=precision, device=device)
 
 
