@@ -91,6 +91,12 @@ def distance(plain: nn.Module, run: Run, inputs: Sequence[Tensor], precision: En
     """Return how far an engine's answer is from torch's at most, inf if it is of another shape, and what is allowed.
 
     In bfloat16 it may be twice as far from torch's float32 answer as torch's own bfloat16 answer.
+
+    Args:
+        plain: torch's, of tensors in and a tuple of tensors out.
+        run: the engine's.
+        inputs: for both.
+        precision: of the engine.
     """
     with torch.autocast("cpu", enabled=False):
         exact = plain(*inputs)
