@@ -9,10 +9,11 @@ import pytest
 from segfocal.models.engines import engine_choice
 from segfocal.structure import Structure
 from tests.random_bundle import image, make_bundle
-from tests.scans import AFFINES, make_scan
+from tests.scans import AFFINES, make_scan, make_sphere_case
 from tests.system.commands import segfocal
 
 SAM = {"_target_": "segfocal.models.sam_tiny", "image_size": 16, "width": 48, "depth": 1, "decoder_width": 32}
+EASY = ["propagate.min_stability=0", "propagate.min_overlap=0", "propagate.max_area_change=1e9"]
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +72,34 @@ def test_an_unknown_engine_is_one_line(random_bundle, scan, monkeypatch, capfd):
     told = capfd.readouterr().err
     assert "auto, torch, openvino or onnxruntime" in told
     assert len(told.strip().splitlines()) == 1
+
+
+@pytest.mark.skipif(not engine_choice.find_spec("openvino"), reason="openvino is not installed")
+@pytest.mark.parametrize("how", [["prompt=box"], EASY], ids=["boxes", "propagated"])
+def test_openvino_answers_prompts_as_torch_does(how, tmp_path, monkeypatch):
+    config, structures = SAM | {"image_size": 32}, (Structure(name="ball", value=3),)
+    bundle = make_bundle(tmp_path / "b", config=config, structures=structures, window=(32, 32), needs_prompts=True)
+    scan, _ = make_sphere_case(tmp_path)
+    (tmp_path / "prompts.json").write_text(json.dumps([{"lower": [8, 5, 3], "upper": [15, 13, 4]}]))
+    masks = []
+    for engine in ("torch", "openvino"):
+        given = [f"prompts={tmp_path / 'prompts.json'}", f"session={tmp_path / engine}", f"engine={engine}", *how]
+        mask, ran = predicted(monkeypatch, bundle, scan, engine, *given)
+        assert ran.startswith(engine)
+        masks.append(mask)
+    assert np.array_equal(*masks)
+    assert masks[0].any()
+
+
+@pytest.mark.skipif(not engine_choice.find_spec("openvino"), reason="openvino is not installed")
+def test_an_evaluation_of_prompts_by_openvino_has_torchs_scores(spheres, tmp_path, monkeypatch):
+    config = SAM | {"image_size": 32}
+    bundle = make_bundle(tmp_path / "b", config=config, structures=(Structure(name="1", value=1),), window=(32, 32))
+    scores = []
+    for engine in ("torch", "auto"):
+        given = [f"bundle={bundle}", "data=csv", f"data.root={spheres}", "prompts=[none,box,1,2]", f"engine={engine}"]
+        places = [f"hydra.run.dir={tmp_path / engine}", f"cache={tmp_path / 'prepared'}", "device=cpu"]
+        assert segfocal(monkeypatch, "evaluate-prompts", *given, *places) == 0
+        scores.append((tmp_path / engine / "scores.csv").read_text())
+    assert scores[0] == scores[1]
+    assert len(list((bundle / "engines").iterdir())) == 2  # encoder and decoder

@@ -12,6 +12,7 @@ from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.promptable_model import PromptableModel
 from segfocal.prompts import Prompt
 
+_BALL = 0.4  # squared radius, where a window reaches from -1 to 1
 _BATCH = 2  # of the example: any but 1, which tracers take for a size that never changes
 
 
@@ -80,12 +81,12 @@ class TensorDecoder(nn.Module):
 
 def network_part(network: nn.Module, shape: Sequence[int]) -> TensorPart:
     """Return a whole network of images [b,*shape]."""
-    return TensorPart(network=TensorNetwork(network), example=(_noise(shape),), free=((0,),))
+    return TensorPart(network=TensorNetwork(network), example=(_phantom(shape),), free=((0,),))
 
 
 def encoder_part(model: PromptableModel, channels: int) -> TensorPart:
     """Return the image encoder of a promptable model; channels: of its images."""
-    image = model.standardised(_noise((channels, model.image_size, model.image_size)))
+    image = model.standardised(_phantom((channels, model.image_size, model.image_size)))
     return TensorPart(network=TensorEncoder(model.image_encoder), example=(image,), free=((0,),))
 
 
@@ -105,5 +106,8 @@ def decoder_part(model: PromptableModel, embedding: Sequence[Tensor]) -> TensorP
     return TensorPart(network=TensorDecoder(model), example=example, free=free)
 
 
-def _noise(shape: Sequence[int]) -> Tensor:
-    return torch.rand(_BATCH, *shape, generator=torch.Generator().manual_seed(0))
+def _phantom(shape: Sequence[int]) -> Tensor:
+    """Return images [b,c,*window] of noise in a ball amid air: equal numbers are where rounding adds up."""
+    axes = torch.meshgrid(*[torch.linspace(-1, 1, side) for side in shape[1:]], indexing="ij")
+    inside = torch.stack(axes).square().sum(0) < _BALL
+    return torch.rand(_BATCH, *shape, generator=torch.Generator().manual_seed(0)) * inside

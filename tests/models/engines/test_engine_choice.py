@@ -201,7 +201,7 @@ def test_a_program_that_is_another_network_is_not_kept(engine, tmp_path):
     engine.factor = 1.5
     with noted() as notes:
         placed(built(NETWORKS["2-D"][0]), EngineChoice(folder=tmp_path))
-    assert "from torch's answer to noise" in notes[0]
+    assert "its answer to a phantom" in notes[0]
     assert list(tmp_path.iterdir()) == []
 
 
