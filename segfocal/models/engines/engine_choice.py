@@ -34,7 +34,7 @@ from segfocal.models.weights.published import digest_of
 
 _MADE: dict[str, Callable[[], Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}
 _EXTRA = {"openvino": "cpu", "onnxruntime": "export"}
-_NEAR, _FAR = 0.2, 10.0  # of what is allowed of a scan's windows: a phantom is unlike them, a wrong program is far off
+_NEAR, _FAR = 0.5, 10.0  # of what is allowed of a scan's windows: a phantom is unlike them, a wrong program is far off
 _BATCHES = (1, 3)  # sizes for which a new program is compared with torch; neither is that of the example
 
 
