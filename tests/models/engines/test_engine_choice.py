@@ -284,3 +284,34 @@ def test_the_choice_is_what_it_was_asked(tmp_path):
     choice = EngineChoice(folder=tmp_path)
     assert not choice.required
     assert replace(choice, name="openvino").required
+
+
+def test_a_network_whose_norms_the_engine_sums_badly_is_converted_with_steadier_ones(engine, tmp_path, monkeypatch):
+    """The first form is off, the second a little, the third not: it is kept, and answers as torch does."""
+    load, factors = engine.load, iter([1.5, 1.01, 1.0])
+
+    def loaded(program, *, precision):
+        run, factor = load(program, precision=precision), next(factors, 1.0)
+        return lambda inputs: [factor * answer for answer in run(inputs)]
+
+    monkeypatch.setattr(engine, "load", loaded)
+    model, window = built(NETWORKS["2-D"][0]), images(2, (1, 32, 24))
+    running = placed(model, EngineChoice(name="openvino", folder=tmp_path))
+    assert engine.converted == 3
+    with torch.no_grad():
+        torch.testing.assert_close(running(window), model(window), rtol=0, atol=1e-4)
+    assert len(list((tmp_path / "engines").iterdir())) == 1
+
+
+@pytest.mark.skipif(not engine_choice.find_spec("openvino"), reason="openvino is not installed")
+def test_openvino_keeps_to_torch_where_a_window_is_mostly_air():
+    """Features with a mean far from zero: the sums of a plain norm would be off by 0.01."""
+    model = built({"_target_": "segfocal.models.UNet", "dims": 3, "widths": [4, 8, 8]})
+    with torch.no_grad():
+        for parameter in model.network.output_block.parameters():
+            parameter.mul_(4)
+    window = torch.zeros(1, 1, 32, 48, 48)
+    window[..., 12:20, 12:20, 12:20] = images(1, (1, 8, 8, 8))
+    running = placed(model, EngineChoice(name="openvino"), (1, 32, 48, 48))
+    with torch.no_grad():
+        torch.testing.assert_close(running(window), model(window), rtol=0, atol=1e-3)
