@@ -5,14 +5,20 @@ contender reads the .nii.gz, segments every voxel and writes a uint8 .nii.gz. Ea
 turns. Prints seconds, the ratio to ours and the peak of resident memory beyond the input volume (int16); writes JSON
 under benchmarks/results.
 
-    ours              predict's parts: ModelInput, Predictor, a label map that grows on disk; isal for gzip
+    ours              predict's parts, engine=auto: ModelInput, Predictor, a label map that grows on disk; isal for gzip
+    ours, torch       the same with engine=torch; its mask is the one that others' Dice is measured against
+    ours, onnxruntime the same with engine=onnxruntime
     ours, compiled    the same with compile=true, its compilation (counted) included
-    monai             LoadImage, ScaleIntensityRange, SlidingWindowInferer on the slices as a batch, argmax, nibabel
-    loop              the same, a slice at a time (SliceInferer), its mask kept
+    monai             LoadImage, ScaleIntensityRange, SlidingWindowInferer on the slices as a batch, argmax, nibabel;
+                      of 3-D windows on the volume
+    loop              the same, a slice at a time (SliceInferer), its mask kept; of 2-D windows only
 
-    python benchmarks/inference.py [--networks sam_tiny unet] [--slices 300] [--side 512] [--classes 1]
-                                   [--contenders ours monai loop] [--overlap 0.25] [--repeats 1]
+    python benchmarks/inference.py [--networks sam_tiny unet unet_3d] [--slices 300] [--side 512] [--classes 1]
+                                   [--contenders ours monai loop] [--overlap 0.25] [--repeats 1] [--threads 2]
                                    [--device cpu] [--blend-on cpu] [--memory]
+
+An engine converts the network in the first run and finds it kept in later ones. The seconds are of a later run, in
+which the network is loaded and compiled; what the first one takes beyond that is shown apart.
 
 --memory puts a network that costs nothing in place of the real one: memory, and the overhead of everything else.
 """
@@ -20,6 +26,7 @@ under benchmarks/results.
 import argparse
 import json
 import multiprocessing
+import os
 import platform
 import statistics
 import subprocess
@@ -36,6 +43,7 @@ import torch
 from torch import nn
 
 from segfocal import models
+from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.predictor import Predictor
 from segfocal.inference.segment import label_type, segment_with
@@ -47,7 +55,14 @@ from segfocal.memory import forget_peak, peak_gib
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 
-WINDOW, BATCH = 128, 8
+WINDOWS = {"unet_3d": (96, 96, 96)}
+WINDOW, BATCH, BATCH_3D = (128, 128), 8, 2
+CONFIGS = {
+    "sam_tiny": {"_target_": "segfocal.models.sam_tiny"},
+    "unet": {"_target_": "segfocal.models.UNet"},
+    "unet_3d": {"_target_": "segfocal.models.UNet", "dims": 3},
+}
+ENGINES = {"ours": "auto", "ours, torch": "torch", "ours, onnxruntime": "onnxruntime", "ours, compiled": "torch"}
 LOWER, UPPER = -160.0, 240.0
 DEMO = Path(__file__).parents[1] / "data" / "demo" / "ct_b_image.nii.gz"
 
@@ -66,32 +81,47 @@ class Free(nn.Module):
 def network_of(asked):
     torch.manual_seed(0)
     if asked.memory:
-        return Free(asked.classes).eval()
-    if asked.network == "sam_tiny":
-        return models.sam_tiny().eval()
-    return models.UNet(classes=asked.classes).eval()
+        return Free(asked.classes).eval(), {}
+    config = CONFIGS[asked.network] | ({} if asked.network == "sam_tiny" else {"classes": asked.classes})
+    return models.build(config).eval(), config
 
 
-def bundle_of(network, classes):
-    """Return a network with the windows and intensities that every contender has."""
+def window_of(asked):
+    return WINDOWS.get(asked.network, WINDOW)
+
+
+def batch_of(asked):
+    return BATCH if len(window_of(asked)) == 2 else BATCH_3D
+
+
+def bundle_of(network, config, asked):
     return Bundle(
         model=network,
-        model_config={},
+        model_config=config,
         grid=ModelGrid(),
-        window=(WINDOW, WINDOW),
+        window=window_of(asked),
         intensity=Window(lower=LOWER, upper=UPPER),
-        structures=tuple(Structure(name=str(k), value=k) for k in range(1, classes + 1)),
+        structures=tuple(Structure(name=str(k), value=k) for k in range(1, asked.classes + 1)),
         training={},
     )
 
 
 def ours(scan, mask, network, asked):
-    bundle = bundle_of(network, asked.classes)
-    sliding = SlidingOptions(overlap=asked.overlap, batch_size=BATCH, compile=asked.contender == "ours, compiled")
+    """Segment as predict does; return the seconds until the networks are ready, and what runs them."""
+    begun, folder = time.perf_counter(), mask.parent / "bundle"
+    bundle = bundles.load(folder) if folder.is_dir() else bundle_of(*network, asked)
+    sliding = SlidingOptions(
+        overlap=asked.overlap,
+        batch_size=batch_of(asked),
+        compile=asked.contender == "ours, compiled",
+        engine=ENGINES[asked.contender] if asked.device == "cpu" else "torch",
+    )
     predictor = Predictor([bundle], sliding=sliding, device=asked.device)
+    ready = time.perf_counter() - begun
     volume = nifti.read_stored(scan)
     with scratch_array(mask.parent, volume.grid.shape, label_type(bundle.structures)) as out:
         nifti.write(mask, segment_with(predictor, volume, out=out), like=scan)
+    return ready, ", ".join(predictor.engines)
 
 
 @torch.no_grad()
@@ -99,17 +129,19 @@ def monai(scan, mask, network, asked):
     from monai.inferers import SliceInferer, SlidingWindowInferer
     from monai.transforms import LoadImage, ScaleIntensityRange
 
-    network = network.to(asked.device)
+    network, window = network[0].to(asked.device), window_of(asked)
     image = LoadImage(ensure_channel_first=True)(scan)
     image = ScaleIntensityRange(LOWER, UPPER, 0.0, 1.0, clip=True)(image).as_tensor().to(asked.blend_on)  # [1,x,y,z]
-    options = {"sw_batch_size": BATCH, "overlap": asked.overlap, "mode": "gaussian", "sw_device": asked.device}
-    if asked.contender == "monai":
-        inferer = SlidingWindowInferer((WINDOW, WINDOW), device=asked.blend_on, **options)
+    options = {"sw_batch_size": batch_of(asked), "overlap": asked.overlap, "mode": "gaussian"}
+    options |= {"sw_device": asked.device, "device": asked.blend_on}
+    if len(window) == 3:
+        logits = SlidingWindowInferer(window, **options)(image.permute(0, 3, 2, 1)[None], network)  # [1,k,z,h,w]
+        labels = labelled(logits)[0].permute(2, 1, 0)
+    elif asked.contender == "monai":
         slices = image.permute(3, 0, 2, 1)  # [z,1,h,w], as ours
-        logits = inferer(slices, network)
-        labels = labelled(logits).permute(2, 1, 0)
+        labels = labelled(SlidingWindowInferer(window, **options)(slices, network)).permute(2, 1, 0)
     else:
-        inferer = SliceInferer(spatial_dim=2, roi_size=(WINDOW, WINDOW), device=asked.blend_on, **options)
+        inferer = SliceInferer(spatial_dim=2, roi_size=window, **options)
         labels = torch.stack(
             [labelled(inferer(image[None, ..., z : z + 1], network)[..., 0])[0] for z in range(image.shape[-1])], dim=2
         )
@@ -133,24 +165,32 @@ def make_scan(folder, slices, side):
 
 
 def run(asked, scan, mask, queue):
+    os.environ["XDG_CACHE_HOME"] = str(mask.parent / "cache")
     torch.set_num_threads(asked.threads)
     network = network_of(asked)
+    if network[1]:
+        bundles.save(bundle_of(*network, asked), mask.parent / "bundle")
     contender = ours if asked.contender.startswith("ours") else monai
     warm = make_scan(mask.parent, 1, 256)
-    once = argparse.Namespace(**{**vars(asked), "contender": asked.contender.split(",")[0]})
-    contender(warm, mask.with_name("warm.nii.gz"), network, once)
+    once = argparse.Namespace(**vars(asked))
+    if asked.contender == "ours, compiled":
+        once.contender = "ours, torch"  # its compilation counts
+    first = contender(warm, mask.with_name("warm.nii.gz"), network, once)
     forget_peak()
     before, begun = peak_gib(), time.perf_counter()
-    contender(scan, mask, network, asked)
-    seconds = time.perf_counter() - begun
+    later = contender(scan, mask, network, asked)
+    found = {"seconds": time.perf_counter() - begun}
     voxels = np.prod(nib.load(scan).shape)
-    queue.put({"seconds": seconds, "beyond_gib": peak_gib() - before - voxels * 2 / 2**30})
+    found |= {"beyond_gib": peak_gib() - before - voxels * 2 / 2**30}
+    found |= {"conversion": max(0.0, first[0] - later[0]), "engine": later[1]} if later else {}
+    queue.put(found)
 
 
 def measure(asked, scan, folder):
     """Return rows of seconds and memory by contender; they take turns, each in a process of its own."""
     context = multiprocessing.get_context("spawn")
-    rows = {name: {"seconds": [], "beyond_gib": []} for name in asked.contenders}
+    taken = [name for name in asked.contenders if name != "loop" or len(window_of(asked)) == 2]
+    rows = {name: {} for name in taken}
     masks = {}
     for turn in range(asked.repeats):
         for name, row in rows.items():
@@ -161,22 +201,27 @@ def measure(asked, scan, folder):
             process = context.Process(target=run, args=(asked, scan, place / "mask.nii.gz", queue))
             process.start()
             for key, value in queue.get().items():
-                row[key].append(value)
+                row.setdefault(key, []).append(value)
             process.join()
             masks[name] = place / "mask.nii.gz"
-    first = np.asanyarray(nib.load(masks[asked.contenders[0]]).dataobj)
+    judge = "ours, torch" if "ours, torch" in masks else taken[0]
+    first = np.asanyarray(nib.load(masks[judge]).dataobj)
     for name, row in rows.items():
         other = np.asanyarray(nib.load(masks[name]).dataobj)
         row["median"] = statistics.median(row["seconds"])
         row["differing_voxels"] = float((first != other).mean())
+        same = [2 * ((first == k) & (other == k)).sum() / max(1, (first == k).sum() + (other == k).sum())
+                for k in range(1, asked.classes + 1) if (first == k).any()]  # fmt: skip
+        row["dice"] = float(min(same, default=1.0))
     return rows
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    choices = ("ours", "ours, compiled", "monai", "loop")
-    parser.add_argument("--networks", nargs="+", default=["sam_tiny", "unet"], choices=("sam_tiny", "unet"))
-    parser.add_argument("--contenders", nargs="+", default=list(choices), choices=choices)
+    choices = (*ENGINES, "monai", "loop")
+    usual = ["ours", "ours, torch", "ours, compiled", "monai", "loop"]
+    parser.add_argument("--networks", nargs="+", default=["sam_tiny", "unet"], choices=tuple(CONFIGS))
+    parser.add_argument("--contenders", nargs="+", default=usual, choices=choices)
     for option, default in (("slices", 300), ("side", 512), ("classes", 1), ("repeats", 1)):
         parser.add_argument(f"--{option}", type=int, default=default)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -191,16 +236,21 @@ def main():
         asked.network = name
         with tempfile.TemporaryDirectory() as folder:
             rows = measure(asked, make_scan(folder, asked.slices, asked.side), folder)
-        work = f"{asked.slices} slices of {asked.side}×{asked.side}, window {WINDOW}, overlap {asked.overlap}, {name}, "
+        sides = "×".join(map(str, window_of(asked)))
+        work = f"{asked.slices} slices of {asked.side}×{asked.side}, window {sides}, overlap {asked.overlap}, {name}, "
         work += f"{asked.classes} classes"
         print(f"\n{work}, {where}, {asked.repeats} repeats")
         for contender, row in rows.items():
-            ratio = row["median"] / rows[asked.contenders[0]]["median"]
+            ratio = row["median"] / next(iter(rows.values()))["median"]
             beyond = statistics.median(row["beyond_gib"])
-            line = f"{contender:16}{row['median']:9.1f} s{ratio:8.2f} ×{beyond:9.2f} GiB beyond the volume"
-            print(f"{line}{row['differing_voxels']:10.1e} of voxels differ")
+            line = f"{contender:18}{row['median']:9.1f} s{ratio:8.2f} ×{beyond:9.2f} GiB beyond the volume"
+            line += f"{row['differing_voxels']:10.1e} of voxels differ, Dice {row['dice']:.5f}"
+            if "engine" in row:
+                line += f"; {row['engine'][0]}, the first run {max(row['conversion']):.1f} s more"
+            print(line)
         facts = {"date": str(date.today()), "machine": f"{platform.machine()}, {where}", "work": work}
-        facts |= {"torch": torch.__version__, "monai": version("monai"), "command": " ".join(["python", *sys.argv])}
+        facts |= {"torch": torch.__version__, "monai": version("monai")}
+        facts |= {"command": " ".join(["python", *sys.argv])}
         facts |= {"commit": made.stdout.strip() or "unknown", "rows": rows}
         device = "cpu" if asked.device == "cpu" else "cuda"
         out = f"inference_{device}_{name}_{asked.slices}x{asked.side}_{asked.classes}.json"

@@ -46,6 +46,12 @@ def asked_for(network: str, device: torch.device, contender: str = "ours") -> Na
     )
 
 
+def network_of(name: str, device: torch.device) -> nn.Module:
+    """Return a network of benchmarks/inference.py."""
+    network, _ = inference.network_of(asked_for(name, device))
+    return network
+
+
 def same_logits(device: torch.device, budget: Budget) -> list[Row]:
     """Check that the device's logits of a scan are the CPU's, in float32 without TF32, and near them in half."""
     parts = [Part(name=name, check=partial(_same_logits, name)) for name in NETWORKS]
@@ -54,7 +60,7 @@ def same_logits(device: torch.device, budget: Budget) -> list[Row]:
 
 def _same_logits(name: str, device: torch.device, budget: Budget) -> list[Row]:
     exact_products()
-    network, scan = inference.network_of(asked_for(name, device)), make_scan(budget, slices=2, side=256)
+    network, scan = network_of(name, device), make_scan(budget, slices=2, side=256)
     cpu = torch.device("cpu")
     true = logits_of(predictor_of(network, cpu), scan)
     rows = []
@@ -76,7 +82,7 @@ def against_monai(device: torch.device, budget: Budget) -> list[Row]:
 
 def _against_monai(name: str, device: torch.device, budget: Budget) -> list[Row]:
     scan = make_scan(budget, slices=100 if budget.full else 1, side=512 if budget.full else 256)
-    network = inference.network_of(asked_for(name, device))
+    made = inference.network_of(asked_for(name, device))
     contenders = ("ours", *RIVALS)
     gauges: dict[str, list[Gauge]] = {contender: [] for contender in contenders}
     for turn in range((REPEATS if budget.full else 1) + 1):  # the first warms up
@@ -87,7 +93,7 @@ def _against_monai(name: str, device: torch.device, budget: Budget) -> list[Row]
             mask = mask_of(scan, contender)
             mask.unlink(missing_ok=True)  # of the turn before
             with gauge(device) as found:
-                segment(scan, mask, network, asked_for(name, device, contender))
+                segment(scan, mask, made, asked_for(name, device, contender))
             gauges[contender] += [found] if turn else []
     if not gauges["ours"]:
         raise LeftOut(f"its time of {budget.seconds:.0f} s was over when all were warm")
@@ -118,7 +124,7 @@ def compiled(device: torch.device, budget: Budget) -> list[Row]:
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     name = "unet" if budget.full else "sam_tiny"
-    network = inference.network_of(asked_for(name, device))
+    network = network_of(name, device)
     scan = make_scan(budget, slices=20 if budget.full else 1, side=512 if budget.full else 256)
     took, answers = {}, {}
     for compile in (False, True):
@@ -143,7 +149,7 @@ def halving(device: torch.device, budget: Budget) -> list[Row]:
     exact_products()
     few, many = (32, 512) if budget.full else (1, 8)
     scan = make_scan(budget, slices=24 if budget.full else 1, side=512 if budget.full else 256)
-    network = inference.network_of(asked_for("unet", device))
+    network = network_of("unet", device)
     predictors = {size: predictor_of(network, device, batch_size=size) for size in (few, many)}
     peaks, answers = {}, {}
     for size, predictor in predictors.items():
@@ -196,7 +202,8 @@ def predictor_of(
 ) -> Predictor:
     """Return a predictor with a copy of the network on the device."""
     sliding = SlidingOptions(overlap=OVERLAP, batch_size=batch_size, precision=precision, compile=compile)
-    return Predictor([inference.bundle_of(copy.deepcopy(network), 1)], sliding=sliding, device=device)
+    bundle = inference.bundle_of(copy.deepcopy(network), {}, asked_for("", device))
+    return Predictor([bundle], sliding=sliding, device=device)
 
 
 @torch.no_grad()

@@ -127,7 +127,9 @@ def _evaluation(plain: dict[str, Any], folder: Path, overrides: Sequence[str]) -
 def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> _Chosen:
     """Return what a bundle decides; UserError for options that it overrules."""
     from segfocal.data.structures import choose_structures
+    from segfocal.device import choose_device
     from segfocal.inference import bundle as bundles
+    from segfocal.inference.predictor import on_engine
     from segfocal.inference.segment import check_channels
 
     for option in overrides:
@@ -152,7 +154,7 @@ def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> _Chosen:
     cases = split_cases(plain, cases, structures)
     chosen, preparation = _prepared(plain, cases, structures, grid=bundle.grid, intensity=bundle.intensity)
     return _Chosen(
-        model=bundle.model,
+        model=on_engine(bundle, plain["engine"], device=choose_device(plain["device"])),
         preparation=preparation,
         cases=chosen,
         neighbours=bundle.neighbours,
@@ -165,6 +167,10 @@ def _from_weights(plain: dict[str, Any]) -> _Chosen:
     """Return what a model with a file of weights decides: zero-shot."""
     from segfocal.evaluate.prompts.evaluate import check_promptable
 
+    if plain["engine"] not in ("auto", "torch"):
+        raise UserError(
+            expected="engine=auto or torch without a bundle", found=f"engine={plain['engine']}", do="leave it out"
+        )
     if plain["target"] is None:
         raise UserError(expected="target=NAME without a bundle", found="target=null", do="name structures of the data")
     cases, structures = cases_of(plain)

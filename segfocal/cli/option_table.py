@@ -13,6 +13,7 @@ Places = Place | list[Place]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1), "a whole number from 0 to 4294967295"]
 Count = Annotated[int, Field(ge=1, le=10**6), "a whole number ≥ 1, at most a million"]
 Sides = int | list[int]
+Engine = Literal["auto", "torch", "openvino", "onnxruntime"]
 Auto = Annotated[Literal["auto"], "auto"]
 Group = Annotated[Mapping[str, Any], "a group of options, such as a file of conf holds"]
 
@@ -96,6 +97,7 @@ _COMMANDS: dict[str, dict[str, Any]] = {
         "overlap": float,
         "batch_size": Count,
         "compile": bool,
+        "engine": Engine,
         "probabilities": bool,
         "separate": bool,
         "retry": bool,
@@ -120,6 +122,7 @@ _COMMANDS: dict[str, dict[str, Any]] = {
         "min_pixels": int,
         "batch_size": Count,
         "embeddings": Place | None,
+        "engine": Engine,
     },
     "export": {
         "bundle": Place,

@@ -23,6 +23,7 @@ from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import check_channels
 from segfocal.io import volumes
 from segfocal.models import PromptableModel
+from segfocal.models.engines.openvino_engine import OpenVinoNetwork, write_openvino
 from segfocal.models.onnx_network import OnnxNetwork, OnnxPromptable
 from segfocal.models.portable import PACKAGES, check_packages, write_halves, write_network
 
@@ -73,7 +74,7 @@ def export(options: ExportOptions) -> dict[str, Any]:
             where=options.bundle,
             do="set format=onnx, which writes image encoder and mask decoder",
         )
-    _check_sees_slices(bundle, options)
+    _check_is_taken(bundle, options)
     _check_exclusive(bundle, options)
     claim_files(options, bundle)
     check_channels(bundle, 1 + len(options.more), " for the comparison", do="give scan=[t1.nii.gz,t2.nii.gz]")
@@ -104,16 +105,18 @@ def claim_files(options: ExportOptions, bundle: Bundle) -> list[Path]:
     return written
 
 
-def _check_sees_slices(bundle: Bundle, options: ExportOptions) -> None:
-    """Raise UserError for a model of volumes, or of more than a slice of one channel where that cannot be said."""
+def _check_is_taken(bundle: Bundle, options: ExportOptions) -> None:
+    """Raise UserError for a model of volumes, or of more than a slice of one channel, as a MONAI bundle."""
+    if options.format != "monai_bundle":
+        return
     if len(bundle.window) == 3 or len(bundle.grid.spacing_mm or ()) == 3:
         raise UserError(
-            expected="a model of slices, which keep their distance, to export",
+            expected="a model of slices, which keep their distance, for format=monai_bundle",
             found=f"windows of {'×'.join(map(str, bundle.window))} and data.spacing_mm={bundle.grid.spacing_mm}",
             where=options.bundle,
-            do="use it through segfocal predict",
+            do="set format=onnx",
         )
-    if options.format == "monai_bundle" and bundle.inputs > 1:
+    if bundle.inputs > 1:
         raise UserError(
             expected="a model that sees single slices of one channel for format=monai_bundle",
             found=f"{bundle.channels} channel{'s' * (bundle.channels > 1)} and {bundle.neighbours} slices on each side",
@@ -149,7 +152,10 @@ def _files_read(options: ExportOptions) -> list[Path]:
 
 
 def _write_onnx(bundle: Bundle, folder: Path, scan: Any, options: ExportOptions) -> Parity:
-    """Write the network, or both halves of one that needs prompts, with the facts; return how it compares."""
+    """Write the network, or both halves of one that needs prompts, with the facts; return how it compares.
+
+    Of ONNX and OpenVINO together the one farther from the model counts.
+    """
     networks: Mapping[str, Any]
     if bundle.needs_prompts:
         model = cast(PromptableModel, bundle.model)
@@ -164,15 +170,9 @@ def _write_onnx(bundle: Bundle, folder: Path, scan: Any, options: ExportOptions)
         parity = compare(scan, bundle, network, overlap=options.overlap)
     write_json(folder / FACTS, facts(bundle, overlap=options.overlap, folder=folder, networks=networks))
     if options.format == "openvino":
-        _write_openvino(folder / NETWORK)
+        compiled = OpenVinoNetwork(write_openvino(folder / NETWORK))
+        parity = parity.worse(compare(scan, bundle, compiled, overlap=options.overlap))
     return parity
-
-
-def _write_openvino(network: Path) -> None:
-    """Write model.xml and model.bin of an ONNX file beside it."""
-    import openvino  # type: ignore[import-not-found, unused-ignore]  # optional
-
-    openvino.save_model(openvino.convert_model(str(network)), str(network.with_suffix(".xml")), compress_to_fp16=False)
 
 
 def _workplace(output: Path) -> Path:

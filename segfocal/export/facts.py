@@ -19,26 +19,43 @@ _FRAME = (
     "one letter an array axis, the direction in which that axis grows (R/L, A/P, S/I): permute and flip the scan's "
     "axes to the nearest such frame, interpolate nothing; axis 0 is the slice axis"
 )
-_RESAMPLING = {
-    "image": "each slice, before intensity: bilinear, pixel edges (not centres) coincide; where it shrinks the "
-    "triangle widens by the ratio of the sizes (antialiased); the slice axis is never resampled",
-    "size": "pixels of an axis = max(1, round half to even(pixels now · spacing now / spacing_mm)); both null "
-    "keep the scan's own pixels; size [h,w] is the size of every slice",
-    "logits": "back to the scan's pixels slice by slice, by the same interpolation, before the threshold",
+_LINEAR = (
+    "linear along each axis, pixel edges (not centres) coincide; where it shrinks the triangle widens by the ratio of "
+    "the sizes (antialiased)"
+)
+_SIZE = (
+    "pixels of an axis = max(1, round half to even(pixels now · spacing now / spacing_mm)); both null keep the scan's "
+    "own pixels; size [h,w] is the size of every slice"
+)
+_RESAMPLING = {  # by how many axes spacing_mm has
+    2: {
+        "image": f"each slice, before intensity: {_LINEAR}; the slice axis is never resampled",
+        "size": _SIZE,
+        "logits": "back to the scan's pixels slice by slice, by the same interpolation, before the threshold",
+    },
+    3: {
+        "image": f"the volume, before intensity: {_LINEAR}; the slice axis too, spacing_mm is [d,h,w]",
+        "size": _SIZE,
+        "logits": "back to the scan's voxels along all three axes, by the same interpolation, before the threshold",
+    },
+}
+_PADDED = "is padded with zeros, split evenly, the odd one after; the padding is cut off the logits"
+_SEEN = {  # by how many axes windows have
+    2: f"each slice alone through 2-D windows; a slice smaller than the window {_PADDED}",
+    3: f"the volume through 3-D windows [d,h,w]; a volume smaller than the window {_PADDED}",
 }
 _WINDOWS = {
-    "seen": "each slice alone through 2-D windows; a slice smaller than the window is padded with zeros, split evenly, "
-    "the odd pixel after; the padding is cut off the logits",
     "starts": "of each axis: 0, step, 2·step … with step = max(1, floor(window · (1 − overlap))); the last window is "
     "moved back to end with the axis",
     "weights": "of each axis: max(exp(−d²/(2·(sigma_share·window)²)), floor), d the distance from the window's middle, "
-    "divided by their sum over all windows at that pixel; a pixel's weight is the product over both axes",
+    "divided by their sum over all windows at that pixel; a pixel's weight is the product over the axes",
     "blended": "logits, in float32",
 }
-_CHANNELS = (
-    "image [b,c,h,w] of slice z holds slices z − neighbours … z + neighbours in this order, each with the scan's "
-    "channels in theirs; beyond the first and the last slice these are repeated"
-)
+_CHANNELS = {  # by how many axes windows have
+    2: "image [b,c,h,w] of slice z holds slices z − neighbours … z + neighbours in this order, each with the scan's "
+    "channels in theirs; beyond the first and the last slice these are repeated",
+    3: "image [b,c,d,h,w] holds the scan's channels in their order",
+}
 _THRESHOLD = "the structure with the largest logit, where that is above 0; background elsewhere"
 _RULES = (
     "in voxels of the scan, for each structure: components (26 neighbours) below minimum_mm3 go, then all but the "
@@ -67,17 +84,17 @@ def facts(bundle: Bundle, *, overlap: float, folder: Path, networks: Mapping[str
         "frame_rule": _FRAME,
         "spacing_mm": bundle.grid.spacing_mm,
         "size": bundle.grid.size,
-        "resampling": _RESAMPLING,
+        "resampling": _RESAMPLING[len(bundle.grid.spacing_mm or (1, 1))],
         "intensity": intensities[0] if len(intensities) == 1 else intensities,
         "channels": bundle.channels,
         "neighbours": bundle.neighbours,
-        "channel_rule": _CHANNELS,
+        "channel_rule": _CHANNELS[len(bundle.window)],
         "window": list(bundle.window),
         "overlap": overlap,
         "weighting": "gaussian",
         "sigma_share": SIGMA_SHARE,
         "floor": FLOOR,
-        "windows": _WINDOWS,
+        "windows": {"seen": _SEEN[len(bundle.window)], **_WINDOWS},
         "link": bundle.link,
         "threshold": 0.0,
         "label_rule": _THRESHOLD,
@@ -86,7 +103,7 @@ def facts(bundle: Bundle, *, overlap: float, folder: Path, networks: Mapping[str
         "postprocess_rule": _RULES,
         "needs_prompts": bundle.needs_prompts,
         "training": bundle.training,
-        "versions": {name: _version(name) for name in ("torch", "onnx", "onnxscript", "onnxruntime")},
+        "versions": {name: _version(name) for name in ("torch", "onnx", "onnxscript", "onnxruntime", "openvino")},
     }
 
 

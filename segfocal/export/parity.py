@@ -39,6 +39,14 @@ class Parity:
     dice: dict[str, float]
     voxels: dict[str, int]
 
+    def worse(self, other: Parity) -> Parity:
+        """Return the larger difference and the smaller Dice of two networks that were compared with one model."""
+        return Parity(
+            logit_difference=float(np.maximum(self.logit_difference, other.logit_difference)),  # NaN, if one is
+            dice={name: min(dice, other.dice[name]) for name, dice in self.dice.items()},
+            voxels=self.voxels,
+        )
+
     def row(self, tolerance: float) -> dict[str, Any]:
         """Return what `parity.json` holds, with the limits."""
         return asdict(self) | {"limits": {"logit_difference": tolerance, "dice": LEAST_DICE}}
@@ -66,7 +74,7 @@ def compare(scan: Volume, bundle: Bundle, exported: nn.Module, *, overlap: float
     """
     bundle = replace(bundle, postprocess={})
     both = _Both(bundle.model, exported)
-    sliding = SlidingOptions(overlap=overlap, batch_size=_BATCH)
+    sliding = SlidingOptions(overlap=overlap, batch_size=_BATCH, engine="torch")
     ours, theirs = (
         segment_with(Predictor([one], sliding=sliding), scan) for one in (bundle, replace(bundle, model=both))
     )

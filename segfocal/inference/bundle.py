@@ -58,6 +58,7 @@ class Bundle:
         channels: of a scan.
         neighbours: slices on each side of one that the model sees as further channels of it.
         training_values: what the values of each channel of the training scans were; None where that is not known.
+        folder: that it was read from; None of one in memory, as while it is trained.
     """
 
     model: nn.Module
@@ -73,6 +74,7 @@ class Bundle:
     channels: int = 1
     neighbours: int = 0
     training_values: Statistics | None = None
+    folder: Path | None = None
 
     @property
     def inputs(self) -> int:
@@ -278,4 +280,5 @@ def _assembled(facts: dict[str, Any], folder: Path) -> Bundle:
         channels=facts.get("channels", 1),  # bundles of before know one channel and no neighbours
         neighbours=facts.get("neighbours", 0),
         training_values=None if values is None else intensity_statistics.build(values),
+        folder=folder,
     )

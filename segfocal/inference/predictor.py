@@ -16,6 +16,7 @@ from segfocal.inference.sliding.model_input import Cropped, ModelInput
 from segfocal.inference.sliding.sliding_options import SlidingOptions
 from segfocal.inference.sliding.sweep import Slab, Slices, sweep
 from segfocal.inference.sliding.windows import WindowOverlap
+from segfocal.models.engines import EngineChoice, EngineName, EnginePrecision, engines_of, run_by_engine
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _AXES = {"d": -3, "h": -2, "w": -1}
@@ -31,7 +32,7 @@ class Predictor:
 
     Raises:
         UserError: bundles that see scans differently or segment different structures, fp16 without a GPU, flips along
-            an axis that windows have not.
+            an axis that windows have not, an engine that is not there or cannot take a network.
     """
 
     def __init__(
@@ -47,8 +48,13 @@ class Predictor:
             raise UserError(expected="flips of h and w for 2-D windows", found="d", do="leave it out")
         for bundle in bundles:
             bundle.model.to(self.device).eval()
-        self.models = [_compiled(bundle.model) if sliding.compile else bundle.model for bundle in bundles]
+        self.models = [_ready(bundle, sliding, self.device) for bundle in bundles]
         self.batching = Batching(sliding.batch_size)
+
+    @property
+    def engines(self) -> list[str]:
+        """What runs the networks, by name and version."""
+        return sorted({engine for model in self.models for engine in engines_of(model)})
 
     def slabs(self, image: ModelInput) -> Iterator[Slab]:
         """Yield finished logits [k,n,h,w] of a scan, without a prompt, in order along the slices."""
@@ -94,10 +100,32 @@ class Predictor:
         return total[:count] if answers == 1 else total[:count].div_(answers)
 
 
-def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return a model through torch.compile, or, with one warning of torch's, as it is where that fails."""
-    torch._dynamo.config.suppress_errors = True
-    return torch.compile(model)
+def _ready(bundle: Bundle, sliding: SlidingOptions, device: torch.device) -> nn.Module:
+    """Return the model of a bundle, on its engine, or through torch.compile."""
+    if sliding.compile:
+        torch._dynamo.config.suppress_errors = True  # with one warning of torch's the model is used as it is
+        return torch.compile(bundle.model)  # type: ignore[return-value]
+    precision: EnginePrecision = "bf16" if sliding.precision == "bf16" else "fp32"  # fp16: a GPU's, so torch's
+    return on_engine(bundle, sliding.engine, precision=precision, device=device)
+
+
+def on_engine(
+    bundle: Bundle, engine: EngineName, *, device: torch.device, precision: EnginePrecision = "fp32"
+) -> nn.Module:
+    """Return the model of a bundle as an engine runs it.
+
+    Args:
+        bundle: on the device.
+        engine: auto, torch, openvino or onnxruntime.
+        device: on which the model is.
+        precision: of the engine's products.
+
+    Raises:
+        UserError: an engine that is not there, cannot take the network, or is not for that device.
+    """
+    choice = EngineChoice(name=engine, precision=precision, folder=bundle.folder, device=device)
+    shape = (bundle.inputs, *bundle.window)
+    return run_by_engine(bundle.model, choice, shape=shape, facts={"model": bundle.model_config})
 
 
 def _combinations(flips: Sequence[str]) -> list[list[int]]:

@@ -140,7 +140,9 @@ def label_type(structures: Sequence[Structure]) -> np.dtype:
 
 def _answered(predictor: Predictor, image: ModelInput, prompts: ScanPrompts) -> Iterator[Slab]:
     """Return the logits that a promptable model answers to prompts; UserError for another model, or several."""
-    model, device, size = predictor.bundle.model, predictor.device, predictor.batching.size
+    model, device, size = predictor.models[0], predictor.device, predictor.batching.size
+    if not isinstance(model, PromptableModel):  # also through torch.compile
+        model = predictor.bundle.model
     if not isinstance(model, PromptableModel):
         raise UserError(
             expected="a bundle of a promptable model for prompts",

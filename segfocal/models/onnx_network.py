@@ -16,7 +16,7 @@ from segfocal.prompts import Prompt
 
 
 class OnnxNetwork(nn.Module):
-    """A network in an ONNX file, `network(image[b,c,h,w]) -> logits[b,k,h,w]`, on the CPU."""
+    """A network in an ONNX file, `network(image[b,c,*window]) -> logits[b,k,*window]`, on the CPU."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ def check_packages(*names: str) -> None:
     """Raise UserError unless the packages that exporting needs are installed."""
     missing = [name for name in names if find_spec(name) is None]
     if missing:
-        extra = "openvino" if missing == ["openvino"] else "'segfocal[export]'"
+        extra = "'segfocal[cpu,export]'" if "openvino" in missing else "'segfocal[export]'"
         raise UserError(
             expected=f"the package{'s' * (len(missing) > 1)} {', '.join(missing)} to export",
             found="none installed",
@@ -70,9 +70,9 @@ class Decoder(nn.Module):
 
 
 def write_network(model: nn.Module, path: Path, shape: Sequence[int]) -> None:
-    """Write a network as ONNX: image [b,*shape] in [0,1], shape (c,h,w), → logits [b,k,h,w], b free."""
+    """Write a network as ONNX: image [b,*shape] in [0,1], shape (c,h,w) or (c,d,h,w), → logits [b,k,…], b free."""
     example = torch.rand(2, *shape)
-    _write(model, (example,), path, inputs=[IMAGE], outputs=[LOGITS], free=({0: _FREE},), names="b")
+    write_onnx(model, (example,), path, inputs=[IMAGE], outputs=[LOGITS], free=({0: _FREE},), names="b")
 
 
 def write_halves(model: PromptableModel, encoder: Path, decoder: Path, *, channels: int = 1) -> None:
@@ -90,12 +90,12 @@ def write_halves(model: PromptableModel, encoder: Path, decoder: Path, *, channe
     with torch.no_grad():
         parts = list(Encoder(model)(image))
     names = [TOKENS, *[DETAIL.format(place) for place in range(len(parts) - 1)]]
-    _write(Encoder(model), (image,), encoder, inputs=[IMAGE], outputs=names, free=({0: _FREE},), names="b")
+    write_onnx(Encoder(model), (image,), encoder, inputs=[IMAGE], outputs=names, free=({0: _FREE},), names="b")
     prompt = example_prompt(model, 2, clicks=3)
     free_prompt = [{0: _FREE, 1: _FREE}, {0: _FREE, 1: _FREE}, {0: _FREE}, {0: _FREE}, {0: _FREE}]
     free = ([{0: _FREE} for _ in parts], free_prompt)
     inputs, outputs = [*names, *PROMPT], [*ANSWER]
-    _write(Decoder(model), (parts, prompt), decoder, inputs=inputs, outputs=outputs, free=free, names="nc")
+    write_onnx(Decoder(model), (parts, prompt), decoder, inputs=inputs, outputs=outputs, free=free, names="nc")
 
 
 def example_prompt(model: PromptableModel, count: int, *, clicks: int) -> list[Tensor]:
@@ -119,13 +119,13 @@ def write_torchscript(model: nn.Module, path: Path, window: Sequence[int]) -> No
         UserError: a network that torch.jit cannot trace.
     """
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             traced = torch.jit.trace(model.eval(), torch.rand(1, 1, *window), check_trace=False)
             program = torch.jit.script(_OneByOne(traced)).eval()
             torch.jit.freeze(program, optimize_numerics=False).save(str(path))
     except (RuntimeError, TypeError) as error:
         raise UserError(
-            expected="a network that torch.jit.trace can follow", found=_first_line(error), do=_OTHERWISE
+            expected="a network that torch.jit.trace can follow", found=first_line(error), do=_OTHERWISE
         ) from error
 
 
@@ -139,7 +139,7 @@ class _OneByOne(nn.Module):
         return torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
 
 
-def _write(
+def write_onnx(
     network: nn.Module,
     example: tuple[Any, ...],
     path: Path,
@@ -149,13 +149,23 @@ def _write(
     free: tuple[Any, ...],
     names: str,
 ) -> None:
-    """Export by torch's own exporter; UserError for a network that it cannot follow.
+    """Write a network as ONNX by torch's own exporter.
 
-    free: sizes that may differ from those of the example, by input and axis. names: what the file calls them.
+    Args:
+        network: to write; put into evaluation mode.
+        example: its arguments.
+        path: of the file.
+        inputs: what the file calls its inputs.
+        outputs: and its outputs.
+        free: sizes that may differ from those of the example, by input and axis.
+        names: a letter for each of these sizes.
+
+    Raises:
+        UserError: a network that it cannot follow.
     """
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             program = torch.onnx.export(
                 network.eval(),
                 example,
@@ -171,7 +181,7 @@ def _write(
     except torch.onnx.OnnxExporterError as error:
         raise UserError(
             expected="a network that torch.onnx.export can follow",
-            found=_first_line(error.__cause__ or error),
+            found=first_line(error.__cause__ or error),
             do=_OTHERWISE,
         ) from error
 
@@ -186,12 +196,13 @@ def _rename_sizes(graph: Any, names: str) -> None:
                 value.shape[axis] = name
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an exporter's error says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporters' logs and warnings off the terminal."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

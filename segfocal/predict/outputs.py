@@ -179,5 +179,6 @@ def prediction_report(
         **({"warning": str(foreign)} if foreign else {}),
         **({"share_outside_training": round(foreign.share, 4)} if foreign and foreign.share is not None else {}),
         "device": str(predictor.device),
+        "engine": ", ".join(predictor.engines),
         "batch_size": predictor.batching.size,
     }

@@ -12,6 +12,8 @@ from segfocal.structure import Structure
 
 STRUCTURES = (Structure(name="bright", value=4), Structure(name="dark", value=2))
 BRIGHT = {"_target_": "tests.Bright"}
+BRIGHT_VOLUME = {"_target_": "tests.BrightVolume"}
+VOLUME = {"window": (8, 24, 24), "grid": ModelGrid(spacing_mm=(2.5, 1.5, 1.7))}
 UNET = {"_target_": "segfocal.models.UNet", "channels": 1, "classes": 2, "widths": [8, 8, 16]}
 SAM = {"_target_": "segfocal.models.sam_tiny", "image_size": 32, "width": 48, "depth": 1, "decoder_width": 32}
 
@@ -30,6 +32,24 @@ class Bright(nn.Module):
 
     def forward(self, image):
         seen = self.smooth(image) + self.right
+        return 20 * torch.cat([seen - 0.5, 0.3 - seen], dim=1)
+
+
+class BrightVolume(nn.Module):
+    """`Bright` in windows of 8×24×24 voxels, a little more so upwards too."""
+
+    classes = 2
+
+    def __init__(self):
+        super().__init__()
+        self.smooth = nn.Conv3d(1, 1, 3, padding=1)
+        nn.init.constant_(self.smooth.weight, 1 / 27)
+        nn.init.zeros_(self.smooth.bias)
+        self.register_buffer("right", torch.linspace(-0.05, 0.05, 24))
+        self.register_buffer("up", torch.linspace(-0.05, 0.05, 8)[:, None, None])
+
+    def forward(self, image):
+        seen = self.smooth(image) + self.right + self.up
         return 20 * torch.cat([seen - 0.5, 0.3 - seen], dim=1)
 
 

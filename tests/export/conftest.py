@@ -5,16 +5,18 @@ import pytest
 
 from segfocal.export.export import ExportOptions, export
 from segfocal.models import ALLOWED
-from tests.export.bundles import Bright, make_bundle
+from tests.export.bundles import BRIGHT_VOLUME, VOLUME, Bright, BrightVolume, make_bundle
 from tests.scans import affine_of, make_scan, sphere
 
 
 @pytest.fixture(scope="session")
 def allowed():
     """Let bundles hold the networks of tests."""
-    ALLOWED["tests.Bright"] = Bright
+    own = {"tests.Bright": Bright, "tests.BrightVolume": BrightVolume}
+    ALLOWED.update(own)
     yield
-    del ALLOWED["tests.Bright"]
+    for name in own:
+        del ALLOWED[name]
 
 
 @pytest.fixture(scope="session")
@@ -28,4 +30,14 @@ def place(tmp_path_factory, allowed):
     make_bundle(folder / "bundle")
     options = ExportOptions(bundle=folder / "bundle", output=folder / "onnx", scan=folder / "scan.nii.gz")
     export(options)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def volume_place(place, tmp_path_factory):
+    """A folder with the same scan, a bundle of 3-D windows on resampled slices, and its export."""
+    folder = tmp_path_factory.mktemp("export_3d")
+    (folder / "scan.nii.gz").symlink_to(place / "scan.nii.gz")
+    make_bundle(folder / "bundle", BRIGHT_VOLUME, **VOLUME)
+    export(ExportOptions(bundle=folder / "bundle", output=folder / "onnx", scan=folder / "scan.nii.gz"))
     return folder

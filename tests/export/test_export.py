@@ -120,11 +120,54 @@ def test_a_missing_package_is_one_line_that_names_the_extra(place, tmp_path, mon
         export(options_of(place, tmp_path / "out"))
 
 
-def test_openvino_writes_its_files_too(place, tmp_path, monkeypatch):
+def test_a_model_of_volumes_is_exported_as_one_of_slices_is(volume_place):
+    told = json.loads((volume_place / "onnx" / "model.json").read_text())
+    network = told["networks"]["model.onnx"]
+    assert network["inputs"] == [{"name": "image", "shape": ["b", 1, 8, 24, 24], "type": "float"}]
+    assert network["outputs"] == [{"name": "logits", "shape": ["b", 2, 8, 24, 24], "type": "float"}]
+    assert told["spacing_mm"] == [2.5, 1.5, 1.7]
+    assert "3-D windows" in told["windows"]["seen"]
+    assert "all three axes" in told["resampling"]["logits"]
+    parity = json.loads((volume_place / "onnx" / "parity.json").read_text())
+    assert parity["logit_difference"] < 1e-3
+    assert min(parity["dice"].values()) >= 0.999
+    assert min(parity["voxels"].values()) > 100
+
+
+def test_a_monai_bundle_of_a_model_of_volumes_is_refused(volume_place, tmp_path):
+    with pytest.raises(UserError, match=r"windows of 8×24×24 .* Set format=onnx"):
+        export(options_of(volume_place, tmp_path / "out", format="monai_bundle"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["place", "volume_place"])
+def test_openvino_writes_its_files_too_and_they_are_compared(kind, request, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
+    place, run = request.getfixturevalue(kind), []
     monkeypatch.setattr(exporting, "write_network", lambda m, path, w: shutil.copy(place / "onnx" / "model.onnx", path))
-    export(options_of(place, tmp_path / "out", format="openvino"))
+    real = exporting.OpenVinoNetwork
+    monkeypatch.setattr(exporting, "OpenVinoNetwork", lambda xml: run.append(xml.name) or real(xml))
+    report = export(options_of(place, tmp_path / "out", format="openvino"))
     assert {"model.xml", "model.bin"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert run == ["model.xml"]
+    assert 0 < report["logit_difference"] < 1e-3
+    assert min(report["dice"].values()) >= 0.999
+
+
+def test_an_openvino_network_too_far_off_is_refused_though_onnx_agrees(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "check_packages", lambda *names: None)
+    monkeypatch.setattr(exporting, "write_network", lambda m, path, w: shutil.copy(place / "onnx" / "model.onnx", path))
+    monkeypatch.setattr(exporting, "write_openvino", lambda path: path)
+    own = bundles.load(place / "bundle").model
+
+    class Off(torch.nn.Module):
+        def forward(self, image):
+            return own(image) + 0.01
+
+    monkeypatch.setattr(exporting, "OpenVinoNetwork", lambda path: Off())
+    with pytest.raises(UserError, match=r"logits within 0\.001 .*found 0\.01 "):
+        export(options_of(place, tmp_path / "out", format="openvino"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_says_how_close_it_came(place, tmp_path, monkeypatch, capsys):

@@ -73,6 +73,18 @@ def test_the_program_of_the_page_writes_large_label_values_as_they_are(place, tm
     assert mask.dtype == ours.dtype
 
 
+@pytest.mark.parametrize("grid", [ModelGrid(spacing_mm=(2.5, 1.5, 1.7)), ModelGrid(frame="ASR")], ids=["mm", "own"])
+def test_the_program_of_the_page_follows_3d_windows_to_the_same_mask(volume_place, tmp_path, grid):
+    bundle = replace(bundles.load(volume_place / "bundle"), grid=grid)
+    shutil.copy(volume_place / "onnx" / "model.onnx", tmp_path)
+    write_json(tmp_path / "model.json", facts(bundle, overlap=0.5, folder=tmp_path, networks={}))
+    with torch.no_grad():
+        ours = segment(volumes.read(volume_place / "scan.nii.gz"), bundle).array
+    theirs = program().segment(tmp_path, nib.load(volume_place / "scan.nii.gz"))
+    for structure in STRUCTURES:
+        assert count(theirs, ours, structure.value).dice > 0.998
+
+
 def test_rules_are_told_and_left_to_the_program(place, tmp_path):
     bundle = replace(bundles.load(place / "bundle"), postprocess={"dark": PostprocessRules(largest=True)})
     told = facts(bundle, overlap=0.25, folder=place / "onnx", networks={})

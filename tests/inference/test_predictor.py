@@ -9,6 +9,7 @@ from monai.inferers import sliding_window_inference
 
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
+from segfocal.inference import predictor as predictor_module
 from segfocal.inference.predictor import Predictor
 from segfocal.inference.sliding import model_input
 from segfocal.inference.sliding.model_input import ModelInput
@@ -134,3 +135,36 @@ def test_memory_does_not_grow_with_the_slices_and_each_is_made_once(made):
             del slab
         assert made == list(range(depth))
     assert 0 < most[60] == most[30] < 60
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"engine": "tensorrt"}, "engine auto, torch, openvino or onnxruntime"),
+        ({"engine": "openvino", "compile": True}, "engine auto or torch for compile=true"),
+        ({"engine": "onnxruntime", "precision": "bf16"}, "engine auto, torch or openvino for precision=bf16"),
+    ],
+)
+def test_engines_that_do_not_go_with_other_options_are_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        SlidingOptions(**options)
+
+
+def test_an_engine_of_the_cpu_is_refused_on_another_device():
+    with pytest.raises(UserError, match="device=cpu for engine=openvino; found device=meta"):
+        Predictor([bundle_of(small_unet())], sliding=SlidingOptions(engine="openvino"), device="meta")
+
+
+def test_a_bundle_in_memory_is_run_by_torch_and_one_of_a_folder_by_the_engine_that_is_there(random_bundle, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        predictor_module, "run_by_engine", lambda model, choice, **facts: asked.append((choice, facts)) or model
+    )
+    loaded = bundles.load(random_bundle)
+    predictor = Predictor([loaded], sliding=SlidingOptions())
+    assert predictor.models == [loaded.model]
+    assert predictor.engines == ["torch"]
+    ((choice, facts),) = asked
+    assert (choice.name, choice.precision, choice.folder) == ("auto", "fp32", random_bundle)
+    assert facts == {"shape": (1, 16, 16), "facts": {"model": loaded.model_config}}
+    assert bundle_of(small_unet()).folder is None

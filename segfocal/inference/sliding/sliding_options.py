@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from segfocal.inference.sliding.windows import Weighting
+from segfocal.models.engines import ENGINES, EngineName
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -24,6 +25,8 @@ class SlidingOptions:
         flips: axes (h, w, of 3-D windows d) along which the scan is mirrored too, every combination; the mean counts.
         crop: "body" leaves out slices, rows and columns of nothing but air, "none" nothing.
         compile: the network through torch.compile: a minute first, then about half the time a window.
+        engine: what runs the network: torch, openvino or onnxruntime (both on a CPU only); "auto" is OpenVINO where it
+            is installed and its answer to the first window is within 0.001 of torch's, else torch.
 
     Raises:
         ValueError: values outside these.
@@ -37,6 +40,7 @@ class SlidingOptions:
     flips: Sequence[Literal["d", "h", "w"]] = ()
     crop: Literal["none", "body"] = "none"
     compile: bool = False
+    engine: EngineName = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "flips", tuple(self.flips))
@@ -49,6 +53,9 @@ class SlidingOptions:
             "flips of d, h and w": set(self.flips) <= set("dhw") and len(set(self.flips)) == len(self.flips),
             "crop none or body": self.crop in ("none", "body"),
             "compile true or false": isinstance(self.compile, bool),
+            f"engine {', '.join(ENGINES[:-1])} or {ENGINES[-1]}": self.engine in ENGINES,
+            "engine auto or torch for compile=true": not self.compile or self.engine not in ENGINES[2:],
+            "engine auto, torch or openvino for precision=bf16": self.precision != "bf16" or self.engine != ENGINES[-1],
         }
         broken = [rule for rule, holds in rules.items() if not holds]
         if broken:

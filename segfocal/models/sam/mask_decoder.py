@@ -54,9 +54,9 @@ class BatchMaskDecoder(MaskDecoder):
             visible: which tokens of `sparse` are no padding, [n,t] of bool; None for all.
             masks: SAM's mask tokens: the first is the single mask, the rest are the alternatives.
         """
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(len(sparse), -1, -1)
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(sparse.shape[0], -1, -1)
         if visible is not None:
-            visible = torch.cat([visible.new_ones(len(own), own.shape[1]), visible], dim=1)
+            visible = torch.cat([visible.new_ones(own.shape[0], own.shape[1]), visible], dim=1)
         tokens = embedding.tokens
         source = tokens + dense if len(dense) == 1 else add_shared(tokens, dense)
         answers, source = self.transformer(source, image_pe, torch.cat([own, sparse], dim=1), visible)

@@ -117,11 +117,16 @@ class PromptableModel(SegmentationModel):
         self.multimask, self.checkpointing = options.multimask, options.checkpointing
         if self.multimask:
             self._check_alternatives()
-        used = range(mask_decoder.num_mask_tokens)[_REST if self.multimask else _FIRST]
+        used = range(mask_decoder.num_mask_tokens)[self.masks]
         for i, network in enumerate(mask_decoder.output_hypernetworks_mlps):
             network.requires_grad_(i in used)
         self.prior = options.prior
         self.output_bias = None if options.prior is None else nn.Parameter(torch.zeros(1))
+
+    @property
+    def masks(self) -> slice:
+        """SAM's mask tokens among which `answer` chooses."""
+        return _REST if self.multimask else _FIRST
 
     def start_from(self, logits: Tensor) -> None:
         """Make the first answers lie around the mean of the logits [k] of a prior; ValueError for a model without one.
@@ -140,7 +145,11 @@ class PromptableModel(SegmentationModel):
                 f"expected images of {self.image_size}×{self.image_size}; got {tuple(image.shape[-2:])}: set "
                 "data.window to the model's image_size"
             )
-        return self.image_encoder((self._coloured(image) - self.pixel_mean) / self.pixel_std)
+        return self.image_encoder(self.standardised(image))
+
+    def standardised(self, image: Tensor) -> Tensor:
+        """Return images [b,c,h,w] in [0,1] as the encoder sees them."""
+        return (self._coloured(image) - self.pixel_mean) / self.pixel_std
 
     def _coloured(self, image: Tensor) -> Tensor:
         """Return images with the channels the encoder was made for."""

@@ -70,8 +70,13 @@ def cache_folder() -> Path:
     """Return the folder of the user's weights: $SEGFOCAL_WEIGHTS, or segfocal/weights in the user's cache."""
     if chosen := os.environ.get(_FOLDER):
         return Path(chosen).expanduser()
+    return user_cache("weights")
+
+
+def user_cache(room: str) -> Path:
+    """Return a folder of segfocal's in the user's cache, whether or not it exists."""
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "segfocal" / "weights"
+    return (Path(cache) if cache else Path.home() / ".cache") / "segfocal" / room
 
 
 def cached_at(name: str) -> Path:

@@ -1,0 +1,156 @@
+"""The parts of a model that an engine runs: each is compared with torch on the first window.
+
+A network is one part. Of a promptable model the image encoder is one and the mask decoder another, so that the same two
+programs answer windows without a prompt, boxes and clicks; embedding a prompt and enlarging a mask stay torch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segfocal.errors import UserError, note
+from segfocal.models.engines.engine import EnginePrecision, Run
+from segfocal.models.engines.tensor_parts import TensorDecoder
+from segfocal.models.sam.image_embedding import Embedding
+
+WITHIN = 1e-3  # of what torch answers: logits, or the numbers of an embedding
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineRules:
+    """How a part is run.
+
+    Args:
+        engine: name and version, for people.
+        precision: in which the engine multiplies.
+        required: an answer too far from torch's is an error; otherwise torch takes over, with a note.
+    """
+
+    engine: str
+    precision: EnginePrecision
+    required: bool
+
+
+class EnginePart(nn.Module):
+    """A part of a model on an engine.
+
+    Args:
+        plain: the part in torch, of tensors in and a tuple of tensors out. It answers where the engine does not.
+        run: the same on the engine.
+        rules: how.
+        title: of the part, for people.
+    """
+
+    def __init__(self, plain: nn.Module, run: Run, rules: EngineRules, *, title: str) -> None:
+        super().__init__()
+        self.plain, self.rules, self.title = plain, rules, title
+        self.run: Run | None = run
+        self._compared = self._compared_varied = False
+
+    def answers(self, *inputs: Tensor) -> Sequence[Tensor]:
+        """Return what the part makes of inputs, in float32 also under autocast.
+
+        Raises:
+            UserError: the engine's answer is too far from torch's, where the engine was asked for by name.
+        """
+        given = [tensor.float() if tensor.is_floating_point() else tensor for tensor in inputs]
+        if self.run is not None and not self._compared_varied:
+            self._compare(given)
+        return self.plain(*inputs) if self.run is None else self.run(given)
+
+    def _compare(self, inputs: Sequence[Tensor]) -> None:
+        """Compare both on the most varied image of the first batch, and again on the first one that is not constant."""
+        assert self.run is not None
+        spread = inputs[0].flatten(1).std(1)
+        row, varied = int(spread.argmax()), bool(spread.max() > 0)
+        if self._compared and not varied:
+            return
+        self._compared, self._compared_varied = True, varied
+        one = [tensor if len(tensor) == 1 else tensor[row : row + 1] for tensor in inputs]
+        apart, allowed = distance(self.plain, self.run, one, self.rules.precision)
+        if apart <= allowed:
+            return
+        engine = self.rules.engine
+        if self.rules.required:
+            raise UserError(
+                expected=f"answers of {engine} within {allowed:.2g} of torch's",
+                found=f"{apart:.2g} for the {self.title}",
+                do="set engine=torch",
+            )
+        note(f"torch runs the {self.title}: {engine} is {apart:.2g} from its answer, more than {allowed:.2g}")
+        self.run = None
+
+
+@torch.no_grad()
+def distance(plain: nn.Module, run: Run, inputs: Sequence[Tensor], precision: EnginePrecision) -> tuple[float, float]:
+    """Return how far an engine's answer is from torch's at most, inf if it is of another shape, and what is allowed.
+
+    In bfloat16 it may be twice as far from torch's float32 answer as torch's own bfloat16 answer.
+
+    Args:
+        plain: torch's, of tensors in and a tuple of tensors out.
+        run: the engine's.
+        inputs: for both.
+        precision: of the engine.
+    """
+    with torch.autocast("cpu", enabled=False):
+        exact = plain(*inputs)
+    apart, allowed = _apart(run(inputs), exact), WITHIN
+    if precision == "bf16":
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            allowed += 2 * _apart(plain(*inputs), exact)
+    return apart, allowed
+
+
+def _apart(answers: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
+    if [one.shape for one in answers] != [one.shape for one in exact]:
+        return float("inf")
+    worst = max(float((one.float() - other).abs().max()) for one, other in zip(answers, exact, strict=True))
+    return worst if worst == worst else float("inf")  # NaN
+
+
+class EngineNetwork(EnginePart):
+    """A network of images [b,c,*window] to logits [b,k,*window]."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits of images."""
+        return self.answers(image)[0]
+
+
+class EngineEncoder(EnginePart):
+    """A promptable model's image encoder."""
+
+    def forward(self, image: Tensor) -> Embedding:
+        """Return the embedding of standardised images."""
+        tokens, *details = self.answers(image)
+        return Embedding(tokens=tokens, details=tuple(details))
+
+
+class EngineDecoder(EnginePart):
+    """A promptable model's mask decoder; what it was not converted for is answered by torch's.
+
+    That is several prompts about an image, for which torch computes much only once, and other masks.
+    """
+
+    plain: TensorDecoder
+
+    @property
+    def num_multimask_outputs(self) -> int:
+        """Alternatives that it gives."""
+        return self.plain.decoder.num_multimask_outputs
+
+    def forward(
+        self, embedding: Embedding, image_pe: Tensor, sparse: Tensor, dense: Tensor, **more: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Return mask logits and predicted IoU; arguments as of `BatchMaskDecoder.forward`."""
+        tokens, visible = embedding.tokens, more["visible"]
+        if not len(sparse) == len(dense) == len(tokens) or more["masks"] != self.plain.masks:
+            return self.plain.decoder(embedding, image_pe, sparse, dense, **more)
+        given = [tokens, image_pe, sparse, dense, *([] if visible is None else [visible]), *embedding.details]
+        low_res, predicted_iou = self.answers(*given)
+        return low_res, predicted_iou

@@ -1,0 +1,113 @@
+"""The parts of a model as converters take them: tensors in, a tuple of tensors out, with an example of what goes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from segfocal.models.sam.image_embedding import Embedding
+from segfocal.models.sam.promptable_model import PromptableModel
+from segfocal.prompts import Prompt
+
+_BALL = 0.4  # squared radius, where a window reaches from -1 to 1
+_BATCH = 2  # of the example: any but 1, which tracers take for a size that never changes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TensorPart:
+    """A part to convert.
+
+    Args:
+        network: tensors in, a tuple of tensors out.
+        example: inputs.
+        free: of each input, the axes whose size may differ.
+    """
+
+    network: nn.Module
+    example: tuple[Tensor, ...]
+    free: tuple[tuple[int, ...], ...]
+
+    def rows(self, count: int) -> list[Tensor]:
+        """Return inputs like the example's for another batch size."""
+        return [
+            torch.cat([tensor] * count)[:count] if 0 in own else tensor
+            for tensor, own in zip(self.example, self.free, strict=True)
+        ]
+
+
+class TensorNetwork(nn.Module):
+    """A network of one tensor."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the logits, alone."""
+        return (self.network(*inputs),)
+
+
+class TensorEncoder(nn.Module):
+    """An image encoder: standardised images to tokens and details."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return tokens and details."""
+        embedding: Embedding = self.encoder(*inputs)
+        return (embedding.tokens, *embedding.details)
+
+
+class TensorDecoder(nn.Module):
+    """A mask decoder: tokens, image_pe, sparse, dense, visible where the model hides tokens, details."""
+
+    def __init__(self, model: PromptableModel) -> None:
+        super().__init__()
+        self.decoder, self.masks = model.mask_decoder, model.masks
+        self.hides = model.prompt_encoder.hides_absent
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return mask logits at low resolution, and predicted IoU."""
+        tokens, image_pe, sparse, dense, *rest = inputs
+        visible = rest.pop(0) if self.hides else None
+        embedding = Embedding(tokens=tokens, details=tuple(rest))
+        return self.decoder(embedding, image_pe, sparse, dense, visible=visible, masks=self.masks)
+
+
+def network_part(network: nn.Module, shape: Sequence[int]) -> TensorPart:
+    """Return a whole network of images [b,*shape]."""
+    return TensorPart(network=TensorNetwork(network), example=(_phantom(shape),), free=((0,),))
+
+
+def encoder_part(model: PromptableModel, channels: int) -> TensorPart:
+    """Return the image encoder of a promptable model; channels: of its images."""
+    image = model.standardised(_phantom((channels, model.image_size, model.image_size)))
+    return TensorPart(network=TensorEncoder(model.image_encoder), example=(image,), free=((0,),))
+
+
+@torch.no_grad()
+def decoder_part(model: PromptableModel, embedding: Sequence[Tensor]) -> TensorPart:
+    """Return the mask decoder of a promptable model; embedding: tokens and details of two images."""
+    tokens, *details = embedding
+    prompt = Prompt.none(len(tokens), device=torch.device("cpu"))
+    side = float(model.image_size)
+    prompt = prompt.with_clicks(torch.full((len(tokens), 2), side / 2), torch.ones(len(tokens), dtype=torch.long))
+    sparse, dense = model.prompt_encoder(prompt)
+    visible = model.prompt_encoder.visible(prompt)
+    pe = model.prompt_encoder.get_dense_pe()
+    hidden = [] if visible is None else [visible]
+    example = (tokens, pe, sparse, dense.contiguous(), *hidden, *details)
+    free = ((0,), (), (0, 1), (0,), *[(0, 1) for _ in hidden], *[(0,) for _ in details])
+    return TensorPart(network=TensorDecoder(model), example=example, free=free)
+
+
+def _phantom(shape: Sequence[int]) -> Tensor:
+    """Return images [b,c,*window] of noise in a ball amid air: equal numbers are where rounding adds up."""
+    axes = torch.meshgrid(*[torch.linspace(-1, 1, side) for side in shape[1:]], indexing="ij")
+    inside = torch.stack(axes).square().sum(0) < _BALL
+    return torch.rand(_BATCH, *shape, generator=torch.Generator().manual_seed(0)) * inside
