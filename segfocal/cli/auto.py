@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from segfocal.cross_validate.results import Outcome
 
 _OWN = ("output", "overwrite", "minutes", "fix")
-_QUICK = {"train.validate_every": 0, "train.save_minutes": 0.5}
+_QUICK = {"train.validate_every": 0, "train.save_minutes": 0.2}  # a fold may be of a minute, and be killed
 _FAR_MM = 20.0  # of the fingerprint's background
 
 

@@ -76,13 +76,13 @@ def choose_thresholds(
 def choose(structure: str, curves: NDArray[np.float64]) -> ThresholdChoice:
     """Return the best of `CANDIDATES` by Dice [cases, candidates]: 0.5 unless another gains LEAST_GAIN.
 
-    The gain must also hold, at least in part, where each case gets what the others would choose: a threshold that one
-    case alone asks for says little about the next, and one case alone says nothing.
+    As much must be gained where each case gets what the others would choose: a threshold that one case alone asks for
+    says little about the next, and one case alone says nothing.
     """
     others = [_best(np.delete(curves, case, axis=0)) if len(curves) > 1 else _HALF for case in range(len(curves))]
     nested = float(np.mean([curve[chosen] for curve, chosen in zip(curves, others, strict=True)]))
     at_half = float(curves[:, _HALF].mean())
-    best = _best(curves) if nested > at_half else _HALF
+    best = _best(curves) if nested - at_half >= LEAST_GAIN else _HALF
     return ThresholdChoice(
         structure=structure,
         threshold=CANDIDATES[best],

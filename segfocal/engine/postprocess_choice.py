@@ -35,7 +35,7 @@ def choose_rules(
     """Return the rules by structure that raised its mean Dice by LEAST_GAIN or more, and what was tried with its Dice.
 
     Every rule is tried alone, on the masks that the bundle without rules gives for whole scans. The best way of taking
-    components away and the best way of filling holes stay. Of several cases each must also gain, on average, by what
+    components away and the best way of filling holes stay. Of several cases as much must be gained where each gets what
     the others would choose: what one case alone gains by says little about the next.
     """
     return choose_rules_of([(bundle, cases)], device=device)
@@ -113,7 +113,7 @@ def best_rules(dice: NDArray[np.float64]) -> PostprocessRules:
     for first, kind in ((1, REMOVALS), (1 + len(REMOVALS), FILLINGS)):
         own = dice[:, [0, *range(first, first + len(kind))]]
         chosen = _best_column(own)
-        if chosen and (len(own) == 1 or _nested(own) > own[:, 0].mean()):
+        if chosen and (len(own) == 1 or _nested(own) - own[:, 0].mean() >= LEAST_GAIN):
             rule = kind[chosen - 1]
             best = PostprocessRules(
                 largest=best.largest or rule.largest,

@@ -35,6 +35,8 @@ def test_a_threshold_that_one_case_alone_asks_for_is_not_chosen():
     assert choice.threshold == 0.5
     assert choice.dice == choice.dice_at_half
     assert choice.dice_nested < choice.dice_at_half
+    least = curves(0.4, 0.45, 0.45)  # nested gains too, but less than what is noise
+    assert choose("aorta", least * 0.1).threshold == 0.5
 
 
 def test_one_case_alone_keeps_one_half():

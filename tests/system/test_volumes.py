@@ -65,9 +65,9 @@ def test_what_does_not_go_with_volumes_is_one_line(monkeypatch, tmp_path, sphere
     fails(capfd, train(monkeypatch, spheres, tmp_path / "run", "target=1", *options), *words)
 
 
-def test_a_model_of_volumes_is_not_exported(monkeypatch, tmp_path, run, capfd):
-    code = segfocal(monkeypatch, "export", f"bundle={run}/bundle", f"output={tmp_path / 'out'}")
-    fails(capfd, code, "a model of slices", "8×32×32", "segfocal predict")
+def test_a_model_of_volumes_is_no_monai_bundle(monkeypatch, tmp_path, run, capfd):
+    options = [f"bundle={run}/bundle", f"output={tmp_path / 'out'}", "format=monai_bundle"]
+    fails(capfd, segfocal(monkeypatch, "export", *options), "a model of slices", "8×32×32", "format=onnx")
 
 
 def test_samples_of_volumes_are_shown(monkeypatch, tmp_path, spheres):

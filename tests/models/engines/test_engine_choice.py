@@ -18,6 +18,7 @@ INSTALLED = [
     pytest.param(name, marks=pytest.mark.skipif(not engine_choice.find_spec(name), reason=f"{name} is not installed"))
     for name in ("openvino", "onnxruntime")
 ]
+SLOW_EXPORT = [INSTALLED[0], pytest.param("onnxruntime", marks=[*INSTALLED[1].marks, pytest.mark.slow])]  # of torch
 SAM = {"_target_": "segfocal.models.sam_tiny", "image_size": 32, "width": 48, "depth": 1, "decoder_width": 32}
 NETWORKS = {
     "2-D": ({"_target_": "segfocal.models.UNet", "classes": 2, "widths": [8, 8, 16]}, (1, 32, 24)),
@@ -79,7 +80,7 @@ def placed(model, choice, shape=(1, 32, 24), **facts):
 
 @torch.no_grad()
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", SLOW_EXPORT)
 def test_logits_are_within_a_thousandth_of_torchs_for_any_batch(name, network):
     config, shape = NETWORKS[network]
     model = built(config)
@@ -94,7 +95,7 @@ def test_logits_are_within_a_thousandth_of_torchs_for_any_batch(name, network):
 
 @torch.no_grad()
 @pytest.mark.parametrize("hides", [False, True])
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", SLOW_EXPORT)
 def test_prompts_are_answered_as_torch_answers_them(name, hides):
     model = built(SAM)
     model.prompt_encoder.hides_absent = hides  # as SAM's own families
