@@ -55,8 +55,8 @@ def auto(config: DictConfig) -> float:
 
     began, folder, minutes = time.monotonic(), Path(str(config.output)), _checked(config)
     typed = [text for text in HydraConfig.get().overrides.task if text.split("=", 1)[0] not in _OWN]
-    claim_folder(config, folder, command="auto")
     check_writable(Path(str(config.cache)) / "any")  # for recipes that are not known yet
+    claim_folder(config, folder, command="auto")
     data = Path(str(config.data.root)).resolve().name
     config, left_out = _sound(config, folder)
     workshop = ConfigWorkshop.of(config, typed, folder)

@@ -28,7 +28,7 @@ _WORDS: Mapping[str, Mapping[str, bool]] = {
 }
 _OWN = ("output", "overwrite", "threshold", "postprocess")  # keys that a training run has not
 
-_BEGUN = ".segfocal_begun.json"  # by which a command knows a folder that it has begun to fill
+_BEGUN = ".begun.json"  # by which a command knows a folder that it has begun to fill
 _FILES = ("splits.json", "summary.json", "auto.json", "report.html")  # what this command and auto write
 _FOLDERS = ("predictions", "references", "evaluation", "bundle", "race", "doctor")
 
