@@ -146,6 +146,12 @@ def _noting_failure(plan: Plan, request: RunRequest, *, writes: bool) -> Iterato
         raise
 
 
+def _time_words(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 3600 else f"{seconds / 3600:.1f} hours"
+
+
 def _print_estimate(plan: Plan) -> None:
     """Try a run in a folder that is forgotten, and print what the whole would take."""
     from segfocal.engine.dry_run import dry_run
@@ -156,8 +162,7 @@ def _print_estimate(plan: Plan) -> None:
         return
     validations = f"a validation: {estimate.seconds_a_validation} s; the last, with all metrics and pictures:"
     print(f"a step: {estimate.seconds_a_step} s; {validations} {estimate.seconds_last_validation} s")
-    time = f"{estimate.hours} hours" if estimate.hours >= 1 else f"{max(1, round(60 * estimate.hours))} minutes"
-    total = f"about {time} and {estimate.memory_gib} GiB on {estimate.device}"
+    total = f"about {_time_words(3600 * estimate.hours)} and {estimate.memory_gib} GiB on {estimate.device}"
     print(f"{estimate.steps} steps, their validations and the last one: {total}")
 
 
