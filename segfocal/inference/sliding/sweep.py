@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segfocal.inference.sliding.batching import Batching
+from segfocal.inference.sliding.constant_windows import ConstantWindows
 from segfocal.inference.sliding.windows import HALF, Axis, WindowOverlap, padding_for, plan_axis
 
 Network = Callable[[Tensor], Tensor]
@@ -57,7 +58,8 @@ def sweep(
     """Yield the blended logits of an image, slab by slab along its first axis n, each index exactly once.
 
     An image smaller than the window is padded evenly with zeros. Along an axis where the window has length 1 windows do
-    not overlap. A batch that does not fit into memory is halved, and stays so (`Batching`).
+    not overlap. A batch that does not fit into memory is halved, and stays so (`Batching`). Windows of one value, as of
+    air, are answered once (`ConstantWindows`).
 
     Args:
         image: [c,n,*space], whole or made slice by slice.
@@ -78,17 +80,24 @@ def sweep(
         plan_axis(n + low + high, length, overlap) for n, (low, high), length in zip(size, padding, window, strict=True)
     ]
     corners = list(itertools.product(*[range(len(axis.starts)) for axis in axes]))
-    rolling, buffer = _Rolling(slices, padding, device), _Buffer(axes, device, accumulate)
+    rolling, buffer = _Rolling(slices, padding), _Buffer(axes, device, accumulate)
+    asked = ConstantWindows(lambda windows: batching.run(network, _moved(windows, device)))
     flat, first = window[0] == 1, 0
     while first < len(corners):
         part = corners[first : first + batching.size]
-        batch = rolling.windows([_place(axes, corner) for corner in part])
-        logits = batching.run(network, batch.squeeze(2) if flat else batch)
-        for corner, answer in zip(part, logits.unsqueeze(2) if flat else logits, strict=True):
-            buffer.add(corner, answer)
+        windows = rolling.windows([_place(axes, corner) for corner in part])
+        answers = asked.answers(windows.squeeze(2) if flat else windows)
+        for corner, logits in zip(part, answers, strict=True):
+            buffer.add(corner, logits.unsqueeze(1) if flat else logits)
         first += len(part)
         done = axes[0].starts[corners[first][0]] if first < len(corners) else axes[0].size
         yield from _cropped(buffer.release(done), padding, size)
+
+
+def _moved(windows: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda" and windows.device.type == "cpu":
+        return windows.pin_memory().to(device, non_blocking=True)  # while the GPU is at the batch before
+    return windows.to(device)
 
 
 class _Held:
@@ -104,23 +113,20 @@ class _Held:
 class _Rolling:
     """The padded slices that windows still look at."""
 
-    def __init__(self, image: Slices, padding: Sequence[tuple[int, int]], device: torch.device) -> None:
-        self.image, self.device = image, device
+    def __init__(self, image: Slices, padding: Sequence[tuple[int, int]]) -> None:
+        self.image = image
         self.before = padding[0][0]
         self.beside = [n for pair in reversed(padding[1:]) for n in pair]
         self.start = 0
         self.held: Tensor | None = None
 
     def windows(self, places: Sequence[tuple[slice, ...]]) -> Tensor:
-        """Return the windows at `places` [b,c,*window] on the device; the first place has the earliest slices."""
+        """Return the windows at `places` [b,c,*window], where the image is; the first place has the earliest slices."""
         begin, end = places[0][0].start, places[-1][0].stop
         self._reach(begin, end)
         assert self.held is not None
         moved = [(slice(p[0].start - begin, p[0].stop - begin), *p[1:]) for p in places]
-        batch = torch.stack([self.held[(slice(None), *place)] for place in moved])
-        if self.device.type == "cuda" and batch.device.type == "cpu":
-            return batch.pin_memory().to(self.device, non_blocking=True)  # while the GPU is at the batch before
-        return batch.to(self.device)
+        return torch.stack([self.held[(slice(None), *place)] for place in moved])
 
     def _reach(self, begin: int, end: int) -> None:
         """Forget the slices before `begin` and fetch those up to `end`."""
