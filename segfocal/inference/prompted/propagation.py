@@ -22,7 +22,7 @@ from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.models.embeddings import EmbeddingCache
 
-_FORMAT = 2  # of what is kept: another number where the same question gets another answer
+_FORMAT = 3  # of what is kept: another number where the same question gets another answer
 _SURE = 4.0  # logits beyond it count as this where two directions meet: none is surer for its larger numbers
 
 Names = tuple[str, ...]  # of the answers to boxes apart from each other, which are joined

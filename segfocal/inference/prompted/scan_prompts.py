@@ -55,6 +55,7 @@ class CombinedPrompt:
         mask: a mask [h,w] in [0,1]; None without one.
         points_xy: of the points after these.
         point_labels: 1 inside, 0 outside, one a point.
+        forbidden_xy: outside points of the other boxes of the slice. The model is not asked with them, but they hold.
         signatures: of the prompts that count.
     """
 
@@ -62,6 +63,7 @@ class CombinedPrompt:
     mask: Tensor | None = None
     points_xy: list[tuple[float, float]] = field(default_factory=list)
     point_labels: list[int] = field(default_factory=list)
+    forbidden_xy: list[tuple[float, float]] = field(default_factory=list)
     signatures: list[str] = field(default_factory=list)
 
     @property
@@ -74,6 +76,11 @@ class CombinedPrompt:
         self.points_xy.append(place)
         self.point_labels.append(int(prompt.inside))
         self.signatures.append(prompt.signature)
+
+    def forbid(self, prompt: SlicePrompt, place: tuple[float, float]) -> None:
+        """Add the outside point of another box, which lies at `place`."""
+        self.forbidden_xy.append(place)
+        self.signatures.append(f"forbidden {prompt.signature}")
 
 
 def combine(prompts: Iterable[SlicePrompt]) -> list[CombinedPrompt]:
@@ -90,6 +97,9 @@ def combine(prompts: Iterable[SlicePrompt]) -> list[CombinedPrompt]:
             place = prompt.point_xy
             nearest = min(asked, key=lambda one: 0.0 if one.box_xyxy is None else _distance(one.box_xyxy, place))
             nearest.add_point(prompt, place)
+            for other in asked:
+                if other is not nearest and not prompt.inside:
+                    other.forbid(prompt, place)
             continue
         box = prompt.box_xyxy
         asked = [] if box is None else [one for one in asked if one.box_xyxy and not _overlap(one.box_xyxy, box)]

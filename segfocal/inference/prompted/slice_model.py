@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segfocal.inference.prompted.answer_cache import SliceAnswer
+from segfocal.inference.prompted.held_points import with_points_held
 from segfocal.inference.prompted.prompt_windows import OUTSIDE, PromptWindow, crop, paste, windows_around
 from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.inference.prompted.scan_prompts import CombinedPrompt
@@ -52,8 +53,8 @@ class SliceModel:
         """Answer a user's prompts about a slice, with the logits [h,w] propagated to it, if any.
 
         A mask without points is the answer itself. With neither box nor mask nor inside point the model is not asked.
-        Of the answer to a box the components count that touch it or hold an inside point; answers to points alone, and
-        to a mask with points, count as they are.
+        Points hold in the answer (`with_points_held`). Of the answer to a box the components count that touch it or
+        hold an inside point; answers to points alone, and to a mask with points, count in all their pieces.
         """
         if given.mask is not None:
             propagated = (2 * given.mask - 1) * _CERTAIN
@@ -67,6 +68,8 @@ class SliceModel:
         if box is None and 1 not in given.point_labels:
             return SliceAnswer.nothing()
         logits = self._logits(z, box, given, propagated)[0]
+        points, labels = [*given.forbidden_xy, *given.points_xy], [0] * len(given.forbidden_xy) + given.point_labels
+        logits = with_points_held(logits, points, labels, spacing_mm=self.spacing_mm[1:])
         if given.box_xyxy is not None:
             points = [xy for xy, label in zip(given.points_xy, given.point_labels, strict=True) if label]
             logits = near_box(logits, torch.tensor(given.box_xyxy), points)

@@ -251,6 +251,30 @@ def test_a_click_that_forbids_takes_away(propagated):
     assert torch.equal(logits[0, 5] > 0, tube(shift=0)[5] > 0)
 
 
+class Deaf(Perfect):
+    """Answers boxes, and everything bright without one; hears no click."""
+
+    def inside(self, truth, prompt):
+        return super().inside(truth, prompt | {"point_labels": -torch.ones_like(prompt["point_labels"])})
+
+
+def test_points_hold_whatever_the_model_says(propagated):
+    image = tube(shift=0)
+    points = [point_on(5, 25, 26), point_on(5, 6, 13, inside=False)]
+    logits, _ = propagated(image, [box_on(image, 5), *points], Deaf())
+    assert logits[0, 5, 26, 25] > 0 > logits[0, 5, 13, 6]
+    changed = (logits[0, 5] > 0) != (image[5] > 0)
+    assert int(changed.sum()) == 26  # two discs of 13 pixels
+
+
+def test_an_outside_point_holds_in_the_answers_to_every_box_of_its_slice(propagated):
+    image = torch.zeros(3, SIDE, SIDE)
+    image[1, 10:14, 2:30] = 0.8  # one bar, of which two boxes mark the ends
+    boxes = [SlicePrompt(structure=0, slice=1, box_xyxy=box) for box in ((2.0, 10, 8, 14), (24.0, 10, 30, 14))]
+    logits, _ = propagated(image, [*boxes, point_on(1, 5, 12, inside=False)], Generous())
+    assert logits[0, 1, 12, 5] < 0 < logits[0, 1, 12, 27]
+
+
 def test_earlier_clicks_keep_their_answers_when_another_slice_is_corrected(propagated):
     image = tube(depth=20, first=1, last=18, shift=0)
     clicks = [box_on(image, 4), point_on(12, 7, 13)]

@@ -51,6 +51,14 @@ def test_a_point_belongs_to_the_box_that_holds_it_or_the_nearest():
     assert second.points_xy == [(21.0, 1.0), (18.0, 30.0)]
 
 
+def test_an_outside_point_is_forbidden_to_the_other_boxes_and_changes_their_names():
+    left, right = box(0, 0, 5, 5), box(20, 0, 25, 5)
+    before = combine([left, right])
+    first, second = combine([left, right, point(4, 4, inside=False), point(3, 3)])
+    assert (first.forbidden_xy, second.forbidden_xy) == ([], [(4.0, 4.0)])
+    assert second.signatures != before[1].signatures
+
+
 def test_what_is_combined_stands_alone_with_a_box_or_a_mask_only():
     assert [one.stands_alone for one in combine([BOX, POINT])] == [True]
     assert [one.stands_alone for one in combine([ABSENT])] == [True]
