@@ -98,7 +98,7 @@ def _cleaned(labels: Volume, bundle: Bundle, rules: Mapping[int, PostprocessRule
     """Return a label map with rules applied: together, or to each of structures that may overlap by itself."""
     if not bundle.structures[0].overlaps:
         return clean(labels, rules)
-    array = labels.array.copy() if rules else labels.array
+    array = labels.array.copy(order="K") if rules else labels.array
     for structure in bundle.structures:
         if structure.value in rules:
             alone = Volume(array=structure.inside(array).astype(np.uint8), grid=labels.grid)
