@@ -6,6 +6,7 @@ scan → model input → windows or prompts → model → logits → scan's pixe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from segfocal.inference.sliding.sweep import Slab
 from segfocal.inference.sliding.through_plane import at_depth
 from segfocal.io.nifti import smallest_integer_type
 from segfocal.models import PromptableModel
+from segfocal.parallel import beside
 from segfocal.structure import Structure
 
 
@@ -70,7 +72,7 @@ def segment_with(
         scan: [x,y,z], or [x,y,z,c] for a bundle of c channels.
         prompts: on the model's grid, which the model answers; None: windows slide over the scan.
         watch: is called with the first index of logits [n,k,h,w], on the scan's pixels in the model's frame, and with
-            them, in order along the slices.
+            them, in order along the slices, in a thread beside the network's.
         out: an array of zeros of the scan's shape to write to, as one on disk; None: a new one in memory.
 
     Raises:
@@ -89,8 +91,8 @@ def segment_with(
     slabs = predictor.slabs(image) if prompts is None else _answered(predictor, image, prompts)
     labels = np.zeros(scan.grid.shape, dtype=label_type(bundle.structures)) if out is None else out
     turned = scan.grid.orientation_to(bundle.grid.frame).apply(labels)
-    for slab in at_depth(slabs, now=image.grid.shape[0], wanted=len(turned)):
-        label_slab(slab, turned, bundle.structures, watch=watch)
+    label = partial(label_slab, labels=turned, structures=bundle.structures, watch=watch)
+    beside(label, at_depth(slabs, now=image.grid.shape[0], wanted=len(turned)))
     return _cleaned(Volume(array=labels, grid=scan.grid), bundle, bundle.rules(prompted=prompts is not None))
 
 
