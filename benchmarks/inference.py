@@ -15,12 +15,15 @@ under benchmarks/results.
 
     python benchmarks/inference.py [--networks sam_tiny unet unet_3d] [--slices 300] [--side 512] [--classes 1]
                                    [--contenders ours monai loop] [--overlap 0.25] [--repeats 1] [--threads 2]
-                                   [--device cpu] [--blend-on cpu] [--memory]
+                                   [--device cpu] [--blend-on cpu] [--memory] [--profile [--spacing 1.5]]
 
 An engine converts the network in the first run and finds it kept in later ones. The seconds are of a later run, in
 which the network is loaded and compiled; what the first one takes beyond that is shown apart.
 
 --memory puts a network that costs nothing in place of the real one: memory, and the overhead of everything else.
+
+--profile measures no contenders but the stages of predict itself, after the bundle is loaded: seconds of each without
+those of the stages inside it, and in which thread. Medians of --repeats; nothing is written.
 """
 
 import argparse
@@ -32,8 +35,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import defaultdict
 from datetime import date
+from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,14 +50,21 @@ from torch import nn
 
 from segfocal import models
 from segfocal.inference import bundle as bundles
+from segfocal.inference import labelling, segment
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.predictor import Predictor
 from segfocal.inference.segment import label_type, segment_with
+from segfocal.inference.sliding import sweep
+from segfocal.inference.sliding.model_input import ModelInput
 from segfocal.inference.sliding.sliding_options import SlidingOptions
 from segfocal.intensity import Window
-from segfocal.io import nifti
+from segfocal.io import nifti, volumes
+from segfocal.io.nifti import reader
 from segfocal.io.scratch import scratch_array
 from segfocal.memory import forget_peak, peak_gib
+from segfocal.predict import predict, structure_sizes
+from segfocal.predict.options import OutputOptions, PredictOptions
+from segfocal.predict.structure_sizes import StructureSizes
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 
@@ -98,7 +111,7 @@ def bundle_of(network, config, asked):
     return Bundle(
         model=network,
         model_config=config,
-        grid=ModelGrid(),
+        grid=ModelGrid(spacing_mm=asked.spacing and (asked.spacing, asked.spacing)),
         window=window_of(asked),
         intensity=Window(lower=LOWER, upper=UPPER),
         structures=tuple(Structure(name=str(k), value=k) for k in range(1, asked.classes + 1)),
@@ -108,7 +121,16 @@ def bundle_of(network, config, asked):
 
 def ours(scan, mask, network, asked):
     """Segment as predict does; return the seconds until the networks are ready, and what runs them."""
-    begun, folder = time.perf_counter(), mask.parent / "bundle"
+    begun = time.perf_counter()
+    predictor = predictor_of(network, asked, mask.parent / "bundle")
+    ready = time.perf_counter() - begun
+    volume = nifti.read_stored(scan)
+    with scratch_array(mask.parent, volume.grid.shape, label_type(predictor.bundle.structures)) as out:
+        nifti.write(mask, segment_with(predictor, volume, out=out), like=scan)
+    return ready, ", ".join(predictor.engines)
+
+
+def predictor_of(network, asked, folder):
     bundle = bundles.load(folder) if folder.is_dir() else bundle_of(*network, asked)
     sliding = SlidingOptions(
         overlap=asked.overlap,
@@ -116,12 +138,71 @@ def ours(scan, mask, network, asked):
         compile=asked.contender == "ours, compiled",
         engine=ENGINES[asked.contender] if asked.device == "cpu" else "torch",
     )
-    predictor = Predictor([bundle], sliding=sliding, device=asked.device)
-    ready = time.perf_counter() - begun
-    volume = nifti.read_stored(scan)
-    with scratch_array(mask.parent, volume.grid.shape, label_type(bundle.structures)) as out:
-        nifti.write(mask, segment_with(predictor, volume, out=out), like=scan)
-    return ready, ", ".join(predictor.engines)
+    return Predictor([bundle], sliding=sliding, device=asked.device)
+
+
+STAGES = (  # of predict, in the order they come
+    ("file read and unpacked", reader, "read_voxels"),
+    ("slices turned, resized, scaled", ModelInput, "slices"),
+    ("windows cut", sweep._Rolling, "windows"),
+    ("network", Predictor, "network"),
+    ("windows blended", sweep._Buffer, "add"),
+    ("logits to the scan's pixels", labelling, "resized"),
+    ("labels", segment, "label_slab"),
+    ("post-processing", segment, "_cleaned"),
+    ("values judged", predict, "foreign_intensities"),
+    ("mask written", predict, "write_outputs"),
+    ("structures measured", StructureSizes, "of"),
+    ("components counted", structure_sizes, "count_components"),
+)
+
+
+class Stages:
+    """Seconds of functions, without those of the others that they call, by stage and whether in another thread."""
+
+    def __init__(self):
+        self.seconds = defaultdict(float)
+        self.main, self.own = threading.current_thread(), threading.local()
+        for stage, owner, name in STAGES:
+            setattr(owner, name, self.timed(stage, getattr(owner, name)))
+
+    def timed(self, stage, function):
+        @wraps(function)
+        def timed(*given, **named):
+            inside = self.own.__dict__.setdefault("inside", [0.0])
+            inside.append(0.0)
+            begun = time.perf_counter()
+            try:
+                return function(*given, **named)
+            finally:
+                taken = time.perf_counter() - begun
+                self.seconds[stage, threading.current_thread() is not self.main] += taken - inside.pop()
+                inside[-1] += taken
+
+        return timed
+
+
+def profile(asked, scan, folder):
+    """Predict a few times as the command does and print what each stage takes."""
+    torch.set_num_threads(asked.threads)
+    asked.contender, stages, rounds = "ours, torch", Stages(), []
+    predictor = predictor_of(network_of(asked), asked, Path(folder) / "none")
+    for turn in range(asked.repeats + 1):
+        outputs = OutputOptions(mask=Path(folder) / f"mask_{turn}.nii.gz")
+        options = PredictOptions(bundles=(Path(folder),), inputs=(scan,), outputs=outputs, device=predictor.device)
+        stages.seconds.clear()
+        begun = time.monotonic()
+        found = predict.segment_scan(predictor, options, volumes.read_channels(options.inputs))
+        predict.write_prediction(predictor, options, found, started=begun)
+        rounds.append({**stages.seconds, ("in all", False): time.monotonic() - begun})
+    rounds = rounds[1:]  # the first one warms up
+    median = {key: statistics.median(one.get(key, 0.0) for one in rounds) for key in rounds[-1]}
+    whole = median.pop(("in all", False))
+    median["the rest", False] = whole - sum(seconds for (_, beside), seconds in median.items() if not beside)
+    order = [stage for stage, _, _ in STAGES] + ["the rest"]
+    for (stage, beside), seconds in sorted(median.items(), key=lambda item: order.index(item[0][0])):
+        print(f"{stage:34}{seconds:9.3f} s{100 * seconds / whole:7.1f} %{'  beside' * beside}")
+    print(f"{'in all':34}{whole:9.3f} s")
 
 
 @torch.no_grad()
@@ -229,16 +310,23 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--blend-on", default="cpu", help="where MONAI holds the scan and its logits")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--spacing", type=float, help="mm of a pixel, of --profile; the scan's by default")
     asked = parser.parse_args()
     where = torch.cuda.get_device_name() if asked.device != "cpu" else f"CPU, {asked.threads} threads"
     made = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     for name in ["free"] if asked.memory else asked.networks:
         asked.network = name
-        with tempfile.TemporaryDirectory() as folder:
-            rows = measure(asked, make_scan(folder, asked.slices, asked.side), folder)
         sides = "×".join(map(str, window_of(asked)))
         work = f"{asked.slices} slices of {asked.side}×{asked.side}, window {sides}, overlap {asked.overlap}, {name}, "
         work += f"{asked.classes} classes"
+        with tempfile.TemporaryDirectory() as folder:
+            scan = make_scan(folder, asked.slices, asked.side)
+            if asked.profile:
+                print(f"\n{work}, {where}, {asked.repeats} repeats")
+                profile(asked, scan, folder)
+                continue
+            rows = measure(asked, scan, folder)
         print(f"\n{work}, {where}, {asked.repeats} repeats")
         for contender, row in rows.items():
             ratio = row["median"] / next(iter(rows.values()))["median"]

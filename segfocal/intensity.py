@@ -138,8 +138,7 @@ def of_first(intensity: Intensity) -> OfOne:
 
 
 def _scaled(array: NDArray, lower: float, upper: float) -> NDArray[np.float32]:
-    out = array.astype(np.float32)
-    out -= lower
+    out = np.subtract(array, lower, dtype=np.float32)
     with np.errstate(over="ignore"):
         out /= upper - lower
     return np.clip(out, 0.0, 1.0, out=out)

@@ -1,10 +1,10 @@
-"""Work on many files at once: how many processes a machine can hold, and their results in order."""
+"""Work done at once: many files in as many processes as a machine can hold, or one thing made while another is used."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TypeVar
@@ -60,3 +60,20 @@ def in_order(work: Callable[[Item], Result], items: Sequence[Item], *, count: in
             found="one that was killed, perhaps for want of memory",
             do="set workers=1, or a smaller number than now",
         ) from error
+
+
+def beside(work: Callable[[Item], object], items: Iterable[Item]) -> None:
+    """Do `work` with each item, in order, in a thread of its own while the next one is made here.
+
+    One item is worked on while one is made, so no more than two are in memory. What either side raises is raised here:
+    after an error of `work` no further item is made. The thread is gone when this ends.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        begun: Future[object] | None = None
+        for item in items:
+            if begun is not None:
+                begun.result()
+            begun = thread.submit(work, item)
+            del item
+        if begun is not None:
+            begun.result()

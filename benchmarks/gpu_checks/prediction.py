@@ -41,6 +41,7 @@ def asked_for(network: str, device: torch.device, contender: str = "ours") -> Na
         classes=1,
         memory=False,
         overlap=OVERLAP,
+        spacing=None,
         device=str(device),
         blend_on=str(device),
     )

@@ -82,7 +82,7 @@ def clean(labels: Volume, rules: Mapping[int, PostprocessRules]) -> Volume:
     Every structure is cut back before any hole is filled, and a hole belongs to the one structure around it, so the
     order of structures does not matter. Doing it twice changes nothing more.
     """
-    array = labels.array.copy() if rules else labels.array
+    array = labels.array.copy(order="K") if rules else labels.array
     voxel_mm3 = labels.grid.voxel_mm3
     again = bool(rules)
     while again:

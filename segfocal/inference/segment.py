@@ -5,16 +5,17 @@ scan → model input → windows or prompts → model → logits → scan's pixe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from segfocal.errors import UserError
 from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.labelling import Watcher, label_slab
 from segfocal.inference.postprocess import PostprocessRules, clean
 from segfocal.inference.predictor import Predictor
 from segfocal.inference.prompted.propagation import propagate
@@ -26,12 +27,8 @@ from segfocal.inference.sliding.sweep import Slab
 from segfocal.inference.sliding.through_plane import at_depth
 from segfocal.io.nifti import smallest_integer_type
 from segfocal.models import PromptableModel
-from segfocal.resample import resized
+from segfocal.parallel import beside
 from segfocal.structure import Structure
-
-Watcher = Callable[[int, Tensor], None]
-
-_LARGEST = 1 << 24  # logits brought to the scan's pixels at a time
 
 
 def segment(
@@ -75,7 +72,7 @@ def segment_with(
         scan: [x,y,z], or [x,y,z,c] for a bundle of c channels.
         prompts: on the model's grid, which the model answers; None: windows slide over the scan.
         watch: is called with the first index of logits [n,k,h,w], on the scan's pixels in the model's frame, and with
-            them, in order along the slices.
+            them, in order along the slices, in a thread beside the network's.
         out: an array of zeros of the scan's shape to write to, as one on disk; None: a new one in memory.
 
     Raises:
@@ -94,7 +91,8 @@ def segment_with(
     slabs = predictor.slabs(image) if prompts is None else _answered(predictor, image, prompts)
     labels = np.zeros(scan.grid.shape, dtype=label_type(bundle.structures)) if out is None else out
     turned = scan.grid.orientation_to(bundle.grid.frame).apply(labels)
-    _label(slabs, image.grid.shape[0], bundle.structures, turned, watch)
+    label = partial(label_slab, labels=turned, structures=bundle.structures, watch=watch)
+    beside(label, at_depth(slabs, now=image.grid.shape[0], wanted=len(turned)))
     return _cleaned(Volume(array=labels, grid=scan.grid), bundle, bundle.rules(prompted=prompts is not None))
 
 
@@ -102,7 +100,7 @@ def _cleaned(labels: Volume, bundle: Bundle, rules: Mapping[int, PostprocessRule
     """Return a label map with rules applied: together, or to each of structures that may overlap by itself."""
     if not bundle.structures[0].overlaps:
         return clean(labels, rules)
-    array = labels.array.copy() if rules else labels.array
+    array = labels.array.copy(order="K") if rules else labels.array
     for structure in bundle.structures:
         if structure.value in rules:
             alone = Volume(array=structure.inside(array).astype(np.uint8), grid=labels.grid)
@@ -157,32 +155,3 @@ def _answered(predictor: Predictor, image: ModelInput, prompts: ScanPrompts) -> 
     if isinstance(prompts, PropagatedPrompts):
         return propagate(prompts, whole, model, device=device, batch_size=size)
     return answer_boxes(whole, model, prompts.boxes(whole.shape[1]), batch_size=size, device=device)
-
-
-def _label(
-    slabs: Iterator[Slab], depth: int, structures: Sequence[Structure], labels: NDArray, watch: Watcher | None
-) -> None:
-    """Bring each finished slab to the voxels of `labels`, reduce it to labels, and forget its logits.
-
-    Args:
-        slabs: logits [k,n,h,w] on the model's grid, in order.
-        depth: slices of all slabs together.
-        structures: one a channel k.
-        labels: [d,h,w], the scan in the model's frame; written to.
-        watch: is shown the logits first.
-    """
-    values = np.array([0, *[structure.value for structure in structures]], dtype=labels.dtype)
-    slabs = at_depth(slabs, now=depth, wanted=len(labels))
-    chunk = max(1, _LARGEST // (len(structures) * labels.shape[1] * labels.shape[2]))
-    for slab in slabs:
-        for start in range(slab.start, slab.stop, chunk):
-            stop = min(start + chunk, slab.stop)
-            part = slab.logits[:, start - slab.start : stop - slab.start]
-            logits = resized(part.transpose(0, 1).float(), labels.shape[1:])  # [n,k,h,w]
-            if watch:
-                watch(start, logits)
-            if structures[0].overlaps:
-                labels[start:stop] = ((logits > 0).cpu().numpy() * values[1:, None, None]).sum(1)
-                continue
-            top, channel = logits.max(dim=1)
-            labels[start:stop] = values[torch.where(top > 0, channel + 1, 0).cpu().numpy()]

@@ -47,12 +47,15 @@ def scratch_array(folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Ite
 
 
 def release(array: NDArray) -> None:
-    """Give back the memory that a scratch array's pages take; what they hold stays on disk. Others stay as they are."""
+    """Give back the memory that a scratch array's pages take; its file keeps what they hold. Others stay as they are.
+
+    The system writes it to the disk when it needs the room. To wait for that would cost a disk's time for a file that
+    is thrown away. A file that was opened for reading keeps its pages: what was changed there is in memory alone.
+    """
     base = array
     while isinstance(base, np.ndarray) and base.base is not None:
         if isinstance(base.base, mmap.mmap):
-            if hasattr(mmap, "MADV_DONTNEED"):
-                base.base.flush()
+            if isinstance(base, np.memmap) and base.mode == "r+" and hasattr(mmap, "MADV_DONTNEED"):
                 base.base.madvise(mmap.MADV_DONTNEED)
             return
         base = base.base

@@ -8,7 +8,10 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +23,7 @@ from segfocal.inference.segment import check_channels
 from segfocal.io import volumes
 from segfocal.io.dicom.file_kinds import is_dicom
 from segfocal.io.file_names import listed_file
+from segfocal.io.nifti import is_nifti
 from segfocal.io.passed_over import PassedOver, Reason, left_over, place_of
 from segfocal.io.volumes import SUFFIXES, is_many, is_named
 from segfocal.io.walk import walk
@@ -117,6 +121,25 @@ def read_scan(options: PredictOptions, bundle: Bundle) -> Volume:
     """Read the channels of a scan; UserError for others than the bundle takes, as many or as they are."""
     check_channels(bundle, len(options.inputs), f": {', '.join(path.name for path in options.inputs)}")
     return volumes.read_channels(options.inputs)
+
+
+@contextmanager
+def scan_ahead(options: PredictOptions) -> Iterator[Callable[[Bundle], Volume]]:
+    """Begin to read a scan in a thread of its own; yield what waits for it, as `read_scan`, once its bundle is loaded.
+
+    Only a NIfTI file is read ahead. What reads other formats changes which warnings are shown, in every thread.
+    """
+    if len(options.inputs) > 1 or not is_nifti(options.scan) or is_dicom(options.scan):
+        yield partial(read_scan, options)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        begun = thread.submit(volumes.read_channels, options.inputs)
+
+        def scan_of(bundle: Bundle) -> Volume:
+            check_channels(bundle, 1, f": {options.scan.name}")
+            return begun.result()
+
+        yield scan_of
 
 
 def passed_over(named: Path, scans: Sequence[Scan], *, output: Path) -> list[PassedOver]:

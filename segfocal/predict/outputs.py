@@ -148,18 +148,23 @@ def write_outputs(options: PredictOptions, prediction: Prediction, bundle: Bundl
 
 
 def prediction_report(
-    options: PredictOptions, predictor: Predictor, prediction: Prediction, files: Mapping[str, list[str]]
+    options: PredictOptions,
+    predictor: Predictor,
+    prediction: Prediction,
+    *,
+    files: Mapping[str, list[str]],
+    sizes: StructureSizes,
 ) -> dict[str, Any]:
     """Return what the report says, but for the seconds.
 
     Args:
         options: what was asked for.
         predictor: which answered.
-        prediction: what was found, its files still open.
+        prediction: what was found.
         files: written of each structure, by its name.
+        sizes: of each structure.
     """
     bundle, prompted, foreign = predictor.bundle, options.prompts, prediction.foreign
-    sizes = StructureSizes.of(prediction.mask, prediction.scan, bundle.structures)
     made_of = {structure.name: list(structure.of) for structure in bundle.structures if structure.of}
     more = [str(path.resolve()) for path in options.inputs[1:]]
     folders = [str(path.resolve()) for path in options.bundles]

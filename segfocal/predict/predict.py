@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -15,12 +16,13 @@ from segfocal.inference.ensemble import training_values
 from segfocal.inference.predictor import Predictor
 from segfocal.inference.segment import label_type, segment_with
 from segfocal.io.scratch import scratch_array
-from segfocal.predict.inputs import read_scan
+from segfocal.predict.inputs import scan_ahead
 from segfocal.predict.intensity_check import foreign_intensities
 from segfocal.predict.options import PredictOptions
 from segfocal.predict.outputs import check_outputs, prediction_report, report_path, write_outputs
 from segfocal.predict.prediction import Prediction, ScratchProbabilities
 from segfocal.predict.prompts import prompts_of_scan
+from segfocal.predict.structure_sizes import StructureSizes
 
 
 def predict(options: PredictOptions) -> dict[str, Any]:
@@ -32,8 +34,9 @@ def predict(options: PredictOptions) -> dict[str, Any]:
     """
     started = time.monotonic()
     check_outputs(options, claimed=True)
-    predictor = load_predictor(options)
-    scan = read_scan(options, predictor.bundle)
+    with scan_ahead(options) as scan_of:
+        predictor = load_predictor(options)
+        scan = scan_of(predictor.bundle)
     prediction = segment_scan(predictor, options, scan)
     return write_prediction(predictor, options, prediction, started=started)
 
@@ -58,7 +61,8 @@ def load_predictor(options: PredictOptions) -> Predictor:
 def segment_scan(predictor: Predictor, options: PredictOptions, scan: Volume) -> Prediction:
     """Segment a scan that was read; mask and maps grow in scratch files beside the output."""
     bundle, folder = predictor.bundle, options.outputs.mask.parent
-    with ExitStack() as stack:
+    with ThreadPoolExecutor(1) as beside, ExitStack() as stack:
+        judged = beside.submit(foreign_intensities, scan, bundle)
         maps = None
         if options.outputs.probabilities:
             maps = stack.enter_context(ScratchProbabilities.on_disk(folder, bundle, scan.grid))
@@ -66,14 +70,14 @@ def segment_scan(predictor: Predictor, options: PredictOptions, scan: Volume) ->
             out = stack.enter_context(scratch_array(folder, scan.grid.shape, label_type(bundle.structures)))
             mask = segment_with(predictor, scan, prompts=prompts, watch=maps, out=out)
         said = prompts.report() if prompts else {}
-        foreign = foreign_intensities(scan, bundle)
+        foreign = judged.result()
         return Prediction(scan=scan, mask=mask, maps=maps, prompts_report=said, foreign=foreign, held=stack.pop_all())
 
 
 def write_prediction(
     predictor: Predictor, options: PredictOptions, prediction: Prediction, *, started: float
 ) -> dict[str, Any]:
-    """Write what is asked for, the report last, and return the report. The prediction is gone afterwards.
+    """Write what is asked for, measuring it meanwhile, the report last; return that. The prediction is gone afterwards.
 
     Args:
         predictor: which made the prediction.
@@ -81,9 +85,12 @@ def write_prediction(
         prediction: what was found.
         started: time.monotonic() at the beginning, for the report.
     """
-    with prediction.held:
-        files = write_outputs(options, prediction, predictor.bundle)
-        report = prediction_report(options, predictor, prediction, files)
+    bundle = predictor.bundle
+    with prediction.held, ThreadPoolExecutor(1) as beside:
+        writing = beside.submit(write_outputs, options, prediction, bundle)
+        sizes = StructureSizes.of(prediction.mask, prediction.scan, bundle.structures)
+        files = writing.result()
+    report = prediction_report(options, predictor, prediction, files=files, sizes=sizes)
     report["seconds"] = round(time.monotonic() - started, 2)
     write_json(report_path(options.outputs.mask), report)
     return report

@@ -42,9 +42,11 @@ class StructureSizes:
         sums = {structure.name: np.zeros(3) for structure in structures}
         for start in range(0, mask.array.shape[2], _SLICES):
             part = (..., slice(start, start + _SLICES))
-            labels, values = mask.array[part], scan.array[part]
+            labels, values = mask.array[part].T, scan.array[part].T  # in the order in which they lie in memory
+            found = labels != 0
+            labels, values = labels[found], values[found].astype(np.float64)
             for structure in structures:
-                inside = values[structure.inside(labels)].astype(np.float64)
+                inside = values[structure.inside(labels)]
                 sums[structure.name] += inside.size, inside.sum(), (inside**2).sum()
             release(mask.array)
         voxel_ml = mask.grid.voxel_mm3 / 1000

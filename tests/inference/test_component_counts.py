@@ -40,6 +40,15 @@ def test_of_overlapping_structures_each_is_counted_by_itself():
     assert count_components(labels, inside=lambda part: (part & 2) != 0) == {1: 5}
 
 
+def test_what_moves_away_and_comes_back_between_slabs_is_counted_once():
+    labels = np.zeros((30, 20, 9), dtype=np.uint8)
+    for z, x in enumerate((2, 3, 4, 5, 6, 5, 4, 3, 2)):
+        labels[x, 1, z] = 1
+        labels[29 - x, 18 if z < 4 or z > 5 else 1, z] = 2  # in two pieces and a third one elsewhere
+    for slices in (1, 2, 3, 16):
+        assert count_components(labels, slices=slices) == {1: 1, 2: 3}
+
+
 def test_a_map_on_disk_is_counted(tmp_path):
     with scratch_array(tmp_path, (9, 8, 50), np.uint8) as labels:
         labels[2:4, 2:4, 5:45], labels[7, 7, ::10] = 1, 2

@@ -1,6 +1,7 @@
 """Arrays that grow on disk: written through any view, released and read back, and never left behind."""
 
 import errno
+import mmap
 import os
 import subprocess
 import sys
@@ -27,6 +28,27 @@ def test_an_array_in_memory_is_released_to_no_effect():
     array = np.ones((2, 3))
     release(array)
     assert array.all()
+
+
+def test_what_was_changed_in_a_file_opened_for_reading_is_not_forgotten(tmp_path):
+    np.zeros(9, np.uint8).tofile(tmp_path / "scan")
+    array = np.memmap(tmp_path / "scan", np.uint8, mode="c")
+    array[:] = 7
+    release(array)
+    assert (array == 7).all()
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="nothing is given back there")
+def test_no_disk_is_waited_for(tmp_path, monkeypatch):
+    class Slow(mmap.mmap):
+        def flush(self, *_):
+            pytest.fail("waited for the disk")
+
+    monkeypatch.setattr(mmap, "mmap", Slow)  # np.memmap asks for it when it maps
+    with scratch_array(tmp_path, (4, 5), np.uint8) as array:
+        array[:] = 3
+        release(array)
+        assert (array == 3).all()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file keeps its name there")

@@ -45,7 +45,9 @@ class ModelInput:
 
     def slices(self, start: int, stop: int) -> Tensor:
         """Return slices [c, stop − start, h, w]."""
-        if not self._reach or start >= stop:
+        if not self._reach:
+            return self._made(start, stop)
+        if start >= stop:
             return self._made(start, stop).repeat(self.shape[0] // len(self._channels), 1, 1, 1)
         low, high = max(start - self._reach, 0), min(stop + self._reach, self.grid.shape[0])
         near = self._near(low, high)

@@ -8,6 +8,7 @@ blended is logits, as a running weighted mean: where all windows agree the answe
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -88,7 +89,7 @@ def sweep(
         windows = rolling.windows([_place(axes, corner) for corner in part])
         answers = asked.answers(windows.squeeze(2) if flat else windows)
         for corner, logits in zip(part, answers, strict=True):
-            buffer.add(corner, logits.unsqueeze(1) if flat else logits)
+            buffer.add(corner, logits.unsqueeze(1) if flat else logits, last=part[-1])
         first += len(part)
         done = axes[0].starts[corners[first][0]] if first < len(corners) else axes[0].size
         yield from _cropped(buffer.release(done), padding, size)
@@ -136,20 +137,23 @@ class _Rolling:
         reached = self.start + self.held.shape[1]
         kept = self.held[:, max(0, begin - self.start) :]
         if end > reached:
-            kept = torch.cat([kept, self._fetch(max(begin, reached), end)], dim=1)
+            fetched = self._fetch(max(begin, reached), end)
+            kept = torch.cat([kept, fetched], dim=1) if kept.shape[1] else fetched
         self.start, self.held = begin, kept
 
     def _fetch(self, begin: int, end: int) -> Tensor:
         n = self.image.shape[1]
         low, high = begin - self.before, end - self.before
         part = self.image.slices(min(max(low, 0), n), max(min(high, n), 0))
-        return F.pad(part, [*self.beside, max(0, -low), max(0, high - n)])
+        padding = [*self.beside, max(0, -low), max(0, high - n)]
+        return F.pad(part, padding) if any(padding) else part
 
 
 class _Buffer:
     """Blends windows over the part of the swept axis that is still open.
 
-    A window moves the mean of those before it by a step: its weight over the sum of all weights so far.
+    A window moves the mean of those before it by a step: its weight over the sum of all weights so far. What is open
+    lies in pieces, one for each batch that reached further, and is handed out as views of them: nothing is copied.
     """
 
     def __init__(self, axes: Sequence[Axis], device: torch.device, dtype: torch.dtype) -> None:
@@ -158,22 +162,27 @@ class _Buffer:
         self.before = [axis.before.to(device) for axis in axes]
         self.kinds = [_kinds(axis) for axis in axes]
         self.steps: dict[tuple[int, ...], Tensor] = {}
-        self.start = 0
-        self.open: Tensor | None = None
+        self.reached = 0
+        self.open: deque[Slab] = deque()
 
-    def add(self, corner: Sequence[int], logits: Tensor) -> None:
-        """Add the logits [k, *window] of the window at `corner`; corners come in lexicographic order."""
-        rest = [axis.size for axis in self.axes[1:]]
-        begin = self.axes[0].starts[corner[0]]
-        end = begin + self.axes[0].length
-        if self.open is None:
-            self.open = logits.new_zeros(logits.shape[0], 0, *rest, dtype=self.dtype)
-        missing = end - self.start - self.open.shape[1]
-        if missing > 0:
-            self.open = torch.cat([self.open, self.open.new_zeros(logits.shape[0], missing, *rest)], dim=1)
-        place = _place(self.axes, corner)
-        part = self.open[(slice(None), slice(begin - self.start, end - self.start), *place[1:])]
-        part.lerp_(logits.to(self.dtype), self._step(corner))
+    def add(self, corner: Sequence[int], logits: Tensor, *, last: Sequence[int]) -> None:
+        """Add the logits [k, *window] of a window at a corner; corners come in lexicographic order.
+
+        last: corner of the batch, up to whose end the axis is opened.
+        """
+        end = self.axes[0].starts[last[0]] + self.axes[0].length
+        if end > self.reached:
+            shape = (len(logits), end - self.reached, *[axis.size for axis in self.axes[1:]])
+            self.open.append(Slab(self.reached, end, logits.new_zeros(shape, dtype=self.dtype)))
+            self.reached = end
+        swept, *beside = _place(self.axes, corner)
+        step = self._step(corner)
+        for piece in self.open:
+            low, high = max(swept.start, piece.start), min(swept.stop, piece.stop)
+            if low < high:
+                mean = piece.logits[(slice(None), slice(low - piece.start, high - piece.start), *beside)]
+                own = slice(low - swept.start, high - swept.start)
+                mean.lerp_(logits[:, own].to(self.dtype), step[own])
 
     def _step(self, corner: Sequence[int]) -> Tensor:
         """Return the step [*window] by which a window moves the mean."""
@@ -190,14 +199,13 @@ class _Buffer:
         return self.steps[kind]
 
     def release(self, stop: int) -> Iterator[Slab]:
-        """Hand out everything before `stop`, if there is anything."""
-        count = stop - self.start
-        if self.open is None or count <= 0:
-            return
-        slab = Slab(self.start, stop, self.open[:, :count])
-        self.open = self.open[:, count:].clone()
-        self.start = stop
-        yield slab
+        """Hand out everything before `stop`, piece by piece."""
+        while self.open and self.open[0].start < stop:
+            piece = self.open.popleft()
+            if piece.stop > stop:
+                self.open.appendleft(Slab(stop, piece.stop, piece.logits[:, stop - piece.start :]))
+            end = min(stop, piece.stop)
+            yield Slab(piece.start, end, piece.logits[:, : end - piece.start])
 
 
 def _kinds(axis: Axis) -> list[int]:

@@ -112,7 +112,7 @@ def _write_voxels(
     with written_beside(path) as temporary, _opened(temporary) as file:
         file.write(header.binaryblock.ljust(_OFFSET, b"\0"))
         for start in range(0, data.shape[2], _SLICES):
-            file.write(data[:, :, start : start + _SLICES].tobytes(order="F"))
+            file.write(np.ascontiguousarray(data[:, :, start : start + _SLICES].T).data)
             release(data)
 
 
