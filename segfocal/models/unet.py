@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from segfocal.models.dynunet import DynUNet
 from segfocal.models.prior import Prior, check_prior
 from segfocal.models.segmentation_model import SegmentationModel
 
@@ -50,10 +49,21 @@ class UNet(SegmentationModel):
         if dims not in (2, 3):
             raise ValueError(f"expected model.dims 2 or 3; got {dims}")
         check_prior(prior)
+        from monai.networks.nets.dynunet import DynUNet  # takes seconds to import
+
         self.prior = prior
         self.classes, self.pixel_mean, self.pixel_std = classes, pixel_mean, pixel_std
-        self.size_multiple = 2 ** (len(widths) - 1)
-        self.network = DynUNet(dims=dims, channels=channels, classes=classes, widths=widths)
+        levels = len(widths)
+        self.size_multiple = 2 ** (levels - 1)
+        self.network = DynUNet(
+            spatial_dims=dims,
+            in_channels=channels,
+            out_channels=classes,
+            kernel_size=[3] * levels,
+            strides=[1] + [2] * (levels - 1),
+            upsample_kernel_size=[2] * (levels - 1),
+            filters=list(widths),
+        )
 
     def start_from(self, logits: Tensor) -> None:
         """Make the first predictions lie around the logits [k] of a prior."""

@@ -57,7 +57,7 @@ ONLY_IN = {
     "nibabel": {"io"},
     "PIL": {"io", "report"},
     "segment_anything": {"models"},
-    "monai": set(),  # it takes seconds to import: a user's transforms are the only ones that do
+    "monai": {"models"},
     "pydicom": {"io"},
     "highdicom": {"io"},
 }
