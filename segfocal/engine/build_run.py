@@ -84,7 +84,8 @@ def build_run(
     optimizer = _optimizer(module, settings, accelerator.device)
     state = RunState(weights=plan.weights.row() if plan.weights else None)
     schedule = make_lr_schedule(optimizer, settings, state)
-    if settings.channels_last:
+    channels_last = _channels_last(settings, plan.task.model, accelerator.device)
+    if channels_last:
         order = torch.channels_last if len(plan.window) == 2 else torch.channels_last_3d
         module = module.to(memory_format=order)  # type: ignore[call-overload]
     task, optimizer = accelerator.prepare(module, optimizer)
@@ -101,6 +102,7 @@ def build_run(
         average=average,
         state=state,
         losses=losses,
+        channels_last=channels_last,
     )
     plan.task.criterion.reports_hardness = losses is not None
     kept = [part for part in (average, losses) if part is not None]
@@ -130,6 +132,13 @@ def _optimizer(module: nn.Module, settings: TrainingSettings, device: torch.devi
         return make_optimizer(module, settings, on_cpu=device.type == "cpu")
     except ValueError as error:
         raise UserError(expected="options that fit the model", found=str(error), do="change train.lr_scales") from error
+
+
+def _channels_last(settings: TrainingSettings, model: nn.Module, device: torch.device) -> bool:
+    """Return whether images and weights go into channels-last memory order."""
+    if settings.channels_last != "auto":
+        return settings.channels_last
+    return device.type == "cpu" and isinstance(model, SegmentationModel) and model.quicker_channels_last
 
 
 def _compile(model: nn.Module) -> None:

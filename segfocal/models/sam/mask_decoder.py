@@ -64,10 +64,10 @@ class BatchMaskDecoder(MaskDecoder):
         queries = torch.stack([self.output_hypernetworks_mlps[i](answers[:, 1 + i]) for i in chosen], dim=1)
         predicted_iou = self.iou_prediction_head(answers[:, 0])[:, masks]
         details = embedding.projected or self.projected(embedding.details)
-        return self._masks(source, queries, tokens.shape[2:], details), predicted_iou
+        return self.mask_logits(source, queries, tokens.shape[2:], details), predicted_iou
 
     def projected(self, details: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Return what details of an image add to its masks, in the order of `_masks`; nothing without details.
+        """Return what details of an image add to its masks, in the order of `mask_logits`; nothing without details.
 
         That is [b,h·w,2·2,c/4] of [b,·,2h,2w], and [b,h·w,2·2,2·2,c/8] of [b,·,4h,4w].
         """
@@ -76,7 +76,9 @@ class BatchMaskDecoder(MaskDecoder):
             for halvings, (maps, project) in enumerate(zip(details, self.detail_projections, strict=True), start=1)
         )
 
-    def _masks(self, source: Tensor, queries: Tensor, size: Sequence[int], details: tuple[Tensor, ...] = ()) -> Tensor:
+    def mask_logits(
+        self, source: Tensor, queries: Tensor, size: Sequence[int], details: tuple[Tensor, ...] = ()
+    ) -> Tensor:
         """Return mask logits [n,k,4h,4w].
 
         The two transposed convolutions share no pixels, so they are products of matrices, and all up to the masks goes

@@ -52,7 +52,7 @@ class OnMaps(BatchMaskDecoder):
     def projected(self, details):
         return ()
 
-    def _masks(self, source, queries, size, details=()):
+    def mask_logits(self, source, queries, size, details=()):
         up_once, norm, act_once, up_twice, act_twice = self.output_upscaling
         coarse, fine = (project(maps) for project, maps in zip(self.detail_projections, self.details, strict=True))
         prompts = len(source) // len(coarse)
