@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from segfocal.augment import random_parameters
+from segfocal.losses import WeightedSum, fused
 from segfocal.models import unet
 from segfocal.models.sam.layer_norm import FusedLayerNorm2d
 from segfocal.models.sam.mask_decoder import BatchMaskDecoder
@@ -15,6 +16,7 @@ from segfocal.models.sam.upstream import LayerNorm2d
 CHANGES = {
     "fields": "smooth fields of the augmentation by products of matrices",
     "optimiser": "AdamW's step in one loop",
+    "anatomy": "where the loss comes from told by the sums of its one pass",
     "decoder": "SAM's masks in lists of tokens, details projected once a step, layer norms of maps fused",
     "norms": "instance norms trained as group norms",
     "channels_last": "channels-last memory order",
@@ -23,6 +25,17 @@ CHANGES = {
 
 def bicubic(coarse, size):
     return F.interpolate(coarse, size=size, mode="bicubic", align_corners=True)
+
+
+own_anatomy, own_sums = WeightedSum._anatomy, fused.pixel_sums
+
+
+def anatomy_by_pixels(criterion, logits, target, masks, sums):
+    return own_anatomy(criterion, logits, target, masks, None)
+
+
+def sums_alone(logits, target, *, anatomy, **options):
+    return own_sums(logits, target, **options)
 
 
 def unprojected(decoder, details):
@@ -39,6 +52,7 @@ def masks_on_maps(decoder, source, queries, size, details=()):
 
 BEFORE = {
     "fields": [(random_parameters, "interpolated", bicubic)],
+    "anatomy": [(WeightedSum, "_anatomy", anatomy_by_pixels), (fused, "pixel_sums", sums_alone)],
     "decoder": [
         (BatchMaskDecoder, "projected", unprojected),
         (BatchMaskDecoder, "mask_logits", masks_on_maps),
