@@ -11,8 +11,8 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from segfocal.augment.images import interpolated
 from segfocal.batch import AUGMENTING, SampleKey, uniforms
 
 ELASTIC_KNOTS, BIAS_KNOTS = 5, 4  # a side, of the coarse grids between which smooth fields are interpolated
@@ -88,7 +88,7 @@ class RandomParameters:
         """
         values = self.numbers[:, _FIRST[name] : _FIRST[name] + _WIDTHS[name]]
         coarse = ((2 * values - 1) * math.sqrt(3.0)).reshape(len(values), -1, knots, knots)
-        return F.interpolate(self._gated(coarse, name), size=size, mode="bicubic", align_corners=True)
+        return interpolated(self._gated(coarse, name), size)
 
     def _gated(self, values: Tensor, change: str) -> Tensor:
         if change not in self.probability:

@@ -54,7 +54,7 @@ def _batches(run: Run, dataset: SliceDataset, health: Health, *, first: int, las
     )
     for batch in health.waiting_for(on_device(loaded, accelerator.device)):
         batch = plan.augment(batch, size=plan.window)
-        gathered.append(batch.channels_last() if plan.settings.channels_last else batch)
+        gathered.append(batch.channels_last() if run.channels_last else batch)
         if len(gathered) == many:
             yield gathered
             gathered = []

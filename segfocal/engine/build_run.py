@@ -18,7 +18,7 @@ from segfocal.device import choose_device, quick_precision
 from segfocal.engine import checkpoint
 from segfocal.engine.averaged_weights import make_average
 from segfocal.engine.lr_schedule import make_lr_schedule
-from segfocal.engine.optimizer import make_optimizer
+from segfocal.engine.optimizer import lay_out_moments, make_optimizer
 from segfocal.engine.plan import Plan
 from segfocal.engine.run import Run, RunState
 from segfocal.engine.settings import TrainingSettings
@@ -81,10 +81,11 @@ def build_run(
     _use_hardware(settings)
     _use_rates(plan.task, rates)
     module = cast(nn.Module, plan.task)
-    optimizer = _optimizer(module, settings)
+    optimizer = _optimizer(module, settings, accelerator.device)
     state = RunState(weights=plan.weights.row() if plan.weights else None)
     schedule = make_lr_schedule(optimizer, settings, state)
-    if settings.channels_last:
+    channels_last = _channels_last(settings, plan.task.model, accelerator.device)
+    if channels_last:
         order = torch.channels_last if len(plan.window) == 2 else torch.channels_last_3d
         module = module.to(memory_format=order)  # type: ignore[call-overload]
     task, optimizer = accelerator.prepare(module, optimizer)
@@ -101,12 +102,14 @@ def build_run(
         average=average,
         state=state,
         losses=losses,
+        channels_last=channels_last,
     )
     plan.task.criterion.reports_hardness = losses is not None
     kept = [part for part in (average, losses) if part is not None]
     accelerator.register_for_checkpointing(schedule, run.state, *kept)
     if plan.resume:
         found = checkpoint.restore(accelerator, plan.resume)
+        lay_out_moments(optimizer)
         run.stopwatch.before = state.seconds
         if accelerator.is_main_process:
             checkpoint.take_best_along(found, folder)
@@ -123,12 +126,19 @@ def _use_hardware(settings: TrainingSettings) -> None:
     torch.use_deterministic_algorithms(settings.deterministic)
 
 
-def _optimizer(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+def _optimizer(module: nn.Module, settings: TrainingSettings, device: torch.device) -> torch.optim.Optimizer:
     """Return the optimiser of a task; UserError for learning rates of parameters that it does not have."""
     try:
-        return make_optimizer(module, settings)
+        return make_optimizer(module, settings, on_cpu=device.type == "cpu")
     except ValueError as error:
         raise UserError(expected="options that fit the model", found=str(error), do="change train.lr_scales") from error
+
+
+def _channels_last(settings: TrainingSettings, model: nn.Module, device: torch.device) -> bool:
+    """Return whether images and weights go into channels-last memory order."""
+    if settings.channels_last != "auto":
+        return settings.channels_last
+    return device.type == "cpu" and isinstance(model, SegmentationModel) and model.quicker_channels_last
 
 
 def _compile(model: nn.Module) -> None:

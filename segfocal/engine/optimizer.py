@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from segfocal.engine.settings import TrainingSettings
 
 
-def make_optimizer(task: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+def make_optimizer(task: nn.Module, settings: TrainingSettings, *, on_cpu: bool = False) -> torch.optim.Optimizer:
     """Return the optimiser over all trainable parameters; biases and norms (one-dimensional) are not decayed.
 
     Parameters with a scale of 0 in `lr_scales` are frozen.
+
+    Args:
+        task: whose parameters are trained.
+        settings: which optimiser, and how.
+        on_cpu: where they will be trained. There Adam's step is one loop over a parameter, in place of torch's dozen
+            passes over memory; on a GPU it is torch's choice.
 
     Raises:
         ValueError: a pattern in lr_scales that matches no parameter.
@@ -31,10 +37,23 @@ def make_optimizer(task: nn.Module, settings: TrainingSettings) -> torch.optim.O
         {"params": members, "lr": settings.lr * scale, "weight_decay": settings.weight_decay if decayed else 0.0}
         for (scale, decayed), members in sorted(groups.items(), key=lambda item: (-item[0][0], not item[0][1]))
     ]
-    if settings.optimizer == "sgd":
+    if settings.optimizer == "sgd":  # fused, it fails where a parameter has its first gradient after the first step
         return torch.optim.SGD(options, lr=settings.lr, momentum=0.99, nesterov=True)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(options, lr=settings.lr)
+    return kind(options, lr=settings.lr, fused=True if on_cpu else None)
+
+
+def lay_out_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Give every moment of an optimiser the memory order of its parameter.
+
+    The fused step walks all of them as they lie in memory. Moments of a checkpoint may lie otherwise: they come from a
+    run with another `train.channels_last`, or from a GPU.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            moment = isinstance(value, Tensor) and value.shape == parameter.shape
+            if moment and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def _scale_of(name: str, scales: Mapping[str, float]) -> float:

@@ -74,6 +74,7 @@ class Run:
         average: the averaged weights; None with `train.ema=0`.
         state: how far the run has come.
         losses: the last loss of each slice, with data.replay only.
+        channels_last: whether images and weights are in channels-last memory order.
         values: what the values of the training scans were, for its bundle; None where that is not known.
         stopwatch: counts the seconds of training; made here.
     """
@@ -87,6 +88,7 @@ class Run:
     average: AveragedModel | None
     state: RunState = field(default_factory=RunState)
     losses: LastLosses | None = None
+    channels_last: bool = False
     values: Statistics | None = None
     stopwatch: Stopwatch = field(init=False)
 

@@ -42,7 +42,8 @@ class TrainingSettings:
         precision: of the network: "fp32", "bf16", "fp16" (GPU only), or "auto": bf16 where the device multiplies it in
             hardware, else fp32; losses stay in float32.
         tf32: on GPUs that have it, products to 10 bits: faster.
-        channels_last: memory order of images; faster for convolutions on some GPUs only, so off.
+        channels_last: memory order of images and weights: true, false, or "auto": on a CPU, for models that train
+            faster so (unet of slices, sam_tiny). It changes the rounding of results, no more.
         compile: the network through torch.compile; takes a minute first, so off.
         deterministic: refuse GPU operations that are not repeatable; off, as some models need them.
         device: "auto" takes a GPU where there is one, or "cpu".
@@ -75,7 +76,7 @@ class TrainingSettings:
     worker_timeout: float | None = 600.0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     tf32: bool = True
-    channels_last: bool = False
+    channels_last: Literal["auto"] | bool = "auto"
     compile: bool = False
     deterministic: bool = False
     device: Literal["auto", "cpu"] = "auto"

@@ -14,7 +14,7 @@ Link = Literal["sigmoid", "softmax"]  # what makes probabilities of logits; see 
 
 
 class PixelSums(NamedTuple):
-    """Sums over the pixels of each sample and class, [b,k]; `fused.pixel_sums` takes all five in one pass.
+    """Sums over the pixels of each sample and class, [b,k]; `fused.pixel_sums` takes all in one pass.
 
     Args:
         positive: Σ FL over the positives, FL the focal loss without α.
@@ -22,6 +22,9 @@ class PixelSums(NamedTuple):
         both: Σ p·t.
         predicted: Σ p.
         target: Σ t.
+        modulating: Σ (1 − p_t)^γ; this and the next two are None unless an anatomy is made, and have no gradient.
+        hard_positive: Σ FL over the positives with p_t < .5.
+        hard_negative: Σ FL over the negatives with p_t < .5.
     """
 
     positive: Tensor
@@ -29,6 +32,9 @@ class PixelSums(NamedTuple):
     both: Tensor
     predicted: Tensor
     target: Tensor
+    modulating: Tensor | None = None
+    hard_positive: Tensor | None = None
+    hard_negative: Tensor | None = None
 
 
 class Term(FollowsTraining):
@@ -112,6 +118,10 @@ class Term(FollowsTraining):
 
     def anatomy(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return where the loss comes from: a detached scalar for each of `anatomy_names`."""
+        return {}
+
+    def anatomy_from_sums(self, sums: PixelSums, pixels: int) -> dict[str, Tensor]:
+        """Return what `anatomy` does, from the sums over maps of `pixels` pixels each; called where `takes_sums`."""
         return {}
 
     def value(self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None, candidates: Tensor | None) -> Tensor:

@@ -7,7 +7,8 @@ Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, eqs. 4 a
 Which code trains, inside a `WeightedSum`:
 
 - a hard target, as the data gives it, and terms that share sums: the arithmetic is `fused.pixel_sums`, one pass over
-  the pixels each way, through torch.compile on a GPU (`loss.compile`) or as it stands; then `FocalLoss.from_sums` here;
+  the pixels each way, through torch.compile on a GPU (`loss.compile`) or as it stands; then `FocalLoss.from_sums` here,
+  and `anatomy_from_sums`, where the loss comes from;
 - a soft target, or a term beside it without sums or with another γ: `FocalLoss.forward` here, that is `focal_map`.
 
 Both have the same value and gradient (tests/losses/test_fused.py). Both work on the margin s, the logit with the sign
@@ -110,6 +111,22 @@ class FocalLoss(AlphaTerm):
             on_positives, on_negatives = self.side_weights(x)
             weight = torch.where(positive, on_positives, on_negatives)
             return focal_anatomy(margin, self.gamma, weight=weight, positive=positive)
+
+    @torch.no_grad()
+    def anatomy_from_sums(self, sums: PixelSums, pixels: int) -> dict[str, Tensor]:
+        """Return what `anatomy` does, from the sums over maps of `pixels` pixels each."""
+        assert sums.modulating is not None
+        assert sums.hard_positive is not None
+        assert sums.hard_negative is not None
+        positive, negative = self.side_weights(sums.positive)
+        on_positives = (positive * sums.positive).sum()
+        whole = on_positives + (negative * sums.negative).sum()
+        whole = whole.clamp(min=torch.finfo(whole.dtype).tiny)
+        return {
+            "modulating": sums.modulating.mean() / pixels,
+            "hard_share": (positive * sums.hard_positive + negative * sums.hard_negative).sum() / whole,
+            "positive_share": on_positives / whole,
+        }
 
     def extra_repr(self) -> str:
         """Return the options, for printing."""

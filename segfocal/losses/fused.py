@@ -59,32 +59,43 @@ class TermValues:
         return any(term.validate for term in self.terms.values())
 
     def __call__(
-        self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None, candidates: Tensor | None
-    ) -> dict[str, Tensor]:
-        """Return each term's value by name; the arguments are those of `Term.value`."""
+        self,
+        logits: Tensor,
+        target: Tensor,
+        predicted_iou: Tensor | None,
+        candidates: Tensor | None,
+        *,
+        anatomy: bool = False,
+    ) -> tuple[dict[str, Tensor], PixelSums | None]:
+        """Return each term's value by name, and the sums they were made of; None where they were not.
+
+        anatomy: take the sums too that tell where a loss comes from. The other arguments are those of `Term.value`.
+        """
         compiled = logits.is_cuda if self.compile == "auto" else bool(self.compile)
         if share_one_pass(self.terms.values(), target):
-            return self._in_one_pass(logits, target, compiled=compiled)
+            return self._in_one_pass(logits, target, compiled=compiled, anatomy=anatomy)
         if not compiled or self.checks_values or not compiles(logits.device.type):
-            return self._one_by_one(logits, target, predicted_iou, candidates)
+            return self._one_by_one(logits, target, predicted_iou, candidates), None
         try:
             self._compiled = self._compiled or torch.compile(self._one_by_one)
-            return self._compiled(logits, target, predicted_iou, candidates)
+            return self._compiled(logits, target, predicted_iou, candidates), None
         except (ValueError, torch.OutOfMemoryError):  # of a term, which the eager form would raise too
             raise
         except Exception as error:  # the compiler's errors share no base class with each other
             cannot_compile(logits.device.type, error)
-            return self._one_by_one(logits, target, predicted_iou, candidates)
+            return self._one_by_one(logits, target, predicted_iou, candidates), None
 
-    def _in_one_pass(self, logits: Tensor, target: Tensor, *, compiled: bool) -> dict[str, Tensor]:
+    def _in_one_pass(
+        self, logits: Tensor, target: Tensor, *, compiled: bool, anatomy: bool
+    ) -> tuple[dict[str, Tensor], PixelSums]:
         check_pair(logits, target, validate=self.checks_values)
         for term in self.terms.values():
             term.check_ready(logits.shape[1])
         gamma = next(iter(_gammas(self.terms.values())), None)
         with torch.autocast(logits.device.type, enabled=False):
-            sums = pixel_sums(logits, target, gamma=gamma, compiled=compiled)
+            sums = pixel_sums(logits, target, gamma=gamma, compiled=compiled, anatomy=anatomy)
             pixels = math.prod(logits.shape[2:])
-            return {name: term.from_sums(sums, pixels) for name, term in self.terms.items()}
+            return {name: term.from_sums(sums, pixels) for name, term in self.terms.items()}, sums
 
     def _one_by_one(
         self, logits: Tensor, target: Tensor, predicted_iou: Tensor | None, candidates: Tensor | None
@@ -102,7 +113,9 @@ def _gammas(terms: Collection[Term]) -> set[float]:
     return {term.gamma_of_sums for term in terms if term.gamma_of_sums is not None}
 
 
-def pixel_sums(logits: Tensor, target: Tensor, *, gamma: float | None, compiled: bool = False) -> PixelSums:
+def pixel_sums(
+    logits: Tensor, target: Tensor, *, gamma: float | None, compiled: bool = False, anatomy: bool = False
+) -> PixelSums:
     """Return the sums in float32 (float64 stays), differentiable in the logits.
 
     Args:
@@ -111,41 +124,52 @@ def pixel_sums(logits: Tensor, target: Tensor, *, gamma: float | None, compiled:
         gamma: focusing exponent ≥ 0; None leaves the focal sums 0, for sums without a focal term.
         compiled: run both passes through torch.compile. False, because compiling takes seconds; a machine that cannot
             compile runs them as they are, after one warning.
+        anatomy: take the sums too that tell where a focal loss comes from. False, because they take time.
     """
-    return PixelSums(*_Sums.apply(logits, target, gamma, compiled))
+    return PixelSums(*_Sums.apply(logits, target, gamma, compiled, anatomy))
 
 
 class _Sums(torch.autograd.Function):
-    """The sums of [b,k,*space] as five tensors [b,k]."""
+    """The sums of [b,k,*space] as five tensors [b,k], of an anatomy eight."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, target: Tensor, gamma: float | None, compiled: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        ctx: Any, x: Tensor, target: Tensor, gamma: float | None, compiled: bool, anatomy: bool
+    ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(x, target)
         ctx.gamma, ctx.compiled = gamma, compiled
-        sums = _run(_forward, compiled, _flat(x), _flat(target), gamma, _whole(gamma))
-        ctx.mark_non_differentiable(sums[4])
+        sums = _run(_forward, compiled, _flat(x), _flat(target), gamma, _whole(gamma), anatomy)
+        ctx.mark_non_differentiable(*sums[4:])
         return sums
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
         x, target = ctx.saved_tensors
         columns = [gradient.unsqueeze(2) for gradient in gradients[:4]]
         gradient = _run(_backward, ctx.compiled, _flat(x), _flat(target), ctx.gamma, _whole(ctx.gamma), *columns)
-        return gradient.view_as(x), None, None, None
+        return gradient.view_as(x), None, None, None, None
 
 
-def _forward(x: Tensor, target: Tensor, gamma: float | None, power: int | None) -> tuple[Tensor, ...]:
+def _forward(x: Tensor, target: Tensor, gamma: float | None, power: int | None, anatomy: bool) -> tuple[Tensor, ...]:
     t, s = _oriented(x, target)
     not_p_t, p_t, ce = _parts(s)
     p = torch.lerp(not_p_t, p_t, t)  # either, exactly; quicker than where
-    sums = torch.linalg.vecdot(p, t), p.sum(2), t.sum(2)
+    region = torch.linalg.vecdot(p, t), p.sum(2), t.sum(2)
     if gamma is None:
-        return torch.zeros_like(sums[0]), torch.zeros_like(sums[0]), *sums
-    focal = _modulating(not_p_t, ce, s, gamma, power) * ce
-    positive = torch.linalg.vecdot(focal, t)
-    return positive, focal.sum(2) - positive, *sums
+        return torch.zeros_like(region[0]), torch.zeros_like(region[0]), *region
+    modulating = _modulating(not_p_t, ce, s, gamma, power)
+    focal = modulating * ce
+    sides = _by_side(focal, t)
+    if not anatomy:
+        return *sides, *region
+    factors = modulating if isinstance(modulating, Tensor) else torch.full_like(focal, modulating)
+    return *sides, *region, factors.sum(2), *_by_side(focal * (s < 0), t)
+
+
+def _by_side(losses: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sums of losses over positives and over negatives."""
+    positive = torch.linalg.vecdot(losses, t)
+    return positive, losses.sum(2) - positive
 
 
 def _backward(

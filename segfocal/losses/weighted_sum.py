@@ -8,6 +8,7 @@ sums, through torch.compile where that works, is the business of `fused.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from segfocal.losses.base import Link, Term, as_term
+from segfocal.losses.base import Link, PixelSums, Term, as_term
 from segfocal.losses.distributed import accumulating, step_count
 from segfocal.losses.fused import Compile, TermValues
 from segfocal.losses.hardness import sample_cross_entropy
@@ -65,8 +66,8 @@ class WeightedSum(FollowsTraining):
         compile: run the losses through torch.compile: True, False, or "auto", which does so for CUDA logits, where
             compiling pays for itself at once. A machine that cannot compile gets the eager form and one warning.
         anatomy: report where the loss comes from: the share of positive pixels, and for each focal term the mean
-            modulating factor and the shares from hard pixels and from positives. Costs another pass over the pixels,
-            so False unless asked for (`conf/loss/sum.yaml` asks).
+            modulating factor and the shares from hard pixels and from positives. Costs a little where the terms share
+            a pass over the pixels, else one of its own, so False unless asked for (`conf/loss/sum.yaml` asks).
 
     Called with logits and masks `[b,k,*space]`, whatever the link: softmax terms get the logits with the background's
     fixed at 0, and class indices (`segfocal.losses.links`).
@@ -192,21 +193,25 @@ class WeightedSum(FollowsTraining):
         if self.link == "softmax":
             check_pair(logits, target, validate=self._values.checks_values)
             logits, target = with_background(logits), class_indices(target)
-        values = self._values(logits, target, predicted_iou, candidates)
+        values, sums = self._values(logits, target, predicted_iou, candidates, anatomy=self.reports_anatomy)
         return LossReport(
             total=torch.as_tensor(sum(self.weights[name] * value for name, value in values.items())),
             terms={name: value.detach() for name, value in values.items()},
-            anatomy=self._anatomy(logits, target, masks) if self.reports_anatomy else {},
+            anatomy=self._anatomy(logits, target, masks, sums) if self.reports_anatomy else {},
             hardness=sample_cross_entropy(logits, target, self.link) if self.reports_hardness else None,
         )
 
     @torch.no_grad()
-    def _anatomy(self, logits: Tensor, target: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        inside = masks if masks.is_floating_point() else (masks != 0).float()
-        found = {"positive_pixels": inside.mean()}
-        for name, term in self._terms.items():
-            found |= {f"{name}_{part}": value for part, value in term.anatomy(logits, target).items()}
-        return found
+    def _anatomy(self, logits: Tensor, target: Tensor, masks: Tensor, sums: PixelSums | None) -> dict[str, Tensor]:
+        if sums is None:
+            inside = masks if masks.is_floating_point() else (masks != 0).float()
+            found = {"positive_pixels": inside.mean()}
+            parts = {name: term.anatomy(logits, target) for name, term in self._terms.items()}
+        else:
+            pixels = math.prod(logits.shape[2:])
+            found = {"positive_pixels": sums.target.mean() / pixels}
+            parts = {name: term.anatomy_from_sums(sums, pixels) for name, term in self._terms.items()}
+        return found | {f"{name}_{part}": value for name, of in parts.items() for part, value in of.items()}
 
 
 def _only_link(terms: Mapping[str, Term]) -> Link:

@@ -15,12 +15,15 @@ class SegmentationModel(nn.Module):
         image_size: pixels of a side of the only size it takes, None for any.
         size_multiple: sides of images must be multiples of it.
         prior: what `start_from` is asked for when training begins: a share of foreground, "auto", or None.
+        quicker_channels_last: a CPU trains it faster with images and weights in channels-last memory order (measured:
+            benchmarks/train.py).
     """
 
     classes: int
     image_size: int | None = None
     size_multiple: int = 1
     prior: Prior = None
+    quicker_channels_last: bool = False
 
     def start_from(self, logits: Tensor) -> None:
         """Make the first predictions equal the logits [k] of a prior."""

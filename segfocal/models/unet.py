@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from segfocal.models.prior import Prior, check_prior
 from segfocal.models.segmentation_model import SegmentationModel
@@ -64,6 +65,8 @@ class UNet(SegmentationModel):
             upsample_kernel_size=[2] * (levels - 1),
             filters=list(widths),
         )
+        _train_by_group_norms(self.network)
+        self.quicker_channels_last = dims == 2
 
     def start_from(self, logits: Tensor) -> None:
         """Make the first predictions lie around the logits [k] of a prior."""
@@ -84,3 +87,40 @@ class UNet(SegmentationModel):
                 "set data.window to such sizes"
             )
         return self.network((image - self.pixel_mean) / self.pixel_std)
+
+
+class _InstanceNorm2d(nn.InstanceNorm2d):
+    """An instance norm that a CPU trains as the group norm of one channel a group, which it equals.
+
+    torch's instance norm adds up one number after the other there, and turns maps in channels-last memory order twice.
+    Otherwise this is torch's, which sums in double precision: what a trained network answers does not change.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised channels."""
+        return _as_group_norm(self, input) if _trains_on_cpu(self, input) else super().forward(input)
+
+
+class _InstanceNorm3d(nn.InstanceNorm3d):
+    """The same of volumes."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised channels."""
+        return _as_group_norm(self, input) if _trains_on_cpu(self, input) else super().forward(input)
+
+
+def _trains_on_cpu(norm: nn.Module, maps: Tensor) -> bool:
+    return norm.training and maps.device.type == "cpu" and maps.shape[2:].numel() > 1  # of one pixel torch's refuses
+
+
+def _as_group_norm(norm: _InstanceNorm2d | _InstanceNorm3d, maps: Tensor) -> Tensor:
+    return F.group_norm(maps, norm.num_features, norm.weight, norm.bias, norm.eps)
+
+
+def _train_by_group_norms(network: nn.Module) -> None:
+    """Put our instance norms in the places of torch's; they have their parameters' names and first values."""
+    for block in network.modules():
+        for name, layer in list(block.named_children()):
+            if isinstance(layer, nn.InstanceNorm2d | nn.InstanceNorm3d):
+                kind = _InstanceNorm2d if isinstance(layer, nn.InstanceNorm2d) else _InstanceNorm3d
+                setattr(block, name, kind(layer.num_features, eps=layer.eps, affine=layer.affine))

@@ -98,7 +98,7 @@ class Promptable(nn.Module):
         if self.first.drawn_by == "batch":
             targets.first[:, 0] = kind
 
-        embedding = self._encode(batch.image)
+        embedding = self.model.shared(self._encode(batch.image))
         prompt = self.first.draw(targets.masks, targets.first, targets.ignored)
         answer, report = self._round(embedding, prompt, targets)
         reports = [report]

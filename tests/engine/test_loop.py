@@ -31,11 +31,23 @@ def plain(spheres, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["train.channels_last=true", "train.deterministic=true", "train.tf32=false"])
+@pytest.mark.parametrize("option", ["train.channels_last=false", "train.deterministic=true", "train.tf32=false"])
 def test_a_switch_for_speed_or_exactness_changes_no_result_on_a_cpu(option, plain, spheres, tmp_path, monkeypatch):
     switched = losses(spheres, tmp_path / "switched", monkeypatch, option)
     torch.use_deterministic_algorithms(False)
     assert switched == pytest.approx(plain, rel=1e-4)  # another memory order sums in another order
+
+
+def test_a_unet_learns_alike_in_either_memory_order(spheres, tmp_path, monkeypatch):
+    unet = ["model=unet", "task=semantic", "model.widths=[8,16,16]", "train.steps=3", "train.validate_every=0"]
+    rows = []
+    for order in ("auto", "true", "false"):
+        options = small_training(spheres, tmp_path / order, *unet, f"train.channels_last={order}")
+        kept = [o for o in options if not o.startswith(("model.width=", "model.depth=", "model.decoder_width="))]
+        assert segfocal(monkeypatch, "train", *kept) == 0
+        rows.append([row["loss"] for row in csv.DictReader((tmp_path / order / "metrics.csv").open())])
+    assert rows[0] == rows[1]  # auto: on a CPU a U-Net of slices is trained so
+    assert [float(one) for one in rows[2]] == pytest.approx([float(one) for one in rows[0]], rel=1e-4)
 
 
 @pytest.mark.slow

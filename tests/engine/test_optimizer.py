@@ -3,11 +3,14 @@
 from collections import OrderedDict
 
 import pytest
+import torch
 from torch import nn
 
-from segfocal.engine.optimizer import make_optimizer
+from segfocal.engine.optimizer import lay_out_moments, make_optimizer
 from segfocal.engine.settings import TrainingSettings
 from tests.system.commands import segfocal, small_training
+
+ORDERS = [torch.contiguous_format, torch.channels_last]
 
 
 def test_biases_and_norms_are_not_decayed():
@@ -33,3 +36,51 @@ def test_a_pattern_that_matches_nothing_is_refused(spheres, tmp_path, monkeypatc
     options = small_training(spheres, tmp_path / "run", "train.steps=1", "train.lr_scales={encodre:0.1}")
     assert segfocal(monkeypatch, "train", *options) == 1
     assert "match none of" in capfd.readouterr().err
+
+
+def some_model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 20, 3), nn.GroupNorm(4, 20), nn.Conv2d(20, 5, 3), nn.Linear(7, 9))
+
+
+def step(model, optimizer, seed):
+    """Make a step by gradients of a seed; in the first ones the last layer has none."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model[: 3 if seed < 2 else 4].parameters():
+        gradient = torch.randn(parameter.shape, generator=generator)
+        parameter.grad = torch.empty_like(parameter).copy_(gradient)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("memory", ORDERS)
+def test_a_step_on_a_cpu_is_that_of_torch(name, memory):
+    ours, plain = some_model().to(memory_format=memory), some_model()
+    settings = TrainingSettings(optimizer=name, lr=0.01, weight_decay=0.1)
+    on_cpu, torchs = make_optimizer(ours, settings, on_cpu=True), make_optimizer(plain, settings)
+    for seed in range(6):
+        step(ours, on_cpu, seed)
+        step(plain, torchs, seed)
+    for our, their in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(our.data, their.data, rtol=1e-5, atol=1e-6)  # one rounding an operation less
+
+
+@pytest.mark.parametrize(("before", "after"), [ORDERS, ORDERS[::-1]])
+def test_moments_of_another_memory_order_are_those_of_their_parameters(before, after):
+    settings = TrainingSettings(lr=0.01)
+    first, plain = some_model().to(memory_format=before), some_model()
+    optimizer, torchs = make_optimizer(first, settings, on_cpu=True), make_optimizer(plain, settings)
+    for seed in range(3):
+        step(first, optimizer, seed)
+        step(plain, torchs, seed)
+    resumed = some_model().to(memory_format=after)
+    resumed.load_state_dict(first.state_dict())
+    again = make_optimizer(resumed, settings, on_cpu=True)
+    again.load_state_dict(optimizer.state_dict())
+    lay_out_moments(again)
+    for seed in range(3, 6):
+        step(resumed, again, seed)
+        step(plain, torchs, seed)
+    for our, their in zip(resumed.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(our.data, their.data, rtol=1e-5, atol=1e-6)

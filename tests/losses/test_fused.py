@@ -64,6 +64,20 @@ def test_every_reduction_and_alpha_of_focal_can_be_fused(reduction, alpha, form)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("alpha", [None, 0.25, [0.1, 0.8]])
+def test_where_a_loss_comes_from_is_told_by_the_sums_as_by_the_pixels(gamma, alpha, form):
+    x, t = pair(2, 2, 6, 5)
+    focal = FocalLoss(gamma, alpha)
+    for target in (t, t.to(torch.uint8) * 255, torch.zeros_like(t)):
+        for terms in ({"focal": focal}, {"focal": focal, "dice": DiceLoss()}):
+            report = WeightedSum(terms, dict.fromkeys(terms, 1.0), anatomy=True)(x.clone().requires_grad_(), target)
+            expected = {f"focal_{part}": value for part, value in focal.anatomy(x, target).items()}
+            expected["positive_pixels"] = (target != 0).double().mean()
+            assert not any(value.requires_grad for value in report.anatomy.values())
+            torch.testing.assert_close(dict(report.anatomy), expected, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 def test_gradients_of_the_sums_pass_gradcheck(gamma):
     x, t = pair(2, 2, 3, 4)
     assert torch.autograd.gradcheck(lambda y: tuple(pixel_sums(y, t, gamma=gamma))[:4], x.requires_grad_())

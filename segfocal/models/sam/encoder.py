@@ -14,7 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from segfocal.models.sam.attention import FusedEncoderAttention
 from segfocal.models.sam.image_embedding import Embedding
-from segfocal.models.sam.upstream import LayerNorm2d, MLPBlock, PatchEmbed
+from segfocal.models.sam.layer_norm import FusedLayerNorm2d
+from segfocal.models.sam.upstream import MLPBlock, PatchEmbed
 
 _EXPANSION = 4  # hidden channels of a block's perceptron, per channel
 
@@ -106,9 +107,9 @@ class SamEncoder(nn.Module):
         self.blocks = nn.ModuleList(SamBlock(sizes, index) for index in range(sizes.depth))
         self.neck = nn.Sequential(
             nn.Conv2d(sizes.width, sizes.out, 1, bias=False),
-            LayerNorm2d(sizes.out),
+            FusedLayerNorm2d(sizes.out),
             nn.Conv2d(sizes.out, sizes.out, 3, padding=1, bias=False),
-            LayerNorm2d(sizes.out),
+            FusedLayerNorm2d(sizes.out),
         )
 
     def forward(self, image: Tensor) -> Embedding:

@@ -63,33 +63,60 @@ class BatchMaskDecoder(MaskDecoder):
         chosen = range(self.num_mask_tokens)[masks]
         queries = torch.stack([self.output_hypernetworks_mlps[i](answers[:, 1 + i]) for i in chosen], dim=1)
         predicted_iou = self.iou_prediction_head(answers[:, 0])[:, masks]
-        if not embedding.details:
-            return self._masks(source, queries, tokens.shape[2:]), predicted_iou
-        maps = source.transpose(1, 2).unflatten(2, tokens.shape[2:])
-        return torch.einsum("nkc,nchw->nkhw", queries, self._upscaled(maps, embedding.details)), predicted_iou
+        details = embedding.projected or self.projected(embedding.details)
+        return self.mask_logits(source, queries, tokens.shape[2:], details), predicted_iou
 
-    def _masks(self, source: Tensor, queries: Tensor, size: Sequence[int]) -> Tensor:
-        """Return SAM's mask logits [n,k,4h,4w] of image tokens [n,h·w,c] and queries [n,k,c/8].
+    def projected(self, details: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return what details of an image add to its masks, in the order of `mask_logits`; nothing without details.
 
-        Its two transposed convolutions share no pixels, so they are products of matrices, and all up to the masks goes
+        That is [b,h·w,2·2,c/4] of [b,·,2h,2w], and [b,h·w,2·2,2·2,c/8] of [b,·,4h,4w].
+        """
+        return tuple(
+            _quarters(F.linear(maps.permute(0, 2, 3, 1), project.weight.flatten(1), project.bias), halvings)
+            for halvings, (maps, project) in enumerate(zip(details, self.detail_projections, strict=True), start=1)
+        )
+
+    def mask_logits(
+        self, source: Tensor, queries: Tensor, size: Sequence[int], details: tuple[Tensor, ...] = ()
+    ) -> Tensor:
+        """Return mask logits [n,k,4h,4w].
+
+        The two transposed convolutions share no pixels, so they are products of matrices, and all up to the masks goes
         on in lists of tokens: about twice as fast as on maps, in which every step turns the memory's order.
+
+        Args:
+            source: image tokens [n,h·w,c].
+            queries: one for each mask, [n,k,c/8].
+            size: (h, w).
+            details: `projected`, of SAM's own decoder none.
         """
         up_once, norm, act_once, up_twice, act_twice = self.output_upscaling
-        tokens = act_once(
-            F.layer_norm(_quartered(source, up_once), norm.weight.shape, norm.weight, norm.bias, norm.eps)
-        )
-        tokens = act_twice(_quartered(tokens, up_twice))  # [n,h·w,2·2,2·2,c/8]
-        logits = queries @ tokens.flatten(1, 3).transpose(1, 2)
+        half = _quartered(source, up_once, *details[:1])
+        half = act_once(F.layer_norm(half, norm.weight.shape, norm.weight, norm.bias, norm.eps))
+        tokens = act_twice(_quartered(half, up_twice, *details[1:]))  # [n,h·w,2·2,2·2,c/8]
+        logits = (tokens.flatten(1, 3) @ queries.transpose(1, 2)).transpose(1, 2)  # gradients in the tokens' order
         return logits.unflatten(2, (*size, 2, 2, 2, 2)).permute(0, 1, 2, 4, 6, 3, 5, 7).flatten(5, 7).flatten(2, 4)
 
-    def _upscaled(self, source: Tensor, details: tuple[Tensor, ...]) -> Tensor:
-        up_once, norm, act_once, up_twice, act_twice = self.output_upscaling
-        coarse, fine = (project(d) for project, d in zip(self.detail_projections, details, strict=True))
-        half = act_once(norm(add_shared(up_once(source), coarse)))
-        return act_twice(add_shared(up_twice(half), fine))
 
+def _quartered(tokens: Tensor, convolution: nn.ConvTranspose2d, detail: Tensor | None = None) -> Tensor:
+    """Return the four tokens [n,…,4,d], row by row, that a 2×2 transposed convolution of stride 2 makes of each.
 
-def _quartered(tokens: Tensor, convolution: nn.ConvTranspose2d) -> Tensor:
-    """Return the four tokens [...,4,d], row by row, that a 2×2 transposed convolution of stride 2 makes of each."""
+    detail: [b,…,4,d], added to those of the prompts of each image; None for nothing.
+    """
     weight = convolution.weight.permute(0, 2, 3, 1).flatten(1)
-    return (tokens @ weight).unflatten(-1, (4, -1)) + convolution.bias
+    four = (tokens @ weight).unflatten(-1, (4, -1))
+    if detail is None:
+        return four + convolution.bias
+    return add_shared(four, detail + convolution.bias.to(detail.dtype))
+
+
+def _quarters(maps: Tensor, halvings: int) -> Tensor:
+    """Return maps [b,h·2ⁱ,w·2ⁱ,c] as [b,h·w,4,…,4,c]: the quarters of each token, their quarters, and so on i times."""
+    for axis in (2, 1):
+        maps = maps.unflatten(axis, (-1, *[2] * halvings))
+    rows, columns = 1, 2 + halvings  # axes of the tokens; those of their halves follow each
+    halves = [axis + step for step in range(1, halvings + 1) for axis in (rows, columns)]
+    maps = maps.permute(0, rows, columns, *halves, -1).flatten(1, 2)
+    for place in range(2, 2 + halvings):
+        maps = maps.flatten(place, place + 1)
+    return maps

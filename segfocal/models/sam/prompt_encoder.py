@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segfocal.models.sam.upstream import PromptEncoder
+from segfocal.models.sam.layer_norm import FusedLayerNorm2d
+from segfocal.models.sam.upstream import LayerNorm2d, PromptEncoder
 from segfocal.prompts import ABSENT, Prompt
 
 _BOX_CORNERS = (2, 3)  # SAM's point types: 0 background, 1 foreground, 2 and 3 the corners of a box
@@ -29,6 +30,9 @@ class BatchPromptEncoder(PromptEncoder):
     def __init__(self, *, hides_absent: bool = False, mask_probabilities: bool = False, **options: Any) -> None:
         super().__init__(**options)
         self.hides_absent, self.mask_probabilities = hides_absent, mask_probabilities
+        for place, layer in enumerate(self.mask_downscaling):
+            if isinstance(layer, LayerNorm2d):
+                self.mask_downscaling[place] = FusedLayerNorm2d(len(layer.weight), layer.eps)
 
     def forward(self, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """Return sparse embeddings [n,t,c] and dense ones [n,c,h,w]."""

@@ -161,6 +161,10 @@ class PromptableModel(SegmentationModel):
             raise ValueError(f"expected grey images or RGB ones; got {image.shape[1]} channels")
         return image.flip(1) if self.channel_order == "bgr" else image
 
+    def shared(self, embedding: Embedding) -> Embedding:
+        """Return an embedding with what all answers about it have in common, for those who ask it several times."""
+        return embedding._replace(projected=self.mask_decoder.projected(embedding.details))
+
     def decode(self, embedding: Embedding, prompt: Prompt, multimask: bool = False) -> Answer:
         """Answer n = b·m prompts about b images, prompts i·m to (i+1)·m − 1 about image i.
 

@@ -133,7 +133,7 @@ def sam_tiny(**options: Any) -> PromptableModel:
 def build_sam_tiny(options: SamTinyOptions) -> PromptableModel:
     """Return the promptable model of these options."""
     tokens, width = options.image_size // _PATCH, options.decoder_width
-    return PromptableModel(
+    model = PromptableModel(
         image_encoder=TinyEncoder(options),
         prompt_encoder=BatchPromptEncoder(
             embed_dim=width,
@@ -155,3 +155,5 @@ def build_sam_tiny(options: SamTinyOptions) -> PromptableModel:
             prior=options.prior,
         ),
     )
+    model.quicker_channels_last = True
+    return model

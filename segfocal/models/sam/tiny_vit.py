@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from segfocal.models.sam.image_embedding import Embedding
-from segfocal.models.sam.upstream import LayerNorm2d
+from segfocal.models.sam.layer_norm import FusedLayerNorm2d
 
 WIDTHS = (64, 128, 160, 320)  # channels of the four stages
 _DEPTHS = (2, 2, 6, 2)
@@ -238,9 +238,9 @@ class TinyViT(nn.Module):
         self.layers = nn.ModuleList(Stage(index, checkpointing=checkpointing) for index in range(len(WIDTHS)))
         self.neck = nn.Sequential(
             nn.Conv2d(WIDTHS[-1], out, 1, bias=False),
-            LayerNorm2d(out),
+            FusedLayerNorm2d(out),
             nn.Conv2d(out, out, 3, padding=1, bias=False),
-            LayerNorm2d(out),
+            FusedLayerNorm2d(out),
         )
 
     def train(self, mode: bool = True) -> TinyViT:

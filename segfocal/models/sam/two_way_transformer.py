@@ -55,10 +55,11 @@ class SharedTwoWayBlock(nn.Module):
             placed = prompts + prompt_pe
             prompts = prompts + self.self_attn(placed, placed, prompts, visible)
         prompts = self.norm1(prompts)
-        from_image = self.cross_attn_token_to_image(prompts + prompt_pe, image + image_pe, image)
+        placed_image = image + image_pe
+        from_image = self.cross_attn_token_to_image(prompts + prompt_pe, placed_image, image)
         prompts = self.norm2(prompts + from_image)
         prompts = self.norm3(prompts + self.mlp(prompts))
-        from_prompts = self.cross_attn_image_to_token(image + image_pe, prompts + prompt_pe, prompts, visible)
+        from_prompts = self.cross_attn_image_to_token(placed_image, prompts + prompt_pe, prompts, visible)
         return prompts, self.norm4(add_shared(image, from_prompts))
 
 

@@ -68,3 +68,20 @@ def test_sam_tiny_answers_several_prompts_an_image_with_its_details():
     copied = model.decode(model.encode(image.repeat_interleave(3, dim=0)), prompt)
     for several, one in zip(together, copied, strict=True):
         torch.testing.assert_close(several, one, rtol=1e-5, atol=1e-5)
+
+
+def test_channels_last_memory_order_changes_rounding_alone():
+    found = []
+    for memory in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        model = models.sam_tiny(image_size=64, width=48, heads=6, decoder_width=32).to(memory_format=memory)
+        answer = model.decode(model.encode(torch.rand(4, 1, 64, 64)), prompts(4, 64))
+        direction = torch.randn(answer.logits.shape)
+        ((answer.logits * direction).sum() + answer.predicted_iou.sum()).backward()
+        learnt = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        found.append({"logits": answer.logits, **learnt})
+    assert found[0].keys() == found[1].keys()
+    for name, plain in found[0].items():
+        if not name.endswith(("k_proj.bias", "qkv.bias")):  # a key's bias moves no softmax: its gradient is rounding
+            scale = plain.abs().max().item()
+            torch.testing.assert_close(found[1][name], plain, rtol=0, atol=1e-4 * scale, msg=name)
