@@ -1,4 +1,4 @@
-"""Prompts as channels of an image: each pixel of a click, a box and a mask, by hand count; and nothing of what is absent."""
+"""Prompts as channels of an image: the pixels of clicks, boxes and masks by hand count, and none of what is absent."""
 
 from dataclasses import replace
 
@@ -122,7 +122,6 @@ def test_each_prompt_of_a_batch_is_drawn_by_itself():
     both = none(2).only_clicks(xy, torch.tensor([[1], [0]])).with_boxes(torch.tensor([[1.0, 2, 9, 8], [3, 3, 5, 5]]))
     together = draw_prompts(both, (20, 24), click_radius=2.0)
     for row, label in enumerate((1, 0)):
-        alone = (
-            none().only_clicks(xy[row : row + 1], torch.tensor([[label]])).with_boxes(both.boxes_xyxy[row : row + 1])
-        )
-        assert draw_prompts(alone, (20, 24), click_radius=2.0).equal(together[row : row + 1])
+        own = slice(row, row + 1)
+        alone = none().only_clicks(xy[own], torch.tensor([[label]])).with_boxes(both.boxes_xyxy[own])
+        assert draw_prompts(alone, (20, 24), click_radius=2.0).equal(together[own])
