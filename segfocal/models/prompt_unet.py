@@ -74,6 +74,11 @@ class PromptUNet(PromptableModel):
         self.unet = ResidualUNet(widths)
 
     @property
+    def prompt_options(self) -> tuple[object, ...]:
+        """The radius of clicks."""
+        return (self.prompt_encoder.click_radius,)
+
+    @property
     def main_part(self) -> nn.Module:
         """The U-Net, all but the first layer."""
         return self.unet

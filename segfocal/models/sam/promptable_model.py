@@ -110,6 +110,11 @@ class PromptableModel(SegmentationModel):
         return 0
 
     @property
+    def prompt_options(self) -> tuple[object, ...]:
+        """How it takes prompts, where answers depend on that besides the weights: a name of kept answers holds it."""
+        return ()
+
+    @property
     def main_part(self) -> nn.Module:
         """The part that most of the time goes to, which torch.compile compiles."""
         return self.image_encoder
