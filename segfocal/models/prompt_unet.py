@@ -126,7 +126,7 @@ class ResidualUNet(nn.Module):
         super().__init__()
         levels = list(pairwise(widths))
         self.down = nn.ModuleList(halve(fine, coarse, blocks=1) for fine, coarse in levels)
-        self.up = nn.ModuleList(_Doubled(fine, coarse) for fine, coarse in levels)
+        self.up = nn.ModuleList(_Doubled(coarse, fine) for fine, coarse in reversed(levels))
         self.logits = nn.Conv2d(widths[0], 1, 1, bias=False)  # a level of all logits is the prior's bias, or the norms'
         self.predicted_iou = nn.Linear(widths[-1], 1)
 
@@ -137,15 +137,15 @@ class ResidualUNet(nn.Module):
             levels.append(halved(levels[-1]))
         x = levels.pop()
         predicted_iou = self.predicted_iou(x.mean((2, 3)))
-        for doubled, skipped in zip(reversed(self.up), reversed(levels), strict=True):
-            x = doubled(x, skipped)
+        for doubled in self.up:
+            x = doubled(x, levels.pop())
         return self.logits(x), predicted_iou
 
 
 class _Doubled(nn.Module):
     """Doubles the resolution, adds the encoder's features of that level, and refines the sum."""
 
-    def __init__(self, fine: int, coarse: int) -> None:
+    def __init__(self, coarse: int, fine: int) -> None:
         super().__init__()
         self.double = nn.ConvTranspose2d(coarse, fine, 2, stride=2)
         self.norm = nn.GroupNorm(GROUPS, fine)
