@@ -142,8 +142,8 @@ def _channels_last(settings: TrainingSettings, model: nn.Module, device: torch.d
 
 
 def _compile(model: nn.Module) -> None:
-    """Run a network, of a promptable one the image encoder, through torch.compile; parameters keep their names."""
-    (model.image_encoder if isinstance(model, PromptableModel) else model).compile()
+    """Run a network, of a promptable one its main part, through torch.compile; parameters keep their names."""
+    (model.main_part if isinstance(model, PromptableModel) else model).compile()
 
 
 def _use_rates(task: Task, rates: Sequence[float]) -> None:

@@ -16,6 +16,8 @@ import segfocal
 from segfocal.errors import UserError
 from segfocal.export import monai_bundle
 from segfocal.export.facts import facts, ports
+from segfocal.export.halves import write_halves
+from segfocal.export.onnx_network import OnnxNetwork, OnnxPromptable
 from segfocal.export.parity import Parity, compare, compare_prompted
 from segfocal.files import check_new, claim, make_folder, write_json
 from segfocal.inference import bundle as bundles
@@ -24,8 +26,7 @@ from segfocal.inference.segment import check_channels
 from segfocal.io import volumes
 from segfocal.models import PromptableModel
 from segfocal.models.engines.openvino_engine import OpenVinoNetwork, write_openvino
-from segfocal.models.onnx_network import OnnxNetwork, OnnxPromptable
-from segfocal.models.portable import PACKAGES, check_packages, write_halves, write_network
+from segfocal.models.portable import PACKAGES, check_packages, write_network
 
 Format = Literal["onnx", "openvino", "monai_bundle"]
 NETWORK, ENCODER, DECODER = "model.onnx", "encoder.onnx", "decoder.onnx"

@@ -1,6 +1,6 @@
 """Networks, and the list of those that a bundle may ask for.
 
-Start with `unet.py`; then `sam/` for promptable models, `weights/` for weight files.
+Start with `unet.py`; then `prompt_unet.py` and `sam/` for promptable models, `weights/` for weight files.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from segfocal.models.freezing import ParameterGroup, parameter_table
+from segfocal.models.prompt_unet import PromptUNet
 from segfocal.models.sam.promptable_model import Answer, PromptableModel
 from segfocal.models.sam.tiny import sam_tiny
 from segfocal.models.sam.variants import lite_medsam, medsam, mobile_sam, sam_med2d, sam_vit_b, sam_vit_h, sam_vit_l
@@ -27,6 +28,7 @@ ALLOWED: dict[str, Callable[..., nn.Module]] = {
     "segfocal.models.sam_med2d": sam_med2d,
     "segfocal.models.medsam": medsam,
     "segfocal.models.mobile_sam": mobile_sam,
+    "segfocal.models.PromptUNet": PromptUNet,
     "segfocal.models.UNet": UNet,
 }
 
@@ -48,6 +50,7 @@ __all__ = [
     "ALLOWED",
     "Answer",
     "ParameterGroup",
+    "PromptUNet",
     "PromptableModel",
     "SegmentationModel",
     "UNet",

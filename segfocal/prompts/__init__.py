@@ -1,6 +1,6 @@
 """Prompts of a promptable model (clicks, boxes, masks, or none), and how they are drawn from a target.
 
-Start with `prompt.py`; `clicks.py` and `boxes.py` draw prompts.
+Start with `prompt.py`; `clicks.py` and `boxes.py` draw prompts, `prompt_channels.py` makes images of them.
 
 Coordinates are pixels of the model's image, x to the right and y down. A box is half-open, from the first pixel of its
 target to one past the last. Every sampler is a pure function of masks and of uniform numbers in [0,1), one row a

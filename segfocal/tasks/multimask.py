@@ -41,7 +41,7 @@ def check_multimask(multimask: Multimask, model: PromptableModel, criterion: Wei
     """Raise ValueError unless the trained masks are those the model will give, and the loss can rank them."""
     check_word("task.multimask", multimask, "single", "best_predicted", "best_true")
     several = multimask != "single"
-    if several and not model.mask_decoder.num_multimask_outputs:
+    if several and not model.alternatives:
         raise ValueError(
             f"expected a model that gives several masks for task.multimask={multimask}; got one that gives one: use "
             "task.multimask=single, or a SAM model"

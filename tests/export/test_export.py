@@ -14,13 +14,14 @@ import torch
 from segfocal.errors import UserError
 from segfocal.export import export as exporting
 from segfocal.export.export import ExportOptions, export
+from segfocal.export.halves import PROMPT, write_halves
+from segfocal.export.onnx_network import OnnxNetwork, OnnxPromptable
 from segfocal.files import claims_recorded
 from segfocal.inference import bundle as bundles
 from segfocal.intensity import Percentiles, PerChannel, Window
 from segfocal.models import build, portable
-from segfocal.models.onnx_network import OnnxNetwork, OnnxPromptable
 from segfocal.prompts import Prompt
-from tests.export.bundles import SAM, UNET, make_bundle, options_of
+from tests.export.bundles import PROMPT_UNET, SAM, UNET, make_bundle, options_of
 from tests.system.commands import segfocal
 
 
@@ -182,7 +183,7 @@ def test_the_command_says_how_close_it_came(place, tmp_path, monkeypatch, capsys
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [UNET, SAM], ids=["unet", "sam_tiny"])
+@pytest.mark.parametrize("config", [UNET, SAM, PROMPT_UNET], ids=["unet", "sam_tiny", "prompt_unet"])
 @pytest.mark.parametrize("chosen", ["onnx", "monai_bundle"])
 def test_the_models_are_exported(config, chosen, place, tmp_path):
     source = make_bundle(tmp_path / "bundle", config)
@@ -193,12 +194,13 @@ def test_the_models_are_exported(config, chosen, place, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_that_needs_prompts_is_exported_in_two_halves(place, tmp_path):
-    source = make_bundle(tmp_path / "bundle", SAM, needs_prompts=True)
+@pytest.mark.parametrize("config", [SAM, PROMPT_UNET], ids=["sam_tiny", "prompt_unet"])
+def test_a_model_that_needs_prompts_is_exported_in_two_halves(config, place, tmp_path):
+    source = make_bundle(tmp_path / "bundle", config, needs_prompts=True)
     report = export(options_of(place, tmp_path / "out", bundle=source))
     assert report["logit_difference"] < 1e-3
     told = json.loads((tmp_path / "out" / "model.json").read_text())
-    assert [entry["name"] for entry in told["networks"]["decoder.onnx"]["inputs"][-5:]] == list(portable.PROMPT)
+    assert [entry["name"] for entry in told["networks"]["decoder.onnx"]["inputs"][-5:]] == list(PROMPT)
     model = bundles.load(source).model
     halves = OnnxPromptable(tmp_path / "out" / "encoder.onnx", tmp_path / "out" / "decoder.onnx", image_size=32)
     for images, prompts, clicks in ((1, 1, 0), (1, 3, 1), (2, 2, 2), (2, 4, 1)):
@@ -220,7 +222,7 @@ def test_a_model_that_needs_prompts_is_exported_in_two_halves(place, tmp_path):
 def test_torch_follows_a_decoder_that_hides_absent_prompts(tmp_path):
     model = build(SAM).eval()
     model.prompt_encoder.hides_absent = True  # as SAM's own families
-    portable.write_halves(model, tmp_path / "encoder.onnx", tmp_path / "decoder.onnx")
+    write_halves(model, tmp_path / "encoder.onnx", tmp_path / "decoder.onnx")
     halves = OnnxPromptable(tmp_path / "encoder.onnx", tmp_path / "decoder.onnx", image_size=32)
     prompt = Prompt.none(1, device=torch.device("cpu")).with_clicks(torch.full((1, 2), 9.0), torch.ones(1).long())
     with torch.no_grad():

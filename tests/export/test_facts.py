@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from segfocal.export.facts import facts, ports
+from segfocal.export.onnx_network import OnnxNetwork
 from segfocal.files import write_json
 from segfocal.inference import bundle as bundles
 from segfocal.inference.postprocess import PostprocessRules
@@ -18,7 +19,6 @@ from segfocal.inference.segment import segment
 from segfocal.intensity import Percentiles
 from segfocal.io import volumes
 from segfocal.metrics import count
-from segfocal.models.onnx_network import OnnxNetwork
 from segfocal.resample import ModelGrid
 from tests import ROOT
 from tests.export.bundles import STRUCTURES

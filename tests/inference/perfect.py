@@ -1,7 +1,5 @@
 """A promptable model that knows: its image is the truth, and it answers what of it lies in the box or under a click."""
 
-from types import SimpleNamespace
-
 import torch
 from scipy import ndimage
 from torch import nn
@@ -31,7 +29,7 @@ class Perfect(PromptableModel):
         self.image_encoder = _Seen()
         self.image_size, self.channel_order, self.multimask = side, None, False
         self.pixel_mean, self.pixel_std = 0.0, 1.0
-        self.__dict__["prompt_encoder"] = SimpleNamespace(mask_input_size=(side, side))
+        self.mask_size = (side, side)
         self.asked = []
 
     def answer(self, embedding, prompt):

@@ -10,11 +10,12 @@ from tests.system.commands import segfocal, small_training
 from tests.system.test_bad_input import fails
 
 UNET = ["model=unet", "task=semantic", "model.widths=[4,8,8]"]
+PROMPT_UNET = ["model=prompt_unet", "model.widths=[8,8,16]"]
 
 
 def train(monkeypatch, data, folder, *options):
     chosen = {option.partition("=")[0] for option in options}
-    unfit = ("model.",) if "model=unet" in options else ()
+    unfit = ("model.",) if {"model=unet", "model=prompt_unet"} & set(options) else ()
     small = [o for o in small_training(data, folder) if o.partition("=")[0] not in chosen and not o.startswith(unfit)]
     return segfocal(monkeypatch, "train", *small, "train.steps=2", "augment=light", "train.ema=0", *options)
 
@@ -23,7 +24,7 @@ def predict(monkeypatch, run, image, output, *options):
     return segfocal(monkeypatch, "predict", f"bundle={run}/bundle", f"input={image}", f"output={output}", *options)
 
 
-@pytest.mark.parametrize("model", [UNET, []], ids=["unet", "sam_tiny"])
+@pytest.mark.parametrize("model", [UNET, PROMPT_UNET, []], ids=["unet", "prompt_unet", "sam_tiny"])
 def test_neighbouring_slices_are_trained_and_predicted(monkeypatch, tmp_path, spheres, model):
     assert train(monkeypatch, spheres, tmp_path / "run", "data.neighbours=1", *model) == 0
     bundle = bundles.load(tmp_path / "run" / "bundle")

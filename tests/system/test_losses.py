@@ -45,6 +45,11 @@ def semantic(data, folder, *options):
     return [*kept, "model=unet", "task=semantic", "model.widths=[8,16,16]", *options]
 
 
+def prompted_unet(data, folder, *options):
+    kept = [option for option in small_training(data, folder) if not option.startswith(("model.", "target="))]
+    return [*kept, "model=prompt_unet", "model.widths=[16,16,24]", *options]
+
+
 QUICK_ONES = {"focal+dice", "sam_med2d", "softmax_focal+dice"}  # the rest is run in CI
 
 
@@ -113,12 +118,12 @@ def test_options_of_a_loss_that_do_not_fit_are_one_clear_line(options, words, sp
     assert words in error
 
 
-@pytest.mark.parametrize("model", ["sam_tiny", "unet"])
+@pytest.mark.parametrize("model", ["sam_tiny", "unet", "prompt_unet"])
 @pytest.mark.parametrize("prior", ["auto", "0.01"])
 def test_the_first_predictions_lie_around_the_prior(model, prior, spheres, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("segfocal.engine.train.train_loop", lambda run, *_: seen.append(run) or False)
-    make = small_training if model == "sam_tiny" else semantic
+    make = {"sam_tiny": small_training, "unet": semantic, "prompt_unet": prompted_unet}[model]
     options = [f"model.prior={prior}", "target=1", *QUICK]
     assert segfocal(monkeypatch, "train", *make(spheres, tmp_path / "run", *options)) == 0
     rate = json.loads((tmp_path / "run" / "summary.json").read_text())["pixel_rates"]["label_1"]

@@ -80,9 +80,9 @@ def test_in_the_plan_of_sam_med2d_every_kind_of_prompt_learns():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sam_vit_b", "sam_med2d", "lite_medsam", "mobile_sam", "sam_tiny"])
+@pytest.mark.parametrize("name", ["sam_vit_b", "sam_med2d", "lite_medsam", "mobile_sam", "sam_tiny", "PromptUNet"])
 def test_every_trained_parameter_of_the_published_models_learns_within_an_epoch_of_mixed_prompts(name):
-    side = 128 if name == "sam_tiny" else 256
+    side = 128 if name in ("sam_tiny", "PromptUNet") else 256
     model = getattr(models, name)().train()
     first = FirstPrompt(none=1, box=1, point=1, box_point=1)
     chooses = "best_true" if model.multimask else "single"

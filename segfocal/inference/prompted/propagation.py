@@ -207,6 +207,7 @@ def signature(
         model.multimask,
         _numbers(model.pixel_mean),
         _numbers(model.pixel_std),
+        *model.prompt_options,
     )
     spacing = tuple(round(mm, 6) for mm in spacing_mm)
     # How far a chain may go is no part of an answer.

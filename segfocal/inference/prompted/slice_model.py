@@ -153,9 +153,8 @@ class SliceModel:
 
     def _mask_prompt(self, windows: Sequence[PromptWindow], propagated: Tensor) -> Tensor:
         """Return logits [n,1,h,w] of what windows see of a slice, as large as the decoder takes masks."""
-        size = self.model.prompt_encoder.mask_input_size
         seen = torch.stack([crop(propagated[None], window, fill=OUTSIDE) for window in windows])
-        return F.interpolate(seen, size=size, mode="bilinear", align_corners=False, antialias=True)
+        return F.interpolate(seen, size=self.model.mask_size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def _prompt(

@@ -22,14 +22,17 @@ from segfocal.models.engines.engine_part import (
     EngineNetwork,
     EnginePart,
     EngineRules,
+    EngineUNet,
     distance,
 )
 from segfocal.models.engines.kept_programs import KeptProgram
 from segfocal.models.engines.onnxruntime_engine import OnnxRuntime
 from segfocal.models.engines.openvino_engine import OpenVino
 from segfocal.models.engines.steady_norms import steadier
-from segfocal.models.engines.tensor_parts import TensorPart, decoder_part, encoder_part, network_part
+from segfocal.models.engines.tensor_parts import TensorPart, decoder_part, encoder_part, network_part, unet_part
+from segfocal.models.prompt_unet import PromptUNet
 from segfocal.models.sam.promptable_model import PromptableModel
+from segfocal.models.sam.sam_model import SamModel
 from segfocal.models.weights.published import digest_of
 
 _MADE: dict[str, Callable[[], Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}
@@ -104,9 +107,7 @@ def run_by_engine(
     }
     placed = _Placing(engine, choice, facts)
     try:
-        return (
-            placed.promptable(model, shape[0]) if isinstance(model, PromptableModel) else placed.network(model, shape)
-        )
+        return placed.model(model, shape)
     except NotConvertible as error:
         if choice.required:
             raise UserError(
@@ -153,11 +154,26 @@ class _Placing:
         named = f"{engine.name} {engine.version}"
         self.rules = EngineRules(engine=named, precision=choice.precision, required=choice.required)
 
+    def model(self, model: nn.Module, shape: Sequence[int]) -> nn.Module:
+        if isinstance(model, PromptUNet):
+            return self.prompt_unet(model, shape[0])
+        if isinstance(model, SamModel):
+            return self.sam(model, shape[0])
+        if isinstance(model, PromptableModel):
+            raise NotConvertible(f"{type(model).__name__} is a promptable model of a kind of its own")
+        return self.network(model, shape)
+
     def network(self, model: nn.Module, shape: Sequence[int]) -> nn.Module:
         part = network_part(model, shape)
         return EngineNetwork(part.network, self._run(part, "network"), self.rules, title="network").eval()
 
-    def promptable(self, model: PromptableModel, channels: int) -> nn.Module:
+    def prompt_unet(self, model: PromptUNet, channels: int) -> nn.Module:
+        """Return a copy of a model, of which all but the U-Net is the copy's own."""
+        part = unet_part(model, channels)
+        unet = EngineUNet(part.network, self._run(part, "unet"), self.rules, title="U-Net")
+        return deepcopy(model, {id(model.unet): unet}).eval()
+
+    def sam(self, model: SamModel, channels: int) -> nn.Module:
         """Return a copy of a model, of which all but encoder and decoder is the copy's own."""
         part = encoder_part(model, channels)
         encoder = EngineEncoder(part.network, self._run(part, "encoder"), self.rules, title="image encoder")

@@ -1,7 +1,8 @@
 """The parts of a model that an engine runs: each is compared with torch on the first window.
 
-A network is one part. Of a promptable model the image encoder is one and the mask decoder another, so that the same two
-programs answer windows without a prompt, boxes and clicks; embedding a prompt and enlarging a mask stay torch's.
+A network is one part. Of a SAM the image encoder is one and the mask decoder another, so that the same two programs
+answer windows without a prompt, boxes and clicks; embedding a prompt and enlarging a mask stay torch's. Of a
+prompt_unet all but the first layer is one part; drawing a prompt, and that layer, stay torch's.
 """
 
 from __future__ import annotations
@@ -122,8 +123,17 @@ class EngineNetwork(EnginePart):
         return self.answers(image)[0]
 
 
+class EngineUNet(EnginePart):
+    """A prompt_unet's U-Net, without the first layer."""
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mask logits and predicted IoU of the first layer's features."""
+        logits, predicted_iou = self.answers(features)
+        return logits, predicted_iou
+
+
 class EngineEncoder(EnginePart):
-    """A promptable model's image encoder."""
+    """A SAM's image encoder."""
 
     def forward(self, image: Tensor) -> Embedding:
         """Return the embedding of standardised images."""
@@ -132,7 +142,7 @@ class EngineEncoder(EnginePart):
 
 
 class EngineDecoder(EnginePart):
-    """A promptable model's mask decoder; what it was not converted for is answered by torch's.
+    """A SAM's mask decoder; what it was not converted for is answered by torch's.
 
     That is several prompts about an image, for which torch computes much only once, and other masks.
     """

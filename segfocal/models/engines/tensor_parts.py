@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from segfocal.models.prompt_unet import PromptUNet
 from segfocal.models.sam.image_embedding import Embedding
-from segfocal.models.sam.promptable_model import PromptableModel
+from segfocal.models.sam.sam_model import SamModel
 from segfocal.prompts import Prompt
 
 _BALL = 0.4  # squared radius, where a window reaches from -1 to 1
@@ -66,7 +67,7 @@ class TensorEncoder(nn.Module):
 class TensorDecoder(nn.Module):
     """A mask decoder: tokens, image_pe, sparse, dense, visible where the model hides tokens, details."""
 
-    def __init__(self, model: PromptableModel) -> None:
+    def __init__(self, model: SamModel) -> None:
         super().__init__()
         self.decoder, self.masks = model.mask_decoder, model.masks
         self.hides = model.prompt_encoder.hides_absent
@@ -84,15 +85,22 @@ def network_part(network: nn.Module, shape: Sequence[int]) -> TensorPart:
     return TensorPart(network=TensorNetwork(network), example=(_phantom(shape),), free=((0,),))
 
 
-def encoder_part(model: PromptableModel, channels: int) -> TensorPart:
-    """Return the image encoder of a promptable model; channels: of its images."""
+@torch.no_grad()
+def unet_part(model: PromptUNet, channels: int) -> TensorPart:
+    """Return the U-Net of a prompt_unet, without its first layer; channels: of its images."""
+    features = model.encode(_phantom((channels, model.image_size, model.image_size))).tokens
+    return TensorPart(network=model.unet, example=(features,), free=((0,),))
+
+
+def encoder_part(model: SamModel, channels: int) -> TensorPart:
+    """Return the image encoder of a SAM; channels: of its images."""
     image = model.standardised(_phantom((channels, model.image_size, model.image_size)))
     return TensorPart(network=TensorEncoder(model.image_encoder), example=(image,), free=((0,),))
 
 
 @torch.no_grad()
-def decoder_part(model: PromptableModel, embedding: Sequence[Tensor]) -> TensorPart:
-    """Return the mask decoder of a promptable model; embedding: tokens and details of two images."""
+def decoder_part(model: SamModel, embedding: Sequence[Tensor]) -> TensorPart:
+    """Return the mask decoder of a SAM; embedding: tokens and details of two images."""
     tokens, *details = embedding
     prompt = Prompt.none(len(tokens), device=torch.device("cpu"))
     side = float(model.image_size)

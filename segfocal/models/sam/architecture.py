@@ -9,7 +9,7 @@ from segfocal.models.sam.adapters import add_adapters
 from segfocal.models.sam.encoder import EncoderSizes, SamEncoder
 from segfocal.models.sam.mask_decoder import BatchMaskDecoder
 from segfocal.models.sam.prompt_encoder import BatchPromptEncoder
-from segfocal.models.sam.promptable_model import PromptableModel
+from segfocal.models.sam.sam_model import SamModel
 from segfocal.models.sam.sam_options import SamOptions
 from segfocal.models.sam.two_way_transformer import SharedTwoWayTransformer
 
@@ -50,7 +50,7 @@ VIT_L = Architecture(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 2
 VIT_H = Architecture(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31))
 
 
-def build_sam(architecture: Architecture, options: SamOptions) -> PromptableModel:
+def build_sam(architecture: Architecture, options: SamOptions) -> SamModel:
     """Return a SAM for square images of `options.image_size`, a multiple of 16.
 
     Raises:
@@ -73,7 +73,7 @@ def build_sam(architecture: Architecture, options: SamOptions) -> PromptableMode
         checkpointing=options.checkpointing,
     )
     add_adapters(encoder, options.adapter, rank=options.rank, alpha=options.alpha)
-    model = PromptableModel(
+    model = SamModel(
         image_encoder=encoder,
         prompt_encoder=prompt_encoder_of(architecture, options, tokens=size // PATCH),
         mask_decoder=mask_decoder_of(architecture),

@@ -1,4 +1,4 @@
-"""A promptable segmentation model: image encoder, prompt encoder, mask decoder, composed from SAM's parts."""
+"""The interface of promptable models: encode an image once, answer any number of prompts about it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from torch.utils.checkpoint import checkpoint
 
 from segfocal.models.prior import Prior, check_prior
 from segfocal.models.sam.image_embedding import Embedding
-from segfocal.models.sam.mask_decoder import BatchMaskDecoder
-from segfocal.models.sam.prompt_encoder import BatchPromptEncoder
 from segfocal.models.segmentation_model import SegmentationModel
 from segfocal.prompts import Prompt
 
 CHANNEL_ORDERS = ("rgb", "bgr")
-_FIRST, _REST = slice(0, 1), slice(1, None)  # SAM's mask tokens: the single mask, the alternatives
 
 
 class Answer(NamedTuple):
@@ -55,10 +52,9 @@ class PromptableOptions:
         pixel_std: likewise, > 0.
         channel_order: "rgb" or "bgr" for encoders of colour images: a single channel is repeated to three, RGB images
             are put into that order. None leaves channels as they are.
-        multimask: `answer` chooses among the decoder's alternatives by predicted IoU instead of giving its single
-            mask. What makes the masks that are not given is frozen: no loss would reach it.
+        multimask: `answer` chooses among the decoder's alternatives by predicted IoU instead of its single mask.
         checkpointing: decoding is done again during the backward pass, which costs time and saves memory.
-        prior: None for SAM's own decoder; otherwise its masks get a bias, which `start_from` sets when training begins.
+        prior: None for a decoder as it is; otherwise masks get a bias, which `start_from` sets when training begins.
 
     Raises:
         ValueError: an impossible prior or an unknown channel order.
@@ -82,30 +78,20 @@ class PromptableModel(SegmentationModel):
     """Encodes images once and answers any number of prompts about them.
 
     Called like an ordinary network, `model(image[b,c,h,w]) -> logits[b,1,h,w]`, it answers no prompt at all, so a
-    sliding window can run it. Images are in [0,1] and of the model's own size.
+    sliding window can run it. Images are in [0,1] and of the model's own size. What decodes is a subclass's `low_res`.
 
     Args:
-        image_encoder: images [b,c,h,w] of the model's size to an Embedding.
-        prompt_encoder: prompts to sparse and dense embeddings.
-        mask_decoder: embeddings to masks.
+        image_encoder: standardised images [b,c,h,w] of the model's size to an Embedding.
+        mask_size: pixels (h, w) of mask prompts and of the masks that `low_res` gives.
         options: how it takes images and answers.
     """
 
     classes = 1
     image_size: int
 
-    def __init__(
-        self,
-        *,
-        image_encoder: nn.Module,
-        prompt_encoder: BatchPromptEncoder,
-        mask_decoder: BatchMaskDecoder,
-        options: PromptableOptions,
-    ) -> None:
+    def __init__(self, *, image_encoder: nn.Module, mask_size: tuple[int, int], options: PromptableOptions) -> None:
         super().__init__()
-        self.image_encoder = image_encoder
-        self.prompt_encoder = prompt_encoder
-        self.mask_decoder = mask_decoder
+        self.image_encoder, self.mask_size = image_encoder, mask_size
         self.image_size, self.channel_order = options.image_size, options.channel_order
         self.pixel_mean: float | Tensor
         self.pixel_std: float | Tensor
@@ -115,18 +101,33 @@ class PromptableModel(SegmentationModel):
             else:
                 self.register_buffer(name, torch.tensor(value).reshape(-1, 1, 1), persistent=False)
         self.multimask, self.checkpointing = options.multimask, options.checkpointing
-        if self.multimask:
-            self._check_alternatives()
-        used = range(mask_decoder.num_mask_tokens)[self.masks]
-        for i, network in enumerate(mask_decoder.output_hypernetworks_mlps):
-            network.requires_grad_(i in used)
         self.prior = options.prior
         self.output_bias = None if options.prior is None else nn.Parameter(torch.zeros(1))
 
     @property
-    def masks(self) -> slice:
-        """SAM's mask tokens among which `answer` chooses."""
-        return _REST if self.multimask else _FIRST
+    def alternatives(self) -> int:
+        """How many masks it can give one prompt to choose from; 0 where it gives one."""
+        return 0
+
+    @property
+    def prompt_options(self) -> tuple[object, ...]:
+        """How it takes prompts, where answers depend on that besides the weights: a name of kept answers holds it."""
+        return ()
+
+    @property
+    def main_part(self) -> nn.Module:
+        """The part that most of the time goes to, which torch.compile compiles."""
+        return self.image_encoder
+
+    def low_res(self, embedding: Embedding, prompt: Prompt, multimask: bool) -> tuple[Tensor, Tensor]:
+        """Return mask logits [n,k,*mask_size] before the prior's bias, and predicted IoU [n,k].
+
+        Args:
+            embedding: of b images.
+            prompt: n = b·m of them.
+            multimask: give the alternatives, instead of the single mask.
+        """
+        raise NotImplementedError
 
     def start_from(self, logits: Tensor) -> None:
         """Make the first answers lie around the mean of the logits [k] of a prior; ValueError for a model without one.
@@ -173,48 +174,32 @@ class PromptableModel(SegmentationModel):
         Raises:
             ValueError: prompts that are no multiple of the images, multimask of a decoder without alternatives.
         """
-        if len(prompt) == 0 or len(prompt) % len(embedding.tokens):
-            raise ValueError(
-                f"expected as many prompts for each image; got {len(prompt)} prompts for {len(embedding.tokens)} "
-                "images: fill up with empty prompts"
-            )
-        return self._enlarged(*self._low_res(embedding, prompt, multimask))
+        return self._enlarged(*self._decoded(embedding, prompt, multimask))
 
     def answer(self, embedding: Embedding, prompt: Prompt) -> Answer:
         """Give one mask a prompt in the way the model is meant to: its single one or the best alternative, k = 1."""
-        low_res, predicted_iou = self._low_res(embedding, prompt, self.multimask)
+        low_res, predicted_iou = self._decoded(embedding, prompt, self.multimask)
         if self.multimask:
             best = predicted_iou.argmax(1, keepdim=True)
             low_res = torch.take_along_dim(low_res, best[:, :, None, None], dim=1)
             predicted_iou = torch.take_along_dim(predicted_iou, best, dim=1)
         return self._enlarged(low_res, predicted_iou)
 
-    def _low_res(self, embedding: Embedding, prompt: Prompt, multimask: bool) -> tuple[Tensor, Tensor]:
-        """Return mask logits [n,k,h,w] as the decoder gives them, and predicted IoU [n,k]."""
+    def _decoded(self, embedding: Embedding, prompt: Prompt, multimask: bool) -> tuple[Tensor, Tensor]:
+        """Return mask logits [n,k,*mask_size] and predicted IoU [n,k]."""
         if len(prompt) == 0 or len(prompt) % len(embedding.tokens):
             raise ValueError(
                 f"expected as many prompts for each image; got {len(prompt)} prompts for {len(embedding.tokens)} "
                 "images: fill up with empty prompts"
             )
         if multimask:
-            self._check_alternatives()
-        masks = _REST if multimask else _FIRST
+            self.check_alternatives()
         if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(self._decoded, embedding, prompt, masks, use_reentrant=False, preserve_rng_state=False)
-        return self._decoded(embedding, prompt, masks)
+            return checkpoint(self._biased, embedding, prompt, multimask, use_reentrant=False, preserve_rng_state=False)
+        return self._biased(embedding, prompt, multimask)
 
-    def _decoded(self, embedding: Embedding, prompt: Prompt, masks: slice) -> tuple[Tensor, Tensor]:
-        sparse, dense = self.prompt_encoder(prompt)
-        if prompt.mask_logits is None and len(prompt) > len(embedding.tokens):
-            dense = dense[:1]
-        low_res, predicted_iou = self.mask_decoder(
-            embedding,
-            self.prompt_encoder.get_dense_pe(),
-            sparse,
-            dense,
-            visible=self.prompt_encoder.visible(prompt),
-            masks=masks,
-        )
+    def _biased(self, embedding: Embedding, prompt: Prompt, multimask: bool) -> tuple[Tensor, Tensor]:
+        low_res, predicted_iou = self.low_res(embedding, prompt, multimask)
         return low_res if self.output_bias is None else low_res + self.output_bias, predicted_iou
 
     def _enlarged(self, low_res: Tensor, predicted_iou: Tensor) -> Answer:
@@ -227,6 +212,7 @@ class PromptableModel(SegmentationModel):
         embedding = self.encode(image)
         return self.answer(embedding, Prompt.none(len(image), device=image.device)).logits
 
-    def _check_alternatives(self) -> None:
-        if self.mask_decoder.num_multimask_outputs == 0:
+    def check_alternatives(self) -> None:
+        """Raise ValueError for a model that gives one mask a prompt."""
+        if self.alternatives == 0:
             raise ValueError("expected a model that gives several masks, as sam_vit_b; got one of a single mask")

@@ -13,12 +13,13 @@ from segfocal.models.sam.encoder import EncoderSizes, SamEncoder
 from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.mask_decoder import BatchMaskDecoder
 from segfocal.models.sam.prompt_encoder import BatchPromptEncoder
-from segfocal.models.sam.promptable_model import PromptableModel, PromptableOptions
+from segfocal.models.sam.promptable_model import PromptableOptions
+from segfocal.models.sam.sam_model import SamModel
 from segfocal.models.sam.two_way_transformer import SharedTwoWayTransformer
 
 _PATCH = 8  # pixels a token: the stem halves the image three times
 _STEM = (32, 64)  # channels at half and quarter resolution
-_GROUPS = 8  # of the group norms
+GROUPS = 8  # of the group norms
 
 
 class Residual(nn.Module):
@@ -27,9 +28,9 @@ class Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.first_norm = nn.GroupNorm(_GROUPS, width)
+        self.first_norm = nn.GroupNorm(GROUPS, width)
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        self.second_norm = nn.GroupNorm(_GROUPS, width)
+        self.second_norm = nn.GroupNorm(GROUPS, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features of the input's shape."""
@@ -39,7 +40,7 @@ class Residual(nn.Module):
 def halve(channels: int, width: int, *, blocks: int) -> nn.Sequential:
     """Return a stage that halves the resolution and then refines with `blocks` residual blocks."""
     down = nn.Conv2d(channels, width, 3, stride=2, padding=1)
-    return nn.Sequential(down, nn.GroupNorm(_GROUPS, width), nn.GELU(), *[Residual(width) for _ in range(blocks)])
+    return nn.Sequential(down, nn.GroupNorm(GROUPS, width), nn.GELU(), *[Residual(width) for _ in range(blocks)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +75,9 @@ class SamTinyOptions:
     def __post_init__(self) -> None:
         if self.image_size % _PATCH or self.image_size < _PATCH:
             raise ValueError(f"expected model.image_size to be a multiple of {_PATCH}; got {self.image_size}")
-        if self.width % self.heads or self.width % _GROUPS:
+        if self.width % self.heads or self.width % GROUPS:
             raise ValueError(
-                f"expected model.width to be a multiple of {self.heads} heads and of {_GROUPS}; got {self.width}"
+                f"expected model.width to be a multiple of {self.heads} heads and of {GROUPS}; got {self.width}"
             )
 
 
@@ -121,7 +122,7 @@ class _ChannelsLast(nn.Module):
         return x.permute(0, 2, 3, 1)
 
 
-def sam_tiny(**options: Any) -> PromptableModel:
+def sam_tiny(**options: Any) -> SamModel:
     """Return a promptable model of about 2.7 million parameters with one mask a prompt; options: SamTinyOptions.
 
     Raises:
@@ -130,10 +131,10 @@ def sam_tiny(**options: Any) -> PromptableModel:
     return build_sam_tiny(SamTinyOptions(**options))
 
 
-def build_sam_tiny(options: SamTinyOptions) -> PromptableModel:
+def build_sam_tiny(options: SamTinyOptions) -> SamModel:
     """Return the promptable model of these options."""
     tokens, width = options.image_size // _PATCH, options.decoder_width
-    model = PromptableModel(
+    model = SamModel(
         image_encoder=TinyEncoder(options),
         prompt_encoder=BatchPromptEncoder(
             embed_dim=width,

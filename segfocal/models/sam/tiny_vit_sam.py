@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from segfocal.models.freezing import freeze_parameters
 from segfocal.models.sam.architecture import VIT_B, mask_decoder_of, prompt_encoder_of
-from segfocal.models.sam.promptable_model import PromptableModel
+from segfocal.models.sam.sam_model import SamModel
 from segfocal.models.sam.sam_options import SamOptions
 from segfocal.models.sam.tiny_vit import Patches, TinyViT
 
 
-def build_tiny_vit_sam(patches: Patches, options: SamOptions) -> PromptableModel:
+def build_tiny_vit_sam(patches: Patches, options: SamOptions) -> SamModel:
     """Return a TinyViT SAM for square images of `options.image_size`, a multiple of its token's side in pixels.
 
     Its decoder has SAM's sizes.
@@ -20,7 +20,7 @@ def build_tiny_vit_sam(patches: Patches, options: SamOptions) -> PromptableModel
     size, stride = options.image_size, patches.token
     if size % stride or size < stride:
         raise ValueError(f"expected model.image_size to be a multiple of {stride}; got {size}")
-    model = PromptableModel(
+    model = SamModel(
         image_encoder=TinyViT(
             patches,
             out=VIT_B.decoder_width,

@@ -9,7 +9,7 @@ from typing import Any
 
 from segfocal.models.sam.architecture import VIT_B, VIT_H, VIT_L, build_sam
 from segfocal.models.sam.families import LITE_MEDSAM, MEDSAM, SAM, SAM_MED2D
-from segfocal.models.sam.promptable_model import PromptableModel
+from segfocal.models.sam.sam_model import SamModel
 from segfocal.models.sam.sam_options import SamOptions
 from segfocal.models.sam.tiny_vit import PIXELS, QUARTERS
 from segfocal.models.sam.tiny_vit_sam import build_tiny_vit_sam
@@ -25,7 +25,7 @@ class Variant:
         fixed: names of options that cannot be set.
     """
 
-    build: Callable[[SamOptions], PromptableModel]
+    build: Callable[[SamOptions], SamModel]
     defaults: SamOptions
     fixed: frozenset[str]
 
@@ -57,7 +57,7 @@ VARIANTS = {
 }
 
 
-def build_variant(name: str, options: Mapping[str, Any]) -> PromptableModel:
+def build_variant(name: str, options: Mapping[str, Any]) -> SamModel:
     """Return a model of the table, with some of its options changed.
 
     Raises:
@@ -71,7 +71,7 @@ def build_variant(name: str, options: Mapping[str, Any]) -> PromptableModel:
     return variant.build(replace(variant.defaults, **options))
 
 
-def sam_vit_b(**options: Any) -> PromptableModel:
+def sam_vit_b(**options: Any) -> SamModel:
     """Return SAM with a ViT-B encoder, 91 million parameters, for square images of `image_size` (in sixteens).
 
     Grey images in [0,1] are repeated to three channels, RGB ones are taken too. options: those of SamOptions but
@@ -82,17 +82,17 @@ def sam_vit_b(**options: Any) -> PromptableModel:
     return build_variant("sam_vit_b", options)
 
 
-def sam_vit_l(**options: Any) -> PromptableModel:
+def sam_vit_l(**options: Any) -> SamModel:
     """Return SAM with a ViT-L encoder, 308 million parameters; options as of sam_vit_b."""
     return build_variant("sam_vit_l", options)
 
 
-def sam_vit_h(**options: Any) -> PromptableModel:
+def sam_vit_h(**options: Any) -> SamModel:
     """Return SAM with a ViT-H encoder, 636 million parameters; options as of sam_vit_b."""
     return build_variant("sam_vit_h", options)
 
 
-def sam_med2d(**options: Any) -> PromptableModel:
+def sam_med2d(**options: Any) -> SamModel:
     """Return SAM-Med2D: a ViT-B with an adapter in every block, 271 million parameters.
 
     As published, the encoder is frozen but for its adapters, while prompt encoder and mask decoder are trained; one
@@ -104,7 +104,7 @@ def sam_med2d(**options: Any) -> PromptableModel:
     return build_variant("sam_med2d", options)
 
 
-def medsam(**options: Any) -> PromptableModel:
+def medsam(**options: Any) -> SamModel:
     """Return MedSAM: SAM's ViT-B for boxes, its images in [0,1] as they are; options as of sam_vit_b.
 
     Source: Ma et al., "Segment anything in medical images", Nature Communications 2024.
@@ -112,7 +112,7 @@ def medsam(**options: Any) -> PromptableModel:
     return build_variant("medsam", options)
 
 
-def lite_medsam(**options: Any) -> PromptableModel:
+def lite_medsam(**options: Any) -> SamModel:
     """Return LiteMedSAM, 9.8 million parameters, for square images of `image_size` (in fours; trained at 256).
 
     Grey images in [0,1] are repeated to three channels, RGB ones are taken too. options: those of sam_vit_b and
@@ -123,7 +123,7 @@ def lite_medsam(**options: Any) -> PromptableModel:
     return build_variant("lite_medsam", options)
 
 
-def mobile_sam(**options: Any) -> PromptableModel:
+def mobile_sam(**options: Any) -> SamModel:
     """Return MobileSAM, 9.8 million parameters, for square images of `image_size` (in sixteens; trained at 1024).
 
     It was taught to give the embeddings of SAM's ViT-H, whose prompt encoder and mask decoder it has. options: those of

@@ -14,6 +14,7 @@ _TINY_VIT = "image_encoder.patch_embed.seq.0.c.weight"  # its first convolution
 _NECK, _TINY_VIT_WIDTH = "image_encoder.neck.0.weight", 320
 _SAM_TINY = "image_encoder.vit.pos_embed"
 _SAM_TINY_PATCH = 8
+_PROMPT_UNET = "prompt_encoder.conv.weight"
 _ADAPTED = {
     ".Adapter.channel.": "SAM-Med2D {}",
     ".Adapter.down.": "SAM {} with bottleneck adapters",
@@ -58,6 +59,8 @@ def identity_of(shapes: Shapes) -> Identity | None:
         return Identity(name="sam_tiny", architecture="sam_tiny", image_size=size)
     if is_tiny_vit(shapes):
         return _tiny_vit(shapes)
+    if len(shapes.get(_PROMPT_UNET, ())) == 4:
+        return Identity(name="prompt_unet", architecture="prompt_unet")
     foreign = [who for start, who in _FOREIGN.items() if any(name.startswith(start) for name in shapes)]
     return _foreign(foreign[0]) if foreign else None
 

@@ -7,7 +7,7 @@ import torch
 from segfocal.inference.prompted.propagation import propagate
 from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, SlicePrompt
-from segfocal.models import sam_tiny
+from segfocal.models import PromptUNet, sam_tiny
 from segfocal.structure import Structure
 from tests.inference.perfect import SIDE, Perfect
 
@@ -318,9 +318,16 @@ def test_a_damaged_answer_is_asked_again(propagated, tmp_path):
     assert torch.equal(before, after)
 
 
-def test_a_real_model_gives_the_same_whether_answers_are_kept_or_not(propagated):
+REAL = {
+    "sam_tiny": lambda: sam_tiny(image_size=SIDE, width=48, heads=6, decoder_width=32),
+    "prompt_unet": lambda: PromptUNet(image_size=SIDE, widths=(16, 24)),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_model_gives_the_same_whether_answers_are_kept_or_not(propagated, name):
     torch.manual_seed(0)
-    model = sam_tiny(image_size=SIDE, width=48, heads=6, decoder_width=32).eval()
+    model = REAL[name]().eval()
     image = torch.rand(6, 40, 50, generator=torch.Generator().manual_seed(1))
     free = {name: getattr(FREE, name) for name in vars(FREE)}
     options = PropagationOptions(**free | {"carry": "box+mask+point", "min_stability": 0.0})
@@ -333,6 +340,16 @@ def test_a_real_model_gives_the_same_whether_answers_are_kept_or_not(propagated)
     assert torch.equal(later, fresh)
     assert reached[0].asked == {3}
     assert np.isfinite(first.numpy()).all()
+
+
+def test_answers_to_clicks_that_are_drawn_otherwise_are_kept_apart(propagated):
+    image = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(1))
+    narrow, wide = (PromptUNet(image_size=SIDE, widths=(16, 24), click_radius=radius).eval() for radius in (0, 5))
+    wide.load_state_dict(narrow.state_dict())
+    first, _ = propagated(image, [point_on(1, 20, 20)], narrow)
+    other, reached = propagated(image, [point_on(1, 20, 20)], wide)
+    assert reached[0].asked
+    assert not torch.equal(first, other)
 
 
 class Generous(Perfect):

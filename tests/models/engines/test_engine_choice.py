@@ -13,6 +13,7 @@ from segfocal.errors import UserError, noted
 from segfocal.models.engines import EngineChoice, engine_choice, engines_of, run_by_engine
 from segfocal.models.engines.engine import NotConvertible
 from segfocal.prompts import Prompt
+from tests.inference.perfect import Perfect
 
 INSTALLED = [
     pytest.param(name, marks=pytest.mark.skipif(not engine_choice.find_spec(name), reason=f"{name} is not installed"))
@@ -20,11 +21,13 @@ INSTALLED = [
 ]
 SLOW_EXPORT = [INSTALLED[0], pytest.param("onnxruntime", marks=[*INSTALLED[1].marks, pytest.mark.slow])]  # of torch
 SAM = {"_target_": "segfocal.models.sam_tiny", "image_size": 32, "width": 48, "depth": 1, "decoder_width": 32}
+PROMPT_UNET = {"_target_": "segfocal.models.PromptUNet", "image_size": 32, "widths": [16, 24]}
 NETWORKS = {
     "2-D": ({"_target_": "segfocal.models.UNet", "classes": 2, "widths": [8, 8, 16]}, (1, 32, 24)),
     "2.5-D": ({"_target_": "segfocal.models.UNet", "channels": 3, "widths": [8, 8, 16]}, (3, 24, 32)),
     "3-D": ({"_target_": "segfocal.models.UNet", "dims": 3, "widths": [4, 8, 8]}, (1, 8, 16, 24)),
     "sam_tiny": (SAM, (1, 32, 32)),
+    "prompt_unet": (PROMPT_UNET, (1, 32, 32)),
 }
 
 
@@ -93,13 +96,8 @@ def test_logits_are_within_a_thousandth_of_torchs_for_any_batch(name, network):
     assert engines_of(running)[0].startswith(f"{name} ")
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("hides", [False, True])
-@pytest.mark.parametrize("name", SLOW_EXPORT)
-def test_prompts_are_answered_as_torch_answers_them(name, hides):
-    model = built(SAM)
-    model.prompt_encoder.hides_absent = hides  # as SAM's own families
-    running = placed(model, EngineChoice(name=name), (1, 32, 32))
+def check_prompts(running, model):
+    """Ask both about two images without a prompt, with boxes, clicks and masks, one an image or two."""
     for prompts, clicks in ((2, 0), (2, 1), (2, 3), (4, 1)):
         prompt = Prompt.none(prompts, device=torch.device("cpu")).with_boxes(
             torch.tensor([[4.0, 6.0, 20.0, 30.0]]).expand(prompts, 4)
@@ -112,7 +110,43 @@ def test_prompts_are_answered_as_torch_answers_them(name, hides):
             ours = model.answer(model.encode(images(2, (1, 32, 32))), asked)
             for one, other in zip(theirs, ours, strict=True):
                 torch.testing.assert_close(one, other, rtol=0, atol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("hides", [False, True])
+@pytest.mark.parametrize("name", SLOW_EXPORT)
+def test_prompts_are_answered_as_torch_answers_them(name, hides):
+    model = built(SAM)
+    model.prompt_encoder.hides_absent = hides  # as SAM's own families
+    running = placed(model, EngineChoice(name=name), (1, 32, 32))
+    check_prompts(running, model)
     assert running.mask_decoder.run is not None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", SLOW_EXPORT)
+def test_prompts_to_a_prompt_unet_are_answered_as_torch_answers_them(name):
+    model = built(PROMPT_UNET)
+    running = placed(model, EngineChoice(name=name), (1, 32, 32))
+    check_prompts(running, model)
+    assert running.unet.run is not None
+
+
+@torch.no_grad()
+def test_of_a_prompt_unet_one_program_answers_every_prompt(engine, tmp_path):
+    model = built(PROMPT_UNET)
+    running = placed(model, EngineChoice(folder=tmp_path), (1, 32, 32))
+    check_prompts(running, model)
+    assert engine.converted == 1
+    assert engines_of(running) == ["openvino 1"]
+    assert engines_of(model) == ["torch"]
+
+
+def test_a_promptable_model_of_another_kind_is_torchs_with_a_note(engine, tmp_path):
+    model = Perfect().eval()
+    with noted() as notes:
+        assert placed(model, EngineChoice(folder=tmp_path), (1, 32, 32)) is model
+    assert notes == ["torch runs the network: openvino cannot (Perfect is a promptable model of a kind of its own)"]
 
 
 @pytest.mark.parametrize("name", INSTALLED)

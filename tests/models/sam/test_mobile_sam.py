@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from segfocal import models
-from segfocal.models import portable
-from segfocal.models.onnx_network import OnnxPromptable
+from segfocal.export.halves import write_halves
+from segfocal.export.onnx_network import OnnxPromptable
 from segfocal.models.sam.tiny_vit import PIXELS, QUARTERS, TinyViT
 from segfocal.prompts import Prompt
 
@@ -196,7 +196,7 @@ def test_options_of_other_families_are_refused(option):
 def test_its_halves_are_exported(tmp_path):
     pytest.importorskip("onnxruntime")
     model = filled(models.mobile_sam(image_size=32))
-    portable.write_halves(model, tmp_path / "encoder.onnx", tmp_path / "decoder.onnx")
+    write_halves(model, tmp_path / "encoder.onnx", tmp_path / "decoder.onnx")
     halves = OnnxPromptable(tmp_path / "encoder.onnx", tmp_path / "decoder.onnx", image_size=32)
     embedding = model.encode(pattern(32))
     torch.testing.assert_close(halves.encode(pattern(32)).tokens, embedding.tokens, rtol=1e-4, atol=1e-4)

@@ -52,6 +52,14 @@ def test_names_of_a_known_model_with_shapes_of_none_are_no_fault(axes):
     assert identity_of({FILTER: (32, 3, 3, 3), NECK: axes}).supported is (len(axes) != 4)
 
 
+def test_a_prompt_unet_is_known_of_any_size(tmp_path):
+    theirs = shapes(on_meta(models.PromptUNet, widths=(8, 16)))
+    assert str(identity_of(theirs)) == "prompt_unet"
+    assert identity_of({"prompt_encoder.conv.weight": (8, 4)}) is None
+    torch.save({name: torch.zeros(shape) for name, shape in theirs.items()}, tmp_path / "x.pth")
+    assert "found prompt_unet" in refusal(load_weights, small(64), tmp_path / "x.pth")
+
+
 def test_tiny_vits_are_told_apart_by_their_first_filter(tmp_path):
     lite, mobile = (shapes(on_meta(build, image_size=64)) for build in (models.lite_medsam, models.mobile_sam))
     assert (str(identity_of(lite)), str(identity_of(mobile))) == ("LiteMedSAM", "MobileSAM")

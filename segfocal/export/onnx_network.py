@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segfocal.models.portable import ANSWER, IMAGE, PROMPT
+from segfocal.export.halves import ANSWER, PROMPT
+from segfocal.models.portable import IMAGE
 from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.promptable_model import Answer
 from segfocal.prompts import Prompt
