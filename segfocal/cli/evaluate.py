@@ -101,6 +101,7 @@ def _evaluation(plain: Any) -> MaskEvaluation:
             groups=[groups] if isinstance(groups, str) else groups,
             tolerance_mm=plain["tolerance_mm"],
             lesion_overlap=plain["lesion_overlap"],
+            lesion_iou=plain["lesion_iou"],
         ),
         workers=plain["workers"],
         pictures=plain["pictures"],

@@ -16,10 +16,21 @@ from scipy import ndimage
 
 from segfocal.evaluate.options import EvaluationSettings
 from segfocal.grid import Grid, Volume
-from segfocal.metrics import Counts, Detections, SurfaceDistances, count, count_lesions, diagonal_mm
+from segfocal.metrics import (
+    ComponentOverlaps,
+    Counts,
+    SurfaceDistances,
+    cc_dice_of,
+    count,
+    diagonal_mm,
+    match_components,
+    panoptic_quality,
+)
 
 Status = Literal["ok", "missed", "false_alarm", "both_empty", "missing_prediction", "nowhere"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+_LESION_SHARES = ("lesion_f1", "lesion_precision", "lesion_recall")  # that are 0 without a prediction
+_LESION_SHARES += ("cc_dice", "pq", "sq", "rq", "matched_precision", "matched_recall")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +56,21 @@ class CaseMetrics:
         assd_mm: average symmetric surface distance, in mm.
         nsd: normalised surface distance, a share in [0,1] of both surfaces.
         tolerance_mm: the distance in mm that `nsd` accepts.
-        lesion_f1: in [0,1]; None, as the next five, unless lesions are counted.
+        lesion_f1: in [0,1]; None, as the next 14, unless lesions are counted.
         lesion_precision: share in [0,1] of the predicted lesions that are right.
         lesion_recall: share in [0,1] of the reference's lesions that were found.
         lesion_tp: lesions found.
         lesion_fp: lesions predicted where there is none.
         lesion_fn: lesions missed.
+        cc_dice: mean Dice in [0,1] of the reference's lesions, each where it is the nearest.
+        pq: panoptic quality in [0,1], sq · rq, of lesions matched one to one.
+        sq: mean IoU in [0,1] of the matched.
+        rq: F1 in [0,1] of the matched.
+        matched_precision: share in [0,1] of the predicted lesions that are matched.
+        matched_recall: share in [0,1] of the reference's lesions that are matched.
+        matched_tp: lesions matched.
+        matched_fp: predicted lesions without a match.
+        matched_fn: the reference's lesions without a match.
         roc_auc: area under the ROC curve in [0,1]; None, as the next one, without probability maps.
         pr_auc: area under the precision-recall curve in [0,1].
         tp: voxels in both masks.
@@ -85,6 +105,15 @@ class CaseMetrics:
     lesion_tp: int | None = None
     lesion_fp: int | None = None
     lesion_fn: int | None = None
+    cc_dice: float | None = None
+    pq: float | None = None
+    sq: float | None = None
+    rq: float | None = None
+    matched_precision: float | None = None
+    matched_recall: float | None = None
+    matched_tp: int | None = None
+    matched_fp: int | None = None
+    matched_fn: int | None = None
     roc_auc: float | None = None
     pr_auc: float | None = None
     tp: int
@@ -148,15 +177,13 @@ def _measured(
     """Return the metrics of a structure from the box of `grid` that holds it in both masks."""
     counts = count(predicted, true, True)
     counts = replace(counts, tn=counts.tn + math.prod(grid.shape) - predicted.size)  # those outside the box too
-    distances = lesions = None
+    metrics = _of_voxels(case, structure, value, counts, grid)
     if "surface" in settings.groups:
         distances = SurfaceDistances.between(predicted, true, grid.steps_mm, volume_shape=grid.shape)
-    if "lesions" in settings.groups:
-        lesions = count_lesions(predicted, true, overlap=settings.lesion_overlap)
-    metrics = _of_voxels(case, structure, value, counts, grid)
-    if distances:
         metrics = _with_surface(metrics, distances, settings.tolerance(structure))
-    return _with_lesions(metrics, lesions) if lesions else metrics
+    if "lesions" in settings.groups:
+        metrics = _with_lesions(metrics, ComponentOverlaps.between(predicted, true), grid, settings)
+    return metrics
 
 
 def _of_voxels(case: str, structure: str, value: int, counts: Counts, grid: Grid) -> CaseMetrics:
@@ -201,7 +228,12 @@ def _with_surface(metrics: CaseMetrics, distances: SurfaceDistances, tolerance_m
     )
 
 
-def _with_lesions(metrics: CaseMetrics, lesions: Detections) -> CaseMetrics:
+def _with_lesions(
+    metrics: CaseMetrics, overlaps: ComponentOverlaps, grid: Grid, settings: EvaluationSettings
+) -> CaseMetrics:
+    lesions = overlaps.detections(settings.lesion_overlap)
+    matching = match_components(overlaps, threshold=settings.lesion_iou)
+    matched, quality = matching.detections, panoptic_quality(matching)
     return replace(
         metrics,
         lesion_f1=lesions.f1,
@@ -210,6 +242,15 @@ def _with_lesions(metrics: CaseMetrics, lesions: Detections) -> CaseMetrics:
         lesion_tp=lesions.tp,
         lesion_fp=lesions.fp,
         lesion_fn=lesions.fn,
+        cc_dice=cc_dice_of(overlaps, grid.steps_mm),
+        pq=quality.pq,
+        sq=quality.sq,
+        rq=quality.rq,
+        matched_precision=matched.precision,
+        matched_recall=matched.recall,
+        matched_tp=matched.tp,
+        matched_fp=matched.fp,
+        matched_fn=matched.fn,
     )
 
 
@@ -220,5 +261,5 @@ def _missing(metrics: CaseMetrics, grid: Grid) -> CaseMetrics:
         diagonal = diagonal_mm(grid.shape, grid.steps_mm)
         metrics = replace(metrics, hd_mm=diagonal, hd95_mm=diagonal, assd_mm=diagonal, nsd=0.0)
     if metrics.lesion_f1 is not None:
-        metrics = replace(metrics, lesion_f1=0.0, lesion_precision=0.0, lesion_recall=0.0)
+        metrics = replace(metrics, **dict.fromkeys(_LESION_SHARES, 0.0))
     return metrics

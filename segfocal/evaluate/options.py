@@ -26,6 +26,7 @@ class EvaluationSettings:
         groups: the metrics to measure, of `GROUPS`; overlap is always measured.
         tolerance_mm: distance in mm that NSD accepts, for all structures or by name with "default" for the others.
         lesion_overlap: share in [0,1) of a lesion's voxels that must be exceeded for it to be found; 0: one is enough.
+        lesion_iou: IoU in [0,1) that two lesions must exceed to be matched one to one.
 
     Raises:
         UserError: a value out of range, an unknown group, a tolerance for a structure that labels do not name.
@@ -36,6 +37,7 @@ class EvaluationSettings:
     groups: Sequence[str] = GROUPS
     tolerance_mm: float | Mapping[str, float] = 1.0
     lesion_overlap: float = 0.0
+    lesion_iou: float = 0.5
 
     def __post_init__(self) -> None:
         if self.ignore is not None and (type(self.ignore) is not int or self.ignore < 1):
@@ -55,10 +57,8 @@ class EvaluationSettings:
                     found=f"{value} for {name}",
                     do="write tolerance_mm=2, or tolerance_mm={default: 1, liver: 3}",
                 )
-        if not 0 <= self.lesion_overlap < 1:
-            raise UserError(
-                expected="lesion_overlap from 0 to below 1", found=f"{self.lesion_overlap}", do="give a share, as 0.1"
-            )
+        for name in ("lesion_overlap", "lesion_iou"):
+            _check_share(name, getattr(self, name))
         if self.labels is not None:
             object.__setattr__(self, "labels", named_labels(self.labels))
             if self.labels:  # an empty table names as many as none
@@ -154,6 +154,11 @@ def named_labels(labels: Any) -> dict[str, int]:
         raise UserError(
             expected="names with label values from 1", found=f"labels={labels}", do='write "labels={liver: 5}"'
         ) from error
+
+
+def _check_share(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise UserError(expected=f"{name} from 0 to below 1", found=f"{value}", do="give a share, as 0.1")
 
 
 def _whole(value: Any) -> bool:
