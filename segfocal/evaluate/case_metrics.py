@@ -6,7 +6,7 @@ What each metric means, and what it is for empty masks, stands in `segfocal/metr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -19,6 +19,7 @@ from segfocal.grid import Grid, Volume
 from segfocal.metrics import (
     ComponentOverlaps,
     Counts,
+    Matching,
     SurfaceDistances,
     cc_dice_of,
     count,
@@ -128,6 +129,21 @@ class CaseMetrics:
         return {name: value for name, value in self.__dict__.items() if value is not None}
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CountedLesions:
+    """The lesions of a structure in both masks, cut to the box that holds them.
+
+    Args:
+        corner: the voxel at which the box begins.
+        overlaps: of the components inside.
+        matching: of those, one to one.
+    """
+
+    corner: tuple[int, ...]
+    overlaps: ComponentOverlaps
+    matching: Matching
+
+
 def case_metrics(
     case: str,
     prediction: Volume | None,
@@ -135,7 +151,18 @@ def case_metrics(
     labels: Mapping[str, int],
     settings: EvaluationSettings,
 ) -> list[CaseMetrics]:
-    """Measure each structure of a case.
+    """Measure each structure of a case; the arguments are those of `measured_structures`."""
+    return [metrics for metrics, _ in measured_structures(case, prediction, reference, labels, settings)]
+
+
+def measured_structures(
+    case: str,
+    prediction: Volume | None,
+    reference: Volume,
+    labels: Mapping[str, int],
+    settings: EvaluationSettings,
+) -> Iterator[tuple[CaseMetrics, CountedLesions | None]]:
+    """Measure the structures of a case one after the other, and yield their lesions where those are counted.
 
     A missing prediction is scored as an empty mask, and as wrong even where the reference is empty too.
 
@@ -150,12 +177,17 @@ def case_metrics(
     empty = np.broadcast_to(np.uint8(0), reference.array.shape)
     array = empty if prediction is None else prediction.array
     boxes = [ndimage.find_objects(empty if a is empty else a) for a in (array, reference.array)]
-    found = []
     for name, value in labels.items():
         box = _joint([found[value - 1] for found in boxes if value <= len(found) and found[value - 1]])
-        metrics = _measured(case, name, value, array[box] == value, reference.array[box] == value, grid, settings)
-        found.append(metrics if prediction is not None else _missing(metrics, grid))
-    return found
+        predicted, true = array[box] == value, reference.array[box] == value
+        metrics = _measured(case, name, value, predicted, true, grid, settings)
+        lesions = None
+        if "lesions" in settings.groups:
+            overlaps = ComponentOverlaps.between(predicted, true)
+            matching = match_components(overlaps, threshold=settings.lesion_iou)
+            lesions = CountedLesions(corner=tuple(each.start for each in box), overlaps=overlaps, matching=matching)
+            metrics = _with_lesions(metrics, lesions, grid, settings)
+        yield metrics if prediction is not None else _missing(metrics, grid), lesions
 
 
 def _joint(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:
@@ -181,8 +213,6 @@ def _measured(
     if "surface" in settings.groups:
         distances = SurfaceDistances.between(predicted, true, grid.steps_mm, volume_shape=grid.shape)
         metrics = _with_surface(metrics, distances, settings.tolerance(structure))
-    if "lesions" in settings.groups:
-        metrics = _with_lesions(metrics, ComponentOverlaps.between(predicted, true), grid, settings)
     return metrics
 
 
@@ -229,11 +259,10 @@ def _with_surface(metrics: CaseMetrics, distances: SurfaceDistances, tolerance_m
 
 
 def _with_lesions(
-    metrics: CaseMetrics, overlaps: ComponentOverlaps, grid: Grid, settings: EvaluationSettings
+    metrics: CaseMetrics, counted: CountedLesions, grid: Grid, settings: EvaluationSettings
 ) -> CaseMetrics:
-    lesions = overlaps.detections(settings.lesion_overlap)
-    matching = match_components(overlaps, threshold=settings.lesion_iou)
-    matched, quality = matching.detections, panoptic_quality(matching)
+    lesions = counted.overlaps.detections(settings.lesion_overlap)
+    matched, quality = counted.matching.detections, panoptic_quality(counted.matching)
     return replace(
         metrics,
         lesion_f1=lesions.f1,
@@ -242,7 +271,7 @@ def _with_lesions(
         lesion_tp=lesions.tp,
         lesion_fp=lesions.fp,
         lesion_fn=lesions.fn,
-        cc_dice=cc_dice_of(overlaps, grid.steps_mm),
+        cc_dice=cc_dice_of(counted.overlaps, grid.steps_mm),
         pq=quality.pq,
         sq=quality.sq,
         rq=quality.rq,

@@ -20,8 +20,8 @@ from segfocal.io import passed_over
 from segfocal.io.passed_over import PassedOver
 
 TABLE, SUMMARY, FACTS, PAGE = "metrics.csv", "summary.csv", "metrics.json", "report.html"
-SECOND, CONTRASTS = "metrics_against.csv", "comparison.csv"
-RESULTS = (TABLE, SUMMARY, FACTS, PAGE, SECOND, CONTRASTS)
+SECOND, CONTRASTS, LESIONS = "metrics_against.csv", "comparison.csv", "lesions.csv"
+RESULTS = (TABLE, SUMMARY, LESIONS, FACTS, PAGE, SECOND, CONTRASTS)
 
 
 def check_results(evaluation: MaskEvaluation, cases: Sequence[CaseFiles] = ()) -> None:
@@ -147,7 +147,8 @@ def _write_tables(
     write_table(folder / TABLE, [row for case in judged for row in case.rows()])
     write_table(folder / SUMMARY, [summary.row() for summary in summaries] or [{"structure": "", "cases": 0}])
     second = [row for case in judged for row in case.rows_against()]
-    for name, table in ((SECOND, second), (CONTRASTS, [each.row() for each in contrasts])):
+    lesions = [row for case in judged for row in case.lesion_rows()]
+    for name, table in ((SECOND, second), (CONTRASTS, [each.row() for each in contrasts]), (LESIONS, lesions)):
         if table:
             write_table(folder / name, table)
         else:

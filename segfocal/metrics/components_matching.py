@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from segfocal.connected_components import Components, components
 from segfocal.metrics.detection import Detections
 
+_MOST_COUNTERS = 1 << 20  # up to which counting is faster than sorting, and small
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ComponentOverlaps:
@@ -57,9 +59,9 @@ class ComponentOverlaps:
         both = (predicted.numbers > 0) & (true.numbers > 0)
         width = len(predicted.sizes) + 1
         joint = true.numbers[both].astype(np.int64) * width + predicted.numbers[both].astype(np.int64)
-        keys, common = np.unique(joint, return_counts=True)
+        keys, common = _counted(joint, most=width * (len(true.sizes) + 1))
         pairs = np.stack(np.divmod(keys, width), axis=1)
-        return cls(predicted=predicted, true=true, pairs=pairs, common=common.astype(np.int64))
+        return cls(predicted=predicted, true=true, pairs=pairs, common=common)
 
     @property
     def iou(self) -> NDArray[np.float64]:
@@ -134,6 +136,16 @@ def match_components(overlaps: ComponentOverlaps, *, threshold: float = 0.5) -> 
         if not predicted_of[true - 1] and not true_of[predicted - 1]:
             predicted_of[true - 1], true_of[predicted - 1], matched_iou[true - 1] = predicted, true, value
     return Matching(predicted_of=predicted_of, true_of=true_of, iou=matched_iou)
+
+
+def _counted(values: NDArray[np.int64], *, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the values below `most` that occur, and how often each does."""
+    if most > _MOST_COUNTERS:
+        keys, counts = np.unique(values, return_counts=True)
+        return keys, counts.astype(np.int64)
+    counts = np.bincount(values, minlength=1)
+    keys = np.flatnonzero(counts)
+    return keys, counts[keys]
 
 
 def _sums(numbers: NDArray[np.int64], values: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -16,6 +16,11 @@ from tests.evaluate.folders import LABELS, mask_evaluation, rows_of
         ({"lesion_overlap": 1.0}, "lesion_overlap"),
         ({"lesion_iou": -0.1}, "lesion_iou"),
         ({"lesion_iou": "half"}, "lesion_iou"),
+        ({"lesion_edges": [5, 5]}, "lesion_edges"),
+        ({"lesion_edges": [0, 5]}, "lesion_edges"),
+        ({"lesion_edges": ["small"]}, "lesion_edges"),
+        ({"lesion_edges": 5}, "lesion_edges"),
+        ({"lesion_size": "ml"}, "diameter_mm, mm3"),
     ],
 )
 def test_settings_that_cannot_be_are_told(options, words, tmp_path):
