@@ -115,6 +115,7 @@ def _evaluation(plain: Any) -> MaskEvaluation:
             lesion_iou=plain["lesion_iou"],
             lesion_edges=plain["lesion_edges"],
             lesion_size=plain["lesion_size"],
+            froc_floor=plain["froc_floor"],
         ),
         workers=plain["workers"],
         pictures=plain["pictures"],

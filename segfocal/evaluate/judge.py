@@ -18,6 +18,7 @@ from segfocal.evaluate.pairing import CaseFiles
 from segfocal.evaluate.ranks import ranks_of
 from segfocal.grid import Grid
 from segfocal.io import volumes
+from segfocal.metrics import Candidates
 from segfocal.plain_text import visible
 
 
@@ -30,6 +31,7 @@ class JudgedCase:
         metrics: one record for each structure; none where the case failed, or where no structure is named and no mask
             holds one.
         lesions: of each structure, one by one; empty where lesions are not counted.
+        candidates: of the lesions of each structure, by its name; empty without probability maps.
         against: the metrics of the second prediction; empty where none is compared.
         compared: whether there is a second prediction.
         unions: by label value of the prediction, the reference's own values whose union it is.
@@ -39,6 +41,7 @@ class JudgedCase:
     files: CaseFiles
     metrics: Sequence[CaseMetrics] = ()
     lesions: Sequence[StructureLesions] = ()
+    candidates: Mapping[str, Candidates] = field(default_factory=dict)
     against: Sequence[CaseMetrics] = ()
     compared: bool = False
     unions: Mapping[int, Sequence[int]] = field(default_factory=dict)
@@ -113,14 +116,23 @@ def judge(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ran
         for other in masks.predictions[1:]
         for metrics in case_metrics(files.name, other, masks.reference, masks.labels, settings)
     ]
+    candidates = {}
     if ranked and masks.labels:
-        ranks = ranks_of(files, masks)
+        ranks = ranks_of(files, masks, settings)
+        areas = {name: each.histogram for name, each in ranks.items()}
         first = [
-            replace(metrics, roc_auc=ranks[metrics.structure].auc, pr_auc=ranks[metrics.structure].average_precision)
+            replace(metrics, roc_auc=areas[metrics.structure].auc, pr_auc=areas[metrics.structure].average_precision)
             for metrics in first
         ]
+        candidates = {name: each.candidates for name, each in ranks.items() if each.candidates is not None}
     judged = JudgedCase(
-        files=files, metrics=first, lesions=lesions, against=against, compared=compared, unions=masks.unions
+        files=files,
+        metrics=first,
+        lesions=lesions,
+        candidates=candidates,
+        against=against,
+        compared=compared,
+        unions=masks.unions,
     )
     told = [files.without_folders("; ".join(notes))] * bool(notes) + judged.crowded()
     return judged.with_message("; ".join(told)) if told else judged

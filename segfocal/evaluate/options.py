@@ -32,6 +32,7 @@ class EvaluationSettings:
         lesion_iou: IoU in [0,1) that two lesions must exceed to be matched one to one.
         lesion_edges: ascending, > 0, between the classes of size for which recall is given; empty for one class.
         lesion_size: what the edges are: "diameter_mm", of a ball of the lesion's volume, or "mm3".
+        froc_floor: probability in (0,1] from which neighbouring voxels are one candidate of the FROC.
 
     Raises:
         UserError: a value out of range, an unknown group, a tolerance for a structure that labels do not name.
@@ -45,6 +46,7 @@ class EvaluationSettings:
     lesion_iou: float = 0.5
     lesion_edges: Sequence[float] = (5.0, 10.0, 20.0)
     lesion_size: Measure = "diameter_mm"
+    froc_floor: float = 0.1
 
     def __post_init__(self) -> None:
         if self.ignore is not None and (type(self.ignore) is not int or self.ignore < 1):
@@ -67,6 +69,7 @@ class EvaluationSettings:
         for name in ("lesion_overlap", "lesion_iou"):
             _check_share(name, getattr(self, name))
         _check_sizes(self.lesion_edges, self.lesion_size)
+        _check_floor(self.froc_floor)
         if self.labels is not None:
             object.__setattr__(self, "labels", named_labels(self.labels))
             if self.labels:  # an empty table names as many as none
@@ -167,6 +170,11 @@ def named_labels(labels: Any) -> dict[str, int]:
 def _check_share(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
         raise UserError(expected=f"{name} from 0 to below 1", found=f"{value}", do="give a share, as 0.1")
+
+
+def _check_floor(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise UserError(expected="froc_floor above 0 and at most 1", found=f"{value}", do="give a probability, as 0.1")
 
 
 def _check_sizes(edges: Any, measure: Any) -> None:

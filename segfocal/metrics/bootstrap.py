@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ def bootstrap_mean(values: ArrayLike, *, seed: int, level: float = 0.95, resampl
     mean = float((filled.sum(0) / known.sum(0)).mean())
     if len(array) < 2:
         return Interval(mean, math.nan, math.nan)
-    means = _resampled(filled, known, np.random.default_rng(seed), resamples)
+    means = _resampled(filled, known, seed, resamples)
     low, high = np.percentile(means, [50 * (1 - level), 50 * (1 + level)])
     return Interval(mean, float(low), float(high))
 
@@ -87,8 +88,8 @@ def bootstrap_ratio(
     ratio = float(whole[0] / whole[1])
     if len(values) < 2:
         return Interval(ratio, math.nan, math.nan)
-    rng, ratios = np.random.default_rng(seed), []
-    for times in _draws(len(values), rng, resamples):
+    ratios = []
+    for times in _draws(len(values), seed, resamples):
         sums = times @ values
         kept = sums[:, 1] > 0
         ratios.append(sums[kept, 0] / sums[kept, 1])
@@ -99,19 +100,35 @@ def bootstrap_ratio(
     return Interval(ratio, float(low), float(high))
 
 
-def _resampled(filled: NDArray, known: NDArray, rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:
+def _resampled(filled: NDArray, known: NDArray, seed: int, resamples: int) -> NDArray[np.float64]:
     """Return the mean of each resample."""
     means = []
-    for times in _draws(len(filled), rng, resamples):
+    for times in _draws(len(filled), seed, resamples):
         held = times @ known
         columns = np.divide(times @ filled, held, out=np.full(held.shape, np.nan), where=held > 0)
         means.append(np.nanmean(columns, axis=1))
     return np.concatenate(means)
 
 
-def _draws(n: int, rng: np.random.Generator, resamples: int) -> Iterator[NDArray[np.float64]]:
+def _draws(n: int, seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:
     """Yield how often each of n units is drawn in each resample, [some,n] at a time."""
+    if n * resamples <= _AT_A_TIME:
+        yield _drawn_once(n, seed, resamples)
+        return
+    rng = np.random.default_rng(seed)
     while resamples:
         count = min(resamples, max(1, _AT_A_TIME // n))
-        yield rng.multinomial(n, np.full(n, 1 / n), size=count).astype(np.float64)
+        yield _drawn(n, rng, count)
         resamples -= count
+
+
+@lru_cache(maxsize=1)
+def _drawn_once(n: int, seed: int, resamples: int) -> NDArray[np.float64]:
+    """Return the draws of all resamples; many metrics of the same cases ask for them one after the other."""
+    return _drawn(n, np.random.default_rng(seed), resamples)
+
+
+def _drawn(n: int, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=count).astype(np.float64)
+    drawn.setflags(write=False)
+    return drawn

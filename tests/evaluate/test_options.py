@@ -21,6 +21,7 @@ from tests.evaluate.folders import LABELS, mask_evaluation, rows_of
         ({"lesion_edges": ["small"]}, "lesion_edges"),
         ({"lesion_edges": 5}, "lesion_edges"),
         ({"lesion_size": "ml"}, "diameter_mm, mm3"),
+        ({"froc_floor": 0}, "froc_floor"),
     ],
 )
 def test_settings_that_cannot_be_are_told(options, words, tmp_path):
