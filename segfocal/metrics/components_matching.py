@@ -8,7 +8,7 @@ the array (last axis fastest).
 One-to-one matching goes through the pairs of components by descending IoU and takes each whose IoU exceeds a threshold
 and of which neither component is taken yet. From a threshold of 0.5 on, no component can have two such partners, so
 there is one matching only. Below 0.5 the order decides: another one might match more. Pairs of equal IoU go by the
-number of the reference's component, then by that of the predicted one.
+number of the predicted component, then by that of the reference's.
 
 Sources: Kirillov et al., "Panoptic Segmentation", arXiv:1801.00868, section 4.1; the order is that of panoptica's
 `NaiveThresholdMatching` (Kofler et al., arXiv:2312.02608). Deliberate difference: an IoU must exceed the threshold, as
@@ -127,7 +127,7 @@ def match_components(overlaps: ComponentOverlaps, *, threshold: float = 0.5) -> 
     if not 0 <= threshold < 1:
         raise ValueError(f"expected a threshold in [0,1); got {threshold}")
     iou = overlaps.iou
-    order = np.lexsort((overlaps.pairs[:, 1], overlaps.pairs[:, 0], -iou))
+    order = np.lexsort((overlaps.pairs[:, 0], overlaps.pairs[:, 1], -iou))
     order = order[iou[order] > threshold]
     predicted_of = np.zeros(len(overlaps.true.sizes), np.int64)
     true_of = np.zeros(len(overlaps.predicted.sizes), np.int64)

@@ -49,7 +49,7 @@ def test_pairs_are_taken_by_descending_iou_and_one_to_one(seed, threshold):
     one, other = (fields[0] > 0.12, 0.6 * fields[0] + 0.4 * fields[1] > 0.1)
     ious, n, m = by_hand(one, other)
     expected = {}
-    for value, true, predicted in sorted(((v, *pair) for pair, v in ious.items()), key=lambda t: (-t[0], t[1], t[2])):
+    for value, true, predicted in sorted(((v, *pair) for pair, v in ious.items()), key=lambda t: (-t[0], t[2], t[1])):
         if value > threshold and true not in expected and predicted not in expected.values():
             expected[true] = predicted
     matching = match_components(overlaps_of(one, other), threshold=threshold)
