@@ -116,7 +116,7 @@ def judge(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ran
         for other in masks.predictions[1:]
         for metrics in case_metrics(files.name, other, masks.reference, masks.labels, settings)
     ]
-    candidates = {}
+    candidates: dict[str, Candidates] = {}
     if ranked and masks.labels:
         ranks = ranks_of(files, masks, settings)
         areas = {name: each.histogram for name, each in ranks.items()}
@@ -142,7 +142,8 @@ def _measured(
     files: CaseFiles, masks: CaseMasks, settings: EvaluationSettings, scan: NDArray | None
 ) -> tuple[list[CaseMetrics], list[StructureLesions]]:
     """Return the metrics of each structure of the prediction and, where they are counted, its lesions one by one."""
-    found, lesions = [], []
+    found: list[CaseMetrics] = []
+    lesions: list[StructureLesions] = []
     grid = masks.reference.grid
     each = measured_structures(files.name, masks.predictions[0], masks.reference, masks.labels, settings)
     for metrics, counted in each:

@@ -1,5 +1,7 @@
 """Lesions one by one: places, sizes, intensities and partners of both masks, and few rows of many specks."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,29 @@ def test_lesions_are_counted_by_size(tmp_path):
     assert case.lesions[0].sizes == [(1, 0, 0), (2, 2, 1)]
     (case,) = evaluated(tmp_path, *masks(), lesion_edges=[])
     assert case.lesions[0].sizes == [(3, 2, 1)]
+
+
+def test_structures_that_overlap_have_their_lesions_each(tmp_path):
+    """A liver with a lesion inside, each a mask of its own, as `predict separate=true` leaves them."""
+    reference = np.zeros(SHAPE, np.uint8)
+    reference[2:10, 2:10, 1:5], reference[4:6, 4:6, 2:4], reference[12, 10, 5] = 5, 6, 6
+    make_scan(tmp_path / "labels" / "c.nii.gz", reference, AFFINE)
+    made_of = {"liver": [5, 6], "tumour": [6]}
+    for name, parts in made_of.items():
+        make_scan(tmp_path / "masks" / f"c_{name}.nii.gz", np.uint8(np.isin(reference, parts)), AFFINE)
+    report = {"segfocal": "1", "structures": {"liver": 1, "tumour": 2}, "made_of": made_of}
+    report["files"] = {name: [f"c_{name}.nii.gz"] for name in made_of}
+    (tmp_path / "masks" / "c.json").write_text(json.dumps(report))
+    volumes = {}
+    for name in made_of:
+        output = tmp_path / name
+        places = {"prediction": tmp_path / "masks" / f"c_{name}.nii.gz", "reference": tmp_path / "labels" / "c.nii.gz"}
+        evaluate(MaskEvaluation(**places, output=output, settings=EvaluationSettings(groups=("lesions",))))
+        listed = [row for row in table(output / "lesions.csv") if row["mask"] == "reference"]
+        assert {(row["structure"], row["status"]) for row in listed} == {(name, "matched")}
+        volumes[name] = [float(row["volume_ml"]) for row in listed]
+    assert volumes["liver"] == pytest.approx([1.536, 0.006])
+    assert volumes["tumour"] == pytest.approx([0.048, 0.006])
 
 
 def test_without_a_lesion_there_is_no_table(tmp_path):

@@ -80,14 +80,3 @@ def test_a_froc_is_that_of_the_probability_maps(folders, tmp_path):
     assert (output / "froc.png").stat().st_size > 0
     assert "FROC score" in (output / "report.html").read_text()
     assert [case.files.name for case in cases if not case.candidates] == ["broken"]
-
-
-def test_voxels_to_ignore_are_no_candidates(tmp_path):
-    truth, seen = np.zeros((2, 9, 9, 4), np.uint8)
-    truth[1:3, 1:3, 1:3], truth[6:8, 6:8, 1:3], seen[1, 1, 1], seen[6, 6, 1] = 1, 9, 1, 1
-    for name, array in (("truth", truth), ("mask", seen), ("maps", seen.astype(np.float32))):
-        make_scan(tmp_path / f"{name}.nii.gz", array)
-    options = {"labels": {"ball": 1}, "ignore": 9, "groups": ["lesions"], "probabilities": tmp_path / "maps.nii.gz"}
-    places = {"prediction": tmp_path / "mask.nii.gz", "reference": tmp_path / "truth.nii.gz"}
-    (case,) = evaluate(mask_evaluation(tmp_path, tmp_path / "out", **places, **options))
-    assert (case.candidates["ball"].false.tolist(), case.candidates["ball"].lesions.tolist()) == ([], [1.0])
