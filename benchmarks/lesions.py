@@ -1,7 +1,7 @@
 """CC-Dice and the lesions of a case with many of them: ours against one distance transform a lesion, in one process.
 
 The rival divides space as CC-Metrics does, by a transform of the whole volume for each lesion of the reference, in mm
-here. The masks are balls of 3 to 14 mm in a volume of 320×320×130 voxels, four of five of them predicted, moved by up
+here. The masks are balls of a radius of 2 to 9 voxels in 320×320×130, four of five of them predicted, moved by up
 to two voxels, and some beside them. Prints a table with the ratio and writes JSON beside it under benchmarks/results.
 
     python benchmarks/lesions.py [repeats]
