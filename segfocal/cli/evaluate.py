@@ -33,6 +33,7 @@ _SHOWN: tuple[str, ...] = (
     "hd95_mm",
 )
 _SHOWN += ("assd_mm", "nsd", "lesion_f1", "roc_auc", "pr_auc")
+_MOST_WARNINGS = 5
 _SUMMARISED = ("dice", "hd95_mm", "assd_mm", "nsd", "lesion_f1", "roc_auc", "pr_auc")
 
 
@@ -60,8 +61,10 @@ def evaluate(config: DictConfig) -> None:
     _warn_of_absent(judged)
     if evaluation.against:
         print(visible(str(evaluation.output / "comparison.csv")))
-    for name in ("metrics.csv", "report.html"):
-        print(visible(str(evaluation.output / name)))
+    _warn_of_crowded([text for case in judged for text in case.crowded()])
+    for name in ("metrics.csv", "lesions.csv", "report.html"):
+        if (evaluation.output / name).is_file():
+            print(visible(str(evaluation.output / name)))
     failed = [case.files.name for case in judged if case.failure is not None]
     if failed:
         raise UserError(
@@ -79,6 +82,14 @@ def _warn_of_absent(judged: Sequence[JudgedCase]) -> None:
         named = ", ".join(f"{name} ({value})" for name, value in absent.items())
         said = "warning: no reference or prediction holds a voxel of"
         print(visible(f"{said} {named}: left out of the means; check labels="), file=sys.stderr)
+
+
+def _warn_of_crowded(texts: Sequence[str]) -> None:
+    """Name the masks with so many lesions that not all are listed; a line each, and one for what is left."""
+    for text in texts[:_MOST_WARNINGS]:
+        print(visible(f"warning: {text}; is it noise?"), file=sys.stderr)
+    if len(texts) > _MOST_WARNINGS:
+        print(f"warning: {len(texts) - _MOST_WARNINGS} more such masks, named in metrics.csv", file=sys.stderr)
 
 
 def _evaluation(plain: Any) -> MaskEvaluation:
@@ -101,6 +112,10 @@ def _evaluation(plain: Any) -> MaskEvaluation:
             groups=[groups] if isinstance(groups, str) else groups,
             tolerance_mm=plain["tolerance_mm"],
             lesion_overlap=plain["lesion_overlap"],
+            lesion_iou=plain["lesion_iou"],
+            lesion_edges=plain["lesion_edges"],
+            lesion_size=plain["lesion_size"],
+            froc_floor=plain["froc_floor"],
         ),
         workers=plain["workers"],
         pictures=plain["pictures"],

@@ -6,7 +6,7 @@ What each metric means, and what it is for empty masks, stands in `segfocal/metr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -16,10 +16,22 @@ from scipy import ndimage
 
 from segfocal.evaluate.options import EvaluationSettings
 from segfocal.grid import Grid, Volume
-from segfocal.metrics import Counts, Detections, SurfaceDistances, count, count_lesions, diagonal_mm
+from segfocal.metrics import (
+    ComponentOverlaps,
+    Counts,
+    Matching,
+    SurfaceDistances,
+    cc_dice_of,
+    count,
+    diagonal_mm,
+    match_components,
+    panoptic_quality,
+)
 
 Status = Literal["ok", "missed", "false_alarm", "both_empty", "missing_prediction", "nowhere"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+_LESION_SHARES = ("lesion_f1", "lesion_precision", "lesion_recall")  # that are 0 without a prediction
+_LESION_SHARES += ("cc_dice", "pq", "sq", "rq", "matched_precision", "matched_recall")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +57,21 @@ class CaseMetrics:
         assd_mm: average symmetric surface distance, in mm.
         nsd: normalised surface distance, a share in [0,1] of both surfaces.
         tolerance_mm: the distance in mm that `nsd` accepts.
-        lesion_f1: in [0,1]; None, as the next five, unless lesions are counted.
+        lesion_f1: in [0,1]; None, as the next 14, unless lesions are counted.
         lesion_precision: share in [0,1] of the predicted lesions that are right.
         lesion_recall: share in [0,1] of the reference's lesions that were found.
         lesion_tp: lesions found.
         lesion_fp: lesions predicted where there is none.
         lesion_fn: lesions missed.
+        cc_dice: mean Dice in [0,1] of the reference's lesions, each where it is the nearest.
+        pq: panoptic quality in [0,1], sq · rq, of lesions matched one to one.
+        sq: mean IoU in [0,1] of the matched.
+        rq: F1 in [0,1] of the matched.
+        matched_precision: share in [0,1] of the predicted lesions that are matched.
+        matched_recall: share in [0,1] of the reference's lesions that are matched.
+        matched_tp: lesions matched.
+        matched_fp: predicted lesions without a match.
+        matched_fn: the reference's lesions without a match.
         roc_auc: area under the ROC curve in [0,1]; None, as the next one, without probability maps.
         pr_auc: area under the precision-recall curve in [0,1].
         tp: voxels in both masks.
@@ -85,6 +106,15 @@ class CaseMetrics:
     lesion_tp: int | None = None
     lesion_fp: int | None = None
     lesion_fn: int | None = None
+    cc_dice: float | None = None
+    pq: float | None = None
+    sq: float | None = None
+    rq: float | None = None
+    matched_precision: float | None = None
+    matched_recall: float | None = None
+    matched_tp: int | None = None
+    matched_fp: int | None = None
+    matched_fn: int | None = None
     roc_auc: float | None = None
     pr_auc: float | None = None
     tp: int
@@ -99,6 +129,21 @@ class CaseMetrics:
         return {name: value for name, value in self.__dict__.items() if value is not None}
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CountedLesions:
+    """The lesions of a structure in both masks, cut to the box that holds them.
+
+    Args:
+        corner: the voxel at which the box begins.
+        overlaps: of the components inside.
+        matching: of those, one to one.
+    """
+
+    corner: tuple[int, ...]
+    overlaps: ComponentOverlaps
+    matching: Matching
+
+
 def case_metrics(
     case: str,
     prediction: Volume | None,
@@ -106,7 +151,18 @@ def case_metrics(
     labels: Mapping[str, int],
     settings: EvaluationSettings,
 ) -> list[CaseMetrics]:
-    """Measure each structure of a case.
+    """Measure each structure of a case; the arguments are those of `measured_structures`."""
+    return [metrics for metrics, _ in measured_structures(case, prediction, reference, labels, settings)]
+
+
+def measured_structures(
+    case: str,
+    prediction: Volume | None,
+    reference: Volume,
+    labels: Mapping[str, int],
+    settings: EvaluationSettings,
+) -> Iterator[tuple[CaseMetrics, CountedLesions | None]]:
+    """Measure the structures of a case one after the other, and yield their lesions where those are counted.
 
     A missing prediction is scored as an empty mask, and as wrong even where the reference is empty too.
 
@@ -121,12 +177,17 @@ def case_metrics(
     empty = np.broadcast_to(np.uint8(0), reference.array.shape)
     array = empty if prediction is None else prediction.array
     boxes = [ndimage.find_objects(empty if a is empty else a) for a in (array, reference.array)]
-    found = []
     for name, value in labels.items():
         box = _joint([found[value - 1] for found in boxes if value <= len(found) and found[value - 1]])
-        metrics = _measured(case, name, value, array[box] == value, reference.array[box] == value, grid, settings)
-        found.append(metrics if prediction is not None else _missing(metrics, grid))
-    return found
+        predicted, true = array[box] == value, reference.array[box] == value
+        metrics = _measured(case, name, value, predicted, true, grid, settings)
+        lesions = None
+        if "lesions" in settings.groups:
+            overlaps = ComponentOverlaps.between(predicted, true)
+            matching = match_components(overlaps, threshold=settings.lesion_iou)
+            lesions = CountedLesions(corner=tuple(each.start for each in box), overlaps=overlaps, matching=matching)
+            metrics = _with_lesions(metrics, lesions, grid, settings)
+        yield metrics if prediction is not None else _missing(metrics, grid), lesions
 
 
 def _joint(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:
@@ -148,15 +209,11 @@ def _measured(
     """Return the metrics of a structure from the box of `grid` that holds it in both masks."""
     counts = count(predicted, true, True)
     counts = replace(counts, tn=counts.tn + math.prod(grid.shape) - predicted.size)  # those outside the box too
-    distances = lesions = None
+    metrics = _of_voxels(case, structure, value, counts, grid)
     if "surface" in settings.groups:
         distances = SurfaceDistances.between(predicted, true, grid.steps_mm, volume_shape=grid.shape)
-    if "lesions" in settings.groups:
-        lesions = count_lesions(predicted, true, overlap=settings.lesion_overlap)
-    metrics = _of_voxels(case, structure, value, counts, grid)
-    if distances:
         metrics = _with_surface(metrics, distances, settings.tolerance(structure))
-    return _with_lesions(metrics, lesions) if lesions else metrics
+    return metrics
 
 
 def _of_voxels(case: str, structure: str, value: int, counts: Counts, grid: Grid) -> CaseMetrics:
@@ -201,7 +258,11 @@ def _with_surface(metrics: CaseMetrics, distances: SurfaceDistances, tolerance_m
     )
 
 
-def _with_lesions(metrics: CaseMetrics, lesions: Detections) -> CaseMetrics:
+def _with_lesions(
+    metrics: CaseMetrics, counted: CountedLesions, grid: Grid, settings: EvaluationSettings
+) -> CaseMetrics:
+    lesions = counted.overlaps.detections(settings.lesion_overlap)
+    matched, quality = counted.matching.detections, panoptic_quality(counted.matching)
     return replace(
         metrics,
         lesion_f1=lesions.f1,
@@ -210,6 +271,15 @@ def _with_lesions(metrics: CaseMetrics, lesions: Detections) -> CaseMetrics:
         lesion_tp=lesions.tp,
         lesion_fp=lesions.fp,
         lesion_fn=lesions.fn,
+        cc_dice=cc_dice_of(counted.overlaps, grid.steps_mm),
+        pq=quality.pq,
+        sq=quality.sq,
+        rq=quality.rq,
+        matched_precision=matched.precision,
+        matched_recall=matched.recall,
+        matched_tp=matched.tp,
+        matched_fp=matched.fp,
+        matched_fn=matched.fn,
     )
 
 
@@ -220,5 +290,5 @@ def _missing(metrics: CaseMetrics, grid: Grid) -> CaseMetrics:
         diagonal = diagonal_mm(grid.shape, grid.steps_mm)
         metrics = replace(metrics, hd_mm=diagonal, hd95_mm=diagonal, assd_mm=diagonal, nsd=0.0)
     if metrics.lesion_f1 is not None:
-        metrics = replace(metrics, lesion_f1=0.0, lesion_precision=0.0, lesion_recall=0.0)
+        metrics = replace(metrics, **dict.fromkeys(_LESION_SHARES, 0.0))
     return metrics

@@ -21,7 +21,7 @@ from segfocal.parallel import affordable, in_order
 
 Showing = Callable[[Sequence[CaseFiles], Iterable[JudgedCase]], Iterable[JudgedCase]]
 Telling = Callable[[Sequence[PassedOver]], None]
-_BYTES_A_VOXEL = 16  # of a case while its surfaces are measured, at most
+_BYTES_A_VOXEL = 24  # of a case while its surfaces are measured or its lesions numbered, at most
 
 
 def evaluate(

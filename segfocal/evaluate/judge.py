@@ -7,16 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
-from segfocal.errors import UserError, noted
+from segfocal.errors import UserError, note, noted
+from segfocal.evaluate.case_lesions import MOST_LISTED, StructureLesions, Surroundings, structure_lesions
 from segfocal.evaluate.case_masks import CaseMasks, read_masks
-from segfocal.evaluate.case_metrics import CaseMetrics, Status, case_metrics
+from segfocal.evaluate.case_metrics import CaseMetrics, Status, case_metrics, measured_structures
 from segfocal.evaluate.options import EvaluationSettings
 from segfocal.evaluate.pairing import CaseFiles
+from segfocal.evaluate.ranks import ranks_of
+from segfocal.grid import Grid
 from segfocal.io import volumes
-from segfocal.io.nifti.probability_maps import open_maps
-from segfocal.metrics import RankHistogram
+from segfocal.metrics import Candidates
 from segfocal.plain_text import visible
 
 
@@ -28,7 +30,9 @@ class JudgedCase:
         files: of the case.
         metrics: one record for each structure; none where the case failed, or where no structure is named and no mask
             holds one.
-        against: the same of the second prediction; empty where none is compared.
+        lesions: of each structure, one by one; empty where lesions are not counted.
+        candidates: of the lesions of each structure, by its name; empty without probability maps.
+        against: the metrics of the second prediction; empty where none is compared.
         compared: whether there is a second prediction.
         unions: by label value of the prediction, the reference's own values whose union it is.
         failure: why the case could not be judged; None where it could.
@@ -36,6 +40,8 @@ class JudgedCase:
 
     files: CaseFiles
     metrics: Sequence[CaseMetrics] = ()
+    lesions: Sequence[StructureLesions] = ()
+    candidates: Mapping[str, Candidates] = field(default_factory=dict)
     against: Sequence[CaseMetrics] = ()
     compared: bool = False
     unions: Mapping[int, Sequence[int]] = field(default_factory=dict)
@@ -46,12 +52,32 @@ class JudgedCase:
         rows = self._failed() or [metrics.row() for metrics in self.metrics] or self._empty()
         return self._with_file(rows, self.files.prediction)
 
+    def lesion_rows(self) -> list[dict[str, Any]]:
+        """Return the lesions of reference and prediction as columns of a table."""
+        return [lesion.row() for each in self.lesions for lesion in each.listed]
+
+    def crowded(self) -> list[str]:
+        """Say for each mask and structure with more lesions than are listed how many there are."""
+        names = {"reference": self.files.reference.name, "prediction": (self.files.prediction or Path()).name}
+        return [
+            f"{names[mask]}: {count} lesions of {each.structure}, of which lesions.csv lists the {MOST_LISTED} largest"
+            for each in self.lesions
+            for mask, count in each.crowded.items()
+        ]
+
     def rows_against(self) -> list[dict[str, Any]]:
         """Return the same for the second prediction; none without one."""
         if not self.compared:
             return []
         rows = self._failed() or [metrics.row() for metrics in self.against] or self._empty()
         return self._with_file(rows, self.files.against)
+
+    def with_message(self, message: str) -> JudgedCase:
+        """Return the case with a message in every row."""
+        metrics, against = (
+            [replace(one, message=message) for one in several] for several in (self.metrics, self.against)
+        )
+        return replace(self, metrics=metrics, against=against)
 
     @staticmethod
     def _with_file(rows: Sequence[Mapping[str, Any]], prediction: Path | None) -> list[dict[str, Any]]:
@@ -83,21 +109,67 @@ def judge(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ran
     """
     with noted() as notes:
         masks = read_masks(files, settings, compared=compared)
-    first, *second = [
-        case_metrics(files.name, prediction, masks.reference, masks.labels, settings)
-        for prediction in masks.predictions
+        scan = _scan(files, masks.reference.grid) if "lesions" in settings.groups else None
+    first, lesions = _measured(files, masks, settings, scan)
+    against = [
+        metrics
+        for other in masks.predictions[1:]
+        for metrics in case_metrics(files.name, other, masks.reference, masks.labels, settings)
     ]
+    candidates: dict[str, Candidates] = {}
     if ranked and masks.labels:
-        ranks = _ranks(files, masks)
+        ranks = ranks_of(files, masks, settings)
+        areas = {name: each.histogram for name, each in ranks.items()}
         first = [
-            replace(metrics, roc_auc=ranks[metrics.structure].auc, pr_auc=ranks[metrics.structure].average_precision)
+            replace(metrics, roc_auc=areas[metrics.structure].auc, pr_auc=areas[metrics.structure].average_precision)
             for metrics in first
         ]
-    against = second[0] if compared else []
-    if notes:
-        said = files.without_folders("; ".join(notes))
-        first, against = ([replace(one, message=said) for one in several] for several in (first, against))
-    return JudgedCase(files=files, metrics=first, against=against, compared=compared, unions=masks.unions)
+        candidates = {name: each.candidates for name, each in ranks.items() if each.candidates is not None}
+    judged = JudgedCase(
+        files=files,
+        metrics=first,
+        lesions=lesions,
+        candidates=candidates,
+        against=against,
+        compared=compared,
+        unions=masks.unions,
+    )
+    told = [files.without_folders("; ".join(notes))] * bool(notes) + judged.crowded()
+    return judged.with_message("; ".join(told)) if told else judged
+
+
+def _measured(
+    files: CaseFiles, masks: CaseMasks, settings: EvaluationSettings, scan: NDArray | None
+) -> tuple[list[CaseMetrics], list[StructureLesions]]:
+    """Return the metrics of each structure of the prediction and, where they are counted, its lesions one by one."""
+    found: list[CaseMetrics] = []
+    lesions: list[StructureLesions] = []
+    grid = masks.reference.grid
+    each = measured_structures(files.name, masks.predictions[0], masks.reference, masks.labels, settings)
+    for metrics, counted in each:
+        found.append(metrics)
+        if counted is not None:
+            around = Surroundings(
+                case=files.name, structure=metrics.structure, grid=grid, corner=counted.corner, scan=scan
+            )
+            lesions.append(structure_lesions(counted, around, settings))
+    return found, lesions
+
+
+def _scan(files: CaseFiles, grid: Grid) -> NDArray | None:
+    """Return the first channel of the scan that was named, on the grid of the masks; None, with a note, of another."""
+    if files.image is None:
+        return None
+    try:
+        scan = volumes.read(files.image).channels()[0]
+    except (UserError, OSError) as error:
+        note(f"lesions have no intensities: {error}")
+        return None
+    on_it = scan.on(grid)
+    if on_it is None:
+        note(f"lesions have no intensities: {files.image} differs in {volumes.difference(grid, scan.grid)}")
+        return None
+    return on_it.array
 
 
 def judge_or_note(files: CaseFiles, settings: EvaluationSettings, *, compared: bool, ranked: bool) -> JudgedCase:
@@ -126,35 +198,3 @@ def marked(judged: Sequence[JudgedCase], settings: EvaluationSettings) -> list[J
         return [each if each.structure in there else replace(each, status="nowhere") for each in several]
 
     return [replace(case, metrics=mark(case.metrics), against=mark(case.against)) for case in judged]
-
-
-def _ranks(files: CaseFiles, masks: CaseMasks) -> dict[str, RankHistogram]:
-    """Return the histogram of each structure's probabilities, read slab by slab; empty ones without maps."""
-    import torch  # seconds to load, and only probabilities need it
-
-    labels, reference = masks.labels, masks.reference
-    maps = open_maps(files.probabilities) if files.probabilities else None
-    histograms = {name: RankHistogram() for name in labels}
-    if maps is None:
-        return histograms
-    turn = reference.grid.turn_to(maps.grid)
-    if turn is None or maps.maps not in (len(labels), len(labels) + 1):
-        raise UserError(
-            expected=f"{len(labels)} probability maps on the reference's grid, one for each of {', '.join(labels)} (or "
-            "one more, the first being the background)",
-            found=volumes.difference(reference.grid, maps.grid) if turn is None else f"{maps.maps} maps",
-            where=files.probabilities,
-            do="write one map a structure along the fourth axis, and name the structures in their order with labels=",
-        )
-    truth, left_out = turn.apply(reference.array), None if masks.ignored is None else turn.apply(masks.ignored)
-    background = maps.maps - len(labels)
-    names = [None] * background + list(labels)
-    for k, z, values in maps.slabs():
-        name = names[k]
-        if name is not None:
-            inside = np.ascontiguousarray(truth[:, :, z] == labels[name])
-            if left_out is not None:
-                kept = ~left_out[:, :, z]
-                values, inside = values[kept], inside[kept]
-            histograms[name].add_probabilities(torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(inside))
-    return histograms

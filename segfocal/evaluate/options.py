@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from segfocal.errors import UserError
 from segfocal.io.volumes import is_many
+from segfocal.metrics.lesion_sizes import MEASURES, Measure
 
 GROUPS = ("overlap", "surface", "lesions")
 DEFAULT = "default"  # in a table of tolerances: the structures that it does not name
@@ -26,6 +29,10 @@ class EvaluationSettings:
         groups: the metrics to measure, of `GROUPS`; overlap is always measured.
         tolerance_mm: distance in mm that NSD accepts, for all structures or by name with "default" for the others.
         lesion_overlap: share in [0,1) of a lesion's voxels that must be exceeded for it to be found; 0: one is enough.
+        lesion_iou: IoU in [0,1) that two lesions must exceed to be matched one to one.
+        lesion_edges: ascending, > 0, between the classes of size for which recall is given; empty for one class.
+        lesion_size: what the edges are: "diameter_mm", of a ball of the lesion's volume, or "mm3".
+        froc_floor: probability in (0,1] from which neighbouring voxels are one candidate of the FROC.
 
     Raises:
         UserError: a value out of range, an unknown group, a tolerance for a structure that labels do not name.
@@ -36,6 +43,10 @@ class EvaluationSettings:
     groups: Sequence[str] = GROUPS
     tolerance_mm: float | Mapping[str, float] = 1.0
     lesion_overlap: float = 0.0
+    lesion_iou: float = 0.5
+    lesion_edges: Sequence[float] = (5.0, 10.0, 20.0)
+    lesion_size: Measure = "diameter_mm"
+    froc_floor: float = 0.1
 
     def __post_init__(self) -> None:
         if self.ignore is not None and (type(self.ignore) is not int or self.ignore < 1):
@@ -55,10 +66,10 @@ class EvaluationSettings:
                     found=f"{value} for {name}",
                     do="write tolerance_mm=2, or tolerance_mm={default: 1, liver: 3}",
                 )
-        if not 0 <= self.lesion_overlap < 1:
-            raise UserError(
-                expected="lesion_overlap from 0 to below 1", found=f"{self.lesion_overlap}", do="give a share, as 0.1"
-            )
+        for name in ("lesion_overlap", "lesion_iou"):
+            _check_share(name, getattr(self, name))
+        _check_sizes(self.lesion_edges, self.lesion_size)
+        _check_floor(self.froc_floor)
         if self.labels is not None:
             object.__setattr__(self, "labels", named_labels(self.labels))
             if self.labels:  # an empty table names as many as none
@@ -154,6 +165,29 @@ def named_labels(labels: Any) -> dict[str, int]:
         raise UserError(
             expected="names with label values from 1", found=f"labels={labels}", do='write "labels={liver: 5}"'
         ) from error
+
+
+def _check_share(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise UserError(expected=f"{name} from 0 to below 1", found=f"{value}", do="give a share, as 0.1")
+
+
+def _check_floor(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise UserError(expected="froc_floor above 0 and at most 1", found=f"{value}", do="give a probability, as 0.1")
+
+
+def _check_sizes(edges: Any, measure: Any) -> None:
+    if measure not in MEASURES:
+        raise UserError(
+            expected=f"lesion_size among {', '.join(MEASURES)}", found=f"{measure}", do="choose one of these"
+        )
+    listed = list(edges) if isinstance(edges, list | tuple) else [None]
+    numbers = all(not isinstance(each, bool) and isinstance(each, int | float) for each in listed)
+    if not numbers or any(not 0 < low < high for low, high in pairwise([*listed, math.inf])):
+        raise UserError(
+            expected="ascending lesion_edges above 0", found=f"{edges}", do="write them as lesion_edges=[5,10,20]"
+        )
 
 
 def _whole(value: Any) -> bool:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from segfocal.errors import UserError, noted
 from segfocal.evaluate.case_masks import with_unions, with_value
 from segfocal.evaluate.case_metrics import CaseMetrics
 from segfocal.evaluate.judge import JudgedCase
+from segfocal.evaluate.lesion_summary import LesionSummary
 from segfocal.evaluate.pairing import CaseFiles
 from segfocal.evaluate.prediction_report import read_prediction_report
 from segfocal.files import make_folder, slug
@@ -18,13 +21,15 @@ from segfocal.inference import bundle as bundles
 from segfocal.intensity import Intensity, Percentiles
 from segfocal.io import volumes
 from segfocal.report.case_picture import CasePicture, draw_errors, draw_largest
-from segfocal.report.plots import draw_strips
+from segfocal.report.plots import draw_froc, draw_strips
 
 OVERLAY, OVERLAYS, DICE_PLOT = "overlay.png", "overlays", "dice.png"  # of one case; of the worst of many; of all
+FROC_PLOT = "froc.png"
 _FRAME = "SPL"  # axial slices as radiologists see them
 _WINDOW = Percentiles(low=5, high=99.5)
 _DRAWN = ("ok", "missed", "false_alarm")  # statuses that leave something to look at
 _FEWEST_DOTS = 3  # of a distribution worth drawing
+_RATES = np.geomspace(1 / 16, 16, 257)  # false positives a case at which a FROC is drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +98,16 @@ def draw_dice(folder: Path, judged: Sequence[JudgedCase]) -> Path | None:
         return None
     draw_strips(folder / DICE_PLOT, values, xlabel="Dice of each case; the bar is the median")
     return folder / DICE_PLOT
+
+
+def draw_frocs(folder: Path, lesions: Sequence[LesionSummary]) -> Path | None:
+    """Draw the FROC of every structure as froc.png; None where there is none."""
+    found = {each.structure: each.froc for each in lesions if each.froc is not None}
+    if not found:
+        return None
+    curves = {name: (_RATES.tolist(), [curve.recall_at(rate) for rate in _RATES]) for name, curve in found.items()}
+    draw_froc(folder / FROC_PLOT, curves)
+    return folder / FROC_PLOT
 
 
 def _picture(

@@ -9,10 +9,21 @@ from typing import Any
 
 import segfocal
 from segfocal.evaluate.judge import JudgedCase
+from segfocal.evaluate.lesion_summary import summarise_lesions
 from segfocal.evaluate.options import MaskEvaluation
 from segfocal.evaluate.page import EvaluationPage, write_evaluation_page
 from segfocal.evaluate.pairing import CaseFiles
-from segfocal.evaluate.pictures import DICE_PLOT, OVERLAY, OVERLAYS, draw_dice, draw_only, draw_worst, pictures_of
+from segfocal.evaluate.pictures import (
+    DICE_PLOT,
+    FROC_PLOT,
+    OVERLAY,
+    OVERLAYS,
+    draw_dice,
+    draw_frocs,
+    draw_only,
+    draw_worst,
+    pictures_of,
+)
 from segfocal.evaluate.prediction_report import files_of_report
 from segfocal.evaluate.summary import Contrast, StructureSummary, contrast, summarise
 from segfocal.files import check_apart, check_new, claim, make_folder, write_json, write_table
@@ -20,8 +31,8 @@ from segfocal.io import passed_over
 from segfocal.io.passed_over import PassedOver
 
 TABLE, SUMMARY, FACTS, PAGE = "metrics.csv", "summary.csv", "metrics.json", "report.html"
-SECOND, CONTRASTS = "metrics_against.csv", "comparison.csv"
-RESULTS = (TABLE, SUMMARY, FACTS, PAGE, SECOND, CONTRASTS)
+SECOND, CONTRASTS, LESIONS = "metrics_against.csv", "comparison.csv", "lesions.csv"
+RESULTS = (TABLE, SUMMARY, LESIONS, FACTS, PAGE, SECOND, CONTRASTS)
 
 
 def check_results(evaluation: MaskEvaluation, cases: Sequence[CaseFiles] = ()) -> None:
@@ -66,6 +77,7 @@ def _places(evaluation: MaskEvaluation) -> list[Path]:
     """Return every path that may be written: names of the worst cases are known later, so all pictures beside them."""
     folder = evaluation.output
     places = [folder / name for name in (*RESULTS, *((DICE_PLOT,) if evaluation.many else (OVERLAY,)))]
+    places += [folder / FROC_PLOT] * evaluation.ranked
     for overlays in _folders(evaluation):
         places += sorted(overlays.glob("[!.]*.png")) if overlays.is_dir() else [overlays]
     return places
@@ -88,11 +100,13 @@ def write_results(
     """
     folder = evaluation.output
     summaries = summarise([metrics for case in judged for metrics in case.metrics])
+    lesions = summarise_lesions(judged, evaluation.settings)
     contrasts = contrast(judged) if evaluation.compared else []
     make_folder(folder)
     # A wrong scan of a single case is an error before anything is written.
     shown = [] if evaluation.many else draw_only(folder, judged[0])
     facts = _facts(judged, evaluation, summaries, contrasts, unmatched)
+    facts["lesions"] = {each.structure: each.facts() for each in lesions}
     facts["passed_over"] = passed_over.rows(passed, evaluation.prediction)
     _write_tables(folder, judged, summaries, contrasts)
     write_json(folder / FACTS, facts)
@@ -101,9 +115,11 @@ def write_results(
         against=_beside(evaluation.against, folder) if evaluation.against else None,
         judged=judged,
         summaries=summaries,
+        lesions=lesions,
         contrasts=contrasts,
         pictured=draw_worst(folder, judged, evaluation.pictures) if evaluation.many else shown,
         dice_plot=draw_dice(folder, judged),
+        froc_plot=draw_frocs(folder, lesions),
         unmatched=unmatched,
         settings=evaluation.settings,
         ranked=evaluation.ranked,
@@ -147,7 +163,8 @@ def _write_tables(
     write_table(folder / TABLE, [row for case in judged for row in case.rows()])
     write_table(folder / SUMMARY, [summary.row() for summary in summaries] or [{"structure": "", "cases": 0}])
     second = [row for case in judged for row in case.rows_against()]
-    for name, table in ((SECOND, second), (CONTRASTS, [each.row() for each in contrasts])):
+    lesions = [row for case in judged for row in case.lesion_rows()]
+    for name, table in ((SECOND, second), (CONTRASTS, [each.row() for each in contrasts]), (LESIONS, lesions)):
         if table:
             write_table(folder / name, table)
         else:

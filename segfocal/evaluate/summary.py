@@ -61,6 +61,12 @@ METRICS = (
     Metric(name="lesion_f1", title="Lesion F1"),
     Metric(name="lesion_precision", title="Lesion precision"),
     Metric(name="lesion_recall", title="Lesion recall"),
+    Metric(name="cc_dice", title="CC-Dice"),
+    Metric(name="pq", title="PQ"),
+    Metric(name="sq", title="SQ"),
+    Metric(name="rq", title="RQ"),
+    Metric(name="matched_precision", title="Matched precision"),
+    Metric(name="matched_recall", title="Matched recall"),
     Metric(name="roc_auc", title="ROC AUC"),
     Metric(name="pr_auc", title="PR AUC"),
 )

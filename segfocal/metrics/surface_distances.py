@@ -80,13 +80,13 @@ class SurfaceDistances:
                 f"and {steps_mm}"
             )
         diagonal = diagonal_mm(volume_shape or prediction.shape, steps_mm)
-        box = _joint_box(prediction, reference)
+        box = joint_box(prediction, reference)
         one, other = (np.ascontiguousarray(mask[box] != 0) for mask in (prediction, reference))
         there = one.any(), other.any()
         if not all(there):
             nothing = np.zeros(0)
             return cls(from_prediction=nothing, from_reference=nothing, diagonal_mm=diagonal, both_empty=not any(there))
-        surfaces = _surface(one), _surface(other)
+        surfaces = surface_of(one), surface_of(other)
         return cls(
             from_prediction=_distances(*surfaces, steps_mm),
             from_reference=_distances(*surfaces[::-1], steps_mm),
@@ -134,12 +134,12 @@ class SurfaceDistances:
 
 def diagonal_mm(shape: tuple[int, ...], steps_mm: Steps) -> float:
     """Return the longest diagonal of a volume, steps as in `SurfaceDistances.between`."""
-    sides = _matrix(steps_mm) * np.array(shape)
+    sides = step_matrix(steps_mm) * np.array(shape)
     ways = itertools.product((1, -1), repeat=len(shape) - 1) if np.ndim(steps_mm) == 2 else [(1,) * (len(shape) - 1)]
     return max(float(np.linalg.norm(sides @ (1, *way))) for way in ways)
 
 
-def _matrix(steps_mm: Steps) -> NDArray[np.float64]:
+def step_matrix(steps_mm: Steps) -> NDArray[np.float64]:
     """Return the step along each axis as a column."""
     steps = np.asarray(steps_mm, dtype=np.float64)
     return steps if steps.ndim == 2 else np.diag(steps)
@@ -154,7 +154,7 @@ def hausdorff95(prediction: NDArray, reference: NDArray, steps_mm: Steps) -> flo
     return SurfaceDistances.between(prediction, reference, steps_mm).hd95
 
 
-def _joint_box(one: NDArray, other: NDArray) -> tuple[slice, ...]:
+def joint_box(one: NDArray, other: NDArray) -> tuple[slice, ...]:
     """Return the smallest box that holds both masks; axis by axis, each in what the ones before it left."""
     box: list[slice] = [slice(None)] * one.ndim
     for axis in range(one.ndim):
@@ -165,7 +165,7 @@ def _joint_box(one: NDArray, other: NDArray) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def _surface(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def surface_of(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the voxels of a mask that have a neighbour by a face outside it, or none at all."""
     inner = mask.copy()
     for axis in range(mask.ndim):
@@ -187,7 +187,7 @@ def _distances(start: NDArray[np.bool_], target: NDArray[np.bool_], steps_mm: St
     count = int(np.count_nonzero(apart))
     found = np.zeros(int(np.count_nonzero(start)))
     if isinstance(steps_mm, np.ndarray) or start.ndim not in (2, 3) or _VOXELS_A_POINT * count < start.size:
-        steps = _matrix(steps_mm).T
+        steps = step_matrix(steps_mm).T
         if count:
             tree = KDTree(np.argwhere(target) @ steps, leafsize=32)
             found[apart[start]] = tree.query(np.argwhere(apart) @ steps)[0]

@@ -175,6 +175,21 @@ def draw_strips(path: Path, values: Mapping[str, Sequence[float]], *, xlabel: st
     save(plot, path)
 
 
+def draw_froc(path: Path, curves: Mapping[str, Curve]) -> None:
+    """Draw the recall of lesions by false positives a case, > 0, on a logarithmic axis, one staircase for each name."""
+    plot = Figure(figsize=(8, 3.8), layout="constrained", facecolor="white")
+    axis = plot.subplots()
+    for (name, (rates, recall)), colour in zip(curves.items(), _COLOURS * len(curves), strict=False):
+        axis.plot(rates, recall, drawstyle="steps-post", color=colour, label=as_text(name), linewidth=1.6)
+    ends = [rate for rates, _ in curves.values() for rate in (rates[0], rates[-1])]
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set(xlabel="false positives a case", ylabel="recall of lesions", xlim=(min(ends), max(ends)), ylim=(0, 1.02))
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    save(plot, path)
+
+
 def draw_foreground(path: Path, values: Mapping[str, tuple[float, float]]) -> None:
     """Draw which share (0,1] of all voxels, and of all slices, each structure has, on a logarithmic axis."""
     plot = Figure(figsize=(8, 1.2 + 0.3 * len(values)), layout="constrained", facecolor="white")

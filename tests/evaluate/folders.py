@@ -9,7 +9,7 @@ from tests.scans import AFFINES, sphere
 
 SHAPE, AFFINE = (23, 19, 9), AFFINES["oblique"]
 LABELS = {"ball": 1, "dot": 2}
-SETTINGS = ("labels", "ignore", "groups", "tolerance_mm", "lesion_overlap")
+SETTINGS = tuple(EvaluationSettings.__dataclass_fields__)
 
 
 def scan_of(radius_mm, *, dots=0):

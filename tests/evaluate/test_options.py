@@ -14,6 +14,14 @@ from tests.evaluate.folders import LABELS, mask_evaluation, rows_of
         ({"tolerance_mm": -1}, "tolerance"),
         ({"tolerance_mm": {"ball": "wide"}}, "wide for ball"),
         ({"lesion_overlap": 1.0}, "lesion_overlap"),
+        ({"lesion_iou": -0.1}, "lesion_iou"),
+        ({"lesion_iou": "half"}, "lesion_iou"),
+        ({"lesion_edges": [5, 5]}, "lesion_edges"),
+        ({"lesion_edges": [0, 5]}, "lesion_edges"),
+        ({"lesion_edges": ["small"]}, "lesion_edges"),
+        ({"lesion_edges": 5}, "lesion_edges"),
+        ({"lesion_size": "ml"}, "diameter_mm, mm3"),
+        ({"froc_floor": 0}, "froc_floor"),
     ],
 )
 def test_settings_that_cannot_be_are_told(options, words, tmp_path):

@@ -5,7 +5,15 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from segfocal.report.plots import as_text, draw_clicks, draw_foreground, draw_loss_anatomy, draw_scores, draw_strips
+from segfocal.report.plots import (
+    as_text,
+    draw_clicks,
+    draw_foreground,
+    draw_froc,
+    draw_loss_anatomy,
+    draw_scores,
+    draw_strips,
+)
 from segfocal.report.sample_picture import SamplePair, draw_samples
 
 HOSTILE = r"case $\frac{$ and $x_{1$"
@@ -31,10 +39,11 @@ def test_no_name_ends_a_plot(name, tmp_path):
     draw_clicks(tmp_path / "clicks.png", curve, boxes={}, unprompted={})
     draw_strips(tmp_path / "strips.png", {name: [0.1, 0.5]}, xlabel="Dice")
     draw_foreground(tmp_path / "foreground.png", {name: (0.1, 0.5)})
+    draw_froc(tmp_path / "froc.png", {name: ([0.125, 1, 8], [0.1, 0.5, 0.6])})
     image, target = np.zeros((8, 8)), np.zeros((1, 8, 8))
     pair = SamplePair(image=image, target=target, augmented_image=image, augmented_target=target, title=name)
     draw_samples(tmp_path / "samples.png", [pair], names=[name], columns=1, aspect=1.0, heading=name)
-    assert len(list(tmp_path.glob("*.png"))) == 6
+    assert len(list(tmp_path.glob("*.png"))) == 7
 
 
 def test_a_name_in_a_plot_is_one_line_of_bounded_length():
