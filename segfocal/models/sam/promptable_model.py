@@ -164,7 +164,7 @@ class PromptableModel(SegmentationModel):
 
     def shared(self, embedding: Embedding) -> Embedding:
         """Return an embedding with what all answers about it have in common, for those who ask it several times."""
-        return embedding._replace(projected=self.mask_decoder.projected(embedding.details))
+        return embedding
 
     def decode(self, embedding: Embedding, prompt: Prompt, multimask: bool = False) -> Answer:
         """Answer n = b·m prompts about b images, prompts i·m to (i+1)·m − 1 about image i.

@@ -53,6 +53,10 @@ class SamModel(PromptableModel):
         """SAM's mask tokens among which `answer` chooses."""
         return _REST if self.multimask else _FIRST
 
+    def shared(self, embedding: Embedding) -> Embedding:
+        """Return an embedding with what the decoder makes of its details, the same for every prompt."""
+        return embedding._replace(projected=self.mask_decoder.projected(embedding.details))
+
     def low_res(self, embedding: Embedding, prompt: Prompt, multimask: bool) -> tuple[Tensor, Tensor]:
         """Return mask logits [n,k,h,w] as the decoder gives them, and predicted IoU [n,k]."""
         sparse, dense = self.prompt_encoder(prompt)
