@@ -165,22 +165,22 @@ class _Placing:
 
     def network(self, model: nn.Module, shape: Sequence[int]) -> nn.Module:
         part = network_part(model, shape)
-        return EngineNetwork(part.network, self._run(part, "network"), self.rules, title="network").eval()
+        return EngineNetwork(part, self._run(part, "network"), self.rules, title="network").eval()
 
     def prompt_unet(self, model: PromptUNet, channels: int) -> nn.Module:
         """Return a copy of a model, of which all but the U-Net is the copy's own."""
         part = unet_part(model, channels)
-        unet = EngineUNet(part.network, self._run(part, "unet"), self.rules, title="U-Net")
+        unet = EngineUNet(part, self._run(part, "unet"), self.rules, title="U-Net")
         return deepcopy(model, {id(model.unet): unet}).eval()
 
     def sam(self, model: SamModel, channels: int) -> nn.Module:
         """Return a copy of a model, of which all but encoder and decoder is the copy's own."""
         part = encoder_part(model, channels)
-        encoder = EngineEncoder(part.network, self._run(part, "encoder"), self.rules, title="image encoder")
+        encoder = EngineEncoder(part, self._run(part, "encoder"), self.rules, title="image encoder")
         with torch.no_grad():
             embedding = part.network(*part.example)
         part = decoder_part(model, embedding)
-        decoder = EngineDecoder(part.network, self._run(part, "decoder"), self.rules, title="mask decoder")
+        decoder = EngineDecoder(part, self._run(part, "decoder"), self.rules, title="mask decoder")
         return deepcopy(model, {id(model.image_encoder): encoder, id(model.mask_decoder): decoder}).eval()
 
     def _deviation(self, part: TensorPart, run: Run) -> float:
@@ -191,7 +191,7 @@ class _Placing:
         worst = 0.0
         for count in _BATCHES:
             try:
-                apart, allowed = distance(part.network, run, part.rows(count), self.choice.precision)
+                apart, allowed = distance(part, run, part.rows(count), self.choice.precision)
             except RuntimeError:  # shapes that do not fit
                 return float("inf")
             worst = max(worst, apart / allowed)

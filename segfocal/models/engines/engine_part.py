@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from segfocal.errors import UserError, note
 from segfocal.models.engines.engine import EnginePrecision, Run
-from segfocal.models.engines.tensor_parts import TensorDecoder
+from segfocal.models.engines.tensor_parts import TensorDecoder, TensorPart
 from segfocal.models.sam.image_embedding import Embedding
 
-WITHIN = 1e-3  # of what torch answers: logits, or the numbers of an embedding
+WITHIN = 1e-3  # of what torch answers: probabilities, or the numbers of an embedding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +41,15 @@ class EnginePart(nn.Module):
     """A part of a model on an engine.
 
     Args:
-        plain: the part in torch, of tensors in and a tuple of tensors out. It answers where the engine does not.
+        part: in torch. It answers where the engine does not.
         run: the same on the engine.
         rules: how.
         title: of the part, for people.
     """
 
-    def __init__(self, plain: nn.Module, run: Run, rules: EngineRules, *, title: str) -> None:
+    def __init__(self, part: TensorPart, run: Run, rules: EngineRules, *, title: str) -> None:
         super().__init__()
-        self.plain, self.rules, self.title = plain, rules, title
+        self.plain, self.part, self.rules, self.title = part.network, part, rules, title
         self.run: Run | None = run
         self._compared = self._compared_varied = False
 
@@ -73,7 +73,7 @@ class EnginePart(nn.Module):
             return
         self._compared, self._compared_varied = True, varied
         one = [tensor if len(tensor) == 1 else tensor[row : row + 1] for tensor in inputs]
-        apart, allowed = distance(self.plain, self.run, one, self.rules.precision)
+        apart, allowed = distance(self.part, self.run, one, self.rules.precision)
         if apart <= allowed:
             return
         engine = self.rules.engine
@@ -88,23 +88,23 @@ class EnginePart(nn.Module):
 
 
 @torch.no_grad()
-def distance(plain: nn.Module, run: Run, inputs: Sequence[Tensor], precision: EnginePrecision) -> tuple[float, float]:
+def distance(part: TensorPart, run: Run, inputs: Sequence[Tensor], precision: EnginePrecision) -> tuple[float, float]:
     """Return how far an engine's answer is from torch's at most, inf if it is of another shape, and what is allowed.
 
     In bfloat16 it may be twice as far from torch's float32 answer as torch's own bfloat16 answer.
 
     Args:
-        plain: torch's, of tensors in and a tuple of tensors out.
+        part: in torch.
         run: the engine's.
         inputs: for both.
         precision: of the engine.
     """
     with torch.autocast("cpu", enabled=False):
-        exact = plain(*inputs)
-    apart, allowed = _apart(run(inputs), exact), WITHIN
+        exact = part.compared(part.network(*inputs))
+    apart, allowed = _apart(part.compared(run(inputs)), exact), WITHIN
     if precision == "bf16":
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            allowed += 2 * _apart(plain(*inputs), exact)
+            allowed += 2 * _apart(part.compared(part.network(*inputs)), exact)
     return apart, allowed
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +13,15 @@ from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.sam_model import SamModel
 from segfocal.prompts import Prompt
 
+Compared = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+
 _BALL = 0.4  # squared radius, where a window reaches from -1 to 1
 _BATCH = 2  # of the example: any but 1, which tracers take for a size that never changes
+
+
+def probabilities(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return outputs with the sigmoid of the first one, logits: what masks and probability maps are made of."""
+    return [outputs[0].float().sigmoid(), *outputs[1:]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,11 +32,13 @@ class TensorPart:
         network: tensors in, a tuple of tensors out.
         example: inputs.
         free: of each input, the axes whose size may differ.
+        compared: what of its outputs an engine's must be near to.
     """
 
     network: nn.Module
     example: tuple[Tensor, ...]
     free: tuple[tuple[int, ...], ...]
+    compared: Compared = tuple
 
     def rows(self, count: int) -> list[Tensor]:
         """Return inputs like the example's for another batch size."""
@@ -82,14 +91,14 @@ class TensorDecoder(nn.Module):
 
 def network_part(network: nn.Module, shape: Sequence[int]) -> TensorPart:
     """Return a whole network of images [b,*shape]."""
-    return TensorPart(network=TensorNetwork(network), example=(_phantom(shape),), free=((0,),))
+    return TensorPart(network=TensorNetwork(network), example=(_phantom(shape),), free=((0,),), compared=probabilities)
 
 
 @torch.no_grad()
 def unet_part(model: PromptUNet, channels: int) -> TensorPart:
     """Return the U-Net of a prompt_unet, without its first layer; channels: of its images."""
     features = model.encode(_phantom((channels, model.image_size, model.image_size))).tokens
-    return TensorPart(network=model.unet, example=(features,), free=((0,),))
+    return TensorPart(network=model.unet, example=(features,), free=((0,),), compared=probabilities)
 
 
 def encoder_part(model: SamModel, channels: int) -> TensorPart:
