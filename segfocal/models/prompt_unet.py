@@ -147,10 +147,10 @@ class _Doubled(nn.Module):
 
     def __init__(self, coarse: int, fine: int) -> None:
         super().__init__()
-        self.double = nn.ConvTranspose2d(coarse, fine, 2, stride=2)
+        self.enlarge = nn.ConvTranspose2d(coarse, fine, 2, stride=2)
         self.norm = nn.GroupNorm(GROUPS, fine)
         self.refine = Residual(fine)
 
     def forward(self, x: Tensor, skipped: Tensor) -> Tensor:
         """Return features of the shape of `skipped`."""
-        return self.refine(skipped + F.gelu(self.norm(self.double(x))))
+        return self.refine(skipped + F.gelu(self.norm(self.enlarge(x))))
