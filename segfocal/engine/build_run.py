@@ -84,10 +84,8 @@ def build_run(
     optimizer = _optimizer(module, settings, accelerator.device)
     state = RunState(weights=plan.weights.row() if plan.weights else None)
     schedule = make_lr_schedule(optimizer, settings, state)
-    channels_last = _channels_last(settings, plan.task.model, accelerator.device)
-    if channels_last:
-        order = torch.channels_last if len(plan.window) == 2 else torch.channels_last_3d
-        module = module.to(memory_format=order)  # type: ignore[call-overload]
+    order = _memory_order(plan, accelerator.device)
+    module = module.to(memory_format=order)  # type: ignore[call-overload]
     task, optimizer = accelerator.prepare(module, optimizer)
     average = make_average(accelerator.unwrap_model(task).model, settings.ema) if settings.ema else None
     if settings.compile:
@@ -102,18 +100,28 @@ def build_run(
         average=average,
         state=state,
         losses=losses,
-        channels_last=channels_last,
+        channels_last=order != torch.contiguous_format,
     )
     plan.task.criterion.reports_hardness = losses is not None
     kept = [part for part in (average, losses) if part is not None]
     accelerator.register_for_checkpointing(schedule, run.state, *kept)
     if plan.resume:
-        found = checkpoint.restore(accelerator, plan.resume)
-        lay_out_moments(optimizer)
-        run.stopwatch.before = state.seconds
-        if accelerator.is_main_process:
-            checkpoint.take_best_along(found, folder)
+        _go_back(run, plan.resume, order)
     return run
+
+
+def _go_back(run: Run, place: Path, order: torch.memory_format) -> None:
+    """Go back to a checkpoint. Meanwhile weights lie contiguously: those of two names are read in no other order."""
+    modules = [part for part in (run.task, run.average) if part is not None]
+    for module in modules:
+        module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    found = checkpoint.restore(run.accelerator, place)
+    for module in modules:
+        module.to(memory_format=order)  # type: ignore[call-overload]
+    lay_out_moments(run.optimizer)
+    run.stopwatch.before = run.state.seconds
+    if run.accelerator.is_main_process:
+        checkpoint.take_best_along(found, run.folder)
 
 
 def _use_hardware(settings: TrainingSettings) -> None:
@@ -134,11 +142,14 @@ def _optimizer(module: nn.Module, settings: TrainingSettings, device: torch.devi
         raise UserError(expected="options that fit the model", found=str(error), do="change train.lr_scales") from error
 
 
-def _channels_last(settings: TrainingSettings, model: nn.Module, device: torch.device) -> bool:
-    """Return whether images and weights go into channels-last memory order."""
-    if settings.channels_last != "auto":
-        return settings.channels_last
-    return device.type == "cpu" and isinstance(model, SegmentationModel) and model.quicker_channels_last
+def _memory_order(plan: Plan, device: torch.device) -> torch.memory_format:
+    """Return the memory order of images and weights."""
+    asked, model = plan.settings.channels_last, plan.task.model
+    if asked == "auto":
+        asked = device.type == "cpu" and isinstance(model, SegmentationModel) and model.quicker_channels_last
+    if not asked:
+        return torch.contiguous_format
+    return torch.channels_last if len(plan.window) == 2 else torch.channels_last_3d
 
 
 def _compile(model: nn.Module) -> None:
