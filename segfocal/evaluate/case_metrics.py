@@ -30,8 +30,6 @@ from segfocal.metrics import (
 
 Status = Literal["ok", "missed", "false_alarm", "both_empty", "missing_prediction", "nowhere"]
 STATUSES: tuple[Status, ...] = get_args(Status)
-_LESION_SHARES = ("lesion_f1", "lesion_precision", "lesion_recall")  # that are 0 without a prediction
-_LESION_SHARES += ("cc_dice", "pq", "sq", "rq", "matched_precision", "matched_recall")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,5 +288,6 @@ def _missing(metrics: CaseMetrics, grid: Grid) -> CaseMetrics:
         diagonal = diagonal_mm(grid.shape, grid.steps_mm)
         metrics = replace(metrics, hd_mm=diagonal, hd95_mm=diagonal, assd_mm=diagonal, nsd=0.0)
     if metrics.lesion_f1 is not None:
-        metrics = replace(metrics, **dict.fromkeys(_LESION_SHARES, 0.0))
+        metrics = replace(metrics, lesion_f1=0.0, lesion_precision=0.0, lesion_recall=0.0, cc_dice=0.0, pq=0.0, sq=0.0)
+        metrics = replace(metrics, rq=0.0, matched_precision=0.0, matched_recall=0.0)
     return metrics

@@ -182,7 +182,7 @@ def _check_sizes(edges: Any, measure: Any) -> None:
         raise UserError(
             expected=f"lesion_size among {', '.join(MEASURES)}", found=f"{measure}", do="choose one of these"
         )
-    listed = list(edges) if isinstance(edges, list | tuple) else [None]
+    listed: list[Any] = list(edges) if isinstance(edges, list | tuple) else [None]
     numbers = all(not isinstance(each, bool) and isinstance(each, int | float) for each in listed)
     if not numbers or any(not 0 < low < high for low, high in pairwise([*listed, math.inf])):
         raise UserError(

@@ -115,7 +115,8 @@ def _in_slice(hull: NDArray[np.float64]) -> Diameters:
     apart = np.linalg.norm(hull[:, None] - hull[None], axis=-1)
     longest = float(apart.max())
     ends = np.argwhere(np.triu(apart >= longest * (1 - _TIE)))
-    return Diameters(longest, max(_widest_chord(hull, int(i), int(j)) for i, j in ends))
+    short = max(_widest_chord(hull, int(i), int(j)) for i, j in ends)
+    return Diameters(longest, min(short, longest))  # rounding makes none longer than the longest
 
 
 def _widest_chord(hull: NDArray[np.float64], start: int, end: int) -> float:

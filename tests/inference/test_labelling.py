@@ -74,7 +74,7 @@ def test_who_watches_sees_all_logits_and_changes_no_label():
 @pytest.mark.parametrize("overlaps", [False, True])
 def test_a_structure_that_is_nowhere_is_not_resized(monkeypatch, overlaps):
     asked, logits = [], torch.full((4, 2, 6, 6), -1.0)
-    logits[2, 1, 3, 3] = 0.5
+    logits[2, 1, 3, 3] = 9.0
     monkeypatch.setattr(labelling, "resized", lambda part, size: asked.append(tuple(part.shape)) or resized(part, size))
     labels = np.zeros((2, 12, 12), np.uint8)
     label_slab(Slab(0, 2, logits), labels, structures_of((1, 2, 4, 8), overlaps))

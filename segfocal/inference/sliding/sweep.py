@@ -153,7 +153,7 @@ class _Buffer:
     """Blends windows over the part of the swept axis that is still open.
 
     A window moves the mean of those before it by a step: its weight over the sum of all weights so far. What is open
-    lies in pieces, one for each batch that reached further, and is handed out as views of them: nothing is copied.
+    lies in pieces, one for each batch that reached further, and is handed out as a view where it is in one of them.
     """
 
     def __init__(self, axes: Sequence[Axis], device: torch.device, dtype: torch.dtype) -> None:
@@ -199,13 +199,16 @@ class _Buffer:
         return self.steps[kind]
 
     def release(self, stop: int) -> Iterator[Slab]:
-        """Hand out everything before `stop`, piece by piece."""
+        """Hand out everything before `stop`, if there is anything."""
+        done: list[Slab] = []
         while self.open and self.open[0].start < stop:
             piece = self.open.popleft()
             if piece.stop > stop:
                 self.open.appendleft(Slab(stop, piece.stop, piece.logits[:, stop - piece.start :]))
-            end = min(stop, piece.stop)
-            yield Slab(piece.start, end, piece.logits[:, : end - piece.start])
+            done.append(Slab(piece.start, min(stop, piece.stop), piece.logits[:, : stop - piece.start]))
+        if done:
+            parts = [slab.logits for slab in done]
+            yield Slab(done[0].start, done[-1].stop, parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
 
 
 def _kinds(axis: Axis) -> list[int]:
