@@ -67,16 +67,22 @@ def slice_diameters(slices: NDArray[np.bool_], steps_mm: NDArray[np.float64]) ->
     if not corners:
         raise ValueError("expected a lesion; got an empty mask")
     reach = [float(np.linalg.norm(np.ptp(each @ steps_mm.T, axis=0))) for each in corners]  # no diameter is longer
-    longest = Diameters(0.0, 0.0)
+    longest, hulls = 0.0, []
     for i in np.argsort(reach)[::-1]:
-        if reach[i] < longest.longest_mm * (1 - _TIE):
+        if reach[i] < longest * (1 - _TIE):
             break
-        found = _in_slice(_hull(corners[i]) @ steps_mm.T)
-        if abs(found.longest_mm - longest.longest_mm) <= _TIE * longest.longest_mm:
-            longest = max(found, longest, key=lambda each: each.short_mm)
-        elif found.longest_mm > longest.longest_mm:
-            longest = found
-    return longest
+        hull = _hull(corners[i]) @ steps_mm.T
+        apart = np.linalg.norm(hull[:, None] - hull[None], axis=-1)
+        longest = max(longest, float(apart.max()))
+        hulls.append((hull, apart))
+    enough = longest * (1 - _TIE)
+    chords = [
+        _widest_chord(hull, int(start), int(end))
+        for hull, apart in hulls
+        if apart.max() >= enough
+        for start, end in np.argwhere(np.triu(apart >= enough))
+    ]
+    return Diameters(longest, min(max(chords), longest))  # rounding makes none longer than the longest
 
 
 def _corners(pixels: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -108,15 +114,6 @@ def _half(ordered: Iterable[Corner]) -> list[Corner]:
 
 def _turns_left(one: Corner, two: Corner, three: Corner) -> bool:
     return (two[0] - one[0]) * (three[1] - one[1]) > (two[1] - one[1]) * (three[0] - one[0])
-
-
-def _in_slice(hull: NDArray[np.float64]) -> Diameters:
-    """Return the diameters of a convex hull [m,2] in mm."""
-    apart = np.linalg.norm(hull[:, None] - hull[None], axis=-1)
-    longest = float(apart.max())
-    ends = np.argwhere(np.triu(apart >= longest * (1 - _TIE)))
-    short = max(_widest_chord(hull, int(i), int(j)) for i, j in ends)
-    return Diameters(longest, min(short, longest))  # rounding makes none longer than the longest
 
 
 def _widest_chord(hull: NDArray[np.float64], start: int, end: int) -> float:
