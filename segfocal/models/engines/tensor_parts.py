@@ -49,15 +49,16 @@ class TensorPart:
 
 
 class TensorNetwork(nn.Module):
-    """A network of one tensor."""
+    """A network of one tensor to one, or to several."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits, alone."""
-        return (self.network(*inputs),)
+        """Return what the network does, as a tuple."""
+        answers = self.network(*inputs)
+        return answers if isinstance(answers, tuple) else (answers,)
 
 
 class TensorEncoder(nn.Module):
@@ -98,7 +99,9 @@ def network_part(network: nn.Module, shape: Sequence[int]) -> TensorPart:
 def unet_part(model: PromptUNet, channels: int) -> TensorPart:
     """Return the U-Net of a prompt_unet, without its first layer; channels: of its images."""
     features = model.encode(_phantom((channels, model.image_size, model.image_size))).tokens
-    return TensorPart(network=model.unet, example=(features,), free=((0,),), compared=probabilities)
+    return TensorPart(
+        network=TensorNetwork(model.unet), example=(features,), free=((0,),), compared=probabilities
+    )
 
 
 def encoder_part(model: SamModel, channels: int) -> TensorPart:
