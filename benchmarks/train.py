@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 from hydra import compose, initialize_config_dir
-from train_before import CHANGES, options_before, put_back, step_as_before
+from train_before import CHANGES, OF_ONE_MODEL, options_before, put_back, step_as_before
 
 from segfocal.cli.app import conf_folder, register_resolvers
 from segfocal.cli.training_plan import build_plan
@@ -145,7 +145,7 @@ def measured(model, workers, asked):
 
 def compared(model, asked):
     """Return, by the changes that a step has, its ratio to the step before in each round and its seconds by part."""
-    every = [change for change in CHANGES if change != ("decoder" if model == "unet" else "norms")]
+    every = [change for change in CHANGES if OF_ONE_MODEL.get(change, model) == model]
     ways = {"before": every} | {f"{one} alone": [c for c in every if c != one] for one in every}
     ways |= {f"all but {one}": [one] for one in every} | {"all": []}
     with ExitStack() as folders:

@@ -19,8 +19,9 @@ CHANGES = {
     "anatomy": "where the loss comes from told by the sums of its one pass",
     "decoder": "SAM's masks in lists of tokens, details projected once a step, layer norms of maps fused",
     "norms": "instance norms trained as group norms",
-    "channels_last": "channels-last memory order",
+    "channels_last": "sam_tiny in channels-last memory order",
 }
+OF_ONE_MODEL = {"decoder": "sam_tiny", "channels_last": "sam_tiny", "norms": "unet"}
 
 
 def bicubic(coarse, size):

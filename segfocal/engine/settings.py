@@ -43,7 +43,7 @@ class TrainingSettings:
             hardware, else fp32; losses stay in float32.
         tf32: on GPUs that have it, products to 10 bits: faster.
         channels_last: memory order of images and weights: true, false, or "auto": on a CPU, for models that train
-            faster so (unet of slices, sam_tiny). It changes the rounding of results, no more.
+            faster so (sam_tiny). It changes the rounding of results, no more.
         compile: the network through torch.compile; takes a minute first, so off.
         deterministic: refuse GPU operations that are not repeatable; off, as some models need them.
         device: "auto" takes a GPU where there is one, or "cpu".

@@ -46,8 +46,8 @@ def test_a_unet_learns_alike_in_either_memory_order(spheres, tmp_path, monkeypat
         kept = [o for o in options if not o.startswith(("model.width=", "model.depth=", "model.decoder_width="))]
         assert segfocal(monkeypatch, "train", *kept) == 0
         rows.append([row["loss"] for row in csv.DictReader((tmp_path / order / "metrics.csv").open())])
-    assert rows[0] == rows[1]  # auto: on a CPU a U-Net of slices is trained so
-    assert [float(one) for one in rows[2]] == pytest.approx([float(one) for one in rows[0]], rel=1e-4)
+    assert rows[0] == rows[2]  # auto: no U-Net is trained faster so
+    assert [float(one) for one in rows[1]] == pytest.approx([float(one) for one in rows[0]], rel=1e-4)
 
 
 @pytest.mark.slow

@@ -119,7 +119,7 @@ class TinyEncoder(nn.Module):
 
 class _ChannelsLast(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 2, 3, 1)
+        return x.permute(0, 2, 3, 1).contiguous()  # else every sum of the blocks goes across the memory's order
 
 
 def sam_tiny(**options: Any) -> SamModel:

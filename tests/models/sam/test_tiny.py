@@ -75,7 +75,8 @@ def test_channels_last_memory_order_changes_rounding_alone():
     for memory in (torch.contiguous_format, torch.channels_last):
         torch.manual_seed(0)
         model = models.sam_tiny(image_size=64, width=48, heads=6, decoder_width=32).to(memory_format=memory)
-        answer = model.decode(model.encode(torch.rand(4, 1, 64, 64)), prompts(4, 64))
+        prompt = replace(prompts(4, 64), mask_logits=torch.randn(4, 1, 32, 32))
+        answer = model.decode(model.encode(torch.rand(4, 1, 64, 64)), prompt)
         direction = torch.randn(answer.logits.shape)
         ((answer.logits * direction).sum() + answer.predicted_iou.sum()).backward()
         learnt = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
