@@ -192,7 +192,9 @@ def scaler_skips(device: torch.device, budget: Budget) -> list[Row]:
         run = ready.run
         if not cuda:
             run.accelerator.scaler = torch.amp.GradScaler("cpu")
-            run.optimizer = AcceleratedOptimizer(run.optimizer.optimizer, scaler=run.accelerator.scaler)
+            plain = run.optimizer.optimizer
+            plain._step_supports_amp_scaling = False  # else a CPU's fused step skips by itself; a GPU's is not fused
+            run.optimizer = AcceleratedOptimizer(plain, scaler=run.accelerator.scaler)
         scaler = run.accelerator.scaler
         scaler.load_state_dict({**scaler.state_dict(), "scale": start})
         moved, before, skipped = [], _parameters(run), 0
