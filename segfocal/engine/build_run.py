@@ -108,12 +108,17 @@ def build_run(
     kept = [part for part in (average, losses) if part is not None]
     accelerator.register_for_checkpointing(schedule, run.state, *kept)
     if plan.resume:
-        found = checkpoint.restore(accelerator, plan.resume)
-        lay_out_moments(optimizer)
-        run.stopwatch.before = state.seconds
-        if accelerator.is_main_process:
-            checkpoint.take_best_along(found, folder)
+        _go_back(run, plan.resume)
     return run
+
+
+def _go_back(run: Run, place: Path) -> None:
+    """Bring a run back to the newest whole checkpoint at `place`."""
+    found = checkpoint.restore(run.accelerator, place)
+    lay_out_moments(run.optimizer)
+    run.stopwatch.before = run.state.seconds
+    if run.accelerator.is_main_process:
+        checkpoint.take_best_along(found, run.folder)
 
 
 def _use_hardware(settings: TrainingSettings) -> None:
