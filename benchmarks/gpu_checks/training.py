@@ -178,6 +178,13 @@ def _digest(weights: dict[str, torch.Tensor]) -> str:
     return total.hexdigest()
 
 
+def _unfuse(optimizer: torch.optim.Optimizer) -> None:
+    """Make an optimiser of a CPU step as on a GPU: its fused form would skip steps by itself, and nobody count them."""
+    optimizer._step_supports_amp_scaling = False
+    for group in optimizer.param_groups:
+        group["fused"] = None
+
+
 def scaler_skips(device: torch.device, budget: Budget) -> list[Row]:
     """Check that steps whose scaled gradient overflows are counted, and change neither weights nor learning rate.
 
@@ -192,9 +199,8 @@ def scaler_skips(device: torch.device, budget: Budget) -> list[Row]:
         run = ready.run
         if not cuda:
             run.accelerator.scaler = torch.amp.GradScaler("cpu")
-            plain = run.optimizer.optimizer
-            plain._step_supports_amp_scaling = False  # else a CPU's fused step skips by itself; a GPU's is not fused
-            run.optimizer = AcceleratedOptimizer(plain, scaler=run.accelerator.scaler)
+            _unfuse(run.optimizer.optimizer)
+            run.optimizer = AcceleratedOptimizer(run.optimizer.optimizer, scaler=run.accelerator.scaler)
         scaler = run.accelerator.scaler
         scaler.load_state_dict({**scaler.state_dict(), "scale": start})
         moved, before, skipped = [], _parameters(run), 0

@@ -99,9 +99,7 @@ def network_part(network: nn.Module, shape: Sequence[int]) -> TensorPart:
 def unet_part(model: PromptUNet, channels: int) -> TensorPart:
     """Return the U-Net of a prompt_unet, without its first layer; channels: of its images."""
     features = model.encode(_phantom((channels, model.image_size, model.image_size))).tokens
-    return TensorPart(
-        network=TensorNetwork(model.unet), example=(features,), free=((0,),), compared=probabilities
-    )
+    return TensorPart(network=TensorNetwork(model.unet), example=(features,), free=((0,),), compared=probabilities)
 
 
 def encoder_part(model: SamModel, channels: int) -> TensorPart:

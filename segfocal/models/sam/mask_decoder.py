@@ -71,9 +71,10 @@ class BatchMaskDecoder(MaskDecoder):
 
         That is [b,h·w,2·2,c/4] of [b,·,2h,2w], and [b,h·w,2·2,2·2,c/8] of [b,·,4h,4w].
         """
+        layers: Any = self.detail_projections
         return tuple(
-            _quarters(F.linear(maps.permute(0, 2, 3, 1), project.weight.flatten(1), project.bias), halvings)
-            for halvings, (maps, project) in enumerate(zip(details, self.detail_projections, strict=True), start=1)
+            _quarters(F.linear(maps.permute(0, 2, 3, 1), layer.weight.flatten(1), layer.bias), halvings)
+            for halvings, (maps, layer) in enumerate(zip(details, layers, strict=True), start=1)
         )
 
     def mask_logits(
@@ -98,7 +99,7 @@ class BatchMaskDecoder(MaskDecoder):
         return logits.unflatten(2, (*size, 2, 2, 2, 2)).permute(0, 1, 2, 4, 6, 3, 5, 7).flatten(5, 7).flatten(2, 4)
 
 
-def _quartered(tokens: Tensor, convolution: nn.ConvTranspose2d, detail: Tensor | None = None) -> Tensor:
+def _quartered(tokens: Tensor, convolution: Any, detail: Tensor | None = None) -> Tensor:
     """Return the four tokens [n,…,4,d], row by row, that a 2×2 transposed convolution of stride 2 makes of each.
 
     detail: [b,…,4,d], added to those of the prompts of each image; None for nothing.
