@@ -115,10 +115,11 @@ def _sound(config: DictConfig, folder: Path) -> tuple[DictConfig, dict[str, str]
     if not errors:
         return config, {}
     if not config.fix:
+        count = len({one.case for one in errors})
         shown = "; ".join(f"{one.case}: {one.found}" for one in errors[:3]) + (" …" if len(errors) > 3 else "")
         raise UserError(
             expected="cases without errors",
-            found=f"{len(errors)} of {diagnosis.cases} cases: {shown}",
+            found=f"errors in {count} of {diagnosis.cases} cases: {shown}",
             where=output / "doctor.html",
             do="mend them, or add fix=true: copies are mended, and what cannot be is left out and named",
         )
@@ -157,6 +158,7 @@ class ConfigWorkshop:
     def of(cls, config: DictConfig, typed: Sequence[str], folder: Path) -> ConfigWorkshop:
         """Measure the data of a config and deal its folds."""
         base = OmegaConf.masked_copy(config, [str(key) for key in config if key not in _OWN])
+        base = with_values(base, {"cache": str(config.cache)})  # named after `output`, which is no option of training
         base = with_geometry(base, quiet=True)
         plain: Any = OmegaConf.to_container(base, resolve=True, throw_on_missing=True)
         listed, folds = listed_cases(plain["data"]), 1
@@ -213,7 +215,8 @@ class ConfigWorkshop:
         chosen = overrides(recipe.options, self.typed)
         composed = compose(config_name="train", overrides=[*_with_data(self.typed), *chosen])
         OmegaConf.set_struct(composed, False)
-        kept = {"data": {key: self.base.data[key] for key in ("root", "label_names", "folds", "splits", "hold_out")}}
+        kept: dict[str, Any] = {"cache": self.base.cache}
+        kept |= {"data": {key: self.base.data[key] for key in ("root", "label_names", "folds", "splits", "hold_out")}}
         kept["data"] |= {key: self.base.data[key] for key in STAND_INS if is_auto(composed, key)}
         merged = OmegaConf.merge(composed, kept)
         assert isinstance(merged, DictConfig)

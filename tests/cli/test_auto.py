@@ -1,0 +1,21 @@
+"""`segfocal auto` from the command line: what it says before any training."""
+
+from tests.scans import make_sphere_cases
+from tests.system.commands import segfocal
+
+
+def test_without_a_cache_of_its_own_it_comes_as_far_as_its_plan_of_minutes(tmp_path, monkeypatch, capfd):
+    """The default cache is named after `output`, which the configs of its recipes do not have."""
+    root = make_sphere_cases(tmp_path / "data")
+    options = [f"data.root={root}", "target=1", "minutes=0.01", f"output={tmp_path}/out"]
+    assert segfocal(monkeypatch, "auto", *options) == 1
+    assert "minutes" in capfd.readouterr().err
+
+
+def test_cases_with_errors_are_counted_once(tmp_path, monkeypatch, capfd):
+    root = make_sphere_cases(tmp_path / "data")
+    image, *_ = sorted((tmp_path / "data" / "images").iterdir())
+    image.write_bytes(image.read_bytes()[:200])
+    options = [f"data.root={root}", "target=1", "minutes=9", f"output={tmp_path}/out"]
+    assert segfocal(monkeypatch, "auto", *options) == 1
+    assert "found errors in 1 of" in capfd.readouterr().err
