@@ -16,7 +16,8 @@ import segfocal
 ROOT = Path(__file__).parents[2]
 SCAN, LABEL = (ROOT / "data" / "demo" / f"ct_b_{kind}.nii.gz" for kind in ("image", "label"))
 LIVER = 5  # its value in label and mask
-WINDOW = (-160, 240)  # Hounsfield units
+WINDOW, AIR = (-160, 240), -300  # Hounsfield units
+MARGIN = 12  # pixels
 
 
 def slice_of(path, z):
@@ -33,12 +34,15 @@ def main():
     dice = segfocal.metrics.evaluate(mask, LABEL, labels={"liver": LIVER}, groups=["overlap"])[0]["dice"]
     label = np.asarray(nib.as_closest_canonical(nib.load(LABEL)).dataobj)
     z = int((label == LIVER).sum((0, 1)).argmax())
-    plot = Figure(figsize=(12, 4.2), layout="constrained", facecolor="white")
-    titles = {"scan": None, "reference": LABEL, f"segfocal, after the two minutes of the demo: Dice {dice:.2f}": mask}
+    scan = slice_of(SCAN, z)
+    rows = np.flatnonzero((scan > AIR).any(1))
+    shown = slice(max(0, rows[0] - MARGIN), rows[-1] + MARGIN)
+    plot = Figure(figsize=(12, 3.0), layout="constrained", facecolor="white")
+    titles = {"scan": None, "reference": LABEL, f"the demo's mask: Dice {dice:.2f}": mask}
     for axes, (title, path) in zip(plot.subplots(1, 3), titles.items(), strict=True):
-        axes.imshow(slice_of(SCAN, z), cmap="gray", vmin=WINDOW[0], vmax=WINDOW[1])
+        axes.imshow(scan[shown], cmap="gray", vmin=WINDOW[0], vmax=WINDOW[1])
         if path is not None:
-            inside = slice_of(path, z) == LIVER
+            inside = slice_of(path, z)[shown] == LIVER
             colour = "#00c853" if path == LABEL else "#ff5252"
             axes.imshow(np.ma.masked_where(~inside, inside), cmap=ListedColormap([colour]), alpha=0.45)
         axes.set_title(title, fontsize=11)

@@ -18,7 +18,6 @@ from tests import ROOT
         ("segfocal evaluate", ["evaluate ", "evaluate-prompts "]),
         ("segfocal train loss=focal+d", ["loss=focal+dice", "loss=focal+dice+iou", "loss=focal+dice+tversky"]),
         ("segfocal train train.ste", ["train.steps="]),
-        ("segfocal train target=liver se", ["seed="]),
         ("segfocal predict over", ["overlap=", "overwrite="]),
         ("segfocal compare ru", []),
         ("segfocal nothing x", []),

@@ -30,10 +30,7 @@ def test_python_trains_the_weights_of_the_command(spheres, tmp_path, monkeypatch
     ("options", "message"),
     [
         ({"train.stpes": 3}, "Write train.steps"),
-        (["los=focal"], "Write loss"),
-        ({"loss": "foccal"}, "Write loss=focal"),
         ({"train.steps": "many"}, "train.steps"),
-        ("train.dry_run=true", "segfocal train"),
     ],
 )
 def test_an_option_that_is_none_is_one_line(options, message, tmp_path):
