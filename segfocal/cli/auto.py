@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.cross_validate import (
+    check_folds,
     claim_folder,
     folds_of,
     print_outcome,
@@ -165,6 +166,7 @@ class ConfigWorkshop:
         if len(listed.cases) > 1 or base.data.splits is not None:
             base = training_config(base, folder)
             folds = folds_of(base)
+            check_folds(base, folds)
         else:
             _say("note: one case alone: it trains, nothing is held out, and nothing can be known about another scan")
             base = with_values(base, {"data.folds": None, "data.hold_out": 0.0})

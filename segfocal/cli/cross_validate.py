@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
-from segfocal.cli.data_options import listed_cases
+from segfocal.cli.data_options import cases_of, listed_cases
 from segfocal.cli.evaluate import print_table
 from segfocal.cli.geometry_options import with_geometry
 from segfocal.cli.resume import RunRequest
@@ -44,6 +44,7 @@ def cross_validate(config: DictConfig) -> float:
     claim_folder(config, folder, command="cross-validate")
     training = with_geometry(training_config(config, folder), resumes=folder / "fold_0")
     folds = folds_of(training)
+    check_folds(training, folds)
     print(f"{folds} fold{'s' * (folds > 1)} in {shown_path(folder.resolve())}", flush=True)
     outcome = validate_folds(training, folder, folds=folds, **switches)
     print_outcome(outcome, folder)
@@ -167,6 +168,20 @@ def folds_of(config: DictConfig) -> int:
 
     file = Path(str(config.data.splits))
     return len(read_folds(file)) if file.exists() else int(config.data.folds)
+
+
+def check_folds(config: DictConfig, folds: int) -> None:
+    """Raise UserError where a fold of a training config has nothing to learn a structure from; labels are counted."""
+    from segfocal.cross_validate.fold_targets import check_fold_targets
+    from segfocal.data.mask_files import with_target
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    dealt = []
+    for fold in range(folds):
+        listed, structures = cases_of({**plain, "data": {**plain["data"], "fold": fold}})
+        listed, structures = with_target(listed, structures, by_object=False)
+        dealt.append(listed.of("train"))
+    check_fold_targets(dealt, structures, cache=Path(plain["cache"]), where=Path(plain["data"]["root"]))
 
 
 def _switches(config: DictConfig) -> dict[str, bool]:
