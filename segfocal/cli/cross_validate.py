@@ -195,14 +195,17 @@ def _switches(config: DictConfig) -> dict[str, bool]:
 
 
 def print_outcome(outcome: Outcome, folder: Path) -> None:
-    """Print the out-of-fold metrics of every case, and where things are."""
+    """Print the out-of-fold metrics of every case, and where things are; of one case alone nothing was held out."""
     rows = [row for case in outcome.judged for row in case.rows()]
     columns = ("case", "structure", "dice", "precision", "recall", "hd95_mm", "status")
     print_table([{name: row[name] for name in columns if name in row} for row in rows])
     for choice in outcome.facts.get("thresholds", []):
         said = f"{visible(choice['structure'], lines=False)}: threshold {choice['threshold']:g}"
         print(f"{said}, Dice {choice['dice_at_half']:.3f} at 0.5, {choice['dice_nested']:.3f} chosen on other cases")
-    print(f"mean Dice of cases by models that never saw them: {outcome.dice:.3f}")
-    print(f"page:    {shown_path((folder / 'evaluation' / 'report.html').resolve())}")
+    if rows:
+        print(f"mean Dice of cases by models that never saw them: {outcome.dice:.3f}")
+        print(f"page:    {shown_path((folder / 'evaluation' / 'report.html').resolve())}")
+    else:
+        print("no case was held out, so no metrics are known")
     print(f"summary: {shown_path((folder / 'summary.json').resolve())}")
     print(f"bundle:  {shown_path((folder / 'bundle').resolve())}")
