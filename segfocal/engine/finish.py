@@ -56,8 +56,8 @@ def finish(run: Run, record: Record, outcome: Mapping[str, Any], *, started: flo
         "scores": [_as_row(score) for score in scores],
     }
     record.summarise(summary)
-    results = results_of(scores, run.folder / "summary.json", chosen_on=keep_best or bool(bundle.postprocess))
-    write_card(run.folder / "bundle", results=results)
+    by_held = keep_best or (bool(tried) and bool(bundle.postprocess))
+    write_card(run.folder / "bundle", results=results_of(scores, run.folder / "summary.json", chosen_on=by_held))
     return summary
 
 

@@ -115,7 +115,8 @@ def test_markdown_shows_text_as_it_is(text):
 
 
 def test_a_trained_run_has_a_card_with_the_numbers_of_its_summary(run):
-    head, _ = head_and_body(run / "bundle")
+    head, body = head_and_body(run / "bundle")
+    assert "flatter" not in body  # the last weights, and no rules chosen by the held-out case
     scores = json.loads((run / "summary.json").read_text())["scores"]
     for row in head["metrics"]:
         (value,) = (
