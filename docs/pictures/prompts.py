@@ -1,6 +1,5 @@
 """Draws docs/pictures/prompts.png: each kind of prompt about the liver of a demo scan, and the channels it becomes."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from segfocal.intensity import Window
 from segfocal.io import volumes
 from segfocal.prompts import (
     LASSO_DRAWS,
-    SCRIBBLE_DRAWS,
     Prompt,
     boxes_of,
     jitter_boxes,
@@ -42,37 +40,31 @@ def slice_of_liver():
 
 def prompts(mask):
     """Return a prompt of each kind about a mask [1,h,w], by name."""
-    none, empty = Prompt.none(1, device=mask.device), torch.zeros_like(mask).float()
-    draws = torch.rand(1, 32, generator=torch.Generator().manual_seed(3))
-    line = scribbles_in(mask, draws[:, :SCRIBBLE_DRAWS].clamp(max=0.4))
-    beside = torch.zeros_like(mask)
-    beside[:, :, mask.any(1)[0].nonzero().max() + 8 :] = True
-    body = beside & ~mask
-    rows = mask[0].nonzero()
-    y, x = rows[len(rows) // 2].tolist()
-    clicks = torch.tensor([[[x, y], [x + 40, y + 12]]], dtype=torch.float32)
-    inside = torch.stack([line, empty], 1)
-    outside = torch.stack([empty, torch.zeros_like(empty)], 1)
-    outside[:, 1, y + 25 : y + 27, x + 42 : x + 80] = 1
-    around = lassos_around(mask, draws[:, 4 : 4 + LASSO_DRAWS].clamp(min=0.3))
+    none, nothing = Prompt.none(1, device=mask.device), torch.zeros_like(mask).float()
+    draws = torch.rand(1, LASSO_DRAWS, generator=torch.Generator().manual_seed(3))
+    pixels = mask[0].nonzero()
+    y, x = pixels[len(pixels) // 2].tolist()
     apart = torch.zeros_like(mask)
     apart[:, y + 18 : y + 40, x + 45 : x + 75] = True
-    none_of_it = lassos_around(apart & ~mask, draws[:, 4 : 4 + LASSO_DRAWS]) * ~mask
-    before = torch.where(mask & body.logical_not(), 3.0, -4.0)[:, None].float()
+    line, outside = scribbles_in(mask, torch.tensor([[0.2, 0.05, 0.6, 0.97]])), nothing.clone()
+    outside[:, y + 25 : y + 27, x + 42 : x + 80] = 1
+    around, none_of_it = lassos_around(mask, draws.clamp(min=0.3)), lassos_around(apart & ~mask, draws) * ~mask
+    before = torch.where(mask, 3.0, -4.0)[:, None]
     before[..., : y - 4, :] = -4.0
+    clicks = torch.tensor([[[x, y], [x + 40, y + 12]]], dtype=torch.float32)
     return {
         "clicks": none.only_clicks(clicks, torch.tensor([[1, 0]])),
-        "box": none.with_boxes(jitter_boxes(boxes_of(mask[:, None].float()), draws[:, 10:14], pixels=2, share=0.05)),
-        "scribbles": none.with_scribbles(torch.maximum(inside, outside)),
+        "box": none.with_boxes(jitter_boxes(boxes_of(mask[:, None].float()), draws[:, 2:6], pixels=2, share=0.05)),
+        "scribbles": none.with_scribbles(torch.stack([line, outside], 1)),
         "lassos": none.with_lassos(torch.stack([around, none_of_it], 1)),
-        "mask": replace(none.with_mask(before)),
+        "mask": none.with_mask(before),
     }
 
 
 def main():
     image, mask = slice_of_liver()
     named = channels_of(KINDS)
-    plot = Figure(figsize=(13, 5.4), layout="constrained", facecolor="white")
+    plot = Figure(figsize=(13, 3.9), layout="constrained", facecolor="white")
     axes = plot.subplots(2, 5)
     for column, (kind, prompt) in zip(axes.T, prompts(mask).items(), strict=True):
         channels = dict(zip(named, draw_prompts(prompt, image.shape, click_radius=3.0)[0].numpy(), strict=True))
@@ -82,8 +74,9 @@ def main():
             share = np.clip(channel, 0, 1)[..., None] * (0.45 if kind in ("box", "lassos", "mask") else 1.0)
             shown = shown * (1 - share) + colour * share
             bare += np.clip(channel, 0, 1)[..., None] * colour
-        for axis, picture in zip(column, (shown, np.clip(bare, 0, 1)), strict=True):
+        for axis, picture in zip(column, (shown, bare), strict=True):
             axis.imshow(np.clip(picture, 0, 1))
+            axis.set_ylim(240, 75)  # the body
             axis.set_axis_off()
         column[0].contour(mask[0], [0.5], colors="white", linewidths=0.7)
         column[0].set_title(kind, fontsize=11)
