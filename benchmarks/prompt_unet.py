@@ -34,7 +34,8 @@ def run_seed(seed, asked):
     about = [f"bundle={place}/bundle", f"target=[{','.join(asked.structures)}]", "overwrite=true"]
     drawn = ["prompts=[box,1,3,5,9]", "first_click=central", "click_at=largest"]
     command("evaluate_prompts", *about, *drawn, f"hydra.run.dir={place}/slices")
-    command("evaluate_prompts", *about, "volumes=true", f"hydra.run.dir={place}/volumes")
+    carried = "propagate.carry=box+mask"  # as it was trained: the answer before comes with a click
+    command("evaluate_prompts", *about, "volumes=true", carried, f"hydra.run.dir={place}/volumes")
     slices = json.loads((place / "slices" / "summary.json").read_text())["scores"]
     whole = json.loads((place / "volumes" / "volumes.json").read_text())["scores"]
     rows = [("slices", row["structure"], row["prompt"], row["dice"]) for row in slices if row["case"] == "all"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,8 @@ def as_clicks_and_boxes(prompt: Prompt, *, known: Sequence[str] = ()) -> Prompt:
             own = torch.isfinite(prompt.boxes_xyxy).all(1, keepdim=True)
             prompt = prompt.with_boxes(torch.where(own, prompt.boxes_xyxy, boxes_of(inside[:, None])))
         prompt = prompt.with_clicks(*_spread(outside, 0))
-    return replace(prompt, **dict.fromkeys(unknown))
+    without: dict[str, Any] = dict.fromkeys(unknown)
+    return replace(prompt, **without)
 
 
 def _spread(regions: Tensor, label: int) -> tuple[Tensor, Tensor]:
