@@ -34,7 +34,7 @@ class PromptEvaluation:
         device: auto, cpu or cuda.
         overwrite: whether results of an earlier evaluation may be replaced.
         read: files and folders that are read besides those of the cases; no result may be one of them.
-        trained: names of the structures that the model was trained on; others are summed up apart, on volumes.
+        trained: names of the structures that the model was trained on; others are summed up apart.
         propagation: on volumes, what a slice hands on to the next one.
         facts: of model, weights and data, as JSON values for the summary.
 

@@ -21,6 +21,7 @@ from segfocal.data.store.prepared_case import PreparedCase
 from segfocal.device import choose_device
 from segfocal.evaluate.prompts.evaluate import check_promptable
 from segfocal.evaluate.prompts.options import PromptEvaluation
+from segfocal.evaluate.prompts.summary import MEAN_OTHERS, MEAN_TRAINED
 from segfocal.evaluate.prompts.volume_protocol import VolumeAsker, volume_answers
 from segfocal.files import claim, make_folder, write_json, write_table
 from segfocal.io import volumes
@@ -29,7 +30,6 @@ from segfocal.report.plots import draw_volume_clicks
 
 SCORES, TABLE, SUMMARY, PICTURE = "volume_scores.csv", "volumes.csv", "volumes.json", "volumes.png"
 TOLERANCE_MM = 2.0
-MEAN_TRAINED, MEAN_OTHERS = "mean of trained", "mean of others"
 
 Asked = tuple[PreparedCase, int]  # a case, and which of the structures
 

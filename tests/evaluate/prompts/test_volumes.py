@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from segfocal.evaluate.prompts import volumes
+from segfocal.evaluate.prompts.summary import MEAN_OTHERS, MEAN_TRAINED
 from segfocal.evaluate.prompts.volume_protocol import box_prompts, error_middle
 from segfocal.evaluate.prompts.volumes import VolumeScore, evaluate_volumes, summarise_volumes
 from tests.evaluate.prompts.clicker import BALL, evaluation
@@ -57,7 +58,7 @@ def test_the_area_is_the_mean_height_over_the_clicks_and_the_others_are_summed_u
     assert liver.nsd_auc == pytest.approx(liver.dice_auc / 2)
     assert liver.seconds == pytest.approx(3.5)
     assert vein.dice_auc == pytest.approx(0.1)
-    assert (trained.structure, others.structure) == (volumes.MEAN_TRAINED, volumes.MEAN_OTHERS)
+    assert (trained.structure, others.structure) == (MEAN_TRAINED, MEAN_OTHERS)
     assert trained.dice_auc == pytest.approx((liver.dice_auc + aorta.dice_auc) / 2)
     assert (trained.trained, trained.cases, others.cases) == (True, 2, 1)
     assert others.dice_final == pytest.approx(0.8)
