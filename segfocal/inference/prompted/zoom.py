@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from segfocal.inference.prompted.prompt_windows import PromptWindow, crop, seen_part
 from segfocal.models import PromptableModel
 
-BOX_SIDES = 4.0  # of a window, for models that saw targets of every size
+BOX_SIDES = 8.0  # of a window, for models that saw targets of every size; measured in docs/prompted_volumes.md
 LARGEST = 8.0  # magnification
 _STEP = math.sqrt(2.0)  # between sides, so that boxes of like sizes see like windows
 GROWTH = 1.5  # of a side whose window the mask fills

@@ -68,7 +68,7 @@ def test_auto_is_for_the_model_to_say():
     assert zoom_of(PromptUNet(image_size=32, widths=(8, 16)), "auto") is None
     colours = Perfect()
     colours.channel_order = "rgb"
-    assert zoom_of(colours, "auto") == 4.0
+    assert zoom_of(colours, "auto") == 8.0
     assert zoom_of(colours, None) is None
     assert zoom_of(Perfect(), 3.0) == 3.0
 
