@@ -29,7 +29,7 @@ def draw_line(points_xy: Sequence[XY], size: tuple[int, int]) -> Tensor:
     points = np.asarray(points_xy, dtype=np.float64).reshape(-1, 2)
     pieces = [points[:1]]
     for start, stop in itertools.pairwise(points):
-        steps = int(np.ceil(2 * np.abs(stop - start).max()))  # half a pixel each, so that none is passed over
+        steps = int(np.ceil(np.abs(stop - start).max()))  # a pixel each at most, so that none is passed over
         pieces.append(start + (stop - start) * (np.arange(1, steps + 1) / max(steps, 1))[:, None])
     x, y = np.floor(np.concatenate(pieces) + 0.5).T
     seen = (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0])

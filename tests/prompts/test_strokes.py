@@ -68,8 +68,10 @@ def test_an_outline_is_filled_as_matplotlib_does(seed):
 def test_a_scribble_becomes_clicks_along_it_and_the_first_is_at_its_middle():
     found = as_clicks_and_boxes(none().with_scribbles(strokes(*[(7, x) for x in range(3, 16)])))
     assert found.scribbles is None
-    assert found.point_labels.tolist() == [[ABSENT, 1, 1, 1, 1]]
-    assert found.points_xy[0, 1:4].tolist() == [[9.0, 7.0], [3.0, 7.0], [15.0, 7.0]]
+    assert found.point_labels.tolist() == [[ABSENT, 1, 1, 1]]  # a fourth would be 3 pixels from two others
+    assert found.points_xy[0, 1:].tolist() == [[9.0, 7.0], [3.0, 7.0], [15.0, 7.0]]
+    longer = as_clicks_and_boxes(none().with_scribbles(strokes(*[(7, x) for x in range(1, 26)])))
+    assert longer.points_xy[0, 1:, 0].tolist() == [13.0, 1.0, 25.0, 7.0]
     outside = as_clicks_and_boxes(none().with_scribbles(strokes((7, 3), (7, 4), side=1)))
     assert outside.point_labels.tolist() == [[ABSENT, 0]]  # too short for two
 

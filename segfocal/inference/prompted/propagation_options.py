@@ -27,9 +27,9 @@ class PropagationOptions:
         max_intensity_change: so does a mean intensity, in [0,1], farther than this from that on the prompted slice.
         change: what a point, scribble or outside lasso may change of its slice's answer: the "component" that it
             touches, the default, or the whole "slice", as the model answers it.
-        zoom: sides of a window in sides of the box that is asked about, ≥ 1; None for the model's own pixels; or "auto",
-            the default, 8 for encoders of colour images, whose published weights saw targets of every size, and None
-            for others. Zoomed windows grow while the mask meets their border.
+        zoom: sides of a window in sides of the box that is asked about, ≥ 1; None for the model's own pixels; or
+            "auto", the default, 8 for encoders of colour images, whose published weights saw targets of every size, and
+            None for others. Zoomed windows grow while the mask meets their border.
         reach_mm: the distance from the prompted slice at which it ends; None: the end of the scan.
 
     Raises:
