@@ -60,7 +60,7 @@ def evaluate_prompts(
     for views in showing(batches):
         scores += _scores(views, evaluation, model, encode, device)
     scores = _in_order(scores, prepared, names, evaluation.protocol)
-    summaries = summarise(scores, seed=evaluation.protocol.seed)
+    summaries = summarise(scores, seed=evaluation.protocol.seed, trained=evaluation.trained)
     facts = {
         "segfocal": segfocal.__version__,
         **evaluation.facts,

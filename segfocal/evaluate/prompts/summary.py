@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -20,6 +20,7 @@ from segfocal.report.plots import draw_clicks
 
 SCORES, TABLE, SUMMARY, PICTURE = "scores.csv", "summary.csv", "summary.json", "clicks.png"
 ALL, MEAN = "all", "mean"  # in place of a case, of a structure
+MEAN_TRAINED, MEAN_OTHERS = "mean of trained", "mean of others"
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -53,7 +54,7 @@ class PromptSummary:
 
     Args:
         case: its name, or `ALL`.
-        structure: its name, or `MEAN` for the mean of all structures.
+        structure: its name, or `MEAN` for the mean of all structures, or a mean of those trained or of the others.
         prompt: "none", "box", or the number of clicks.
         dice: mean in [0,1].
         dice_low: lower end of the 95 % bootstrap interval of the mean; None for a single unit.
@@ -80,15 +81,22 @@ class PromptSummary:
     over: Literal["cases", "slices"]
 
 
-def summarise(scores: Sequence[PromptScore], *, seed: int) -> list[PromptSummary]:
+def summarise(scores: Sequence[PromptScore], *, seed: int, trained: Collection[str] = ()) -> list[PromptSummary]:
     """Return a summary of each prompt of each structure, and of their mean, over all cases and then in each case.
 
-    Means are over slices, then over cases, then over structures; `seed` is that of the bootstrap.
+    Means are over slices, then over cases, then over structures.
+
+    Args:
+        scores: of every answer.
+        seed: of the bootstrap.
+        trained: names of structures that the model was trained on. Where others were asked for too, both have a mean.
     """
     summaries = []
     for case, of_case in {ALL: list(scores), **_grouped(scores, lambda score: score.case)}.items():
         by_structure = _grouped(of_case, lambda score: score.structure)
+        groups = _grouped(of_case, lambda score: MEAN_TRAINED if score.structure in trained else MEAN_OTHERS)
         if len(by_structure) > 1:
+            by_structure |= {name: groups[name] for name in (MEAN_TRAINED, MEAN_OTHERS) if len(groups) > 1}
             by_structure[MEAN] = list(of_case)
         for structure, of_structure in by_structure.items():
             for prompt, asked in _grouped(of_structure, lambda score: score.prompt).items():

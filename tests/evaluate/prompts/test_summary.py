@@ -47,3 +47,12 @@ def test_the_curves_are_those_of_the_table(data, tmp_path, monkeypatch):
     monkeypatch.undo()
     draw_clicks(drawn["path"], drawn["curves"], boxes=drawn["boxes"], unprompted=drawn["unprompted"])
     assert (tmp_path / "clicks.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_structures_that_were_trained_and_others_have_means_of_their_own(data, tmp_path):
+    evaluated(data, tmp_path, prompts=["box", 1], trained=["rod"])
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    means = {(row["case"], row["structure"], row["prompt"]): row["dice"] for row in summary["scores"]}
+    assert means["all", "mean of trained", "1"] == means["all", "rod", "1"]
+    assert means["all", "mean of others", "1"] == means["all", "ball", "1"]
+    assert ("two", "mean of trained", "1") not in means  # there is no rod
