@@ -36,7 +36,7 @@ function tieButtons(page) {
 
 function tellSaved(answer, session) {
   const list = find("#saved-dialog .paths");
-  const rows = [["Mask", answer.mask], ["Prompts", answer.prompts]].filter(([, path]) => path);
+  const rows = [["Mask", answer.mask], ["Prompts", answer.prompts_file]].filter(([, path]) => path);
   list.replaceChildren(
     ...rows.flatMap(([name, path]) => {
       const [term, value] = [document.createElement("dt"), document.createElement("dd")];

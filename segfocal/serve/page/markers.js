@@ -17,6 +17,7 @@ export class Markers {
     this.viewer = viewer;
     this.prompts = [];
     this.colourOf = () => "#ffffff";
+    this.modelPlane = () => "axial";
     this.draft = null; // {kind, tile, pixels, colour}: what is being drawn
     this.brush = null; // {x, y, tile, mm}: the circle under the pointer
   }
@@ -96,7 +97,8 @@ export class Markers {
   }
 
   /** A prompt is drawn on the slice it was given on: all of it lies within half a slice. */
-  #isSeen({ world_mm: places }, { plane: { fixed } }) {
+  #isSeen({ kind, world_mm: places }, { plane: { fixed, name } }) {
+    if (kind === "absent" && name !== this.modelPlane()) return false;
     const slice = this.viewer.voxel[fixed];
     const depths = places.map((place) => this.viewer.voxelOf(place)[fixed]);
     if (places.length === 2) return Math.min(...depths) <= slice + 0.5 && Math.max(...depths) >= slice - 0.5;
@@ -107,6 +109,7 @@ export class Markers {
     const pixels = prompt.world_mm.map((place) => this.viewer.project(place, tile));
     const colour = this.colourOf(prompt.structure);
     if (prompt.kind === "point") drawPoint(pen, pixels[0], prompt.positive, colour);
+    else if (prompt.kind === "absent") text(pen, `no ${prompt.structure} here`, tile.rect[0] + 10, tile.rect[1] + 38, colour);
     else drawDraft(pen, { kind: prompt.kind, pixels, colour, positive: prompt.positive, done: true });
   }
 

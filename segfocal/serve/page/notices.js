@@ -32,18 +32,11 @@ export class Notices {
     this.alert.hidden = true;
   }
 
-  /** @param {{text: string, done?: number, of?: number|null, stop?: () => void}|null} job - null when it has ended */
+  /** @param {{text: string, stop?: () => void}|null} job - null when it has ended */
   show(job) {
     this.job.hidden = !job;
     if (!job) return;
     this.job.querySelector("span").textContent = job.text;
-    const bar = this.job.querySelector("progress");
-    if (job.of) {
-      bar.max = job.of;
-      bar.value = job.done;
-    } else {
-      bar.removeAttribute("value");
-    }
     const button = this.job.querySelector("button");
     button.hidden = !job.stop;
     button.onclick = job.stop ?? null;
@@ -67,10 +60,11 @@ export function follow(session, notices) {
   const look = async () => {
     if (session.closed || !session.busy) return;
     try {
-      const { doing, done, of } = await session.progress();
+      const { doing, slices } = await session.progress();
       if (!session.busy || session.closed) return;
       const stop = CAN_STOP.has(doing) ? () => session.cancel().catch((error) => notices.fail(error)) : null;
-      notices.show({ text: DOING[doing] ?? "Working", done, of, stop });
+      const count = slices > 1 ? `: ${slices} slices` : "";
+      notices.show({ text: (DOING[doing] ?? "Working") + count, stop });
     } catch {
       // the request that it is about will say so
     }

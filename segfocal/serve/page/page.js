@@ -25,10 +25,14 @@ export class Page {
     Object.assign(this, { about, notices });
     this.viewer = new Viewer(find("#view"), () => this.#drawn());
     this.markers = new Markers(find("#marks"), this.viewer);
-    this.structures = new Structures(find("#structures"), () => this.#recolour());
+    this.structures = new Structures(find("#structures"), (chosen) => {
+      this.#recolour();
+      if (chosen) this.#lookForProblems();
+    });
     this.scans = new Scans(find("#scans"), (scan) => this.open(scan), notices);
     this.strip = new Strip(find("#strip"), (slice) => this.goToSlice(slice));
     this.windows = new Windows(this.viewer, about.presets);
+    this.markers.modelPlane = () => this.modelPlane.name;
     this.markers.colourOf = (name) => this.structures.colourOf(name);
     this.hand = new Hand(this.viewer, this.markers, {
       prompt: (...prompt) => this.prompt(...prompt),
@@ -47,6 +51,10 @@ export class Page {
     new ResizeObserver(() => this.resize()).observe(find("#stage"));
     this.resize();
     this.structures.set(this.about.structures);
+    for (const kind of ["point", "box", "scribble", "lasso"]) {
+      const tools = kind === "point" ? ["inside", "outside"] : [kind];
+      for (const tool of tools) find(`[data-tool=${tool}]`).disabled = !this.about.prompts[kind];
+    }
     this.chooseTool("move");
     this.#tellState();
     await this.scans.read();
@@ -96,14 +104,14 @@ export class Page {
     const { facts } = session;
     await this.viewer.show(bytes, facts.affine);
     const sliceAxis = this.viewer.order.findIndex((axis) => Math.abs(axis) - 1 === facts.slice_axis);
-    this.labels = new Labels(facts.shape, this.viewer.order, sliceAxis, facts.structures);
+    this.labels = new Labels(facts.shape, this.viewer.order, sliceAxis, this.about.structures);
     this.viewer.setLabels(this.labels);
-    this.structures.set(facts.structures);
     this.session = session;
     this.windows.reset();
     const labels = await session.changedLabels();
     if (labels) this.viewer.refreshLabels(this.labels.put(labels));
     session.addEventListener("labels", ({ detail }) => this.#applyLabels(detail));
+    session.addEventListener("problems", () => (this.problem = null));
     for (const name of ["facts", "prompts", "problems", "busy"]) session.addEventListener(name, () => this.#tellState());
     follow(session, this.notices);
     find("#empty").hidden = true;
@@ -148,9 +156,11 @@ export class Page {
   // What buttons and keys do
 
   chooseTool(tool) {
+    if (find(`[data-tool=${tool}]`).disabled) return this.notices.say("This model takes no prompts: use brush and eraser.");
     this.hand.choose(tool);
     document.querySelectorAll("[data-tool]").forEach((one) => one.setAttribute("aria-pressed", one.dataset.tool === tool));
-    this.notices.say(TOOLS[tool].hint);
+    const how = this.about.prompts[tool]; // a scribble may reach the model as points
+    this.notices.say(TOOLS[tool].hint + (typeof how === "string" ? ` The model sees it ${how}.` : ""));
   }
 
   chooseStructure(index) {
@@ -304,7 +314,7 @@ export class Page {
 
   async #lookForProblems() {
     try {
-      await this.session?.readProblems();
+      await this.session?.readProblems(this.structures.current.name);
     } catch (error) {
       this.notices.fail(error);
     }

@@ -2,7 +2,7 @@
 
 import { getJson, upload } from "./api.js";
 
-const STATUS = { new: "new", begun: "begun", saved: "saved" };
+const STATUS = { new: "Not begun", begun: "Begun", saved: "Saved" };
 
 export class Scans {
   /**
@@ -45,7 +45,7 @@ export class Scans {
   /** The scan after the current one; those that are not saved come first. */
   next() {
     const at = this.all.findIndex(({ id }) => id === this.current);
-    const round = [...this.all.slice(at + 1), ...this.all.slice(0, Math.max(0, at))].filter(({ error }) => !error);
+    const round = [...this.all.slice(at + 1), ...this.all.slice(0, Math.max(0, at))];
     return round.find(({ status }) => status !== "saved") ?? round[0] ?? null;
   }
 
@@ -73,13 +73,12 @@ export class Scans {
     const [dot, name, facts] = ["span", "span", "span"].map((kind) => document.createElement(kind));
     button.type = "button";
     button.className = "scan";
-    dot.className = `dot ${scan.error ? "error" : scan.status}`;
+    dot.className = `dot ${scan.status}`;
     name.className = "name";
     name.textContent = scan.name;
-    button.title = scan.error ?? scan.name;
+    button.title = scan.name;
     facts.className = "facts";
-    const size = scan.shape ? `${scan.shape.join(" × ")} · ` : "";
-    facts.textContent = scan.error ?? size + (STATUS[scan.status] ?? scan.status);
+    facts.textContent = STATUS[scan.status] + (scan.labelled ? " · has a label" : "");
     if (scan.id === this.current) button.setAttribute("aria-current", "true");
     button.append(dot, name, facts);
     button.addEventListener("click", () => this.open(scan));

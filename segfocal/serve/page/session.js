@@ -6,6 +6,7 @@ export class Session extends EventTarget {
   #last = Promise.resolve();
   #masked = 0; // the revision that the mask on the page shows
   #waiting = 0;
+  #asked = null; // of which structure and revision the problems are
 
   /** @param {object} facts - as the server answers them, see docs/serve.md */
   constructor(facts) {
@@ -40,8 +41,13 @@ export class Session extends EventTarget {
     this.#tell("prompts");
   }
 
-  async readProblems() {
-    this.problems = (await getJson(`${this.path}/disagreement`)).slices;
+  /** Ask which slices of a structure to look at, unless that is known. */
+  async readProblems(structure) {
+    const about = `${structure} ${this.facts.revision}`;
+    if (about === this.#asked) return;
+    this.#asked = about;
+    const { slices } = await getJson(`${this.path}/disagreement?structure=${encodeURIComponent(structure)}`);
+    this.problems = slices;
     this.#tell("problems");
   }
 

@@ -5,7 +5,7 @@ const HEX = /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})$/i;
 export class Structures {
   /**
    * @param {HTMLElement} list
-   * @param {() => void} changed - another structure is chosen, or a colour or its visibility changed
+   * @param {(chosen?: boolean) => void} changed - another structure is chosen, or a colour or its visibility changed
    */
   constructor(list, changed) {
     Object.assign(this, { list, changed, all: [], chosen: 0 });
@@ -27,7 +27,7 @@ export class Structures {
     if (!this.all[index]) return;
     this.chosen = index;
     this.list.querySelectorAll("input[type=radio]")[index].checked = true;
-    this.changed();
+    this.changed(true);
   }
 
   colourOf(name) {

@@ -181,6 +181,7 @@ export class Viewer {
 
   /** Draw with the next frame of the screen; 3-D follows when the hand rests, where it is slow. */
   draw() {
+    this.canvas.dataset.whole = false;
     if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#drawNow(!this.#slow));
   }
 
@@ -360,6 +361,7 @@ export class Viewer {
       this.#slow = performance.now() - begun > SLOW_MS;
     }
     this.drawn();
+    this.canvas.dataset.whole = with3D;
     clearTimeout(this.#rest);
     if (!with3D) this.#rest = setTimeout(() => this.#drawNow(true), REST_MS);
   }

@@ -15,7 +15,7 @@ export class Windows {
   constructor(viewer, presets) {
     Object.assign(this, { viewer, presets });
     this.select = find("#preset");
-    for (const name of [AUTO, ...presets.map((one) => one.name), OWN]) this.select.add(new Option(name, name));
+    for (const name of [AUTO, ...presets.map((one) => one.name), OWN]) this.select.add(new Option(name[0].toUpperCase() + name.slice(1), name));
     this.select.addEventListener("change", () => this.choose(this.select.value));
     for (const field of [find("#low"), find("#high")]) {
       field.addEventListener("change", () => this.set(Number(find("#low").value), Number(find("#high").value)));
