@@ -112,6 +112,7 @@ export class Page {
     if (labels) this.viewer.refreshLabels(this.labels.put(labels));
     session.addEventListener("labels", ({ detail }) => this.#applyLabels(detail));
     session.addEventListener("problems", () => (this.problem = null));
+    session.addEventListener("facts", () => this.scans.tell(session.facts));
     for (const name of ["facts", "prompts", "problems", "busy"]) session.addEventListener(name, () => this.#tellState());
     follow(session, this.notices);
     find("#empty").hidden = true;
@@ -360,8 +361,11 @@ export class Page {
     enable("#problem-on", facts);
     enable("#problem-back", facts);
     document.body.classList.toggle("busy", busy);
-    find("#carry").classList.toggle("primary", Boolean(facts?.pending));
-    find("#model-hint").textContent = facts?.pending ? "Other slices are from before your last prompt." : "";
+    const alone = facts?.prompts > 0 && facts.reach_mm === 0;
+    find("#carry").classList.toggle("primary", Boolean(alone || facts?.pending));
+    find("#model-hint").textContent = alone
+      ? "Only the slices with prompts are answered."
+      : facts?.pending ? "Other slices are from before your last prompt." : "";
     this.markers.prompts = (this.session?.prompts ?? []).filter(({ world_mm: places }) => places?.length);
     this.#tellVolumes();
     this.#tellProblem();

@@ -42,6 +42,15 @@ export class Scans {
     this.draw();
   }
 
+  /** Follow a session: a scan on which something was done since it was saved is begun. */
+  tell({ scan, revision, saved_revision: saved, can_undo: done }) {
+    const row = this.all.find(({ id }) => id === scan);
+    const status = revision === saved ? "saved" : done ? "begun" : row?.status;
+    if (!row || row.status === status) return;
+    row.status = status;
+    this.draw();
+  }
+
   /** The scan after the current one; those that are not saved come first. */
   next() {
     const at = this.all.findIndex(({ id }) => id === this.current);
