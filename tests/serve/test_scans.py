@@ -22,7 +22,7 @@ def test_labels_of_a_data_set_are_no_scans_but_known_to_theirs(tmp_path):
     for name in ("a", "b"):
         make_scan(tmp_path / "data" / "images" / f"{name}.nii.gz", wedge(), AFFINE)
         make_scan(tmp_path / "data" / "labels" / f"{name}.nii.gz", (wedge() > 0).astype(np.uint8), AFFINE)
-    assert names(tmp_path / "data", tmp_path) == {"images/a.nii.gz": "a.nii.gz", "images/b.nii.gz": "b.nii.gz"}
+    assert names(tmp_path / "data", tmp_path) == {"a.nii.gz": "a.nii.gz", "b.nii.gz": "b.nii.gz"}
 
 
 def test_a_folder_of_scans_alone_and_one_scan(tmp_path):
@@ -30,6 +30,7 @@ def test_a_folder_of_scans_alone_and_one_scan(tmp_path):
     make_scan(tmp_path / "scans" / "b.nii.gz", wedge(), AFFINE)
     assert names(tmp_path / "scans", tmp_path) == {"b.nii.gz": None, "deep/a.nii.gz": None}
     assert names(file, tmp_path) == {"a.nii.gz": None}
+    assert names(tmp_path / "scans" / "**" / "*.nii.gz", tmp_path) == {"b.nii.gz": None, "deep/a.nii.gz": None}
     assert names(None, tmp_path) == {}
 
 
@@ -39,7 +40,7 @@ def test_slices_unlike_the_label_come_worst_first(tmp_path):
     label[:, :, 3] = 0  # nothing is wanted where the click will answer
     label[:, :, 5:] = 0
     make_scan(tmp_path / "scans" / "labels" / "one.nii.gz", label, AFFINE)
-    session = opened(tmp_path, "images/one")
+    session = opened(tmp_path)
     session.add_prompt("point", "liver", [LIVER])
     rows = [row for row in disagreement(session, "liver") if row["kind"] == "differs"]
     assert [(row["index"], row["dice"]) for row in rows] == [(1, 0.0), (2, 0.0), (3, 0.0), (4, 0.0)]
