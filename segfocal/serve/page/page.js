@@ -18,7 +18,7 @@ export class Page {
   session = null;
   labels = null;
   hidden = false;
-  opacity = 0.45;
+  opacity = 0.3;
   #opening = 0;
 
   constructor(about, notices) {
@@ -56,6 +56,7 @@ export class Page {
       for (const tool of tools) find(`[data-tool=${tool}]`).disabled = !this.about.prompts[kind];
     }
     this.chooseTool("move");
+    this.setOpacity(this.opacity);
     this.#tellState();
     await this.scans.read();
     const wanted = new URLSearchParams(location.hash.slice(1)).get("scan");

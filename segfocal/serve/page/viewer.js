@@ -29,6 +29,7 @@ const OPTIONS = {
 };
 const SLOW_MS = 60; // a picture that takes longer leaves 3-D for when the hand rests
 const REST_MS = 180;
+const VEIL = 0.35; // opacity of the body over structures in 3-D
 const DRAWING_UNIT = 7; // the texture unit in which NiiVue keeps the mask
 
 export class Viewer {
@@ -56,6 +57,7 @@ export class Viewer {
     await this.nv.attachToCanvas(this.canvas, true);
     this.#fillTiles();
     this.#rest3D();
+    this.nv.drawRimOpacity = 1;
   }
 
   get open() {
@@ -345,8 +347,23 @@ export class Viewer {
         nv.screenSlices.push({ ...tile, AxyzMxy: [], leftTopMM: [], fovMM: [0, 0] });
         return "";
       }
-      return draw3D(rect, ...rest);
+      return this.#seeThrough(() => draw3D(rect, ...rest));
     };
+  }
+
+  /** In 3-D structures are solid, and the body is a veil over them. */
+  #seeThrough(draw) {
+    const { nv } = this;
+    const { drawOpacity } = nv;
+    const marked = drawOpacity > 0 && this.#labels?.counts.some((slices) => slices.some((count) => count > 0));
+    if (marked) nv.drawOpacity = 1;
+    nv.renderShader.use(nv.gl);
+    nv.gl.uniform1f(nv.renderShader.uniforms.backOpacity, marked ? VEIL : 1);
+    try {
+      return draw();
+    } finally {
+      nv.drawOpacity = drawOpacity;
+    }
   }
 
   #drawNow(with3D) {
@@ -355,15 +372,21 @@ export class Viewer {
     const begun = performance.now();
     this.hurried = !with3D;
     this.nv.drawScene();
-    const seconds3D = with3D && this.tiles.some(({ plane }) => plane === SPACE);
-    if (seconds3D) {
+    if (with3D && this.tiles.some(({ plane }) => plane === SPACE)) {
       this.#keepSolid();
+      this.#awaitPicture();
       this.#slow = performance.now() - begun > SLOW_MS;
     }
     this.drawn();
     this.canvas.dataset.whole = with3D;
     clearTimeout(this.#rest);
     if (!with3D) this.#rest = setTimeout(() => this.#drawNow(true), REST_MS);
+  }
+
+  /** Wait for the graphics card: reading a pixel is the one thing that does. */
+  #awaitPicture() {
+    const { gl } = this.nv;
+    gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
   }
 
   #keepSolid() {
