@@ -103,14 +103,11 @@ export class Page {
 
   async #show(session, bytes) {
     const { facts } = session;
-    await this.viewer.show(bytes, facts.affine);
+    await this.viewer.show(bytes, facts.affine, () => this.windows.first());
     const sliceAxis = this.viewer.order.findIndex((axis) => Math.abs(axis) - 1 === facts.slice_axis);
     this.labels = new Labels(facts.shape, this.viewer.order, sliceAxis, this.about.structures);
     this.viewer.setLabels(this.labels);
     this.session = session;
-    this.windows.reset();
-    const labels = await session.changedLabels();
-    if (labels) this.viewer.refreshLabels(this.labels.put(labels));
     session.addEventListener("labels", ({ detail }) => this.#applyLabels(detail));
     session.addEventListener("problems", () => (this.problem = null));
     session.addEventListener("facts", () => this.scans.tell(session.facts));
@@ -119,7 +116,8 @@ export class Page {
     find("#empty").hidden = true;
     this.#tellTitle(facts.name, this.#size());
     this.#recolour();
-    await session.readPrompts();
+    this.notices.show({ text: "Reading the mask" }); // the server brings the scan to the model meanwhile
+    await session.follow();
     this.#lookForProblems();
   }
 

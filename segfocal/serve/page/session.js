@@ -111,7 +111,7 @@ export class Session extends EventTarget {
       const revision = this.facts.revision;
       const answer = await sendJson(`${this.path}/${name}`, { ...body, revision }, method);
       this.facts = { ...this.facts, ...answer };
-      await this.#follow();
+      await this.follow();
       return answer;
     } catch (error) {
       if (error instanceof ServerError && error.status === 409) await this.#catchUp();
@@ -125,10 +125,11 @@ export class Session extends EventTarget {
   /** Show what another tab, or a stopped job, left behind. */
   async #catchUp() {
     this.facts = { ...this.facts, ...(await getJson(this.path)) };
-    await this.#follow();
+    await this.follow();
   }
 
-  async #follow() {
+  /** Bring mask and prompts up to date. */
+  async follow() {
     const labels = await this.changedLabels();
     this.dispatchEvent(new CustomEvent("labels", { detail: labels }));
     await this.readPrompts();

@@ -32,6 +32,23 @@ const REST_MS = 180;
 const VEIL = 0.35; // opacity of the body over structures in 3-D
 const DRAWING_UNIT = 7; // the texture unit in which NiiVue keeps the mask
 
+/** The share-th intensities of an image, from every n-th voxel. */
+function percentilesOf({ img, hdr }, shares) {
+  const step = Math.max(1, Math.floor(img.length / 50021)) | 1;
+  const values = [];
+  for (let index = 0; index < img.length; index += step) if (Number.isFinite(img[index])) values.push(img[index]);
+  values.sort((one, other) => one - other);
+  const slope = hdr.scl_slope || 1;
+  return shares.map((share) => (values[Math.round(share * (values.length - 1))] ?? 0) * slope + (hdr.scl_inter || 0));
+}
+
+// NiiVue's own goes over every voxel three times, which takes seconds; the page chooses its window itself.
+NVImage.prototype.calMinMax = function calMinMax() {
+  [this.global_min, this.cal_min, this.cal_max, this.global_max] = percentilesOf(this, [0, 0.02, 0.98, 1]);
+  [this.robust_min, this.robust_max] = [this.cal_min, this.cal_max];
+  return [this.cal_min, this.cal_max, this.global_min, this.global_max];
+};
+
 export class Viewer {
   #volume = null;
   #labels = null;
@@ -82,8 +99,9 @@ export class Viewer {
    *
    * @param {ArrayBuffer} bytes - a NIfTI file, unpacked
    * @param {number[][]} affine - the server's, 4×4: what it says of the world holds, whatever NiiVue reads in the header
+   * @param {() => [number, number]} windowOf - asked when the voxels are there, before they are drawn
    */
-  async show(bytes, affine) {
+  async show(bytes, affine, windowOf) {
     this.close();
     const volume = await NVImage.new(bytes, "scan.nii", "gray", 1);
     for (let row = 0; row < 4; row++) volume.hdr.affine[row] = affine[row].slice();
@@ -94,6 +112,8 @@ export class Viewer {
     this.#volume = volume;
     this.voxel = volume.dimsRAS.slice(1, 4).map((length) => Math.floor(length / 2));
     this.#setCrosshair();
+    [volume.cal_min, volume.cal_max] = windowOf();
+    this.hurried = true;
     this.nv.addVolume(volume);
     this.fit();
   }
@@ -148,7 +168,8 @@ export class Viewer {
   setWindow(low, high) {
     if (!this.open) return;
     this.#volume.cal_min = low;
-    this.#volume.cal_max = Math.max(high, low + 1e-6);
+    this.#volume.cal_max = high;
+    this.hurried = true;
     this.nv.updateGLVolume();
     this.draw();
   }
@@ -159,13 +180,7 @@ export class Viewer {
 
   /** The share-th intensities of the scan, from every n-th voxel. */
   percentiles(shares) {
-    const { img, hdr } = this.#volume;
-    const step = Math.max(1, Math.floor(img.length / 50021)) | 1;
-    const values = [];
-    for (let index = 0; index < img.length; index += step) if (Number.isFinite(img[index])) values.push(img[index]);
-    values.sort((one, other) => one - other);
-    const slope = hdr.scl_slope || 1;
-    return shares.map((share) => values[Math.round(share * (values.length - 1))] * slope + (hdr.scl_inter || 0));
+    return percentilesOf(this.#volume, shares);
   }
 
   setLayout(layout) {

@@ -22,17 +22,17 @@ export class Windows {
     }
   }
 
-  /** Begin with the first preset where the scan looks like a CT, else with its own intensities. */
-  reset() {
+  /** Begin with the first preset where the scan looks like a CT, else with its own intensities; return low and high. */
+  first() {
     const [low] = this.viewer.percentiles([0.02]);
-    this.choose(low < -500 && this.presets.length ? this.presets[0].name : AUTO);
+    const name = low < -500 && this.presets.length ? this.presets[0].name : AUTO;
+    const window = this.#of(name);
+    this.#tell(...window, name);
+    return window;
   }
 
   choose(name) {
-    const preset = this.presets.find((one) => one.name === name);
-    if (name === OWN) return;
-    const [low, high] = preset ? [preset.low, preset.high] : this.viewer.percentiles([0.01, 0.99]);
-    this.#apply(low, high, name);
+    if (name !== OWN && this.viewer.open) this.#apply(...this.#of(name), name);
   }
 
   next() {
@@ -41,13 +41,23 @@ export class Windows {
   }
 
   set(low, high) {
-    if (Number.isFinite(low) && Number.isFinite(high)) this.#apply(Math.min(low, high), Math.max(low, high), OWN);
+    if (low < high && this.viewer.open) this.#apply(low, high, OWN);
   }
 
-  #apply(low, high, name) {
+  #of(name) {
+    const preset = this.presets.find((one) => one.name === name);
+    const [low, high] = preset ? [preset.low, preset.high] : this.viewer.percentiles([0.01, 0.99]);
+    return [low, Math.max(high, low + 1e-6)];
+  }
+
+  #tell(low, high, name) {
     this.select.value = name;
     find("#low").value = Math.round(low);
     find("#high").value = Math.round(high);
+  }
+
+  #apply(low, high, name) {
+    this.#tell(low, high, name);
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.viewer.setWindow(low, high), name === OWN ? WAIT_MS : 0);
   }
