@@ -16,7 +16,7 @@ from tests import ROOT
 from tests.random_bundle import make_bundle
 from tests.serve.served import make_scans, world
 
-MODEL = {"_target_": "segfocal.models.PromptUNet", "image_size": 32, "widths": [4, 8]}
+MODEL = {"_target_": "segfocal.models.PromptUNet", "image_size": 32, "widths": [8, 16]}
 pytestmark = pytest.mark.slow  # each starts a process that imports torch
 
 
@@ -97,28 +97,6 @@ def test_a_server_ends_when_it_is_told_to_and_the_port_is_free_again(place):
     assert again.ask("/healthz") == {"status": "ok"}
     again.end(signal.SIGINT)
     assert "Traceback" not in again.process.stderr.read()
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["port=70000"], "port from 0 to 65535"),
-        (["host=0.0.0.0"], "a server that other machines can reach"),
-        (["host=0.0.0.0", "key=short"], "a key of 16 to 256"),
-        (["host=example.org"], "an address for host"),
-        (["limits.sessions=0"], "sessions"),
-        (["propagate.margin_mm=-1"], "margin_mm"),
-        (["bundle=nothing"], "a bundle"),
-        (["input=nothing"], "scans ending in"),
-    ],
-)
-def test_options_that_cannot_be_are_told_in_one_line(place, options, words):
-    server = Server(place, *options)
-    server.process.wait(60)
-    error = server.process.stderr.read()
-    assert server.address == ""
-    assert words in error
-    assert len(error.splitlines()) == 1
 
 
 def test_two_servers_do_not_share_a_folder_or_a_port(place, tmp_path):
