@@ -1,11 +1,11 @@
 // Starts the page: asks what the server knows, and ties buttons and keys to what they do.
 
 import { getJson } from "./api.js";
+import { LAYOUTS } from "./layout.js";
 import { Notices } from "./notices.js";
 import { Page } from "./page.js";
 import { listen, shortcutsOf, writeHelp } from "./shortcuts.js";
 import { nextTheme } from "./theme.js";
-import { LAYOUTS } from "./viewer.js";
 
 const find = (selector) => document.querySelector(selector);
 const LAYOUT_NAMES = { four: "Planes and 3-D", axial: "Axial", coronal: "Coronal", sagittal: "Sagittal", "3-D": "3-D" };

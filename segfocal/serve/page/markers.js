@@ -1,6 +1,6 @@
 // What lies over the pictures: names of the planes, crosshair, prompts, and what the hand is drawing.
 
-import { SPACE } from "./viewer.js";
+import { SPACE } from "./layout.js";
 
 const PLANE_COLOURS = { axial: "#ff8b85", coronal: "#7fd88f", sagittal: "#82b4ff", "3-D": "#c3c9d4" };
 const [YES, NO] = ["#42d77d", "#ff6b6b"];

@@ -2,14 +2,16 @@
 
 import { fetchNifti } from "./api.js";
 import { Labels } from "./labels.js";
+import { LAYOUTS, PLANES } from "./layout.js";
 import { Markers } from "./markers.js";
 import { follow } from "./notices.js";
 import { Scans } from "./scans.js";
 import { Session } from "./session.js";
 import { Strip } from "./strip.js";
 import { Structures } from "./structures.js";
+import { sizeTold, tellPlace, tellProblem, tellState, tellTitle } from "./telling.js";
 import { Hand, TOOLS } from "./tools.js";
-import { LAYOUTS, PLANES, Viewer } from "./viewer.js";
+import { Viewer } from "./viewer.js";
 import { Windows } from "./windows.js";
 
 const find = (selector) => document.querySelector(selector);
@@ -38,7 +40,7 @@ export class Page {
       prompt: (...prompt) => this.prompt(...prompt),
       paint: (pick, erase) => this.paint(pick, erase),
       stroke: (...stroke) => this.stroke(...stroke),
-      moved: (pick) => this.#tellPlace(pick),
+      moved: (pick) => tellPlace(this, pick),
       window: (low, high) => this.windows.set(low, high),
       hint: (text) => notices.say(text),
       modelPlane: () => this.modelPlane.name,
@@ -57,7 +59,7 @@ export class Page {
     }
     this.chooseTool("move");
     this.setOpacity(this.opacity);
-    this.#tellState();
+    tellState(this);
     await this.scans.read();
     const wanted = new URLSearchParams(location.hash.slice(1)).get("scan");
     const scan = this.scans.all.find(({ id }) => id === wanted);
@@ -83,7 +85,7 @@ export class Page {
     const turn = ++this.#opening;
     this.leave();
     this.scans.mark(scan.id);
-    this.#tellTitle(scan.name, "opening …");
+    tellTitle(scan.name, "opening …");
     this.notices.show({ text: `Opening ${scan.name}` });
     try {
       const session = await Session.open(scan.id);
@@ -111,10 +113,10 @@ export class Page {
     session.addEventListener("labels", ({ detail }) => this.#applyLabels(detail));
     session.addEventListener("problems", () => (this.problem = null));
     session.addEventListener("facts", () => this.scans.tell(session.facts));
-    for (const name of ["facts", "prompts", "problems", "busy"]) session.addEventListener(name, () => this.#tellState());
+    for (const name of ["facts", "prompts", "problems", "busy"]) session.addEventListener(name, () => tellState(this));
     follow(session, this.notices);
     find("#empty").hidden = true;
-    this.#tellTitle(facts.name, this.#size());
+    tellTitle(facts.name, sizeTold(session));
     this.#recolour();
     this.notices.show({ text: "Reading the mask" }); // the server brings the scan to the model meanwhile
     await session.follow();
@@ -129,14 +131,15 @@ export class Page {
     this.session = this.labels = null;
     this.viewer.close();
     find("#empty").hidden = false;
-    this.#tellTitle("", "");
-    this.#tellState();
+    tellTitle("", "");
+    tellState(this);
   }
 
   // What the hand draws
 
   prompt(kind, positive, places, plane) {
-    this.#ask((session) => session.prompt(this.structures.current.name, kind, positive, places, plane));
+    const kept = thinned(places, this.about.limits.places_of_a_prompt[kind]);
+    this.#ask((session) => session.prompt(this.structures.current.name, kind, positive, kept, plane));
   }
 
   paint(pick, erase) {
@@ -149,7 +152,8 @@ export class Page {
 
   stroke(places, plane, erase) {
     const { name } = this.structures.current;
-    if (places.length) this.#ask((session) => session.stroke(name, places, this.hand.brushMm, plane, erase));
+    const kept = thinned(places, this.about.limits.places_of_a_prompt.scribble);
+    if (kept.length) this.#ask((session) => session.stroke(name, kept, this.hand.brushMm, plane, erase));
     else this.#applyLabels(null);
   }
 
@@ -263,7 +267,7 @@ export class Page {
     if (!problems.length) return this.notices.say("No slice disagrees, none is empty between marked ones.");
     this.problem = ((this.problem ?? (by > 0 ? -1 : 0)) + by + problems.length) % problems.length;
     this.viewer.moveToPlace(problems[this.problem].world_mm);
-    this.#tellProblem();
+    tellProblem(this);
   }
 
   nextWindow() {
@@ -322,16 +326,17 @@ export class Page {
 
   #recolour() {
     this.viewer.setColours(this.structures.colours);
-    this.#tellState();
+    tellState(this);
     this.markers.draw();
   }
 
   #drawn() {
     this.markers.draw();
-    this.#drawStrip();
+    this.drawStrip();
   }
 
-  #drawStrip() {
+  /** Show the slices of the model with what is on them. */
+  drawStrip() {
     if (!this.labels) return this.strip.show({ length: 1, slice: 0, counts: [], colour: null, prompted: new Set(), problems: [] });
     const axis = this.labels.sliceAxis;
     const sliceOf = (place) => Math.round(this.viewer.voxelOf(place)[axis]);
@@ -344,74 +349,10 @@ export class Page {
       problems: this.session.problems.map(({ world_mm: place }) => sliceOf(place)),
     });
   }
-
-  #tellState() {
-    const facts = this.session?.facts;
-    const busy = this.session?.busy ?? false;
-    const enable = (id, can) => (find(id).disabled = !can);
-    enable("#undo", facts?.can_undo);
-    enable("#redo", facts?.can_redo);
-    enable("#save", facts);
-    enable("#carry", facts && facts.prompts > 0);
-    enable("#predict", facts && this.about.without_prompt);
-    enable("#absent", facts);
-    enable("#reset", facts && facts.prompts > 0);
-    enable("#next-scan", this.scans.all.length > 1);
-    enable("#problem-on", facts);
-    enable("#problem-back", facts);
-    document.body.classList.toggle("busy", busy);
-    const alone = facts?.prompts > 0 && facts.reach_mm === 0;
-    find("#carry").classList.toggle("primary", Boolean(alone || facts?.pending));
-    find("#model-hint").textContent = alone
-      ? "Only the slices with prompts are answered."
-      : facts?.pending ? "Other slices are from before your last prompt." : "";
-    this.markers.prompts = (this.session?.prompts ?? []).filter(({ world_mm: places }) => places?.length);
-    this.#tellVolumes();
-    this.#tellProblem();
-    this.markers.draw();
-    this.#drawStrip();
-  }
-
-  #tellVolumes() {
-    if (!this.labels) return this.structures.tell(this.structures.all.map(() => 0));
-    const ml = this.viewer.spacing.reduce((one, other) => one * other, 1) / 1000;
-    this.structures.tell(this.labels.counts.map((slices) => slices.reduce((one, other) => one + other, 0) * ml));
-  }
-
-  #tellProblem() {
-    const problems = this.session?.problems ?? [];
-    const place = find("#problem-text");
-    const shown = problems[this.problem];
-    if (!problems.length) place.textContent = this.session ? "Nothing." : "Nothing yet.";
-    else if (!shown) place.textContent = `${problems.length} slice${problems.length > 1 ? "s" : ""}. Press . for the first.`;
-    else place.textContent = `${this.problem + 1} of ${problems.length}: ${reasonOf(shown)}.`;
-  }
-
-  #tellPlace(pick) {
-    const place = find("#place");
-    if (!pick || !this.session) return void (place.textContent = "");
-    const voxel = pick.voxel.map(Math.round);
-    const [x, y, z] = pick.place.map((mm) => mm.toFixed(1).replace("-", "−"));
-    const value = this.viewer.intensityAt(voxel);
-    const structure = this.labels.at(voxel);
-    const parts = [`x ${x}  y ${y}  z ${z} mm`, `${Math.round(value)}`.replace("-", "−"), structure?.name];
-    place.textContent = parts.filter(Boolean).join("   ·   ");
-  }
-
-  #tellTitle(name, text) {
-    find("#scan-title strong").textContent = name;
-    find("#scan-title span").textContent = text;
-    document.title = name ? `${name} · segfocal` : "segfocal";
-  }
-
-  #size() {
-    const { shape, spacing_mm: spacing } = this.session.facts;
-    const mm = spacing.map((one) => Number(one.toFixed(2)));
-    return `${shape.join(" × ")} · ${mm.join(" × ")} mm`;
-  }
 }
 
-function reasonOf({ kind, dice }) {
-  if (kind === "empty") return "empty between marked slices";
-  return dice === null || dice === undefined ? "differs from the label" : `Dice ${dice.toFixed(2)} with the label`;
+/** At most so many of the places, evenly chosen. */
+function thinned(places, most = Infinity) {
+  const every = Math.ceil(places.length / most) || 1;
+  return places.filter((_, index) => index % every === 0);
 }

@@ -1,6 +1,6 @@
 // The hand on the pictures: moving about, and the prompts and strokes that it draws.
 
-import { SPACE } from "./viewer.js";
+import { SPACE } from "./layout.js";
 
 /** What the left button does. `plane`: drawn only where the model's slices are seen. */
 export const TOOLS = {
@@ -9,7 +9,7 @@ export const TOOLS = {
   outside: { cursor: "cell", hint: "Click where the structure is not. Alt-click: where it is." },
   box: { cursor: "crosshair", plane: true, hint: "Drag a box round the structure on one slice." },
   scribble: { cursor: "crosshair", plane: true, hint: "Draw a line through the structure. With Alt: through what is not." },
-  lasso: { cursor: "crosshair", plane: true, hint: "Draw round the structure on one slice." },
+  lasso: { cursor: "crosshair", plane: true, hint: "Draw round the structure on one slice. With Alt: round what is not." },
   brush: { cursor: "none", brush: true, hint: "Paint what the model missed. [ and ] change the size." },
   eraser: { cursor: "none", brush: true, hint: "Rub out what is too much. [ and ] change the size." },
 };
@@ -134,7 +134,7 @@ export class Hand {
       this.asked.prompt("scribble", !drag.alt, this.#insideOf(drag.picks), plane);
     } else if (drag.kind === "lasso") {
       if (places.length < 4) return this.asked.hint("Draw once round the structure.");
-      this.asked.prompt("lasso", true, places.map((place) => this.#kept(place)), plane);
+      this.asked.prompt("lasso", !drag.alt, places.map((place) => this.#kept(place)), plane);
     } else if (drag.kind === "brush" || drag.kind === "eraser") {
       this.asked.stroke(this.#insideOf(drag.picks), plane, drag.kind === "eraser");
     }

@@ -4,21 +4,15 @@
 // and labels.js: everybody else speaks of world mm, or of a slice by its number along an axis of the page.
 
 import { Niivue, NVImage, SLICE_TYPE } from "./vendor/niivue.js";
+import { percentilesOf } from "./intensities.js";
 import { sizeOf } from "./labels.js";
-
-export const PLANES = [
-  // fixed: the axis that a plane is seen along; across, up: those of the screen
-  { name: "axial", type: SLICE_TYPE.AXIAL, fixed: 2, across: 0, up: 1, ends: ["R", "L", "A", "P"] },
-  { name: "coronal", type: SLICE_TYPE.CORONAL, fixed: 1, across: 0, up: 2, ends: ["R", "L", "S", "I"] },
-  { name: "sagittal", type: SLICE_TYPE.SAGITTAL, fixed: 0, across: 1, up: 2, ends: ["P", "A", "S", "I"] },
-];
-export const SPACE = { name: "3-D", type: SLICE_TYPE.RENDER, fixed: null };
-export const LAYOUTS = ["four", "axial", "coronal", "sagittal", "3-D"];
+import { Layout, PLANES, SPACE } from "./layout.js";
 
 const OPTIONS = {
   backColor: [0.039, 0.047, 0.063, 1],
   crosshairWidth: 0, // ours is thinner, and lies in the overlay
   dragAndDropEnabled: false,
+  gradientOrder: 0, // no lighting in 3-D, see scripts/niivue/build.mjs
   interactive: false,
   isOrientationTextVisible: false,
   isRadiologicalConvention: true,
@@ -32,30 +26,13 @@ const REST_MS = 180;
 const VEIL = 0.35; // opacity of the body over structures in 3-D
 const DRAWING_UNIT = 7; // the texture unit in which NiiVue keeps the mask
 
-/** The share-th intensities of an image, from every n-th voxel. */
-function percentilesOf({ img, hdr }, shares) {
-  const step = Math.max(1, Math.floor(img.length / 50021)) | 1;
-  const values = [];
-  for (let index = 0; index < img.length; index += step) if (Number.isFinite(img[index])) values.push(img[index]);
-  values.sort((one, other) => one - other);
-  const slope = hdr.scl_slope || 1;
-  return shares.map((share) => (values[Math.round(share * (values.length - 1))] ?? 0) * slope + (hdr.scl_inter || 0));
-}
-
-// NiiVue's own goes over every voxel three times, which takes seconds; the page chooses its window itself.
-NVImage.prototype.calMinMax = function calMinMax() {
-  [this.global_min, this.cal_min, this.cal_max, this.global_max] = percentilesOf(this, [0, 0.02, 0.98, 1]);
-  [this.robust_min, this.robust_max] = [this.cal_min, this.cal_max];
-  return [this.cal_min, this.cal_max, this.global_min, this.global_max];
-};
-
 export class Viewer {
   #volume = null;
   #labels = null;
   #frame = 0;
   #rest = 0;
   #slow = false;
-  #sizes = new Map();
+  #layout = null;
 
   /**
    * @param {HTMLCanvasElement} canvas - drawn by NiiVue
@@ -72,7 +49,7 @@ export class Viewer {
 
   async start() {
     await this.nv.attachToCanvas(this.canvas, true);
-    this.#fillTiles();
+    this.#layout = new Layout(this.nv);
     this.#rest3D();
     this.nv.drawRimOpacity = 1;
   }
@@ -312,44 +289,14 @@ export class Viewer {
     return Array.from(this.#volume.convertFrac2MM(frac, true)).slice(0, 3);
   }
 
-  #setCrosshair() {
-    const { shape } = this;
-    this.nv.scene.crosshairPos = this.voxel.map((one, axis) => (one + 0.5) / shape[axis]);
-  }
-
   #arrange() {
-    const [width, height] = [this.canvas.width, this.canvas.height];
-    const views = [...PLANES, SPACE];
-    const single = views.find(({ name }) => name === this.layout);
-    const wide = width > 1.2 * height;
-    const share = 0.655; // of the large picture
-    const places = [wide ? [0, 0, share, 1] : [0, 0, 1, share]];
-    for (let n = 0; n < 3; n++) {
-      places.push(wide ? [share, n / 3, 1 - share, 1 / 3] : [n / 3, share, 1 / 3, 1 - share]);
-    }
-    const shown = single ? [[single, [0, 0, 1, 1]]] : views.map((view, n) => [view, places[n]]);
-    this.#sizes = new Map(shown.map(([{ type }, at]) => [type, [at[2] * width, at[3] * height]]));
-    this.nv.setCustomLayout(shown.map(([{ type }, position]) => ({ sliceType: type, position })));
+    this.#layout.arrange(this.layout, this.canvas.width, this.canvas.height);
     this.draw();
   }
 
-  /** Let a plane fill its tile: NiiVue draws no more than the scan's own rectangle, also where one zooms in. */
-  #fillTiles() {
-    const { nv } = this;
-    const whole = nv.screenFieldOfViewExtendedVox.bind(nv);
-    nv.screenFieldOfViewExtendedVox = (type) => {
-      const view = whole(type);
-      const [width, height] = this.#sizes.get(type) ?? [1, 1];
-      const mm = Math.max(view.fovMM[0] / width, view.fovMM[1] / height); // a pixel
-      [width, height].forEach((pixels, axis) => {
-        const [middle, half] = [(view.mnMM[axis] + view.mxMM[axis]) / 2, (pixels * mm) / 2];
-        view.mnMM[axis] = middle - half;
-        view.mxMM[axis] = middle + half;
-        view.fovMM[axis] = 2 * half;
-      });
-      return view;
-    };
-    nv.calculateWidthHeight = (_type, _scale, width, height) => [width, height];
+  #setCrosshair() {
+    const { shape } = this;
+    this.nv.scene.crosshairPos = this.voxel.map((one, axis) => (one + 0.5) / shape[axis]);
   }
 
   /** Leave 3-D out of a picture in a hurry; the overlay shows `solid` there. */
