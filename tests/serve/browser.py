@@ -25,8 +25,8 @@ SIZES = {"laptop": (1280, 800), "desk": (1920, 1080)}
 
 
 @contextmanager
-def served(folder, predictor=None, **changes):
-    """Serve scans of a folder in a thread; yield the address with its key."""
+def served(folder, predictor=None, *, first=None, **changes):
+    """Serve scans of a folder in a thread; yield the address with its key. `first` may do something to what serves."""
     uvicorn = pytest.importorskip("uvicorn", reason="the extra serve is not installed")
     pytest.importorskip("fastapi", reason="the extra serve is not installed")
     from segfocal.serve.http_app import Serving, build_app
@@ -34,6 +34,8 @@ def served(folder, predictor=None, **changes):
     place = socket.create_server(("127.0.0.1", 0))
     port = place.getsockname()[1]
     serving = Serving.of(options_in(folder, port=port, **changes), predictor or perfect_predictor())
+    if first is not None:
+        first(serving)
     config = uvicorn.Config(build_app(serving, key=KEY), log_level="error", access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
