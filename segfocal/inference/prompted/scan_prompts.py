@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from segfocal.prompts import draw_line, fill_outline
 from segfocal.structure import Structure
 
 XY = tuple[float, float]
+Watch = Callable[[int], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,6 +133,7 @@ class PropagatedPrompts(ScanPrompts):
         embeddings: a folder for the encoder's embeddings.
         options: what a slice hands on to the next one, and where that ends.
         reached: by structure; filled while the prompts are answered.
+        watch: is called with each slice that was asked anew, and may end it all by raising.
     """
 
     spacing_mm: tuple[float, float, float]
@@ -139,6 +141,7 @@ class PropagatedPrompts(ScanPrompts):
     embeddings: Path
     options: PropagationOptions = field(default_factory=PropagationOptions)
     reached: dict[int, Reach] = field(default_factory=dict)
+    watch: Watch | None = None
 
     def report(self) -> dict[str, Any]:
         """Return, of each structure and in total, how many slices were prompted, hold an answer, were asked anew."""

@@ -1,0 +1,100 @@
+"""Draws docs/pictures/serve_*.png: the page with the demo's labels as masks, so that the pictures depend on no model.
+
+python docs/pictures/serve.py
+"""
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nibabel as nib
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # for the tests' browser
+
+from segfocal.inference import bundle as bundles  # noqa: E402
+from segfocal.inference.predictor import Predictor  # noqa: E402
+from segfocal.inference.sliding.sliding_options import SlidingOptions  # noqa: E402
+from segfocal.structure import Structure  # noqa: E402
+from tests.random_bundle import make_bundle  # noqa: E402
+from tests.serve.browser import Visitor, chromium, served  # noqa: E402
+
+DEMO = ROOT / "data" / "demo"
+VALUES = {"liver": 5, "spleen": 1, "right kidney": 2, "left kidney": 3, "aorta": 52}
+MODEL = {"_target_": "segfocal.models.PromptUNet", "image_size": 32, "widths": [8, 16]}
+SLICE = 95  # of ct_a
+MOST_BYTES = 150_000
+
+
+def main():
+    with TemporaryDirectory() as temporary, chromium() as browser:
+        folder = Path(temporary)
+        (folder / "scans").mkdir()
+        for name in ("ct_a", "ct_b", "mr_d"):
+            (folder / "scans" / f"{name}.nii.gz").symlink_to(DEMO / f"{name}_image.nii.gz")
+        with served(folder, predictor_in(folder), first=mark) as address:
+            person = begun(browser, address, "laptop", "dark")
+            person.page.mouse.down()
+            person.page.mouse.move(*person.pixel(liver()[1]), steps=5)
+            take(person, "serve_dark")
+            person.page.keyboard.press("Escape")
+            person.page.keyboard.press("?")
+            take(person, "serve_keys")
+            person = begun(browser, address, "desk", "light")
+            take(person, "serve_light")
+
+
+def predictor_in(folder):
+    structures = tuple(Structure(name=name, value=value) for name, value in VALUES.items())
+    bundle = make_bundle(folder / "bundle", config=MODEL, window=(32, 32), needs_prompts=True, structures=structures)
+    return Predictor([bundles.load(bundle)], sliding=SlidingOptions(engine="torch"))
+
+
+def mark(serving):
+    """Give the CTs their labels as a first mask, and save that of ct_b."""
+    for scan in serving.scans.all():
+        name = scan.name.split(".")[0]
+        if name.startswith("ct"):
+            session = serving.sessions.open(scan.id)
+            label = np.asarray(nib.load(DEMO / f"{name}_label.nii.gz").dataobj)
+            for structure, value in VALUES.items():
+                if (label == value).any():
+                    session.add_mask(structure, label == value)
+            if name == "ct_b":
+                session.save(serving.options.output)
+
+
+def liver():
+    """Return two corners of the liver's box on the slice that is shown, in world mm."""
+    label = nib.load(DEMO / "ct_a_label.nii.gz")
+    places = np.argwhere(np.asarray(label.dataobj)[:, :, SLICE] == VALUES["liver"])
+    corners = [[*places.min(0) - 2, SLICE], [*places.max(0) + 2, SLICE]]
+    return [(label.affine @ [*corner, 1.0])[:3].tolist() for corner in corners]
+
+
+def begun(browser, address, size, scheme):
+    """Return a person who is about to draw a box round the liver of ct_a."""
+    person = Visitor(browser, address, size=size, scheme=scheme)
+    person.open("ct_a")
+    middle = np.mean(liver(), axis=0).tolist()
+    person.page.evaluate("place => segfocal.viewer.moveToPlace(place)", middle)
+    person.press("b")
+    person.page.mouse.move(*person.pixel(liver()[0]))
+    return person
+
+
+def take(person, name):
+    """Write a picture of 128 colours, as large as `MOST_BYTES` allow."""
+    path = person.picture(Path(__file__).with_name(f"{name}.png"))
+    image = Image.open(path).convert("RGB")
+    for width in (1280, 1152, 1024, 896):
+        smaller = image.resize((width, image.height * width // image.width), Image.Resampling.LANCZOS)
+        smaller.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size <= MOST_BYTES:
+            return
+
+
+if __name__ == "__main__":
+    main()
