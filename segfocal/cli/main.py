@@ -13,6 +13,7 @@ COMMANDS = {
     "auto": "find a recipe for a folder of scans, train it in the minutes given, say what to expect",
     "cross-validate": "train a model for each fold, judge every case by one that never saw it, keep them as one bundle",
     "predict": "segment a scan with a trained bundle",
+    "serve": "look at scans, click and correct: a page in the browser, and the protocol of viewers",
     "evaluate": "compare masks with their references, and predictions with each other",
     "evaluate-prompts": "ask a promptable model with boxes and clicks and score its answers",
     "export": "write a bundle for other programs: ONNX, OpenVINO, MONAI",

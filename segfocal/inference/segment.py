@@ -90,13 +90,28 @@ def segment_with(
     image = ModelInput(scan, bundle.grid, bundle.intensity, neighbours=bundle.neighbours)
     slabs = predictor.slabs(image) if prompts is None else _answered(predictor, image, prompts)
     labels = np.zeros(scan.grid.shape, dtype=label_type(bundle.structures)) if out is None else out
-    turned = scan.grid.orientation_to(bundle.grid.frame).apply(labels)
+    write_labels(slabs, Volume(array=labels, grid=scan.grid), bundle, depth=image.grid.shape[0], watch=watch)
+    return cleaned(Volume(array=labels, grid=scan.grid), bundle, bundle.rules(prompted=prompts is not None))
+
+
+def write_labels(
+    slabs: Iterator[Slab], labels: Volume, bundle: Bundle, *, depth: int, watch: Watcher | None = None
+) -> None:
+    """Write to a label map what logits say.
+
+    Args:
+        slabs: logits on the model's grid, in order along its slices.
+        labels: zeros, on the scan's grid.
+        bundle: whose structures they are.
+        depth: slices of the model's grid.
+        watch: as of `segment_with`.
+    """
+    turned = labels.oriented(bundle.grid.frame).array
     label = partial(label_slab, labels=turned, structures=bundle.structures, watch=watch)
-    beside(label, at_depth(slabs, now=image.grid.shape[0], wanted=len(turned)))
-    return _cleaned(Volume(array=labels, grid=scan.grid), bundle, bundle.rules(prompted=prompts is not None))
+    beside(label, at_depth(slabs, now=depth, wanted=len(turned)))
 
 
-def _cleaned(labels: Volume, bundle: Bundle, rules: Mapping[int, PostprocessRules]) -> Volume:
+def cleaned(labels: Volume, bundle: Bundle, rules: Mapping[int, PostprocessRules]) -> Volume:
     """Return a label map with rules applied: together, or to each of structures that may overlap by itself."""
     if not bundle.structures[0].overlaps:
         return clean(labels, rules)
@@ -138,7 +153,16 @@ def label_type(structures: Sequence[Structure]) -> np.dtype:
 
 def _answered(predictor: Predictor, image: ModelInput, prompts: ScanPrompts) -> Iterator[Slab]:
     """Return the logits that a promptable model answers to prompts; UserError for another model, or several."""
-    model, device, size = predictor.models[0], predictor.device, predictor.batching.size
+    model, device, size = promptable(predictor), predictor.device, predictor.batching.size
+    whole = image.whole()
+    if isinstance(prompts, PropagatedPrompts):
+        return propagate(prompts, whole, model, device=device, batch_size=size)
+    return answer_boxes(whole, model, prompts.boxes(whole.shape[1]), batch_size=size, device=device)
+
+
+def promptable(predictor: Predictor) -> PromptableModel:
+    """Return the model that answers prompts; UserError where it takes none, or for several bundles."""
+    model = predictor.models[0]
     if not isinstance(model, PromptableModel):  # also through torch.compile
         model = predictor.bundle.model
     if not isinstance(model, PromptableModel):
@@ -151,7 +175,4 @@ def _answered(predictor: Predictor, image: ModelInput, prompts: ScanPrompts) -> 
         raise UserError(
             expected="one bundle for prompts", found=f"{len(predictor.models)}", do="leave out all but one of them"
         )
-    whole = image.whole()
-    if isinstance(prompts, PropagatedPrompts):
-        return propagate(prompts, whole, model, device=device, batch_size=size)
-    return answer_boxes(whole, model, prompts.boxes(whole.shape[1]), batch_size=size, device=device)
+    return model

@@ -13,6 +13,7 @@ from tests import ROOT
 LAYERS = {
     "cli": 7,
     "auto": 6,
+    "serve": 5,
     "cross_validate": 5,
     "engine": 4,
     "predict": 4,
@@ -60,9 +61,13 @@ ONLY_IN = {
     "monai": {"models"},
     "pydicom": {"io"},
     "highdicom": {"io"},
+    "fastapi": {"serve"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
 }
 FORBIDDEN = {"utils", "common", "helpers", "misc", "manager"}
 COMMANDS = {"cli", "predict", "evaluate", "export", "doctor", "fingerprint", "compare", "cross_validate", "auto"}
+COMMANDS |= {"serve"}
 LARGEST_ROOM = 0.12  # of all lines
 PACKAGE = ROOT / "segfocal"
 FILES = sorted(PACKAGE.rglob("*.py"))

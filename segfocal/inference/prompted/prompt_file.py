@@ -62,6 +62,25 @@ def read_prompts(
     return found
 
 
+def read_new_prompts(
+    entries: Sequence[Any], path: Path, scan: Grid, structures: Sequence[Structure], grid: ModelGrid
+) -> list[SlicePrompt]:
+    """Return what entries that join a file of prompts become; the others of it are not read again.
+
+    Args:
+        entries: as in the file.
+        path: the file, for messages and masks beside it; it need not be there.
+        scan: as of `read_prompts`.
+        structures: as of `read_prompts`.
+        grid: as of `read_prompts`.
+
+    Raises:
+        UserError: as `read_prompts` about an entry; they are counted from 1.
+    """
+    reader = _Reader(path, scan, structures, grid, space="voxel", boxes_only=False)
+    return [prompt for number, entry in enumerate(entries, start=1) for prompt in reader.prompts(entry, number)]
+
+
 class _Reader:
     """Turns entries of one file into prompts on the model's grid."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,7 +16,14 @@ from torch import Tensor
 from segfocal.inference.prompted.answer_cache import AnswerStore, SliceAnswer, named
 from segfocal.inference.prompted.prompt_windows import OUTSIDE
 from segfocal.inference.prompted.propagation_options import PropagationOptions
-from segfocal.inference.prompted.scan_prompts import CombinedPrompt, PropagatedPrompts, Reach, SlicePrompt, combine
+from segfocal.inference.prompted.scan_prompts import (
+    CombinedPrompt,
+    PropagatedPrompts,
+    Reach,
+    SlicePrompt,
+    Watch,
+    combine,
+)
 from segfocal.inference.prompted.slice_model import SliceModel
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
@@ -27,6 +34,7 @@ _SURE = 4.0  # logits beyond it count as this where two directions meet: none is
 
 Names = tuple[str, ...]  # of the answers to boxes apart from each other, which are joined
 Blend = list[tuple[Names, float]]  # the answers that make up a slice, with weights that sum to one
+Blends = dict[int, Blend]  # by slice, of a structure
 
 
 def propagate(
@@ -41,58 +49,111 @@ def propagate(
         device: where the model is.
         batch_size: slices at a time.
     """
-    model.requires_grad_(False)
-    slices = SliceModel(
-        image=image,
-        model=model,
-        encode=EmbeddingCache(prompts.embeddings, model).encode,
-        spacing_mm=prompts.spacing_mm,
-        options=prompts.options,
-        device=device,
-    )
-    store = AnswerStore(prompts.session / signature(image, model, prompts.options, prompts.spacing_mm))
-    blends = []
-    for k in range(len(prompts.structures)):
-        propagator = _Propagator(slices, store, [prompt for prompt in prompts.prompts if prompt.structure == k])
-        blends.append(propagator.blends())
-        prompts.reached[k] = propagator.reach
+    ready = ReadyScan.of(prompts, image, model, device=device)
+    blends = ready.propagated(prompts)
     depth = image.shape[1]
     for start in range(0, depth, batch_size):
         stop = min(start + batch_size, depth)
-        logits = torch.full((len(blends), stop - start, *image.shape[2:]), OUTSIDE)
+        yield Slab(start, stop, ready.logits(blends, start, stop))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadyScan:
+    """A scan and a model ready for one set of prompts after another: what they share is made once.
+
+    Args:
+        slices: the model about the scan.
+        store: what it answered.
+    """
+
+    slices: SliceModel
+    store: AnswerStore
+
+    @classmethod
+    def of(
+        cls, prompts: PropagatedPrompts, image: Tensor, model: PromptableModel, *, device: torch.device
+    ) -> ReadyScan:
+        """Return a scan ready for prompts with the same options as these; the arguments are those of `propagate`."""
+        model.requires_grad_(False)
+        slices = SliceModel(
+            image=image,
+            model=model,
+            encode=EmbeddingCache(prompts.embeddings, model).encode,
+            spacing_mm=prompts.spacing_mm,
+            options=prompts.options,
+            device=device,
+        )
+        name = signature(image, model, prompts.options, prompts.spacing_mm)
+        return cls(slices=slices, store=AnswerStore(prompts.session / name))
+
+    def propagated(self, prompts: PropagatedPrompts) -> list[Blends]:
+        """Return, of each structure, what makes up each slice that holds an answer; `prompts.reached` is filled."""
+        found = []
+        for k in range(len(prompts.structures)):
+            propagator = self._propagator(prompts, k)
+            found.append(propagator.blends())
+            prompts.reached[k] = propagator.reach
+        return found
+
+    def prompted(self, prompts: PropagatedPrompts, k: int) -> Blends:
+        """Return what makes up the prompted slices of the k-th structure alone: the same as `propagated` has there."""
+        return self._propagator(prompts, k).prompted()
+
+    def logits(self, blends: Sequence[Blends], start: int, stop: int) -> Tensor:
+        """Return the logits [k,n,h,w] of the slices from `start` to before `stop`."""
+        logits = torch.full((len(blends), stop - start, *self.slices.size), OUTSIDE)
         for k, own in enumerate(blends):
             for z in range(start, stop):
                 if z in own:
-                    logits[k, z - start] = _blended(own[z], store, slices.size)
-        yield Slab(start, stop, logits)
+                    logits[k, z - start] = _blended(own[z], self.store, self.slices.size)
+        return logits
+
+    def _propagator(self, prompts: PropagatedPrompts, k: int) -> _Propagator:
+        slices = replace(self.slices, options=replace(self.slices.options, reach_mm=prompts.options.reach_mm))
+        own = [prompt for prompt in prompts.prompts if prompt.structure == k]
+        return _Propagator(slices, self.store, own, watch=prompts.watch)
 
 
 class _Propagator:
     """Answers the prompts of one structure, asking only for what is not kept."""
 
-    def __init__(self, slices: SliceModel, store: AnswerStore, prompts: Sequence[SlicePrompt]) -> None:
-        self.slices, self.store, self.prompts = slices, store, prompts
+    def __init__(
+        self, slices: SliceModel, store: AnswerStore, prompts: Sequence[SlicePrompt], *, watch: Watch | None
+    ) -> None:
+        self.slices, self.store, self.prompts, self.watch = slices, store, prompts, watch
         self.depth = slices.image.shape[1]
         self.reach = Reach(prompted={prompt.slice for prompt in prompts})
         self._known: dict[int, dict[int, Names]] = {0: {}}
 
-    def blends(self) -> dict[int, Blend]:
+    def blends(self) -> Blends:
         """Return what makes up each slice that holds an answer."""
-        prompted: set[int] = set()
-        for index, prompt in enumerate(self.prompts):
-            if prompt.point_xy is not None and prompt.slice not in prompted:
-                self._seeds(
-                    index
-                )  # in their order: else each would ask for the one before it, as deep as there are points
-            prompted.add(prompt.slice)
-        seeds = self._seeds(len(self.prompts))
-        begun = {z: tuple(name for name in names if not self.store.ended(name)) for z, names in seeds.items()}
-        found: dict[int, Blend] = {z: [(names, 1.0)] for z, names in begun.items() if names}
+        seeds = self._all_seeds()
+        found = self._begun(seeds)
         places = sorted(seeds)
         for low, high in zip([None, *places], [*places, None], strict=True):
             found |= self._between(seeds, low, high)
         self.reach.answered = set(found)
         return found
+
+    def prompted(self) -> Blends:
+        """Return what makes up the prompted slices that hold an answer."""
+        return self._begun(self._all_seeds())
+
+    def _all_seeds(self) -> dict[int, Names]:
+        """Return the answers of the prompted slices, asked in the order of the prompts.
+
+        Otherwise each would ask for the one before it, as deep as there are points.
+        """
+        prompted: set[int] = set()
+        for index, prompt in enumerate(self.prompts):
+            if prompt.point_xy is not None and prompt.slice not in prompted:
+                self._seeds(index)
+            prompted.add(prompt.slice)
+        return self._seeds(len(self.prompts))
+
+    def _begun(self, seeds: Mapping[int, Names]) -> Blends:
+        begun = {z: tuple(name for name in names if not self.store.ended(name)) for z, names in seeds.items()}
+        return {z: [(names, 1.0)] for z, names in begun.items() if names}
 
     def _seeds(self, count: int) -> dict[int, Names]:
         """Return the answers of the prompted slices as they are when the first `count` prompts were given.
@@ -128,7 +189,7 @@ class _Propagator:
 
     def _between(
         self, seeds: Mapping[int, Names], low: int | None, high: int | None, *, only: int | None = None
-    ) -> dict[int, Blend]:
+    ) -> Blends:
         """Return what two neighbouring prompted slices propagate to those between them, or to `only` one of these."""
         upward: dict[int, Names] = {}
         downward: dict[int, Names] = {}
@@ -138,7 +199,7 @@ class _Propagator:
         if high is not None:
             end = -1 if low is None else low
             downward = self._chains(high, seeds[high], end if only is None else only - 1)
-        blends: dict[int, Blend] = {z: [(names, 1.0)] for z, names in (upward | downward).items()}
+        blends: Blends = {z: [(names, 1.0)] for z, names in (upward | downward).items()}
         for z in upward.keys() & downward.keys():
             nearness = ((high or 0) - z) / ((high or 0) - (low or 0))
             blends[z] = [(upward[z], nearness), (downward[z], 1 - nearness)]
@@ -173,6 +234,8 @@ class _Propagator:
     def _asked(self, z: int, name: str, answer: SliceAnswer) -> None:
         self.store.keep(name, answer)
         self.reach.asked.add(z)
+        if self.watch:
+            self.watch(z)
 
 
 def _blended(blend: Blend, store: AnswerStore, size: tuple[int, int]) -> Tensor:

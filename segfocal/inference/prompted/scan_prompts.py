@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.structure import Structure
+
+Watch = Callable[[int], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -167,6 +169,7 @@ class PropagatedPrompts(ScanPrompts):
         embeddings: a folder for the encoder's embeddings.
         options: what a slice hands on to the next one, and where that ends.
         reached: by structure; filled while the prompts are answered.
+        watch: is called with each slice that was asked anew, and may end it all by raising.
     """
 
     spacing_mm: tuple[float, float, float]
@@ -174,6 +177,7 @@ class PropagatedPrompts(ScanPrompts):
     embeddings: Path
     options: PropagationOptions = field(default_factory=PropagationOptions)
     reached: dict[int, Reach] = field(default_factory=dict)
+    watch: Watch | None = None
 
     def report(self) -> dict[str, Any]:
         """Return, of each structure and in total, how many slices were prompted, hold an answer, were asked anew."""

@@ -1,0 +1,64 @@
+"""`segfocal serve`: a server on this machine, to look at scans, click and correct."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from segfocal.cli.app import run
+from segfocal.errors import UserError
+from segfocal.plain_text import visible
+
+if TYPE_CHECKING:
+    from segfocal.serve.options import ServeOptions
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    return run("serve", serve)
+
+
+def serve(config: DictConfig) -> None:
+    """Serve by a config until the process is told to end."""
+    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            expected="the packages of the extra serve",
+            found=f"no {' and no '.join(missing)}",
+            do="run pip install 'segfocal[serve]'",
+        )
+    from segfocal.serve.run_server import serve as listen
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    listen(serve_options(plain), say=lambda line: print(visible(line), flush=True))
+
+
+def serve_options(plain: dict[str, Any]) -> ServeOptions:
+    """Return the checked record of a config's options; UserError for values that do not go together."""
+    from segfocal.device import choose_device
+    from segfocal.inference.prompted.propagation_options import PropagationOptions
+    from segfocal.inference.sliding.sliding_options import SlidingOptions
+    from segfocal.serve.options import Limits, ServeOptions
+
+    try:
+        propagation = PropagationOptions(**plain["propagate"])
+        sliding = SlidingOptions(**{name: plain[name] for name in ("overlap", "batch_size", "engine")})
+    except (TypeError, ValueError) as error:
+        raise UserError(expected="options that go together", found=str(error), do="change that option") from error
+    names = ("sessions", "idle_minutes", "upload_mib", "waiting")
+    return ServeOptions(
+        bundle=Path(plain["bundle"]),
+        inputs=Path(plain["input"]) if plain["input"] else None,
+        output=Path(plain["output"]),
+        sessions=Path(plain["session"]),
+        host=plain["host"],
+        port=plain["port"],
+        key=plain["key"],
+        limits=Limits(**{name: plain["limits"][name] for name in names}),
+        propagation=propagation,
+        sliding=sliding,
+        device=choose_device(plain["device"]),
+    )

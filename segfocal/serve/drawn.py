@@ -1,0 +1,134 @@
+"""What a person draws, as entries of a file of prompts: points, boxes, scribbles and lassos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segfocal.grid import Grid
+from segfocal.serve.refusal import Refusal
+from segfocal.structure import Structure
+
+LEAST_PLACES = {"point": 1, "box": 2, "scribble": 1, "lasso": 3}
+MOST_PLACES = {"point": 1, "box": 2, "scribble": 2000, "lasso": 2000}
+STEP_MM = 4.0  # between the points that stand for a scribble
+MOST_POINTS = 64  # of a scribble
+
+# How each kind reaches the model: True as what it is, else in words.
+KINDS: dict[str, bool | str] = {"point": True, "box": True, "scribble": "as points", "lasso": "as box"}
+
+Places = Sequence[Sequence[float]]
+
+
+def named(structure: str | None, structures: Sequence[Structure]) -> str:
+    """Return the name of a structure, the only one where none is named; Refusal where it is unknown."""
+    names = [one.name for one in structures]
+    chosen = names[0] if structure is None and len(names) == 1 else structure
+    if chosen not in names:
+        found = "none named" if structure is None else repr(structure)[:60]
+        raise Refusal(422, expected=f"structure {' or '.join(names)}", found=found, do="name one of them")
+    return str(chosen)
+
+
+def plain(places: Places) -> list[list[float]]:
+    """Return places as lists of plain numbers."""
+    return [[float(value) for value in place] for place in places]
+
+
+def absence(structure: str, place: Sequence[float], *, axis: int, grid: Grid) -> dict[str, Any]:
+    """Return the entry that says that a slice holds nothing of a structure.
+
+    Args:
+        structure: by name.
+        place: in world mm, on that slice.
+        axis: of the scan's array, along which the model's slices run.
+        grid: of the scan.
+    """
+    check_places("point", [place], grid)
+    index = int(np.floor(in_voxels([place], grid)[0, axis] + 0.5))
+    return {"structure": structure, "absent": True, "slice": min(max(index, 0), grid.shape[axis] - 1)}
+
+
+def check_places(kind: str, places: Places, grid: Grid) -> None:
+    """Raise Refusal for a kind that is unknown, too few or too many places, or one outside the scan.
+
+    A box may reach to the edges of the outer voxels, anything else half a voxel beyond their middles likewise.
+    """
+    if kind not in KINDS:
+        raise Refusal(422, expected=f"kind {', '.join(KINDS)}", found=repr(kind)[:40], do="draw one of these")
+    least, most = LEAST_PLACES[kind], MOST_PLACES[kind]
+    if not least <= len(places) <= most:
+        many = f"{least}" if least == most else f"{least} to {most:,}"
+        raise Refusal(
+            422, expected=f"{many} place{'s' * (most > 1)} of a {kind}", found=f"{len(places):,}", do="draw it anew"
+        )
+    voxels = in_voxels(places, grid)
+    outside = ~((voxels >= -0.51) & (voxels <= np.array(grid.shape) - 0.49)).all(1)
+    if outside.any():
+        first = int(outside.argmax())
+        raise Refusal(
+            422,
+            expected=f"places inside the scan, voxels 0 to {[size - 1 for size in grid.shape]}",
+            found=f"{list(places[first])} mm, voxel {np.round(voxels[first], 1).tolist()}",
+            do="give world millimetres (RAS+) of this scan",
+        )
+
+
+def in_voxels(places: Places, grid: Grid) -> NDArray[np.float64]:
+    """Return world places in mm as continuous voxel indices [n,3]."""
+    world = np.array(places, dtype=np.float64).reshape(-1, 3)
+    return (world - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T
+
+
+def in_world(voxels: Places, grid: Grid) -> list[list[float]]:
+    """Return voxel indices as world places in mm."""
+    places = np.array(voxels, dtype=np.float64).reshape(-1, 3)
+    return (places @ grid.affine[:3, :3].T + grid.affine[:3, 3]).tolist()
+
+
+def entries_of(kind: str, structure: str, places: Places, *, positive: bool, grid: Grid) -> list[dict[str, Any]]:
+    """Return what was drawn as entries of a file of prompts, in world millimetres.
+
+    Args:
+        kind: point, box, scribble or lasso.
+        structure: by name.
+        places: [n,3] in mm.
+        positive: whether it marks the structure, or what is none of it.
+        grid: of the scan.
+
+    Raises:
+        Refusal: as `check_places`; a box or lasso that marks what is none of the structure.
+    """
+    check_places(kind, places, grid)
+    if not positive and kind in ("box", "lasso"):
+        raise Refusal(
+            422, expected=f"a {kind} round the structure", found="positive: false", do="use points or a scribble"
+        )
+    made: dict[str, Callable[[Places, Grid], list[dict[str, Any]]]] = {
+        "point": lambda places, _: [{"point": list(places[0])}],
+        "box": lambda places, _: [{"lower": list(places[0]), "upper": list(places[1])}],
+        "scribble": lambda places, _: [{"point": place} for place in _along(places)],
+        "lasso": lambda places, grid: [_box_around(places, grid)],
+    }
+    about = {"inside": positive} if kind in ("point", "scribble") else {}
+    return [{"structure": structure, **part, **about, "space": "world"} for part in made[kind](places, grid)]
+
+
+def _along(places: Places) -> list[list[float]]:
+    """Return places along a line, a few millimetres apart, its ends among them."""
+    line = np.array(places, dtype=np.float64)
+    steps = np.linalg.norm(np.diff(line, axis=0), axis=1)
+    covered = np.concatenate([[0.0], np.cumsum(steps)])
+    count = min(MOST_POINTS, int(covered[-1] / STEP_MM) + 1) + (covered[-1] > 0)
+    at = np.linspace(0.0, covered[-1], count)
+    return np.stack([np.interp(at, covered, line[:, axis]) for axis in range(3)], axis=1).tolist()
+
+
+def _box_around(places: Places, grid: Grid) -> dict[str, Any]:
+    """Return the box of voxels round a closed line, with the line's own slice where it lies in one."""
+    voxels = in_voxels(places, grid)
+    lower, upper = in_world([voxels.min(0).tolist(), voxels.max(0).tolist()], grid)
+    return {"lower": lower, "upper": upper}

@@ -1,0 +1,254 @@
+"""The door: an application of HTTP that shows scans, opens sessions and sends the page. docs/serve.md describes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import FileResponse, Response
+
+import segfocal
+from segfocal.errors import UserError
+from segfocal.files import written_beside
+from segfocal.inference.predictor import Predictor
+from segfocal.inference.prompted.prompt_entries import MOST_ENTRIES
+from segfocal.serve import drawn, http_sessions, training_folder
+from segfocal.serve.access import Access, told
+from segfocal.serve.mask import takes_prompts
+from segfocal.serve.options import ServeOptions
+from segfocal.serve.refusal import Refusal, refused
+from segfocal.serve.scans import ScanList, ServedScan
+from segfocal.serve.sessions import Sessions
+from segfocal.serve.worker import Worker, tell
+from segfocal.structure import Structure
+
+API = 1
+_PAGE = Path(__file__).parent / "page"
+_KINDS_OF_FILE = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".wasm": "application/wasm",
+    ".txt": "text/plain; charset=utf-8",
+}
+_COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c", "#008080")
+_PRESETS = (
+    ("soft tissue", -160.0, 240.0),
+    ("lung", -1350.0, 150.0),
+    ("bone", -450.0, 1050.0),
+    ("brain", 0.0, 80.0),
+    ("liver", -45.0, 105.0),
+    ("vessels", -100.0, 500.0),
+)
+_BETWEEN_LOOKS = 30.0  # seconds, for idle sessions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """All that answers requests: the options, the model, the scans, the sessions and the threads that work."""
+
+    options: ServeOptions
+    predictor: Predictor
+    scans: ScanList
+    sessions: Sessions
+    worker: Worker
+
+    @classmethod
+    def of(cls, options: ServeOptions, predictor: Predictor) -> Serving:
+        """Put together what a server of these options needs."""
+        channels = predictor.bundle.channels
+        uploads = options.sessions / "uploads"
+        scans = ScanList(options.inputs, uploads=uploads, output=options.output, channels=channels)
+        return cls(
+            options=options,
+            predictor=predictor,
+            scans=scans,
+            sessions=Sessions(options, predictor, scans),
+            worker=Worker(options.limits.waiting),
+        )
+
+
+def build_app(serving: Serving, *, key: str, more: Sequence[APIRouter] = ()) -> FastAPI:
+    """Return the application.
+
+    Args:
+        serving: what answers.
+        key: that requests must show.
+        more: routes of other protocols.
+    """
+
+    @asynccontextmanager
+    async def living(_: FastAPI) -> AsyncIterator[None]:
+        looking = asyncio.create_task(_close_idle(serving))
+        try:
+            yield
+        finally:
+            looking.cancel()
+            serving.sessions.stop_work()
+            await asyncio.to_thread(serving.worker.stop)
+
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=living)
+    app.include_router(_router(serving))
+    app.include_router(http_sessions.router(serving.sessions, serving.worker))
+    for router in more:
+        app.include_router(router)
+    for kind in (UserError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, _failed)
+    options = serving.options
+    app.add_middleware(Access, key=key, local=options.is_local, cookie=f"segfocal_{options.port}")
+    return app
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        words = {404: "an address of this server", 405: "another method for this address"}
+        expected = words.get(error.status_code, "another request")
+        return told(Refusal(error.status_code, expected=expected, found="none like it", do="see docs/serve.md"))
+    if isinstance(error, RequestValidationError):
+        return told(Refusal(422, expected="another request", found="values that do not fit", do="see docs/serve.md"))
+    tell(error)
+    return told(refused(error))
+
+
+async def _close_idle(serving: Serving) -> None:
+    while True:
+        await asyncio.sleep(_BETWEEN_LOOKS)
+        with suppress(Refusal):
+            await serving.worker.run(serving.sessions.close_idle)
+
+
+def _router(serving: Serving) -> APIRouter:
+    """Return the routes beside those of sessions."""
+    router = APIRouter()
+
+    @router.get("/healthz")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/")
+    async def page(request: Request) -> Response:
+        return await serving.worker.read(lambda: _page_file("index.html"))
+
+    @router.get("/page/{path:path}")
+    async def part_of_page(path: str) -> Response:
+        return await serving.worker.read(lambda: _page_file(path))
+
+    @router.get("/api/about")
+    async def about() -> dict[str, Any]:
+        return about_serving(serving)
+
+    @router.get("/api/scans")
+    async def scans() -> dict[str, Any]:
+        return {"scans": await serving.worker.read(lambda: _listed(serving))}
+
+    @router.post("/api/scans", status_code=201)
+    async def upload(request: Request, name: str = "") -> dict[str, str]:
+        scan = await _received(request, name, serving)
+        return {"id": scan.id, "name": scan.name}
+
+    return router
+
+
+def about_serving(serving: Serving) -> dict[str, Any]:
+    """Return what a page must know of a server: the model, what it can do, and the limits."""
+    options, bundle, limits = serving.options, serving.predictor.bundle, serving.options.limits
+    prompted = takes_prompts(serving.predictor)
+    return {
+        "segfocal": segfocal.__version__,
+        "api": API,
+        "bundle": options.bundle.resolve().parent.name + "/" + options.bundle.resolve().name,
+        "structures": structures_told(bundle.structures),
+        "prompts": {kind: prompted and how for kind, how in drawn.KINDS.items()},
+        "without_prompt": not bundle.needs_prompts,
+        "channels": bundle.channels,
+        "limits": {
+            "sessions": limits.sessions,
+            "idle_minutes": limits.idle_minutes,
+            "upload_mib": limits.upload_mib,
+            "prompts": MOST_ENTRIES,
+            "places_of_a_prompt": drawn.MOST_PLACES,
+        },
+        "presets": [{"name": name, "low": low, "high": high} for name, low, high in _PRESETS],
+        "folder": options.inputs is not None,
+        "output": str(options.output),
+        "train_command": training_folder.train_command(options.output, bundle.structures),
+    }
+
+
+def structures_told(structures: Sequence[Structure]) -> list[dict[str, Any]]:
+    """Return structures with a colour each."""
+    return [
+        {
+            "name": one.name,
+            "value": one.value,
+            "colour": _COLOURS[number % len(_COLOURS)],
+            "overlaps": one.overlaps,
+        }
+        for number, one in enumerate(structures)
+    ]
+
+
+def _listed(serving: Serving) -> list[dict[str, Any]]:
+    """Return the scans with how far each is: new, begun, or saved."""
+    sessions = serving.sessions.all()
+    own = {history.scan: (name, history) for name, history in sessions.items()}
+    rows = []
+    for scan in serving.scans.all():
+        name, history = own.get(scan.id, (None, None))
+        there = training_folder.places(serving.options.output, scan).mask.exists()
+        changed = history is not None and history.saved_revision != history.revision
+        status = "begun" if history is not None and history.done and changed else "saved" if there else "new"
+        rows.append(
+            {"id": scan.id, "name": scan.name, "status": status, "session": name, "labelled": scan.label is not None}
+        )
+    return rows
+
+
+async def _received(request: Request, name: str, serving: Serving) -> ServedScan:
+    """Write the body of a request to a file of its own, as it comes, and read it as a scan."""
+    most = serving.options.limits.upload_mib << 20
+    too_large = Refusal(
+        413, expected=f"a file of at most {most >> 20} MiB", found="a larger one", do="put it into the folder of scans"
+    )
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > most:
+        raise too_large
+    path = await serving.worker.read(lambda: serving.scans.place_for(name))
+    written = 0
+    with ExitStack() as stack:
+        temporary = stack.enter_context(written_beside(path))
+        file = stack.enter_context(temporary.open("wb"))
+        try:
+            async for part in request.stream():
+                written += len(part)
+                if written > most:
+                    raise too_large
+                await serving.worker.read(lambda part=part: file.write(part))  # type: ignore[misc]
+        except ClientDisconnect as error:
+            raise Refusal(400, expected="a whole file", found="one cut short", do="send it again") from error
+        kept = stack.pop_all()
+    await serving.worker.read(kept.close)
+    return await serving.worker.read(lambda: serving.scans.add(path))
+
+
+def _page_file(path: str) -> Response:
+    """Return a file of the page; Refusal for what is none, wherever the path leads."""
+    place = PurePosixPath(path)
+    kind = _KINDS_OF_FILE.get(place.suffix.lower())
+    plain = kind is not None and not place.is_absolute() and "\\" not in path and "\0" not in path
+    if not plain or any(part.startswith(".") for part in place.parts) or not (_PAGE / place).is_file():
+        raise Refusal(404, expected="a file of the page", found=repr(path)[:80], do="open /")
+    return FileResponse(_PAGE / place, media_type=kind, headers={"Cache-Control": "no-cache"})
