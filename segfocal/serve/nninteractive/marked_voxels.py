@@ -24,8 +24,8 @@ Places = NDArray[np.float64]  # [n,3] voxel indices
 def lines_through(voxels: NDArray[np.intp]) -> list[Places]:
     """Return lines through voxels [n,3] that touch each other by a side, edge or corner; the longest of a piece first.
 
-    A line is the shortest way within a piece between two ends far apart. What is farther from it than the brush is wide,
-    as the other stroke of a cross, gets lines of its own.
+    A line is the shortest way within a piece between two ends far apart. What is farther from it than the brush is
+    wide, as the other stroke of a cross, gets lines of its own.
     """
     lines: list[Places] = []
     waiting = list(_pieces(voxels))

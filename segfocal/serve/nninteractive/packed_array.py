@@ -74,7 +74,7 @@ def pack(array: NDArray) -> bytes:
     return b"".join(parts)
 
 
-def unpack(data: bytes, limits: ArrayLimits, *, what: str) -> NDArray:
+def unpack(data: bytes | bytearray, limits: ArrayLimits, *, what: str) -> NDArray:
     """Return the array that bytes hold.
 
     Args:
@@ -107,7 +107,7 @@ def unpack(data: bytes, limits: ArrayLimits, *, what: str) -> NDArray:
 class _Reader:
     """Goes through packed bytes, and says what is wrong where they do not agree."""
 
-    def __init__(self, data: bytes, what: str) -> None:
+    def __init__(self, data: bytes | bytearray, what: str) -> None:
         self.data, self.what, self.at = memoryview(data), what, 0
 
     def wrong(self, expected: str, found: str, *, fault: Fault = Fault.DAMAGED) -> UserError:

@@ -1,8 +1,8 @@
 """Where an array lies in the body that a viewer sends with a spacing and without an orientation.
 
-Viewers send slices first: 3D Slicer [k,j,i], napari mostly [z,y,x]. What the axes are is said by the sender, or by whoever
-began the server, or taken from the spacing by one rule (`taken_frame`). World positions are then those of that guess:
-they place prompts and slices rightly, whatever the patient's own were.
+Viewers send slices first: 3D Slicer [k,j,i], napari mostly [z,y,x]. Where the axes point to is said by the sender,
+or by whoever began the server, or taken from the spacing by one rule (`taken_frame`). World positions are then those of
+that guess: they place prompts and slices rightly, whatever the patient's own were.
 """
 
 from __future__ import annotations
@@ -20,22 +20,31 @@ _ROWS_COLUMNS = {0: (1, 2), 1: (0, 2), 2: (1, 0)}  # which axes are rows and col
 _DIRECTIONS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
 
 
-def taken_frame(spacing_mm: Sequence[float], frame: str) -> str:
+def taken_frame(shape: Sequence[int], spacing_mm: Sequence[float], frame: str) -> str:
     """Return where the axes of an array are taken to point to, as three letters.
 
-    An axis that is at least 1.5 times as coarse as both others is that of the slices; the model's slices then run along
-    it, its rows and columns along the two others in their order (in reverse where the last axis is the coarse one: such
-    arrays are [x,y,z]). Without one the array is taken as axial slices, "SPL".
+    The only axis of one voxel, else one at least 1.5 times as coarse as both others, is that of the slices: the model's
+    slices then run along it, its rows and columns along the two others in their order (in reverse where the last axis
+    is the coarse one: such arrays are [x,y,z]). Without one the array is taken as axial slices, "SPL".
 
     Args:
-        spacing_mm: of its three axes.
+        shape: of its three axes.
+        spacing_mm: of these.
         frame: of the model: slices, rows, columns.
     """
-    for axis, (rows, columns) in _ROWS_COLUMNS.items():
-        finer = max(spacing_mm[rows], spacing_mm[columns])
-        if spacing_mm[axis] >= COARSER * finer:
-            return "".join(frame[(axis, rows, columns).index(own)] for own in range(3))
-    return AXIAL
+    axis = _axis_of_slices(shape, spacing_mm)
+    return AXIAL if axis is None else "".join(frame[(axis, *_ROWS_COLUMNS[axis]).index(own)] for own in range(3))
+
+
+def _axis_of_slices(shape: Sequence[int], spacing_mm: Sequence[float]) -> int | None:
+    """Return the axis that stands out as that of the slices; None where none does."""
+    single = [axis for axis in range(3) if shape[axis] == 1]
+    if len(single) == 1:
+        return single[0]
+    for axis, others in _ROWS_COLUMNS.items():
+        if spacing_mm[axis] >= COARSER * max(spacing_mm[other] for other in others):
+            return axis
+    return None
 
 
 def affine_of(spacing_mm: Sequence[float], frame: str) -> NDArray[np.float64]:
