@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.grid import Grid
+from segfocal.inference.prompted import prompt_entries
 from segfocal.serve.refusal import Refusal
 from segfocal.structure import Structure
 
@@ -18,7 +19,12 @@ STEP_MM = 4.0  # between the points that stand for a scribble
 MOST_POINTS = 64  # of a scribble
 
 # How each kind reaches the model: True as what it is, else in words.
-KINDS: dict[str, bool | str] = {"point": True, "box": True, "scribble": "as points", "lasso": "as box"}
+KINDS: dict[str, bool | str] = {
+    "point": True,
+    "box": True,
+    "scribble": "scribble" in prompt_entries.KINDS or "as points",
+    "lasso": "lasso" in prompt_entries.KINDS or "as box",
+}
 
 Places = Sequence[Sequence[float]]
 
@@ -103,7 +109,7 @@ def entries_of(kind: str, structure: str, places: Places, *, positive: bool, gri
         Refusal: as `check_places`; a box or lasso that marks what is none of the structure.
     """
     check_places(kind, places, grid)
-    if not positive and kind in ("box", "lasso"):
+    if not positive and (kind == "box" or KINDS[kind] == "as box"):
         raise Refusal(
             422, expected=f"a {kind} round the structure", found="positive: false", do="use points or a scribble"
         )
@@ -113,8 +119,9 @@ def entries_of(kind: str, structure: str, places: Places, *, positive: bool, gri
         "scribble": lambda places, _: [{"point": place} for place in _along(places)],
         "lasso": lambda places, grid: [_box_around(places, grid)],
     }
-    about = {"inside": positive} if kind in ("point", "scribble") else {}
-    return [{"structure": structure, **part, **about, "space": "world"} for part in made[kind](places, grid)]
+    drawn = made[kind](places, grid) if kind in ("point", "box") or KINDS[kind] is not True else [{kind: plain(places)}]
+    about = {} if "lower" in drawn[0] else {"inside": positive}
+    return [{"structure": structure, **part, **about, "space": "world"} for part in drawn]
 
 
 def _along(places: Places) -> list[list[float]]:
