@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.grid import Volume, check_frame
 from segfocal.inference.segment import check_channels
 from segfocal.serve.mask import takes_prompts
 from segfocal.serve.nninteractive.capabilities import sees_volumes
-from segfocal.serve.nninteractive.viewer_axes import affine_of, as_stored, in_world, taken_frame
+from segfocal.serve.nninteractive.viewer_axes import in_world
+from segfocal.serve.nninteractive.viewer_image import volume_of
 from segfocal.serve.nninteractive.viewer_messages import ImageProperties, TargetForm
 from segfocal.serve.nninteractive.viewer_prompts import SeenImage, ViewerPrompt
 from segfocal.serve.refusal import Refusal
@@ -90,8 +90,7 @@ class ViewerSession:
         bundle = self.sessions.predictor.bundle
         check_channels(bundle, len(image), do="send the channels that the bundle was trained on")
         structure = self._structure(properties.structure)
-        said = properties.orientation or self.sessions.options.viewer_axes
-        volume = _volume_of(image, properties, said, bundle.grid.frame)
+        volume = volume_of(image, properties, frame=bundle.grid.frame, said=self.sessions.options.viewer_axes)
         self.close()
         scan = self.sessions.scans.add_array(volume, name).id
         try:
@@ -284,31 +283,3 @@ class ViewerSession:
         if session is not None:
             self.sessions.forget(session)
         self.sessions.scans.remove(scan)
-
-
-def _volume_of(image: NDArray, properties: ImageProperties, said: str | None, frame: str) -> Volume:
-    """Return an image [c,…] as a volume whose axes point to what is `said`; None: by the spacing and the model's frame."""
-    voxels = image[0] if len(image) == 1 else image
-    voxels = voxels.astype(_STORED[voxels.dtype.name]) if voxels.dtype.name in _STORED else voxels
-    if properties.affine is not None:
-        affine = np.array(properties.affine)
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-9 or affine[3].tolist() != [0, 0, 0, 1]:
-            raise Refusal(
-                422, expected="an affine that can be inverted", found=f"{properties.affine}"[:120], do="mend it"
-            )
-        return as_stored(voxels, affine)
-    spacing = properties.spacing or [1.0, 1.0, 1.0]
-    taken = said or taken_frame(image.shape[1:], spacing, frame)
-    try:
-        check_frame(taken)
-    except ValueError as error:
-        raise Refusal(
-            422,
-            expected="an orientation of three letters, as SPL",
-            found=repr(taken)[:20],
-            do="say where the axes point to",
-        ) from error
-    return as_stored(voxels, affine_of(spacing, taken))
-
-
-_STORED = {"bool": "uint8", "float16": "float32"}  # NIfTI has neither

@@ -104,7 +104,7 @@ def wedge(shape=(9, 20, 24)):
     return image
 
 
-SPACING = [4.0, 3.0, 2.0]
+SPACING = [5.0, 3.0, 2.0]
 
 
 @pytest.fixture
