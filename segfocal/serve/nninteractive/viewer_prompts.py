@@ -87,7 +87,7 @@ class SeenImage:
         if not 1 <= len(voxels) <= MOST_VOXELS:
             expected = f"a scribble of 1 to {MOST_VOXELS:,} voxels"
             raise Refusal(422, expected=expected, found=f"{len(voxels):,}", do="draw it with a thin brush")
-        lines = lines_through(voxels + [low for low, _ in box])
+        lines = lines_through(voxels + np.array([low for low, _ in box]))
         return ViewerPrompt(
             kind="scribble", positive=form.include_interaction, pieces=[line.tolist() for line in lines]
         )
