@@ -59,7 +59,7 @@ def mask_file(session: Session, known: str | None) -> Response:
     return Response(data, media_type=_BINARY, headers={"ETag": tag, "Cache-Control": "no-cache"})
 
 
-def mask_part(session: Session, since: int) -> Response:
+def mask_part(session: Session, since: int | None) -> Response:
     """Return the label values in the box that changed after a revision, the scan's first axis fastest; 204 of none."""
     revision = session.revision
     box = session.box_since(since)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,7 +70,7 @@ class Reset(Action):
     structure: str | None = None
 
 
-AnyAction = Annotated[Prompted | Masked | Stroke | Carried | Reset, Field(discriminator="do")]
+AnyAction = Prompted | Masked | Stroke | Carried | Reset
 Asking = Prompted | Masked
 
 
@@ -97,29 +97,26 @@ class Standing:
         """Whether slices that are not prompted wait to be answered anew."""
         return self.reach_mm != 0 and bool(self.since)
 
-    def after(self, action: Any) -> Standing:
+    def after(self, action: AnyAction) -> Standing:
         """Return what stands after one more action."""
         if isinstance(action, Carried):
-            return Standing(
-                asking=self.asking, strokes=self.strokes, reach_mm=action.reach_mm, whole=self.asking, since=()
-            )
-        if isinstance(action, Reset) and action.structure is None:
-            return Standing()
+            return replace(self, reach_mm=action.reach_mm, whole=self.asking, since=())
         if isinstance(action, Reset):
-            return self._without(action.structure)
+            return Standing() if action.structure is None else self._without(action.structure)
         if isinstance(action, Stroke):
-            return Standing(**{**vars(self), "strokes": (*self.strokes, action)})
-        if isinstance(action, Masked) and action.structure is None:
-            return Standing(asking=(action,), whole=(action,))
-        before = self._without(action.structure, strokes=False) if isinstance(action, Masked) else self
-        added = {"asking": (*before.asking, action), "since": (*before.since, action)}
-        return Standing(**{**vars(before), **added})
+            return replace(self, strokes=(*self.strokes, action))
+        before = self
+        if isinstance(action, Masked):
+            if action.structure is None:
+                return Standing(asking=(action,), whole=(action,))
+            before = self._without(action.structure, strokes=False)
+        return replace(before, asking=(*before.asking, action), since=(*before.since, action))
 
     def _without(self, structure: str, *, strokes: bool = True) -> Standing:
         """Return what stands without the prompts of a structure; a mask of all structures loses its entry of it."""
-        kept = {name: _others(getattr(self, name), structure) for name in ("asking", "whole", "since")}
         left = tuple(one for one in self.strokes if not strokes or one.structure != structure)
-        return Standing(**{**vars(self), **kept, "strokes": left})
+        asking, whole, since = (_others(part, structure) for part in (self.asking, self.whole, self.since))
+        return replace(self, asking=asking, whole=whole, since=since, strokes=left)
 
 
 def _others(asking: Sequence[Asking], structure: str) -> tuple[Asking, ...]:
@@ -140,7 +137,7 @@ class _File(Schema):
     scan: str
     name: str
     stamps: list[list[int]]
-    actions: list[AnyAction]
+    actions: list[Annotated[AnyAction, Field(discriminator="do")]]
     done: int = Field(ge=0)
     revision: int = Field(ge=0)
     saved_revision: int | None = None
@@ -163,7 +160,7 @@ class History:
     scan: str
     name: str
     stamps: list[list[int]]
-    actions: list[Any] = field(default_factory=list)
+    actions: list[AnyAction] = field(default_factory=list)
     done: int = 0
     revision: int = 0
     saved_revision: int | None = None
@@ -199,7 +196,7 @@ class History:
             standing = standing.after(action)
         return standing
 
-    def added(self, action: Any) -> History:
+    def added(self, action: AnyAction) -> History:
         """Return the history with one more action, in place of those that were undone."""
         actions = [*self.actions[: self.done], action]
         return self._changed(actions=actions, done=len(actions))
@@ -210,7 +207,7 @@ class History:
 
     def saved(self) -> History:
         """Return the history of which a mask was just written."""
-        return History(**{**vars(self), "saved_revision": self.revision})
+        return replace(self, saved_revision=self.revision)
 
     def _changed(self, **changes: Any) -> History:
-        return History(**{**vars(self), **changes, "revision": self.revision + 1})
+        return replace(self, **changes, revision=self.revision + 1)

@@ -39,7 +39,7 @@ def router(sessions: Sessions, worker: Worker) -> APIRouter:
     routes = APIRouter()
     routes.add_api_route("/api/sessions", asked.listed, methods=["GET"])
     routes.add_api_route("/api/sessions", asked.opened, methods=["POST"])
-    looks = {
+    looks: dict[str, Callable[..., Any]] = {
         "": asked.described,
         "/prompts": asked.prompts,
         "/prompts.json": asked.prompts_file,
@@ -52,7 +52,7 @@ def router(sessions: Sessions, worker: Worker) -> APIRouter:
     }
     for path, answer in looks.items():
         routes.add_api_route(_AT + path, answer, methods=["GET"])
-    acts = {
+    acts: dict[str, Callable[..., Any]] = {
         "/prompts": asked.add_prompt,
         "/absent": asked.add_absence,
         "/reset": asked.reset,
@@ -142,7 +142,7 @@ class SessionRequests:
         found = await self._found(session, prepared=True)
         return await self.worker.read(lambda: files_sent.mask_file(found, request.headers.get("if-none-match")))
 
-    async def changed_mask(self, session: str, since: int = 0) -> Response:
+    async def changed_mask(self, session: str, since: int | None = None) -> Response:
         """Send the part of the mask that changed."""
         found = await self._found(session, prepared=True)
         return await self.worker.read(lambda: files_sent.mask_part(found, since))

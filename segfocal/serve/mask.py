@@ -91,7 +91,7 @@ class Mask:
         blends = self._blends_of(standing, watch)
         strokes = _difference(self._standing.strokes, standing.strokes)
         if self._whole_again:
-            parts = [(slice(None),) * 3] if standing != self._standing else []
+            parts: list[_Part] = [(slice(None),) * 3] if standing != self._standing else []
             slices: Collection[int] = range(0)
         else:
             assert self._answers is not None
@@ -210,4 +210,4 @@ def joined(boxes: Sequence[Any]) -> Box | None:
         return None
     lower = tuple(min(box[0][axis] for box in boxes) for axis in range(3))
     upper = tuple(max(box[1][axis] for box in boxes) for axis in range(3))
-    return lower, upper  # type: ignore[return-value]
+    return lower, upper

@@ -276,11 +276,11 @@ class Session:
             self.prepare()
         return self._ready().part(box)
 
-    def box_since(self, revision: int) -> Box | None:
-        """Return the box of the voxels that changed after a revision; all where that is too long ago to be known."""
+    def box_since(self, revision: int | None) -> Box | None:
+        """Return the box of the voxels that changed after a revision; all where that is not known, or None."""
         if revision == self.revision:
             return None
-        if revision < self._first_known or revision > self.revision:
+        if revision is None or not self._first_known <= revision <= self.revision:
             return (0, 0, 0), self.grid.shape
         return joined([box for one, box in self._boxes if one > revision])
 
@@ -291,6 +291,7 @@ class Session:
     def save(self, output: Path) -> Saved:
         """Write mask, prompts and scan into a data set; slices that wait to be answered anew are answered first."""
         with self.lock:
+            self.scan.check_unchanged(self.history.stamps)
             standing = self.standing
             if standing.pending:
                 self.carry(standing.reach_mm)

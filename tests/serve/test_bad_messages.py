@@ -77,7 +77,7 @@ def test_prompts_of_every_bad_kind_are_refused_and_nothing_changes(client, sessi
         ("undo", {}, 409, "something to undo"),
         ("redo", {}, 409, "something to redo"),
         ("predict", {}, 422, "without a prompt"),
-        ("absent", {"world_mm": FAR}, 422, "places inside"),
+        ("absent", {"structure": "liver", "world_mm": FAR}, 422, "places inside"),
     ],
 )
 def test_other_actions_of_every_bad_kind(client, session, action, body, status, words):
