@@ -14,7 +14,7 @@ from segfocal.models.sam.image_embedding import Embedding
 from segfocal.prompts import Prompt
 
 TOKENS, DETAIL = "tokens", "detail_{}"
-PROMPT = ("points_xy", "point_labels", "boxes_xyxy", "mask_logits", "has_mask")
+PROMPT = ("points_xy", "point_labels", "boxes_xyxy", "mask_logits", "has_mask")  # then strokes, if the model has any
 ANSWER = (LOGITS, "low_res_logits", "predicted_iou")
 
 
@@ -41,9 +41,10 @@ class Decoder(nn.Module):
     def forward(self, embedding: list[Tensor], prompt: list[Tensor]) -> tuple[Tensor, ...]:
         """Return logits [n,1,h,w], low-resolution logits and predicted IoU [n,1].
 
-        embedding: tokens and details. prompt: in the order of PROMPT; mask_logits counts where has_mask is true.
+        embedding: tokens and details. prompt: in the order of PROMPT and the model's strokes; mask_logits counts where
+        has_mask is true.
         """
-        parts: dict[str, Any] = dict(zip(PROMPT, prompt, strict=True))
+        parts: dict[str, Any] = dict(zip((*PROMPT, *self.model.strokes), prompt, strict=True))
         tokens, *details = embedding
         return tuple(self.model.answer(Embedding(tokens, tuple(details)), Prompt(**parts)))
 
@@ -65,17 +66,18 @@ def write_halves(model: PromptableModel, encoder: Path, decoder: Path, *, channe
     names = [TOKENS, *[DETAIL.format(place) for place in range(len(parts) - 1)]]
     write_onnx(Encoder(model), (image,), encoder, inputs=[IMAGE], outputs=names, free=({0: FREE},), names="b")
     prompt = example_prompt(model, 2, clicks=3)
-    free_prompt = [{0: FREE, 1: FREE}, {0: FREE, 1: FREE}, {0: FREE}, {0: FREE}, {0: FREE}]
+    free_prompt = [{0: FREE, 1: FREE}, {0: FREE, 1: FREE}, *[{0: FREE} for _ in prompt[2:]]]
     free = ([{0: FREE} for _ in parts], free_prompt)
-    inputs, outputs = [*names, *PROMPT], [*ANSWER]
+    inputs, outputs = [*names, *PROMPT, *model.strokes], [*ANSWER]
     write_onnx(Decoder(model), (parts, prompt), decoder, inputs=inputs, outputs=outputs, free=free, names="nc")
 
 
 def example_prompt(model: PromptableModel, count: int, *, clicks: int) -> list[Tensor]:
-    """Return the inputs PROMPT of `count` prompts: a click, a box around the middle, and an empty mask."""
+    """Return the inputs of `count` prompts: a click, a box around the middle, an empty mask, and no strokes."""
     size = model.image_size
     points, labels = torch.full((count, clicks, 2), size / 2), torch.full((count, clicks), -1)
     labels[:, 0] = 1
     boxes = torch.tensor([size / 4, size / 4, 3 * size / 4, 3 * size / 4]).expand(count, 4).clone()
     mask = torch.zeros(count, 1, *model.mask_size)
-    return [points, labels, boxes, mask, torch.ones(count, dtype=torch.bool)]
+    strokes = [torch.zeros(count, 2, size, size) for _ in model.strokes]
+    return [points, labels, boxes, mask, torch.ones(count, dtype=torch.bool), *strokes]

@@ -13,7 +13,8 @@ from segfocal.export.halves import ANSWER, PROMPT
 from segfocal.models.portable import IMAGE
 from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.promptable_model import Answer
-from segfocal.prompts import Prompt
+from segfocal.prompts import Prompt, as_clicks_and_boxes
+from segfocal.prompts.prompt import STROKES
 
 
 class OnnxNetwork(nn.Module):
@@ -36,6 +37,7 @@ class OnnxPromptable(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.image_size = _session(encoder), _session(decoder), image_size
         inputs = {entry.name: entry.shape for entry in self.decoder.get_inputs()}
+        self.strokes = tuple(kind for kind in STROKES if kind in inputs)
         self.mask_size = tuple(inputs["mask_logits"][2:])
 
     def encode(self, image: Tensor) -> Embedding:
@@ -45,12 +47,15 @@ class OnnxPromptable(nn.Module):
 
     def answer(self, embedding: Embedding, prompt: Prompt) -> Answer:
         """Give one mask a prompt, k = 1; embeddings are repeated where there are several prompts an image."""
-        count = len(prompt)
+        count, prompt = len(prompt), as_clicks_and_boxes(prompt, known=self.strokes)
         parts = [p.repeat_interleave(count // len(p), dim=0) for p in (embedding.tokens, *embedding.details)]
         names = [entry.name for entry in self.decoder.get_inputs()]
         mask = torch.zeros(count, 1, *self.mask_size) if prompt.mask_logits is None else prompt.mask_logits
         asked = dict(zip(PROMPT, (prompt.points_xy, prompt.point_labels, prompt.boxes_xyxy), strict=False))
         asked |= {"mask_logits": mask, "has_mask": prompt.has_mask}
+        for kind in self.strokes:
+            drawn = getattr(prompt, kind)
+            asked[kind] = torch.zeros(count, 2, *self.mask_size) if drawn is None else drawn
         given = dict(zip(names, parts, strict=False)) | asked
         answers = self.decoder.run(list(ANSWER), {name: tensor.cpu().numpy() for name, tensor in given.items()})
         return Answer(*map(torch.from_numpy, answers))

@@ -32,6 +32,9 @@ ALLOWED: dict[str, Callable[..., nn.Module]] = {
     "segfocal.models.UNet": UNet,
 }
 
+# Arguments that bundles of before do not name, where the default became another.
+_BEFORE: dict[str, dict[str, Any]] = {"segfocal.models.PromptUNet": {"prompts": ["clicks", "box", "mask"]}}
+
 
 def build(config: Mapping[str, Any]) -> nn.Module:
     """Build the model of a config (`_target_` and its arguments), from the allow-list only.
@@ -43,7 +46,7 @@ def build(config: Mapping[str, Any]) -> nn.Module:
     target = arguments.pop("_target_", None)
     if target not in ALLOWED:
         raise ValueError(f"expected a model of {sorted(ALLOWED)}; got {target!r}")
-    return ALLOWED[target](**arguments)
+    return ALLOWED[target](**{**_BEFORE.get(target, {}), **arguments})
 
 
 __all__ = [

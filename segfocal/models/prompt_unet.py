@@ -9,7 +9,7 @@ first layer's sum also reaches the last one past all of them, so a lone click is
 
 Source: Sofiiuk et al., "Reviving Iterative Training with Mask Guidance for Interactive Segmentation", ICIP 2022: the
 sum of two first layers ("Conv1S"), and the channels (`prompt_channels.py`). Differences: a small U-Net in place of a
-pretrained HRNet, boxes, and no prompt at all.
+pretrained HRNet, boxes, scribbles, lassos, and no prompt at all.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from segfocal.models.sam.promptable_model import PromptableModel, PromptableOpti
 from segfocal.models.sam.tiny import GROUPS, Residual, halve
 from segfocal.models.sam.two_way_transformer import add_shared
 from segfocal.prompts import Prompt
-from segfocal.prompts.prompt_channels import CHANNELS, LARGEST_RADIUS, draw_prompts
+from segfocal.prompts.prompt import STROKES
+from segfocal.prompts.prompt_channels import KINDS, LARGEST_RADIUS, channels_of, draw_prompts
 
 
 class PromptUNet(PromptableModel):
@@ -38,12 +39,14 @@ class PromptUNet(PromptableModel):
         widths: channels of each level, finest first, in eights; at least two levels.
         click_radius: pixels from a click's pixel to the edge of the disc it is drawn as, from 0 to 32. 3, a disc of 29
             pixels, is wide enough to be seen past the finest level, and small beside most targets.
+        prompts: kinds of prompts that have channels, in their order: clicks, box and mask, and any of scribbles and
+            lassos, which otherwise become clicks and boxes.
         prior: what `start_from` is asked for when training begins; see PromptableOptions.
         pixel_mean: standardises images in [0,1].
         pixel_std: likewise, > 0.
 
     Raises:
-        ValueError: an impossible image_size, widths, click_radius or prior.
+        ValueError: an impossible image_size, widths, click_radius, prompts or prior.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class PromptUNet(PromptableModel):
         image_size: int = 128,
         widths: Sequence[int] = (16, 32, 64, 128, 192),
         click_radius: float = 3.0,
+        prompts: Sequence[str] = KINDS,
         prior: Prior = None,
         pixel_mean: float = 0.35,
         pixel_std: float = 0.3,
@@ -64,19 +68,29 @@ class PromptUNet(PromptableModel):
             raise ValueError(f"expected model.image_size to be a multiple of {multiple}; got {image_size}")
         if not 0 <= click_radius <= LARGEST_RADIUS:
             raise ValueError(f"expected model.click_radius from 0 to {LARGEST_RADIUS:g} pixels; got {click_radius}")
+        kinds = tuple(prompts)
+        if len(set(kinds)) < len(kinds) or not set(KINDS) - set(STROKES) <= set(kinds) <= set(KINDS):
+            raise ValueError(
+                f"expected model.prompts of {', '.join(KINDS)}, the first three at least; got {list(kinds)}"
+            )
         super().__init__(
             image_encoder=ImageShare(channels, widths[0]),
             mask_size=(image_size, image_size),
             options=PromptableOptions(image_size=image_size, pixel_mean=pixel_mean, pixel_std=pixel_std, prior=prior),
         )
         self.size_multiple = multiple
-        self.prompt_encoder = PromptShare(widths[0], self.mask_size, click_radius)
+        self.prompt_encoder = PromptShare(widths[0], self.mask_size, click_radius, kinds)
         self.unet = ResidualUNet(widths)
 
     @property
     def prompt_options(self) -> tuple[object, ...]:
-        """The radius of clicks."""
-        return (self.prompt_encoder.click_radius,)
+        """The radius of clicks, and the kinds that have channels."""
+        return (self.prompt_encoder.click_radius, self.prompt_encoder.kinds)
+
+    @property
+    def strokes(self) -> tuple[str, ...]:
+        """Kinds of drawn prompts that have channels of their own."""
+        return tuple(kind for kind in STROKES if kind in self.prompt_encoder.kinds)
 
     @property
     def main_part(self) -> nn.Module:
@@ -103,14 +117,14 @@ class ImageShare(nn.Module):
 class PromptShare(nn.Module):
     """The prompt's share of the first layer, without a bias: of no prompt it is zero."""
 
-    def __init__(self, width: int, size: tuple[int, int], click_radius: float) -> None:
+    def __init__(self, width: int, size: tuple[int, int], click_radius: float, kinds: tuple[str, ...]) -> None:
         super().__init__()
-        self.size, self.click_radius = size, click_radius
-        self.conv = nn.Conv2d(len(CHANNELS), width, 3, padding=1, bias=False)
+        self.size, self.click_radius, self.kinds = size, click_radius, kinds
+        self.conv = nn.Conv2d(len(channels_of(kinds)), width, 3, padding=1, bias=False)
 
     def forward(self, prompt: Prompt) -> Tensor:
         """Return features [n,width,h,w] of prompts."""
-        return self.conv(draw_prompts(prompt, self.size, click_radius=self.click_radius))
+        return self.conv(draw_prompts(prompt, self.size, click_radius=self.click_radius, kinds=self.kinds))
 
 
 class ResidualUNet(nn.Module):

@@ -1,4 +1,4 @@
-"""The prompt of a promptable model: clicks, a box and a mask, from a user or drawn in training."""
+"""The prompt of a promptable model: clicks, a box, a mask, scribbles and lassos, of a user or drawn in training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 ABSENT = -1  # the label of a point that is only padding
+STROKES = ("scribbles", "lassos")  # the parts that are drawn, as images
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,6 +23,9 @@ class Prompt:
         boxes_xyxy: [n,4] in pixels; a row of NaN is no box.
         mask_logits: [n,1,h,w] at the decoder's resolution; None where no row has a mask.
         has_mask: [n] bool, the rows whose mask counts.
+        scribbles: [n,2,h,w] in {0,1}, of the model's image: the pixels of lines inside the target, then of lines
+            outside. None where no row has one.
+        lassos: [n,2,h,w], the areas within outlines: around the target, then around what is none of it.
     """
 
     points_xy: Tensor
@@ -29,6 +33,8 @@ class Prompt:
     boxes_xyxy: Tensor
     mask_logits: Tensor | None
     has_mask: Tensor
+    scribbles: Tensor | None = None
+    lassos: Tensor | None = None
 
     @staticmethod
     def none(count: int, *, device: torch.device) -> Prompt:
@@ -65,10 +71,17 @@ class Prompt:
         """Return this prompt with the previous answer's logits [n,1,h,w] as its mask."""
         return replace(self, mask_logits=mask_logits, has_mask=torch.ones_like(self.has_mask))
 
+    def with_scribbles(self, drawn: Tensor) -> Prompt:
+        """Return this prompt with scribbles [n,2,h,w] besides its own."""
+        return replace(self, scribbles=drawn if self.scribbles is None else torch.maximum(self.scribbles, drawn))
+
+    def with_lassos(self, drawn: Tensor) -> Prompt:
+        """Return this prompt with lassos [n,2,h,w] besides its own."""
+        return replace(self, lassos=drawn if self.lassos is None else torch.maximum(self.lassos, drawn))
+
     def only_clicks(self, points_xy: Tensor, labels: Tensor) -> Prompt:
-        """Return the clicks [n,c,2] of `labels` [n,c] in place of this prompt's clicks and box; its mask stays."""
-        boxes = torch.full_like(self.boxes_xyxy, torch.nan)
-        return replace(self, points_xy=points_xy, point_labels=labels, boxes_xyxy=boxes)
+        """Return the clicks [n,c,2] of `labels` [n,c] in place of all but this prompt's mask."""
+        return replace(self.only_mask(), points_xy=points_xy, point_labels=labels)
 
     def only_mask(self) -> Prompt:
         """Return this prompt's mask alone."""

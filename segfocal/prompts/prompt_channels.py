@@ -1,33 +1,66 @@
-"""A prompt drawn as channels of an image: clicks as discs, a box as its area, a mask as what it says of each pixel.
+"""A prompt drawn as channels of an image, in which all that is absent is zero everywhere.
 
-What is absent is zero everywhere.
+Clicks are discs, a box is its area, a mask what it says of each pixel; scribbles are lines three pixels wide, lassos
+the areas within them.
 
 Source: Sofiiuk et al., "Reviving Iterative Training with Mask Guidance for Interactive Segmentation", ICIP 2022: discs
-of a fixed radius, and the previous answer as a channel. Differences: boxes are a channel too; a mask counts from −1 for
-certain background to 1, not from 0, because there may be none.
+of a fixed radius, and the previous answer as a channel. Differences: boxes, scribbles and lassos have channels too; a
+mask counts from −1 for certain background to 1, not from 0, because there may be none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from segfocal.prompts.prompt import Prompt
 
-CHANNELS = ("clicks inside", "clicks outside", "box", "mask")
+CHANNELS_OF = {
+    "clicks": ("clicks inside", "clicks outside"),
+    "box": ("box",),
+    "mask": ("mask",),
+    "scribbles": ("scribbles inside", "scribbles outside"),
+    "lassos": ("lassos inside", "lassos outside"),
+}
+KINDS = tuple(CHANNELS_OF)
 LARGEST_RADIUS = 32.0
 
 
-def draw_prompts(prompt: Prompt, size: tuple[int, int], *, click_radius: float) -> Tensor:
-    """Return prompts as images [n,4,h,w], one channel for each of CHANNELS.
+def channels_of(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the channels of kinds of prompts, in order."""
+    return tuple(name for kind in kinds for name in CHANNELS_OF[kind])
+
+
+def draw_prompts(prompt: Prompt, size: tuple[int, int], *, click_radius: float, kinds: Sequence[str] = KINDS) -> Tensor:
+    """Return prompts as images [n,c,h,w], one channel for each of `channels_of(kinds)`.
 
     Args:
-        prompt: n of them; a mask is of `size`.
+        prompt: n of them; masks, scribbles and lassos are of `size`.
         size: pixels (h, w) of the image that they are about.
         click_radius: pixels from a click's pixel to the edge of its disc, from 0 (that pixel alone) to 32.
+        kinds: those that are drawn, of KINDS.
     """
-    inside, outside = (_discs(prompt.points_xy, prompt.point_labels == label, size, click_radius) for label in (1, 0))
-    return torch.stack([inside, outside, _areas(prompt.boxes_xyxy, size), _certainty(prompt, size)], dim=1)
+    drawn: dict[str, Callable[[], Tensor]] = {
+        "clicks": lambda: _clicks(prompt, size, click_radius),
+        "box": lambda: _areas(prompt.boxes_xyxy, size)[:, None],
+        "mask": lambda: _certainty(prompt, size)[:, None],
+        "scribbles": lambda: F.max_pool2d(_strokes(prompt, prompt.scribbles, size), 3, stride=1, padding=1),
+        "lassos": lambda: _strokes(prompt, prompt.lassos, size),
+    }
+    return torch.cat([drawn[kind]() for kind in kinds], dim=1)
+
+
+def _clicks(prompt: Prompt, size: tuple[int, int], radius: float) -> Tensor:
+    """Return images [n,2,h,w] of clicks inside and outside."""
+    return torch.stack([_discs(prompt.points_xy, prompt.point_labels == label, size, radius) for label in (1, 0)], 1)
+
+
+def _strokes(prompt: Prompt, drawn: Tensor | None, size: tuple[int, int]) -> Tensor:
+    """Return strokes [n,2,h,w] as they are, and 0 where there are none."""
+    return prompt.points_xy.new_zeros(len(prompt), 2, *size) if drawn is None else drawn.to(prompt.points_xy.dtype)
 
 
 def _discs(points_xy: Tensor, shown: Tensor, size: tuple[int, int], radius: float) -> Tensor:

@@ -16,7 +16,8 @@ BRIGHT_VOLUME = {"_target_": "tests.BrightVolume"}
 VOLUME = {"window": (8, 24, 24), "grid": ModelGrid(spacing_mm=(2.5, 1.5, 1.7))}
 UNET = {"_target_": "segfocal.models.UNet", "channels": 1, "classes": 2, "widths": [8, 8, 16]}
 SAM = {"_target_": "segfocal.models.sam_tiny", "image_size": 32, "width": 48, "depth": 1, "decoder_width": 32}
-PROMPT_UNET = {"_target_": "segfocal.models.PromptUNet", "image_size": 32, "widths": [16, 24]}
+PROMPT_UNET = {"_target_": "segfocal.models.PromptUNet", "image_size": 32, "widths": [16, 24]}  # of before strokes
+STROKES = PROMPT_UNET | {"prompts": ["clicks", "box", "mask", "scribbles", "lassos"]}
 
 
 class Bright(nn.Module):

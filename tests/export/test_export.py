@@ -21,7 +21,7 @@ from segfocal.inference import bundle as bundles
 from segfocal.intensity import Percentiles, PerChannel, Window
 from segfocal.models import build, portable
 from segfocal.prompts import Prompt
-from tests.export.bundles import PROMPT_UNET, SAM, UNET, make_bundle, options_of
+from tests.export.bundles import PROMPT_UNET, SAM, STROKES, UNET, make_bundle, options_of
 from tests.system.commands import segfocal
 
 
@@ -194,14 +194,15 @@ def test_the_models_are_exported(config, chosen, place, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [SAM, PROMPT_UNET], ids=["sam_tiny", "prompt_unet"])
+@pytest.mark.parametrize("config", [SAM, PROMPT_UNET, STROKES], ids=["sam_tiny", "prompt_unet", "strokes"])
 def test_a_model_that_needs_prompts_is_exported_in_two_halves(config, place, tmp_path):
     source = make_bundle(tmp_path / "bundle", config, needs_prompts=True)
     report = export(options_of(place, tmp_path / "out", bundle=source))
     assert report["logit_difference"] < 1e-3
     told = json.loads((tmp_path / "out" / "model.json").read_text())
-    assert [entry["name"] for entry in told["networks"]["decoder.onnx"]["inputs"][-5:]] == list(PROMPT)
     model = bundles.load(source).model
+    expected = [*PROMPT, *model.strokes]
+    assert [entry["name"] for entry in told["networks"]["decoder.onnx"]["inputs"][-len(expected) :]] == expected
     halves = OnnxPromptable(tmp_path / "out" / "encoder.onnx", tmp_path / "out" / "decoder.onnx", image_size=32)
     for images, prompts, clicks in ((1, 1, 0), (1, 3, 1), (2, 2, 2), (2, 4, 1)):
         generator = torch.Generator().manual_seed(prompts)
@@ -211,7 +212,9 @@ def test_a_model_that_needs_prompts_is_exported_in_two_halves(config, place, tmp
             prompt = prompt.with_clicks(32 * torch.rand(prompts, 2, generator=generator), torch.ones(prompts).long())
         first = model.answer(embedding, prompt)
         boxed = prompt.with_boxes(torch.tensor([[4.0, 6.0, 20.0, 30.0]] * prompts))
-        for asked in (prompt, boxed, boxed.with_mask(first.low_res_logits.detach())):
+        drawn = (torch.rand(prompts, 2, 32, 32, generator=generator) > 0.9).float()
+        stroked = prompt.with_scribbles(drawn).with_lassos(drawn.flip(1))
+        for asked in (prompt, boxed, stroked, boxed.with_mask(first.low_res_logits.detach())):
             with torch.no_grad():
                 pairs = zip(halves.answer(embedding, asked), model.answer(embedding, asked), strict=True)
             for theirs, ours in pairs:

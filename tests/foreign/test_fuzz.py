@@ -138,6 +138,8 @@ def test_prompts_json(tmp_path):
         {"structure": "liver", "lower": [1, 2, 3], "upper": [4, 5, 6], "space": "voxel"},
         {"structure": "liver", "point": [1, 1, 1], "inside": False},
         {"structure": "spleen", "absent": True, "slice": 3},
+        {"structure": "spleen", "scribble": [[1, 1, 1], [3, 2, 4]], "inside": False},
+        {"structure": "liver", "lasso": [[1, 1, 1], [3, 1, 1], [3, 5, 1]]},
     ]}  # fmt: skip
     both = (Structure(name="liver", value=5), Structure(name="spleen", value=1))
     grid = Grid(shape=(24, 20, 9), affine=np.diag([2.0, 3.0, 4.0, 1.0]))

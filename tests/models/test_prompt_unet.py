@@ -11,11 +11,11 @@ from segfocal.inference import bundle as bundles
 from segfocal.intensity import Percentiles
 from segfocal.models import PromptUNet
 from segfocal.models.prior import prior_logits
-from segfocal.prompts import ABSENT, Prompt
-from segfocal.prompts.prompt_channels import draw_prompts
+from segfocal.prompts import ABSENT, Prompt, as_clicks_and_boxes
+from segfocal.prompts.prompt_channels import KINDS, draw_prompts
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
-from segfocal.tasks import FirstPrompt, Promptable
+from segfocal.tasks import FirstPrompt, Promptable, RoundPlan
 from tests.models.sam.small_models import four_prompts, rows
 from tests.tasks.models import batch, criterion, with_iou_head
 
@@ -163,6 +163,18 @@ def test_a_few_steps_with_corrections_lower_the_loss():
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_every_kind_of_prompt_is_trained_and_reaches_its_channels():
+    first = FirstPrompt(none=0, box=1, point=1, scribble=1, lasso=1)
+    plan = RoundPlan(scribbles=0.4, lassos=0.4, drop=0.2)
+    task = Promptable(model=small(), criterion=criterion(), rounds=3, first=first, plan=plan)
+    reached = torch.zeros(8)
+    for step in range(4):
+        task.zero_grad()
+        task(batch(step=step, structures=2)).total.backward()
+        reached += task.model.prompt_encoder.conv.weight.grad.abs().sum((0, 2, 3))
+    assert (reached > 0).all()
+
+
 @torch.no_grad()
 def test_neighbouring_slices_are_channels_of_the_image():
     model = small(channels=3).eval()
@@ -180,15 +192,56 @@ def test_weights_fit_any_image_size_and_a_bundle_gives_them_back(tmp_path):
     with torch.no_grad():
         trained.unet.logits.weight.add_(1)
     larger.load_state_dict(trained.state_dict())
-    config = {"_target_": "segfocal.models.PromptUNet", "image_size": SIDE, "widths": [16, 24, 32], "prior": "auto"}
-    bundle = bundles.Bundle(
-        model=trained, model_config=config, grid=ModelGrid(spacing_mm=(2.0, 2.0)), window=(SIDE, SIDE),
-        intensity=Percentiles(), structures=(Structure(name="a", value=1),), training={}, needs_prompts=True,
-    )  # fmt: skip
-    bundles.save(bundle, tmp_path)
-    loaded = bundles.load(tmp_path).model
+    loaded = saved_and_loaded(trained, tmp_path, prompts=list(KINDS))
     with torch.no_grad():
         assert loaded(images(2)).equal(trained.eval()(images(2)))
+
+
+def saved_and_loaded(model, folder, **named):
+    """Return a model from a bundle whose facts name the given arguments."""
+    config = {"_target_": "segfocal.models.PromptUNet", "image_size": SIDE, "widths": [16, 24, 32], "prior": "auto"}
+    bundle = bundles.Bundle(
+        model=model, model_config=config | named, grid=ModelGrid(spacing_mm=(2.0, 2.0)), window=(SIDE, SIDE),
+        intensity=Percentiles(), structures=(Structure(name="a", value=1),), training={}, needs_prompts=True,
+    )  # fmt: skip
+    bundles.save(bundle, folder)
+    return bundles.load(folder).model
+
+
+@torch.no_grad()
+def test_a_bundle_of_before_scribbles_answers_them_as_clicks_and_boxes(tmp_path):
+    before = small(prior="auto", prompts=("clicks", "box", "mask")).eval()
+    assert before.prompt_encoder.conv.weight.shape[1] == 4
+    loaded = saved_and_loaded(before, tmp_path)  # its facts name no kinds
+    embedding, asked = loaded.encode(images(5)), every_kind()
+    assert loaded.decode(embedding, asked).logits.equal(before.decode(before.encode(images(5)), asked).logits)
+    asked = asked.with_scribbles(strokes()).with_lassos(strokes().flip(2))
+    answer = loaded.decode(embedding, asked).logits
+    assert answer.equal(loaded.decode(embedding, as_clicks_and_boxes(asked)).logits)
+    assert not answer.equal(loaded.decode(embedding, every_kind()).logits)
+
+
+def strokes():
+    """Return five images of a line inside, and of one outside."""
+    drawn = torch.zeros(5, 2, SIDE, SIDE)
+    drawn[:, 0, 9, 4:20] = 1
+    drawn[:, 1, 20:30, 25] = 1
+    return drawn
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["scribbles", "lassos"])
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_stroke_has_channels_of_its_own_inside_and_outside(model, kind, side):
+    embedding, none = model.encode(images(5)), Prompt.none(5, device=torch.device("cpu"))
+    drawn = strokes()
+    drawn[:, 1 - side] = 0
+    asked = replace(none, **{kind: drawn})
+    answer = model.decode(embedding, asked).logits
+    assert (answer - model.decode(embedding, none).logits).abs().max() > 1e-3
+    assert (answer - model.decode(embedding, replace(none, **{kind: drawn.flip(1)})).logits).abs().max() > 1e-3
+    blank = replace(none, **{kind: torch.zeros_like(drawn)})
+    assert model.decode(embedding, blank).logits.equal(model.decode(embedding, none).logits)
 
 
 @torch.no_grad()
@@ -230,6 +283,9 @@ def test_bf16_is_finite_and_near():
         ({"click_radius": 1e4}, "model.click_radius from 0 to 32"),
         ({"click_radius": float("nan")}, "model.click_radius from 0 to 32"),
         ({"prior": 2.0}, "model.prior"),
+        ({"prompts": ["clicks", "box"]}, "model.prompts of clicks, box, mask, scribbles, lassos, the first three"),
+        ({"prompts": ["clicks", "box", "mask", "mask"]}, "model.prompts"),
+        ({"prompts": ["clicks", "box", "mask", "words"]}, "model.prompts"),
     ],
 )
 def test_what_cannot_be_says_what_can(options, words):
@@ -245,4 +301,4 @@ def test_it_gives_one_mask_a_prompt(model):
 
 
 def test_the_default_is_of_a_size_for_a_cpu():
-    assert sum(p.numel() for p in models.PromptUNet().parameters()) == 1_908_417
+    assert sum(p.numel() for p in models.PromptUNet().parameters()) == 1_908_993

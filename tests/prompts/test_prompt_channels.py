@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segfocal.prompts import ABSENT, Prompt
-from segfocal.prompts.prompt_channels import CHANNELS, draw_prompts
+from segfocal.prompts.prompt_channels import KINDS, channels_of, draw_prompts
 
 SIZES = [(16, 16), (33, 20), (24, 65)]
 
@@ -26,7 +26,7 @@ def boxes(*corners):
 
 
 def drawn(prompt, size=(20, 24), radius=3.0):
-    return dict(zip(CHANNELS, draw_prompts(prompt, size, click_radius=radius).unbind(1), strict=True))
+    return dict(zip(channels_of(KINDS), draw_prompts(prompt, size, click_radius=radius).unbind(1), strict=True))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -115,6 +115,25 @@ def test_padding_changes_nothing():
     prompt = clicks((5, 6), (9, 9), labels=[1, 0])
     padded = prompt.with_clicks(torch.tensor([[2.0, 2.0]]), torch.tensor([ABSENT]))
     assert all(drawn(padded)[name].equal(channel) for name, channel in drawn(prompt).items())
+
+
+def test_scribbles_are_three_pixels_wide_and_lassos_as_they_are():
+    strokes = torch.zeros(1, 2, 20, 24)
+    strokes[0, 0, 5, 4:8] = 1
+    strokes[0, 1, 0, 0] = 1
+    found = drawn(none().with_scribbles(strokes).with_lassos(strokes))
+    assert found["scribbles inside"].sum() == 3 * 6
+    assert found["scribbles inside"][0, 4:7, 3:9].all()
+    assert found["scribbles outside"].sum() == 4  # of nine, in the corner
+    assert found["lassos inside"].equal(strokes[:, 0])
+    assert found["lassos outside"].equal(strokes[:, 1])
+
+
+def test_only_the_kinds_asked_for_are_drawn_in_their_order():
+    prompt = clicks((5, 6)).with_boxes(torch.tensor([[1.0, 2, 9, 8]]))
+    asked = draw_prompts(prompt, (20, 24), click_radius=3.0, kinds=("box", "clicks"))
+    assert channels_of(("box", "clicks")) == ("box", "clicks inside", "clicks outside")
+    assert asked.equal(torch.stack([drawn(prompt)[name] for name in channels_of(("box", "clicks"))], 1))
 
 
 def test_each_prompt_of_a_batch_is_drawn_by_itself():

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from segfocal.models.prior import Prior, check_prior
 from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.segmentation_model import SegmentationModel
-from segfocal.prompts import Prompt
+from segfocal.prompts import Prompt, as_clicks_and_boxes
 
 CHANNEL_ORDERS = ("rgb", "bgr")
 
@@ -115,6 +115,16 @@ class PromptableModel(SegmentationModel):
         return ()
 
     @property
+    def knows_scales(self) -> bool:
+        """Whether its weights saw targets at every scale, as published ones of encoders of colour images did."""
+        return self.channel_order is not None
+
+    @property
+    def strokes(self) -> tuple[str, ...]:
+        """Which of scribbles and lassos `low_res` takes as they are; the others reach it as clicks and boxes."""
+        return ()
+
+    @property
     def main_part(self) -> nn.Module:
         """The part that most of the time goes to, which torch.compile compiles."""
         return self.image_encoder
@@ -124,7 +134,7 @@ class PromptableModel(SegmentationModel):
 
         Args:
             embedding: of b images.
-            prompt: n = b·m of them.
+            prompt: n = b·m of them, with strokes of the kinds in `strokes` alone.
             multimask: give the alternatives, instead of the single mask.
         """
         raise NotImplementedError
@@ -194,6 +204,7 @@ class PromptableModel(SegmentationModel):
             )
         if multimask:
             self.check_alternatives()
+        prompt = as_clicks_and_boxes(prompt, known=self.strokes)
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(self._biased, embedding, prompt, multimask, use_reentrant=False, preserve_rng_state=False)
         return self._biased(embedding, prompt, multimask)
