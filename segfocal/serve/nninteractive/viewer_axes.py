@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.grid import Grid, Volume, check_frame
+from segfocal.serve import drawn
 
 AXIAL = "SPL"  # slices from the feet up, rows to the back, columns to the patient's left: an axial series of DICOM
 COARSER = 1.5  # times the spacing of both other axes, from which on an axis is that of the slices
@@ -67,5 +68,4 @@ def as_stored(array: NDArray, affine: NDArray[np.float64]) -> Volume:
 
 def in_world(places: NDArray | Sequence[Sequence[float]], grid: Grid) -> list[list[float]]:
     """Return voxel indices [n,3] of a viewer as world positions in mm; `grid` is that of the stored volume."""
-    stored = np.asarray(places, dtype=np.float64).reshape(-1, 3)[:, ::-1]
-    return (stored @ grid.affine[:3, :3].T + grid.affine[:3, 3]).tolist()
+    return drawn.in_world(np.asarray(places, dtype=np.float64).reshape(-1, 3)[:, ::-1].tolist(), grid)
