@@ -116,7 +116,7 @@ def measure(process, address, options, about):
             errors.append(repr(error))
         memory.append(round(resident_mib(process), 1))
 
-    before, started = round(resident_mib(process), 1), time.perf_counter()
+    before, worked, started = round(resident_mib(process), 1), cpu_seconds(process), time.perf_counter()
     with ThreadPoolExecutor(options.at_once) as threads:
         list(threads.map(run, range(options.sessions)))
     clicks = [one for what in ("box", "point", "scribble", "point on it") for one in seconds[what]]
@@ -131,9 +131,16 @@ def measure(process, address, options, about):
         "command": " ".join(sys.argv),
         "errors": errors,
         "minutes": round((time.perf_counter() - started) / 60, 2),
+        "servers_cpu_seconds_a_session": round((cpu_seconds(process) - worked) / options.sessions, 2),
         "seconds": rows,
         "memory_mib": {"before": before, "after_each_10": memory[9::10], "most": max(memory)},
     }
+
+
+def cpu_seconds(process):
+    """Return for how long a process ran on a processor, which does not depend on what else the machine does."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def percentile(times, percent):
