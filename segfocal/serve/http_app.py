@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -218,7 +218,7 @@ def _listed(serving: Serving) -> list[dict[str, Any]]:
 
 
 async def _received(request: Request, name: str, serving: Serving) -> ServedScan:
-    """Write the body of a request to a file of its own, as it comes, and read it as a scan."""
+    """Write the body of a request to a file of its own, as it comes, and read it as a scan; all that in a thread."""
     most = serving.options.limits.upload_mib << 20
     too_large = Refusal(
         413, expected=f"a file of at most {most >> 20} MiB", found="a larger one", do="put it into the folder of scans"
@@ -226,22 +226,26 @@ async def _received(request: Request, name: str, serving: Serving) -> ServedScan
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > most:
         raise too_large
-    path = await serving.worker.read(lambda: serving.scans.place_for(name))
-    written = 0
-    with ExitStack() as stack:
-        temporary = stack.enter_context(written_beside(path))
-        file = stack.enter_context(temporary.open("wb"))
+    loop, parts = asyncio.get_running_loop(), request.stream()
+
+    def next_part() -> bytes:
+        """Wait, in the thread that writes, for the next bytes; b"" at the end."""
+        return asyncio.run_coroutine_threadsafe(anext(parts, b""), loop).result()  # type: ignore[arg-type]
+
+    def received() -> ServedScan:
+        path, size = serving.scans.place_for(name), 0
         try:
-            async for part in request.stream():
-                written += len(part)
-                if written > most:
-                    raise too_large
-                await serving.worker.read(lambda part=part: file.write(part))  # type: ignore[misc]
+            with written_beside(path) as temporary, temporary.open("wb") as file:
+                while part := next_part():
+                    size += len(part)
+                    if size > most:
+                        raise too_large
+                    file.write(part)
         except ClientDisconnect as error:
             raise Refusal(400, expected="a whole file", found="one cut short", do="send it again") from error
-        kept = stack.pop_all()
-    await serving.worker.read(kept.close)
-    return await serving.worker.read(lambda: serving.scans.add(path))
+        return serving.scans.add(path)
+
+    return await serving.worker.read(received)
 
 
 def _page_file(path: str) -> Response:

@@ -63,7 +63,7 @@ class Mask:
     def check(self, standing: Standing) -> None:
         """Raise UserError for prompts that the model cannot be asked, or that `predict prompts=` would not read."""
         if self._answers is None:
-            if any(not isinstance(one, Masked) for one in standing.asking):
+            if standing.reach_mm != 0 or any(not isinstance(one, Masked) for one in standing.asking):
                 raise Refusal(
                     422,
                     expected="a bundle of a promptable model for prompts",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from segfocal.data.cases import read_cases
@@ -176,11 +177,18 @@ def _found(inputs: Path, output: Path, channels: int) -> list[ServedScan]:
                 masks.update(path.resolve() for path in case.label_files)
                 if case.masks is None and case.label.is_file():
                     labels[tuple(path.resolve() for path in case.images)] = case.label
-    if is_dicom(inputs) or volumes.is_named(inputs):
+    if is_dicom(inputs) or (volumes.is_named(inputs) and inputs.is_file()):
         scans = [Scan(inputs.name + (".nii.gz" if is_dicom(inputs) else ""), inputs)]
     else:
         scans = find_scans(inputs, output=output, channels=channels)
     kept = [scan for scan in scans if scan.path.resolve() not in masks]
+    folders = [str(PurePosixPath(scan.name).parent) for scan in kept]
+    above = len(PurePosixPath(os.path.commonpath(folders)).parts) if folders else 0
     return [
-        ServedScan.of(scan.name, scan.files, labels.get(tuple(path.resolve() for path in scan.files))) for scan in kept
+        ServedScan.of(
+            "/".join(PurePosixPath(scan.name).parts[above:]),
+            scan.files,
+            labels.get(tuple(path.resolve() for path in scan.files)),
+        )
+        for scan in kept
     ]

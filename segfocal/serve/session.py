@@ -23,7 +23,7 @@ from segfocal.serve import drawn
 from segfocal.serve.answers import slice_axis, without_prompt
 from segfocal.serve.brush import check_stroke
 from segfocal.serve.history import Carried, History, Masked, Plane, Prompted, Reset, Standing, Stroke
-from segfocal.serve.mask import Box, Mask, joined, takes_prompts
+from segfocal.serve.mask import Box, Mask, joined
 from segfocal.serve.progress import Progress
 from segfocal.serve.refusal import Refusal
 from segfocal.serve.scans import ServedScan
@@ -211,13 +211,6 @@ class Session:
         """Propagate the answers of prompted slices to their neighbours, so far; None: as far as it goes."""
         if reach_mm is not None and not 0 <= reach_mm <= 1e6:
             raise Refusal(422, expected="reach_mm of 0 or more", found=f"{reach_mm:g}", do="change it")
-        if not takes_prompts(self.predictor):
-            raise Refusal(
-                422,
-                expected="a bundle of a promptable model to carry answers",
-                found=type(self.predictor.bundle.model).__name__,
-                do="predict the whole scan",
-            )
         return self._act(lambda serial: Carried(serial=serial, reach_mm=reach_mm), doing="carry")
 
     def reset(self, structure: str | None = None) -> Change:

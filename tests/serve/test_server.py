@@ -16,7 +16,7 @@ from tests import ROOT
 from tests.random_bundle import make_bundle
 from tests.serve.served import make_scans, world
 
-MODEL = {"_target_": "segfocal.models.PromptUNet", "image_size": 32, "widths": [4, 8]}
+MODEL = {"_target_": "segfocal.models.PromptUNet", "image_size": 32, "widths": [8, 16]}
 pytestmark = pytest.mark.slow  # each starts a process that imports torch
 
 

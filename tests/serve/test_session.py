@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from segfocal.grid import Grid, Volume
+from segfocal.inference.postprocess import PostprocessRules
 from segfocal.inference.segment import segment_with
 from segfocal.io import volumes
 from segfocal.predict.options import PromptOptions
@@ -226,3 +227,41 @@ def test_saving_answers_first_what_waits(session, tmp_path):
     files = session.save(tmp_path / "corrected")
     assert slices_of(volumes.read_labels(files.mask).array, 1) == list(range(2, 6))
     assert np.array_equal(predicted(files.prompts), volumes.read_labels(files.mask).array)
+
+
+def test_a_model_that_no_prompt_reaches_predicts_and_is_painted_over(tmp_path):
+    make_scans(tmp_path, "one")
+
+    class Bright(torch.nn.Module):
+        def forward(self, image):
+            logits = torch.where(image[:, :1] > 0.25, 8.0, -8.0)
+            return torch.cat([logits, torch.full_like(logits, -8.0)], 1)
+
+    session = opened(tmp_path, predictor=perfect_predictor(model=Bright().eval(), needs_prompts=False))
+    with pytest.raises(Refusal, match="a bundle of a promptable model") as refused:
+        session.add_prompt("point", "liver", [LIVER])
+    assert refused.value.status == 422
+    session.predict()
+    mask = session.mask()
+    assert slices_of(mask, 5) == list(range(1, 8))
+    session.add_stroke("spleen", [SPLEEN], radius_mm=3.0)
+    assert session.mask()[20, 15, 4] == 1
+    assert np.array_equal(opened(tmp_path, predictor=session.predictor).mask(), session.mask())
+    session.undo()
+    assert np.array_equal(session.mask(), mask)
+    session.undo()
+    assert not session.mask().any()
+
+
+def test_rules_of_the_bundle_count_in_the_mask_as_in_predict(tmp_path):
+    make_scans(tmp_path, "one")
+    predictor = perfect_predictor(postprocess={"liver": PostprocessRules(largest=True)})
+    session = opened(tmp_path, predictor=predictor)
+    session.add_prompt("point", "liver", [LIVER])
+    session.add_prompt("point", "liver", [SPLEEN])
+    session.carry()
+    mask = session.mask()
+    assert (mask[9, 7, 3], mask[20, 15, 4]) == (5, 0)
+    session.undo()
+    session.undo()
+    assert session.mask()[20, 15, 4] == 0
