@@ -19,11 +19,17 @@ class SampleKey(NamedTuple):
     sample: int
 
     def rng(self, stream: int) -> np.random.Generator:
-        """Return the sample's own generator for `stream`, a number for each use: SAMPLING, AUGMENTING, PROMPTING."""
+        """Return the sample's own generator for `stream`, a number for each use: SAMPLING, AUGMENTING, PROMPTING, …"""
         return np.random.default_rng([self.seed, self.step, self.sample, stream])
 
 
-SAMPLING, AUGMENTING, PROMPTING, SHARED = 0, 1, 2, 3  # the streams in use; the last is a step's, not a sample's
+SAMPLING, AUGMENTING, PROMPTING, SHARED, STROKES = (
+    0,
+    1,
+    2,
+    3,
+    4,
+)  # the streams in use; SHARED is a step's, not a sample's
 
 
 class Origin(NamedTuple):

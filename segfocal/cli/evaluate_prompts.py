@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -35,11 +36,12 @@ if TYPE_CHECKING:
     from segfocal.data.store.prepared_case import Preparation
     from segfocal.evaluate.prompts.options import PromptEvaluation
     from segfocal.evaluate.prompts.summary import PromptSummary
-    from segfocal.evaluate.prompts.views import View
+    from segfocal.evaluate.prompts.volumes import VolumeSummary
     from segfocal.intensity import Intensity
     from segfocal.resample import ModelGrid
     from segfocal.structure import Structure
 
+T = TypeVar("T")
 _SEEN = ("frame", "spacing_mm", "size", "window", "neighbours")
 _OF_A_BUNDLE = ("model", "intensity", "weights", *[f"data.{key}" for key in _SEEN])
 
@@ -53,6 +55,7 @@ class _Chosen:
     cases: Sequence[Case]
     neighbours: int
     unprompted: Sequence[str] | None = None
+    trained: Sequence[str] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -74,6 +77,10 @@ def evaluate_prompts(config: DictConfig) -> None:
         evaluation = _evaluation(plain, folder, HydraConfig.get().overrides.task)
     except (ValueError, TypeError) as error:
         raise UserError(expected="a config that fits together", found=str(error), do="change that option") from error
+    if plain["volumes"]:
+        _evaluate_volumes(evaluation)
+        print(f"results: {shown_path(folder)}")
+        return
     summaries, notes = evaluate_model(evaluation, showing=_with_progress)
     prompts = [str(prompt) for prompt in evaluation.protocol.prompts]
     shown = {
@@ -88,12 +95,30 @@ def evaluate_prompts(config: DictConfig) -> None:
     print(f"results: {shown_path(folder)}")
 
 
-def _with_progress(batches: Sequence[list[View]]) -> Iterator[list[View]]:
+def _evaluate_volumes(evaluation: PromptEvaluation) -> None:
+    """Evaluate on whole volumes and print a table."""
+    from segfocal.evaluate.prompts.volumes import evaluate_volumes
+
+    summaries = evaluate_volumes(evaluation, showing=partial(_with_progress, noun="structure"))
+    print("Dice and NSD of whole volumes: after a box, mean height over five clicks, after the last")
+    print_table([_volume_line(summary) for summary in summaries])
+
+
+def _volume_line(summary: VolumeSummary) -> dict[str, Any]:
+    """Return the cells of a structure."""
+    line: dict[str, Any] = {"structure": summary.structure, "trained": "yes" if summary.trained else "no"}
+    for key, value in asdict(summary).items():
+        if isinstance(value, float):
+            line[key.replace("_", " ")] = f"{value:.3f}" if key != "seconds" else f"{value:.2f}"
+    return line
+
+
+def _with_progress(parts: Sequence[T], *, noun: str = "batch") -> Iterator[T]:
     from segfocal.engine.progress import StepProgress
 
-    with StepProgress(total=len(batches), done=0, noun="batch") as progress:
-        for done, batch in enumerate(batches, start=1):
-            yield batch
+    with StepProgress(total=len(parts), done=0, noun=noun) as progress:
+        for done, part in enumerate(parts, start=1):
+            yield part
             progress.step(done, "prompts answered")
 
 
@@ -101,6 +126,7 @@ def _evaluation(plain: dict[str, Any], folder: Path, overrides: Sequence[str]) -
     """Build the record of a config; ValueError or UserError for what does not fit together."""
     from segfocal.evaluate.prompts.options import PromptEvaluation
     from segfocal.evaluate.prompts.protocol import Protocol
+    from segfocal.inference.prompted.propagation_options import PropagationOptions
 
     protocol = Protocol(**{field.name: plain[field.name] for field in fields(Protocol)})
     chosen = _from_bundle(plain, overrides) if plain["bundle"] else _from_weights(plain)
@@ -121,6 +147,8 @@ def _evaluation(plain: dict[str, Any], folder: Path, overrides: Sequence[str]) -
         device=plain["device"],
         overwrite=plain["overwrite"],
         read=[place for place in read if isinstance(place, str)],
+        trained=chosen.trained,
+        propagation=PropagationOptions(**plain["propagate"]),
     )
 
 
@@ -159,6 +187,7 @@ def _from_bundle(plain: dict[str, Any], overrides: Sequence[str]) -> _Chosen:
         cases=chosen,
         neighbours=bundle.neighbours,
         unprompted=[] if bundle.needs_prompts else own,
+        trained=own,
         facts={"bundle": str(Path(plain["bundle"]).resolve()), "model": bundle.model_config},
     )
 

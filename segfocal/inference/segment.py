@@ -157,7 +157,8 @@ def _answered(predictor: Predictor, image: ModelInput, prompts: ScanPrompts) -> 
     whole = image.whole()
     if isinstance(prompts, PropagatedPrompts):
         return propagate(prompts, whole, model, device=device, batch_size=size)
-    return answer_boxes(whole, model, prompts.boxes(whole.shape[1]), batch_size=size, device=device)
+    boxes = prompts.boxes(whole.shape[1])
+    return answer_boxes(whole, model, boxes, batch_size=size, device=device, zoom=prompts.zoom)
 
 
 def promptable(predictor: Predictor) -> PromptableModel:

@@ -56,10 +56,10 @@ def prompts_of_scan(options: PromptOptions | None, scan: Grid, bundle: Bundle) -
             )
     elif options.kind is PromptKind.BOXES:
         boxes = read_prompts(options.file, scan, bundle.structures, bundle.grid, boxes_only=True)
-        yield ScanPrompts(prompts=boxes, structures=bundle.structures)
+        yield ScanPrompts(prompts=boxes, structures=bundle.structures, zoom=options.propagation.zoom)
     else:
         values = {structure.name: structure.value for structure in bundle.structures}
         labels = volumes.read_labels(options.file, on=scan, values=values)
         labels = volumes.laid(labels, scan, options.file, expected="a reference on the scan's grid")
         labels = replace(labels, array=LabelScheme(structures=bundle.structures).read(labels.array))
-        yield boxes_from_labels(labels, bundle.structures, bundle.grid)
+        yield replace(boxes_from_labels(labels, bundle.structures, bundle.grid), zoom=options.propagation.zoom)

@@ -5,7 +5,7 @@ Every function writes one PNG. A `Curve` is two lists of one length: where the p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,28 @@ def draw_clicks(
     axis.set_xlim(min(ticks, default=0) - 0.5, max(ticks, default=0) + 0.5)
     axis.set_xticks(ticks, ["none" if number == 0 else str(number) for number in ticks])
     axis.set(xlabel="clicks (dashed: a box)" if boxes else "clicks", ylabel="Dice, mean over slices", ylim=(0, 1))
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    save(plot, path)
+
+
+def draw_volume_clicks(path: Path, curves: Mapping[str, Curve], *, dashed: Collection[str]) -> None:
+    """Draw Dice of whole volumes by number of clicks after a box.
+
+    Args:
+        path: the PNG.
+        curves: number of clicks from 0 and Dice in [0,1], by structure.
+        dashed: structures that the model was not trained on.
+    """
+    plot = Figure(figsize=(8, 4.2), layout="constrained", facecolor="white")
+    axis = plot.subplots()
+    colours = colormaps["turbo"](np.linspace(0.05, 0.95, max(len(curves), 2)))
+    for (name, (clicks, values)), colour in zip(curves.items(), colours, strict=False):
+        line = "o--" if name in dashed else "o-"
+        axis.plot(clicks, values, line, color=colour, label=as_text(name), markersize=4, linewidth=1.5)
+    ticks = sorted({int(number) for clicks, _ in curves.values() for number in clicks})
+    axis.set_xticks(ticks, ["box" if number == 0 else str(number) for number in ticks])
+    axis.set(xlabel="clicks after a box (dashed: not trained)", ylabel="Dice of the volume", ylim=(0, 1))
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     save(plot, path)

@@ -1,4 +1,4 @@
-"""The first prompt of each target: none, a box, a click, or a box with a click."""
+"""The first prompt of each target: none, a box, a click, a box with a click, a scribble or a lasso."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from torch import Tensor
 
 from segfocal.prompts import (
     ABSENT,
+    LASSO_DRAWS,
+    SCRIBBLE_DRAWS,
     Prompt,
     boxes_of,
     central_clicks_in,
     clicks_in,
     component_of,
     jitter_boxes,
+    lassos_around,
+    scribbles_in,
     shift_boxes,
 )
+
+_KINDS = ("none", "box", "point", "box_point", "scribble", "lasso")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +36,8 @@ class FirstPrompt:
         box: relative frequency of a box alone, ≥ 0.
         point: relative frequency of a click alone, ≥ 0.
         box_point: relative frequency of a box with a click, ≥ 0.
+        scribble: relative frequency of a scribble in the target, ≥ 0.
+        lasso: relative frequency of a lasso around the target, ≥ 0.
         drawn_by: "sample", the default, draws the kind for each sample; "batch" draws one for all of a step.
         empty: the prompt of a target without a pixel: "none", or "background" for one click outside. Where no prompt
             was drawn there is no click either.
@@ -46,11 +54,14 @@ class FirstPrompt:
     """
 
     DRAWS = 9  # uniform numbers a prompt takes: kind, four box sides, click, component, shift in x and in y
+    STROKE_DRAWS = SCRIBBLE_DRAWS + LASSO_DRAWS  # and those of its scribble or lasso
 
     none: float = 0.5
     box: float = 0.4
     point: float = 0.1
     box_point: float = 0.0
+    scribble: float = 0.0
+    lasso: float = 0.0
     drawn_by: Literal["sample", "batch"] = "sample"
     empty: Literal["none", "background"] = "none"
     box_of: Literal["target", "largest", "random"] = "target"
@@ -60,28 +71,43 @@ class FirstPrompt:
     point_at: Literal["uniform", "central"] = "uniform"
 
     def __post_init__(self) -> None:
-        for name in ("none", "box", "point", "box_point", "jitter_pixels", "jitter_share", "shift_pixels"):
+        for name in (*_KINDS, "jitter_pixels", "jitter_share", "shift_pixels"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise ValueError(f"expected task.first.{name} ≥ 0; got {value!r}")
-        kinds = (self.none, self.box, self.point, self.box_point)
-        if not sum(kinds):
-            raise ValueError(f"expected prompt frequencies task.first.none, box, … not all zero; got {kinds}")
+        if not sum(self._frequencies):
+            raise ValueError(
+                f"expected prompt frequencies task.first.none, box, … not all zero; got {self._frequencies}"
+            )
         check_word("task.first.drawn_by", self.drawn_by, "sample", "batch")
         check_word("task.first.empty", self.empty, "none", "background")
         check_word("task.first.box_of", self.box_of, "target", "largest", "random")
         check_word("task.first.point_at", self.point_at, "uniform", "central")
 
-    def draw(self, target: Tensor, draws: Tensor, ignored: Tensor | None = None) -> Prompt:
-        """Return a prompt for each mask of target [n,1,h,w], by uniform numbers [n, DRAWS].
+    @property
+    def _frequencies(self) -> tuple[float, ...]:
+        return tuple(getattr(self, kind) for kind in _KINDS)
 
-        No click falls where `ignored` [n,1,h,w] is True; the target is empty there.
+    @property
+    def draws_strokes(self) -> bool:
+        """Whether there are scribbles or lassos among the prompts."""
+        return bool(self.scribble or self.lasso)
+
+    def draw(
+        self, target: Tensor, draws: Tensor, ignored: Tensor | None = None, strokes: Tensor | None = None
+    ) -> Prompt:
+        """Return a prompt for each mask of target [n,1,h,w].
+
+        Args:
+            target: the masks.
+            draws: uniform numbers [n, DRAWS].
+            ignored: [n,1,h,w], True where no click falls; the target is empty there.
+            strokes: uniform numbers [n, STROKE_DRAWS], needed where `draws_strokes`.
         """
         inside = target[:, 0] > 0.5
-        kind = draws[:, 0] * (self.none + self.box + self.point + self.box_point)
-        both = (kind >= self.none + self.box + self.point) & (self.box_point > 0)  # rounding may reach the sum of all
-        has_box = (kind >= self.none) & (kind < self.none + self.box) | both
-        has_point = kind >= self.none + self.box
+        kind = draws[:, 0] * sum(self._frequencies)
+        chosen = self._chosen(kind)
+        has_box, has_point = chosen["box"] | chosen["box_point"], chosen["point"] | chosen["box_point"]
         xy, found = (clicks_in if self.point_at == "uniform" else central_clicks_in)(inside, draws[:, 5])
         labels = torch.where(has_point & found, 1, ABSENT)
         if self.empty == "background":
@@ -89,12 +115,25 @@ class FirstPrompt:
             outside, anywhere = clicks_in(~inside if ignored is None else ~(inside | ignored[:, 0]), draws[:, 5])
             instead &= anywhere
             xy, labels = torch.where(instead[:, None], outside, xy), torch.where(instead, 0, labels)
-        return replace(
+        prompt = replace(
             Prompt.none(len(target), device=target.device),
             boxes_xyxy=torch.where(has_box[:, None], self._boxes(inside, draws), torch.nan),
             points_xy=xy[:, None],
             point_labels=labels[:, None],
         )
+        return prompt if strokes is None else _with_strokes(prompt, inside, chosen, strokes)
+
+    def _chosen(self, kind: Tensor) -> dict[str, Tensor]:
+        """Return for each kind of prompt the rows [n] that get it; rounding may reach the sum of all."""
+        last = [name for name, frequency in zip(_KINDS, self._frequencies, strict=True) if frequency][-1]
+        chosen: dict[str, Tensor] = {}
+        low = 0.0
+        for name, frequency in zip(_KINDS, self._frequencies, strict=True):
+            high = low + frequency
+            below = torch.ones_like(kind, dtype=torch.bool) if name == last else kind < high
+            chosen[name] = (kind >= low) & below & (frequency > 0)
+            low = high
+        return chosen
 
     def _boxes(self, inside: Tensor, draws: Tensor) -> Tensor:
         """Return boxes [n,4] as a user might draw them; NaN for an empty target."""
@@ -104,6 +143,18 @@ class FirstPrompt:
             boxes_of(inside[:, None]), draws[:, 1:5], pixels=self.jitter_pixels, share=self.jitter_share
         )
         return shift_boxes(boxes, draws[:, 7:9], pixels=self.shift_pixels) if self.shift_pixels else boxes
+
+
+def _with_strokes(prompt: Prompt, inside: Tensor, chosen: dict[str, Tensor], strokes: Tensor) -> Prompt:
+    """Return prompts with scribbles in, or lassos around, the targets [n,h,w] of the rows that get one."""
+    of_scribble, of_lasso = strokes.split([SCRIBBLE_DRAWS, LASSO_DRAWS], dim=1)
+    if chosen["scribble"].any():
+        lines = scribbles_in(inside & chosen["scribble"][:, None, None], of_scribble)
+        prompt = prompt.with_scribbles(torch.stack([lines, torch.zeros_like(lines)], 1))
+    if chosen["lasso"].any():
+        areas = lassos_around(inside & chosen["lasso"][:, None, None], of_lasso)
+        prompt = prompt.with_lassos(torch.stack([areas, torch.zeros_like(areas)], 1))
+    return prompt
 
 
 def check_word(option: str, given: object, *allowed: str) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from segfocal.batch import PROMPTING, Batch, step_uniforms, uniforms
+from segfocal.batch import PROMPTING, STROKES, Batch, step_uniforms, uniforms
 from segfocal.losses import LossReport, WeightedSum
 from segfocal.models import Answer, PromptableModel
 from segfocal.models.embeddings import EmbeddingCache
@@ -25,6 +25,7 @@ from segfocal.tasks.ignored_pixels import settled
 from segfocal.tasks.multimask import check_multimask, trained_logits
 from segfocal.tasks.prompt_training import PromptTraining
 from segfocal.tasks.prompted_structures import draw_structures
+from segfocal.tasks.rounds import RoundPlan
 
 # A prompt's row of uniform numbers: six of the first prompt, those of the clicks, the other three of the first prompt.
 _BEFORE_CLICKS = 6
@@ -38,12 +39,16 @@ class _Targets(NamedTuple):
         ignored: [n,1,h,w], True at pixels without a loss; None without any.
         first: uniform numbers [n, FirstPrompt.DRAWS] of the first prompts.
         clicks: uniform numbers [n, rounds − 1, most clicks in a round] of the corrections.
+        first_strokes: uniform numbers [n, FirstPrompt.STROKE_DRAWS]; None where no first prompt is a stroke.
+        strokes: uniform numbers [n, rounds − 1, RoundPlan.STROKE_DRAWS]; None where no round needs them.
     """
 
     masks: Tensor
     ignored: Tensor | None
     first: Tensor
     clicks: Tensor
+    first_strokes: Tensor | None
+    strokes: Tensor | None
 
 
 class Promptable(nn.Module):
@@ -99,13 +104,16 @@ class Promptable(nn.Module):
             targets.first[:, 0] = kind
 
         embedding = self.model.shared(self._encode(batch.image))
-        prompt = self.first.draw(targets.masks, targets.first, targets.ignored)
+        prompt = self.first.draw(targets.masks, targets.first, targets.ignored, targets.first_strokes)
         answer, report = self._round(embedding, prompt, targets)
         reports = [report]
         corrections = self.plan.corrections(self.rounds, shared)
-        for correction, draws in zip(corrections, targets.clicks.unbind(1), strict=True):
-            prompt = self.plan.corrected(prompt, answer, targets.masks, correction, draws)
-            shown = prompt.only_mask() if correction.mask_only else prompt  # the clicks come back in the next round
+        for number, correction in enumerate(corrections):
+            draws, strokes = targets.clicks[:, number], None if targets.strokes is None else targets.strokes[:, number]
+            prompt = self.plan.corrected(prompt, answer, targets.masks, correction, draws, strokes)
+            # what a round leaves out comes back in the next
+            shown = self.plan.shown(prompt, strokes, new_clicks=correction.clicks)
+            shown = prompt.only_mask() if correction.mask_only else shown
             answer, report = self._round(embedding, shown, targets)
             reports.append(report)
         return LossReport.mean(reports)
@@ -132,7 +140,22 @@ class Promptable(nn.Module):
             ignored=None if batch.ignored is None else batch.ignored.repeat_interleave(m, dim=0),
             first=torch.cat([before, after], dim=1),
             clicks=clicks.reshape(b * m, self.rounds - 1, clicks_a_round),
+            **self._strokes(batch, m),
         )
+
+    def _strokes(self, batch: Batch, count: int) -> dict[str, Tensor | None]:
+        """Return the uniform numbers of scribbles and lassos, a stream of their own, for `count` prompts an image."""
+        if not (self.first.draws_strokes or self.plan.draws_strokes):
+            return {"first_strokes": None, "strokes": None}
+        parts = [FirstPrompt.STROKE_DRAWS, (self.rounds - 1) * RoundPlan.STROKE_DRAWS]
+        draws = uniforms(batch.keys, STROKES, count * sum(parts)).to(batch.image.device)
+        first, later = draws.reshape(len(batch) * count, -1).split(parts, dim=1)
+        return {
+            "first_strokes": first if self.first.draws_strokes else None,
+            "strokes": later.unflatten(1, (self.rounds - 1, -1))
+            if self.plan.draws_strokes and self.rounds > 1
+            else None,
+        }
 
     def _encode(self, image: Tensor) -> Embedding:
         if self.embeddings is None:

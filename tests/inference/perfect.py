@@ -6,6 +6,7 @@ from torch import nn
 
 from segfocal.models import Answer, PromptableModel
 from segfocal.models.sam.image_embedding import Embedding
+from segfocal.prompts import as_clicks_and_boxes
 
 SIDE = 32
 
@@ -33,6 +34,7 @@ class Perfect(PromptableModel):
         self.asked = []
 
     def answer(self, embedding, prompt):
+        prompt = as_clicks_and_boxes(prompt)
         logits = torch.full_like(embedding.tokens, -8.0)
         for row, image in enumerate(embedding.tokens[:, 0]):
             own = {name: value[row] for name, value in vars(prompt).items() if value is not None}

@@ -100,13 +100,13 @@ def test_a_search_goes_where_dice_is_and_repeats_no_trial(spheres, tmp_path, mon
 
 
 MANY_RUNS = {"gamma_schedule", "imbalance", "losses"}
-LONG = MANY_RUNS | {"imbalance_aorta", "alpha_gamma", "search", "aorta"}  # run in CI
+LONG = MANY_RUNS | {"imbalance_aorta", "alpha_gamma", "search", "aorta", "prompt_unet"}  # run in CI
 UNETS = ("unet", "unet_3d", "imbalance_aorta")
 
 
 @pytest.mark.parametrize("name", [n if n not in LONG else pytest.param(n, marks=pytest.mark.slow) for n in EXPERIMENTS])
 def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
-    small = [o for o in SMALL if name not in (*UNETS, "finetune_decoder") or not o.startswith("model.")]
+    small = [o for o in SMALL if name not in (*UNETS, "finetune_decoder", "prompt_unet") or not o.startswith("model.")]
     options = ["data=csv", f"data.root={spheres}", *small, f"cache={tmp_path}/prepared", "train.steps=2"]
     options += ["train.validate_every=0", "augment=none", f"hydra.run.dir={tmp_path / 'run'}"]
     options += [f"hydra.sweep.dir={tmp_path / 'run'}"]
@@ -115,6 +115,7 @@ def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
         "finetune_decoder": ["model.weights=null", "model.image_size=32"],
         "imbalance_aorta": ["sweep.imbalance=[prior,hard_replay]", "model.widths=[8,16,16]"],
         "losses": ["sweep.loss=[dice,focal+dice]"],  # each loss trains in test_losses.py
+        "prompt_unet": ["model.widths=[8,8,16]", "train.minutes=null"],
         "search": ["sweep.trials=1"],
         "unet": ["model.widths=[8,16,16]"],
         "unet_3d": ["model.widths=[8,16,16]", "data.window=[8,32,32]", "data.spacing_mm=[2,2,2]"],

@@ -79,6 +79,27 @@ def test_a_click_outside_is_for_empty_targets_only():
     assert not (prompt.point_labels == 0).any()
 
 
+def strokes(count, seed=1):
+    return torch.rand(count, FirstPrompt.STROKE_DRAWS, generator=torch.Generator().manual_seed(seed))
+
+
+def test_scribbles_and_lassos_come_in_their_proportions_alone_and_about_the_target():
+    target, first = two_pieces(300), FirstPrompt(none=0, box=1, point=0, scribble=1, lasso=2, empty="background")
+    prompt = first.draw(target, drawn(300), None, strokes(300))
+    kinds = torch.stack([prompt.boxes_xyxy.isfinite().all(1), prompt.scribbles[:, 0].flatten(1).any(1),
+                         prompt.lassos[:, 0].flatten(1).any(1)])  # fmt: skip
+    assert (kinds.sum(0) == 1).all()
+    assert kinds.float().mean(1).tolist() == pytest.approx([0.25, 0.25, 0.5], abs=0.12)  # four standard deviations
+    assert (prompt.point_labels == ABSENT).all()
+    inside = target[:, 0] > 0
+    assert not (prompt.scribbles[:, 0] > 0)[~inside].any()
+    assert (prompt.lassos[:, 0] > 0)[inside & kinds[2][:, None, None]].all()
+    assert not prompt.scribbles[:, 1].any()
+    empty = first.draw(torch.zeros(50, 1, *SHAPE), drawn(50), None, strokes(50))
+    assert (empty.point_labels == 0).all()
+    assert not any(part is not None and part.any() for part in (empty.scribbles, empty.lassos))
+
+
 @pytest.mark.parametrize("options", [{}, {"box_of": "random", "point_at": "central", "shift_pixels": 3.0}])
 def test_a_prompt_does_not_depend_on_the_rest_of_the_batch(options):
     first, target, draws = FirstPrompt(none=0, box=1, point=1, box_point=1, **options), two_pieces(20), drawn(20)
@@ -96,6 +117,7 @@ def test_a_prompt_does_not_depend_on_the_rest_of_the_batch(options):
         ({"none": -0.1}, "task.first.none ≥ 0"),
         ({"none": 0, "box": 0, "point": 0}, "frequencies task.first.none"),
         ({"jitter_share": float("nan")}, "task.first.jitter_share"),
+        ({"lasso": -1.0}, "task.first.lasso ≥ 0"),
         ({"shift_pixels": "five"}, "task.first.shift_pixels"),
         ({"box_of": "smallest"}, "task.first.box_of target, largest or random"),
         ({"point_at": "centre"}, "task.first.point_at"),

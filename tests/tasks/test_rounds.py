@@ -96,3 +96,79 @@ def test_a_plan_says_how_many_rounds_it_needs(mask_only, least):
     plan.check(least)
     with pytest.raises(ValueError, match=f"task.rounds ≥ {least}"):
         plan.check(least - 1)
+
+
+def errors():
+    """Return an answer that misses a bar and raises a false alarm, each of 2 samples, and the click on one of them."""
+    target = torch.zeros(2, 1, 24, 24, dtype=torch.uint8)
+    target[:, :, 4:9, 2:22] = 1
+    logits = torch.full((2, 1, 24, 24), -3.0)
+    logits[1, :, 4:9, 2:22] = 3.0
+    logits[1, :, 14:20, 5:15] = 3.0
+    return Prompt.none(2, device=torch.device("cpu")), Answer(logits, logits, torch.zeros(2, 1)), target
+
+
+def stroke_draws(seed=0):
+    return torch.rand(2, RoundPlan.STROKE_DRAWS, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_scribble_through_the_error_takes_the_place_of_the_clicks():
+    prompt, answer, target = errors()
+    plan = RoundPlan(clicks=[3], scribbles=1.0)
+    following = plan.corrected(prompt, answer, target, Correction(3, False), torch.rand(2, 3), stroke_draws())
+    assert (following.point_labels == ABSENT).all()
+    missed, alarm = following.scribbles
+    assert missed[0].any()
+    assert not missed[1].any()
+    assert not (missed[0] > 0)[target[0, 0] == 0].any()
+    assert alarm[1].any()
+    assert not alarm[0].any()
+    assert not (alarm[1] > 0)[answer.logits[1, 0] < 0].any()
+    assert following.lassos is None
+    assert following.has_mask.all()
+
+
+def test_a_lasso_is_for_false_alarms_and_leaves_the_target_out():
+    prompt, answer, target = errors()
+    plan = RoundPlan(lassos=1.0)
+    following = plan.corrected(prompt, answer, target, Correction(1, False), torch.rand(2, 1), stroke_draws())
+    assert following.point_labels.tolist() == [[ABSENT, 1], [ABSENT, ABSENT]]
+    alarm = (answer.logits[1, 0] > 0) & (target[1, 0] == 0)
+    assert (following.lassos[1, 1] > 0)[alarm].all()
+    assert not (following.lassos[1, 1] > 0)[target[1, 0] > 0].any()
+    assert not following.lassos[:, 0].any()
+    assert not following.lassos[0].any()
+
+
+def test_what_a_round_drops_is_absent_in_it_and_the_new_clicks_stay():
+    prompt, answer, target = errors()
+    prompt = prompt.with_boxes(torch.tensor([[1.0, 1, 5, 5]] * 2)).with_clicks(torch.ones(2, 2), torch.ones(2).long())
+    prompt = prompt.with_scribbles(torch.ones(2, 2, 24, 24))
+    plan, draws = RoundPlan(drop=1.0), stroke_draws()
+    following = plan.corrected(prompt, answer, target, Correction(1, False), torch.rand(2, 1), draws)
+    shown = plan.shown(following, draws, new_clicks=1)
+    assert shown.boxes_xyxy.isnan().all()
+    assert (shown.point_labels[:, :-1] == ABSENT).all()
+    assert (shown.point_labels[:, -1] >= 0).all()
+    assert not shown.has_mask.any()
+    assert not shown.scribbles.any()
+    assert following.scribbles.all()
+    assert RoundPlan().shown(following, None, new_clicks=1) is following
+    seldom = RoundPlan(drop=0.3)
+    many = torch.rand(2000, RoundPlan.STROKE_DRAWS, generator=torch.Generator().manual_seed(0))
+    box = Prompt.none(2000, device=torch.device("cpu")).with_boxes(torch.ones(2000, 4))
+    dropped = seldom.shown(box, many, new_clicks=0).boxes_xyxy.isnan().all(1).float().mean().item()
+    assert dropped == pytest.approx(0.3, abs=0.041)  # four standard deviations
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"scribbles": 1.5}, "task.plan.scribbles from 0 to 1"),
+        ({"scribbles": 0.6, "lassos": 0.6}, "scribbles . task.plan.lassos ≤ 1"),
+        ({"drop": float("nan")}, "task.plan.drop from 0 to 1"),
+    ],
+)
+def test_a_share_out_of_range_is_named(options, words):
+    with pytest.raises(ValueError, match=words):
+        RoundPlan(**options)

@@ -12,6 +12,7 @@ from torch import nn
 from segfocal.data.case import Case
 from segfocal.data.store.prepared_case import Preparation
 from segfocal.evaluate.prompts.protocol import Protocol
+from segfocal.inference.prompted.propagation_options import PropagationOptions
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +34,8 @@ class PromptEvaluation:
         device: auto, cpu or cuda.
         overwrite: whether results of an earlier evaluation may be replaced.
         read: files and folders that are read besides those of the cases; no result may be one of them.
+        trained: names of the structures that the model was trained on; others are summed up apart, on volumes.
+        propagation: on volumes, what a slice hands on to the next one.
         facts: of model, weights and data, as JSON values for the summary.
 
     Raises:
@@ -52,6 +55,8 @@ class PromptEvaluation:
     device: str = "auto"
     overwrite: bool = False
     read: Sequence[str | Path] = ()
+    trained: Sequence[str] = ()
+    propagation: PropagationOptions = field(default_factory=PropagationOptions)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

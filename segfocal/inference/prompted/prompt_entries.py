@@ -14,6 +14,7 @@ from segfocal.foreign.schema import Schema
 
 MOST_ENTRIES = 10_000  # of a file
 MOST_ON_A_SLICE = 1_000  # prompts of a structure
+MOST_POSITIONS = 2_000  # of a scribble or lasso
 _LIMITS = door.Limits(mebibytes=16, finite=False)  # a position that is not finite is told with its entry
 
 
@@ -37,6 +38,8 @@ def _position(values: Any) -> Any:
 
 
 Position = Annotated[list[float], Field(min_length=3, max_length=3), BeforeValidator(_position)]
+Line = Annotated[list[Position], Field(min_length=1, max_length=MOST_POSITIONS)]
+Outline = Annotated[list[Position], Field(min_length=3, max_length=MOST_POSITIONS)]
 Space = Literal["voxel", "world"]
 SPACES: tuple[str, ...] = get_args(Space)
 FilePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_whole_name)]
@@ -66,6 +69,22 @@ class PointEntry(Entry):
     space: Space | None = None
 
 
+class ScribbleEntry(Entry):
+    """A line through positions, inside the structure or outside; each slice gets the piece that lies in it."""
+
+    scribble: Line
+    inside: bool = True
+    space: Space | None = None
+
+
+class LassoEntry(Entry):
+    """A closed outline on one slice: around the structure, or around what is none of it."""
+
+    lasso: Outline
+    inside: bool = True
+    space: Space | None = None
+
+
 class MaskEntry(Entry):
     """A label file on the scan's grid, its path relative to the file of prompts; all slices that it marks, or one."""
 
@@ -81,7 +100,7 @@ class AbsentEntry(Entry):
     slice: int
 
 
-AnyEntry = BoxEntry | PointEntry | MaskEntry | AbsentEntry
+AnyEntry = BoxEntry | PointEntry | ScribbleEntry | LassoEntry | MaskEntry | AbsentEntry
 
 
 class PromptFile(Schema):
@@ -93,7 +112,14 @@ class PromptFile(Schema):
     prompts: Annotated[list[AnyEntry], Field(max_length=MOST_ENTRIES)]
 
 
-KINDS: dict[str, type[Entry]] = {"box": BoxEntry, "point": PointEntry, "mask": MaskEntry, "absent": AbsentEntry}
+KINDS: dict[str, type[Entry]] = {
+    "box": BoxEntry,
+    "point": PointEntry,
+    "scribble": ScribbleEntry,
+    "lasso": LassoEntry,
+    "mask": MaskEntry,
+    "absent": AbsentEntry,
+}
 
 
 def kind_of(entry: Any) -> str | None:

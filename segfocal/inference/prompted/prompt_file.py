@@ -1,7 +1,7 @@
-"""Prompts of a user for slices of a scan, read from a JSON file: boxes, points, masks and absences of structures.
+"""Prompts of a user for slices of a scan, read from a JSON file: boxes, points, scribbles, lassos, masks, absences.
 
 docs/prompted_volumes.md describes the file. Here everything is brought to the model's grid: boxes x0 y0 x1 y1 are edges
-of pixels, half-open; points x y are pixel indices, whole at a pixel's middle.
+of pixels, half-open; points x y, also of scribbles and lassos, are pixel indices, whole at a pixel's middle.
 """
 
 from __future__ import annotations
@@ -21,11 +21,15 @@ from segfocal.foreign.schema import checked
 from segfocal.grid import Grid, Volume
 from segfocal.inference.prompted.prompt_entries import KINDS, MOST_ON_A_SLICE, SPACES, kind_of, read_entries
 from segfocal.inference.prompted.scan_prompts import SlicePrompt
+from segfocal.inference.prompted.slice_pieces import pieces_of
 from segfocal.io import volumes
 from segfocal.resample import ModelGrid, resize_slices
 from segfocal.structure import Structure
 
-_SHAPES = '{"lower", "upper"}, {"point", "inside"}, {"mask", "value", "slice"} or {"absent": true, "slice"}'
+_SHAPES = (
+    '{"lower", "upper"}, {"point", "inside"}, {"scribble", "inside"}, {"lasso", "inside"}, {"mask", "value", "slice"} '
+    'or {"absent": true, "slice"}'
+)
 
 
 def read_prompts(
@@ -106,6 +110,10 @@ class _Reader:
             return self._box(entry, structure, space)
         if kind == "point":
             return [self._point(entry, structure, space)]
+        if kind == "scribble":
+            return self._scribble(entry, structure, space)
+        if kind == "lasso":
+            return [self._lasso(entry, structure, space)]
         return self._mask(entry, structure) if kind == "mask" else [self._absence(entry, structure)]
 
     def check_count(self, most: int) -> None:
@@ -181,6 +189,27 @@ class _Reader:
         return SlicePrompt(
             structure=structure, slice=nearest, point_xy=(float(x), float(y)), inside=entry.get("inside", True)
         )
+
+    def _line(self, positions: list[list[float]], space: str) -> NDArray[np.float64]:
+        """Return positions as indices (slice, y, x) of the model's grid, [n,3]."""
+        places = np.stack([self._voxels(position, space) for position in positions])
+        self._check_inside(places.min(0), places.max(0), f"{len(places)} positions")
+        return self._on_model(places)
+
+    def _scribble(self, entry: dict[str, Any], structure: int, space: str) -> list[SlicePrompt]:
+        line, inside = self._line(entry["scribble"], space), entry.get("inside", True)
+        pieces = pieces_of(line, self.target.shape[0])
+        return [SlicePrompt(structure=structure, slice=z, scribble_xy=xy, inside=inside) for z, xy in pieces]
+
+    def _lasso(self, entry: dict[str, Any], structure: int, space: str) -> SlicePrompt:
+        outline, inside = self._line(entry["lasso"], space), entry.get("inside", True)
+        first, last = np.round([outline[:, 0].min(), outline[:, 0].max()], 2).tolist()
+        if last - first > 1:
+            do = "draw it on a slice of the model, or a scribble"
+            raise self._wrong("a lasso on one slice", f"one from slice {first:g} to {last:g} of the model", do)
+        nearest = min(max(int(np.floor((first + last) / 2 + 0.5)), 0), self.target.shape[0] - 1)
+        places = tuple((x, y) for _, y, x in outline.tolist())
+        return SlicePrompt(structure=structure, slice=nearest, lasso_xy=places, inside=inside)
 
     def _mask(self, entry: dict[str, Any], structure: int) -> list[SlicePrompt]:
         """Return a prompt for each slice that a label file marks, or for the one that is named, marked or not."""

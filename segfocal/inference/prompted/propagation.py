@@ -14,22 +14,16 @@ import torch
 from torch import Tensor
 
 from segfocal.inference.prompted.answer_cache import AnswerStore, SliceAnswer, named
+from segfocal.inference.prompted.combined_prompt import CombinedPrompt, combine
 from segfocal.inference.prompted.prompt_windows import OUTSIDE
 from segfocal.inference.prompted.propagation_options import PropagationOptions
-from segfocal.inference.prompted.scan_prompts import (
-    CombinedPrompt,
-    PropagatedPrompts,
-    Reach,
-    SlicePrompt,
-    Watch,
-    combine,
-)
+from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, Reach, SlicePrompt, Watch
 from segfocal.inference.prompted.slice_model import SliceModel
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.models.embeddings import EmbeddingCache
 
-_FORMAT = 3  # of what is kept: another number where the same question gets another answer
+_FORMAT = 4  # of what is kept: another number where the same question gets another answer
 _SURE = 4.0  # logits beyond it count as this where two directions meet: none is surer for its larger numbers
 
 Names = tuple[str, ...]  # of the answers to boxes apart from each other, which are joined
@@ -146,7 +140,7 @@ class _Propagator:
         """
         prompted: set[int] = set()
         for index, prompt in enumerate(self.prompts):
-            if prompt.point_xy is not None and prompt.slice not in prompted:
+            if prompt.adds and prompt.slice not in prompted:
                 self._seeds(index)
             prompted.add(prompt.slice)
         return self._seeds(len(self.prompts))
@@ -158,7 +152,7 @@ class _Propagator:
     def _seeds(self, count: int) -> dict[int, Names]:
         """Return the answers of the prompted slices as they are when the first `count` prompts were given.
 
-        A slice with points alone is asked with what the prompts before its first one propagate to it, so a prompt that
+        A slice with marks alone is asked with what the prompts before its first one propagate to it, so a prompt that
         is added never changes the answers of other prompted slices.
         """
         if count not in self._known:
@@ -175,10 +169,13 @@ class _Propagator:
 
     def _answer(self, z: int, given: CombinedPrompt, first: int) -> str:
         propagated: Blend = [] if given.stands_alone else self._propagated(z, self._seeds(first))
-        name = named("prompted", z, given.signatures, propagated)
-        if self.store.ended(name) is None:
-            canvas = _blended(propagated, self.store, self.slices.size) if propagated else None
-            self._asked(z, name, self.slices.ask(z, given, canvas))
+        name = ""
+        for asked in given.steps() if self.slices.options.change == "component" else [given]:
+            earlier, name = name, named("prompted", z, asked.signatures, propagated, name)
+            if self.store.ended(name) is None:
+                canvas = _blended(propagated, self.store, self.slices.size) if propagated else None
+                before = self.store.load(earlier).canvas(self.slices.size) if earlier else None
+                self._asked(z, name, self.slices.ask(z, asked, canvas, before))
         return name
 
     def _propagated(self, z: int, seeds: Mapping[int, Names]) -> Blend:

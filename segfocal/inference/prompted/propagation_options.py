@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 CARRIED = ("box", "mask", "point")
+CHANGES = ("component", "slice")
+LARGEST_ZOOM = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,11 @@ class PropagationOptions:
         min_overlap: so does a lower Dice with the mask of the slice before, in [0,1].
         max_area_change: so does a mask so many times larger or smaller than that one, ≥ 1.
         max_intensity_change: so does a mean intensity, in [0,1], farther than this from that on the prompted slice.
+        change: what a point, scribble or outside lasso may change of its slice's answer: the "component" that it
+            touches, the default, or the whole "slice", as the model answers it.
+        zoom: sides of a window in sides of the box that is asked about, ≥ 1, "auto", or None, the default, for the
+            model's own pixels. Windows then grow while the mask meets their border. "auto" is 4 for encoders of colour
+            images, whose published weights saw targets of every size, and None for others.
         reach_mm: the distance from the prompted slice at which it ends; None: the end of the scan.
 
     Raises:
@@ -37,12 +45,19 @@ class PropagationOptions:
     min_overlap: float = 0.2
     max_area_change: float = 4.0
     max_intensity_change: float = 0.15
+    change: str = "component"
+    zoom: float | str | None = None
     reach_mm: float | None = None
 
     def __post_init__(self) -> None:
         parts = self.carry.split("+") if isinstance(self.carry, str) else [""]
         if not set(parts) <= set(CARRIED) or len(set(parts)) < len(parts):
             raise ValueError(f"expected propagate.carry of {', '.join(CARRIED)}, as box+mask; got {self.carry!r}")
+        if self.change not in CHANGES:
+            raise ValueError(f"expected propagate.change component or slice; got {self.change!r}")
+        zoom: Any = self.zoom
+        if zoom not in (None, "auto") and not (type(zoom) in (int, float) and 1 <= zoom <= LARGEST_ZOOM):
+            raise ValueError(f"expected propagate.zoom from 1 to {LARGEST_ZOOM:g}, auto or null; got {self.zoom!r}")
         bounds = {"margin_mm": (0, 1000), "min_area_mm2": (0, math.inf), "min_stability": (0, 1)}
         bounds |= {"min_overlap": (0, 1), "max_area_change": (1, math.inf), "max_intensity_change": (0, math.inf)}
         bounds |= {} if self.min_iou is None else {"min_iou": (0, 1)}

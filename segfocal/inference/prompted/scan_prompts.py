@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,120 +13,85 @@ import torch
 from torch import Tensor
 
 from segfocal.inference.prompted.propagation_options import PropagationOptions
+from segfocal.prompts import draw_line, fill_outline
 from segfocal.structure import Structure
 
 Watch = Callable[[int], None]
+XY = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SlicePrompt:
-    """One thing a user says about one structure on one slice of the model's grid: a box, a point or a mask.
+    """One thing a user says about one structure on one slice of the model's grid.
 
     Args:
         structure: its place among the bundle's structures.
         slice: index along the model's slice axis.
         box_xyxy: edges of pixels (x0, y0, x1, y1), half-open; None where it is no box.
         point_xy: pixel indices (x, y), whole at a pixel's middle; None where it is no point.
-        inside: whether the point lies inside the structure; of points only.
+        scribble_xy: such points of a line, one at least; None where it is no scribble.
+        lasso_xy: such points of a closed outline, three at least; None where it is no lasso.
+        inside: whether the point or line lies inside the structure, the outline around it; of no others.
         mask: the share [h,w] of each pixel that is inside, in [0,1]; None where it is no mask.
     """
 
     structure: int
     slice: int
     box_xyxy: tuple[float, ...] | None = None
-    point_xy: tuple[float, float] | None = None
+    point_xy: XY | None = None
+    scribble_xy: tuple[XY, ...] | None = None
+    lasso_xy: tuple[XY, ...] | None = None
     inside: bool = True
     mask: Tensor | None = None
 
     @cached_property
     def signature(self) -> str:
         """A name that differs wherever the prompt does, whatever its structure and slice."""
-        total = hashlib.blake2b(repr((self.box_xyxy, self.point_xy, self.inside)).encode(), digest_size=16)
+        said = (self.box_xyxy, self.point_xy, self.scribble_xy, self.lasso_xy, self.inside)
+        total = hashlib.blake2b(repr(said).encode(), digest_size=16)
         if self.mask is not None:
             total.update(self.mask.contiguous().numpy().data)
         return total.hexdigest()
 
-
-@dataclass(kw_only=True, eq=False)
-class CombinedPrompt:
-    """What is asked at once of one structure on one slice: a box or a mask, and the points given after it.
-
-    Args:
-        box_xyxy: a box; None without one.
-        mask: a mask [h,w] in [0,1]; None without one.
-        points_xy: of the points after these.
-        point_labels: 1 inside, 0 outside, one a point.
-        forbidden_xy: outside points of the other boxes of the slice. The model is not asked with them, but they hold.
-        signatures: of the prompts that count.
-    """
-
-    box_xyxy: tuple[float, ...] | None = None
-    mask: Tensor | None = None
-    points_xy: list[tuple[float, float]] = field(default_factory=list)
-    point_labels: list[int] = field(default_factory=list)
-    forbidden_xy: list[tuple[float, float]] = field(default_factory=list)
-    signatures: list[str] = field(default_factory=list)
+    @property
+    def adds(self) -> bool:
+        """Whether it adds to other prompts of its slice: a point, a scribble, a lasso around what is no structure."""
+        return self.mask is None and self.region_xyxy is None
 
     @property
-    def stands_alone(self) -> bool:
-        """Whether there is a box or a mask, so that nothing has to be propagated here from other slices."""
-        return self.box_xyxy is not None or self.mask is not None
+    def region_xyxy(self) -> tuple[float, ...] | None:
+        """The box, or that around a lasso inside; None of others."""
+        if self.lasso_xy is None or not self.inside:
+            return self.box_xyxy
+        xs, ys = zip(*self.lasso_xy, strict=True)
+        return (min(xs), min(ys), max(xs) + 1, max(ys) + 1)
 
-    def add_point(self, prompt: SlicePrompt, place: tuple[float, float]) -> None:
-        """Add a point prompt, which lies at `place`."""
-        self.points_xy.append(place)
-        self.point_labels.append(int(prompt.inside))
-        self.signatures.append(prompt.signature)
+    def pixels(self, size: tuple[int, int]) -> Tensor:
+        """Return the pixels [h,w] (bool) of a point, moved into the slice, of a scribble, or within a lasso."""
+        if self.point_xy is not None:
+            x, y = (min(max(place, 0.0), side - 1.0) for place, side in zip(self.point_xy, size[::-1], strict=True))
+            return draw_line([(round(x), round(y))], size)
+        return draw_line(self.points, size) if self.lasso_xy is None else fill_outline(self.points, size)
 
-    def forbid(self, prompt: SlicePrompt, place: tuple[float, float]) -> None:
-        """Add the outside point of another box, which lies at `place`."""
-        self.forbidden_xy.append(place)
-        self.signatures.append(f"forbidden {prompt.signature}")
-
-
-def combine(prompts: Iterable[SlicePrompt]) -> list[CombinedPrompt]:
-    """Bring together the prompts of one slice, in their order; return what is asked, each by itself.
-
-    A mask replaces all before it. A box replaces a mask, points without a box, and boxes that it overlaps, with their
-    points: it corrects them. Boxes apart from each other stay, as of two kidneys. A point belongs to the box that holds
-    it, else to the nearest.
-    """
-    asked: list[CombinedPrompt] = []
-    for prompt in prompts:
-        if prompt.point_xy is not None:
-            asked = asked or [CombinedPrompt()]
-            place = prompt.point_xy
-            nearest = min(asked, key=lambda one: 0.0 if one.box_xyxy is None else _distance(one.box_xyxy, place))
-            nearest.add_point(prompt, place)
-            for other in asked:
-                if other is not nearest and not prompt.inside:
-                    other.forbid(prompt, place)
-            continue
-        box = prompt.box_xyxy
-        asked = [] if box is None else [one for one in asked if one.box_xyxy and not _overlap(one.box_xyxy, box)]
-        asked.append(CombinedPrompt(box_xyxy=box, mask=prompt.mask, signatures=[prompt.signature]))
-    return asked
-
-
-def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(max(one[axis], other[axis]) < min(one[axis + 2], other[axis + 2]) for axis in (0, 1))
-
-
-def _distance(box: Sequence[float], place: Sequence[float]) -> float:
-    """Return how far a pixel's middle lies outside a box, 0 inside."""
-    beyond = [max(box[axis] - 0.5 - place[axis], place[axis] + 0.5 - box[axis + 2], 0.0) for axis in (0, 1)]
-    return math.hypot(*beyond)
+    @property
+    def points(self) -> tuple[XY, ...]:
+        """Its points: of a point itself, a scribble, a lasso."""
+        return (self.point_xy,) if self.point_xy is not None else self.scribble_xy or self.lasso_xy or ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScanPrompts:
     """The prompts of one scan. Each slice is answered by its own boxes, each by itself, and nothing is propagated.
 
-    prompts are in the order in which they count; structures are the bundle's.
+    Args:
+        prompts: in the order in which they count.
+        structures: the bundle's.
+        zoom: of windows, as of PropagationOptions.
     """
 
     prompts: Sequence[SlicePrompt]
     structures: Sequence[Structure]
+    zoom: float | str | None = None
 
     def boxes(self, depth: int) -> Tensor:
         """Return boxes x0 y0 x1 y1 [k,depth,n,4], n the most of one structure on a slice; NaN where there are fewer."""

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from segfocal.grid import Volume
-from segfocal.inference.prompted.prompt_windows import OUTSIDE, PromptWindow, crop, paste, windows_around
+from segfocal.inference.prompted.prompt_windows import OUTSIDE, PromptWindow, paste, windows_around
 from segfocal.inference.prompted.scan_prompts import ScanPrompts, SlicePrompt
 from segfocal.inference.prompted.touching import near_box
+from segfocal.inference.prompted.zoom import resized, seen, side_for, zoom_of
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.prompts import Prompt, boxes_of
@@ -49,11 +50,12 @@ def answer_boxes(
     batch_size: int,
     device: torch.device,
     cut: bool = True,
+    zoom: float | str | None = None,
 ) -> Iterator[Slab]:
     """Yield logits [k,n,h,w], a few slices at a time; slices without a box are background.
 
     A box is seen through one window centred on it, through several blended ones where it is larger. Of its answer the
-    components count that touch the box; of several boxes of a structure on a slice the answers are joined.
+    components near the box count that touch it; of several boxes of a structure on a slice the answers are joined.
 
     Args:
         image: [c,d,h,w] in [0,1], on the model's grid.
@@ -61,7 +63,9 @@ def answer_boxes(
         boxes: [k,d,n,4] in pixels of the image, NaN where a slice has fewer than n.
         batch_size: slices, and windows, at a time.
         device: where the model is.
-        cut: leave out the components that do not touch their box; False to compare networks.
+        cut: leave out what is farther from its box than its margin, and components that do not touch it (`near_box`);
+            False to compare networks.
+        zoom: as of PropagationOptions.
     """
     depth, size = image.shape[1], image.shape[2:]
     for start in range(0, depth, batch_size):
@@ -69,7 +73,8 @@ def answer_boxes(
         logits = torch.full((len(boxes), stop - start, *size), OUTSIDE)
         for number in range(boxes.shape[2]):
             own = boxes[:, start:stop, number]
-            found = _answered(image, model, own, start, batch_size=batch_size, device=device)
+            scale = zoom_of(model, zoom)
+            found = _answered(image, model, own, start, batch_size=batch_size, device=device, zoom=scale)
             for (k, z), canvas in found.items():
                 near = near_box(canvas, own[k, z]) if cut else canvas
                 logits[k, z] = torch.maximum(logits[k, z], near) if number else near
@@ -77,12 +82,21 @@ def answer_boxes(
 
 
 def _answered(
-    image: Tensor, model: PromptableModel, boxes: Tensor, start: int, *, batch_size: int, device: torch.device
+    image: Tensor,
+    model: PromptableModel,
+    boxes: Tensor,
+    start: int,
+    *,
+    batch_size: int,
+    device: torch.device,
+    zoom: float | None,
 ) -> dict[tuple[int, int], Tensor]:
     """Return the logits [h,w] of boxes [k,n,4], one at most a structure and slice from `start`, by these two."""
-    size, side = image.shape[2:], model.image_size
-    places = itertools.product(range(boxes.shape[1]), range(len(boxes)))
-    windows = [window for z, k in places for window in windows_around(k, start + z, boxes[k, z], size, side)]
+    size = image.shape[2:]
+    windows: list[PromptWindow] = []
+    for z, k in itertools.product(range(boxes.shape[1]), range(len(boxes))):
+        side = side_for(boxes[k, z], zoom, own=model.image_size, size=size)
+        windows += windows_around(k, start + z, boxes[k, z], size, side)
     found: dict[tuple[int, int], Tensor] = {}
     for first in range(0, len(windows), batch_size):
         part = windows[first : first + batch_size]
@@ -92,12 +106,18 @@ def _answered(
     return found
 
 
-def _answers(image: Tensor, model: PromptableModel, windows: list[PromptWindow], device: torch.device) -> Tensor:
-    """Return the logits [n,h,w] of windows; those of several structures that see the same are encoded once."""
-    seen = list({(window.z, window.top, window.left): window for window in windows}.values())
-    places = {(window.z, window.top, window.left): index for index, window in enumerate(seen)}
-    crops = torch.stack([crop(image[:, window.z], window) for window in seen]).to(device)
-    rows = torch.tensor([places[window.z, window.top, window.left] for window in windows], device=device)
-    boxes = torch.stack([window.box for window in windows]).to(device)
+def _answers(
+    image: Tensor, model: PromptableModel, windows: list[PromptWindow], device: torch.device
+) -> Iterator[Tensor]:
+    """Yield the logits [side,side] of windows; those of several structures that see the same are encoded once."""
+    own = model.image_size
+    views = [(window.z, window.top, window.left, window.weights.shape[0]) for window in windows]
+    distinct = dict(zip(views, windows, strict=True))
+    places = {view: index for index, view in enumerate(distinct)}
+    crops = torch.cat([seen(image[:, window.z], [window], own) for window in distinct.values()]).to(device)
+    rows = torch.tensor([places[view] for view in views], device=device)
+    boxes = torch.stack([window.box * (own / window.weights.shape[0]) for window in windows]).to(device)
     prompt = Prompt.none(len(windows), device=device).with_boxes(boxes)
-    return model.answer(model.encode(crops).rows(rows), prompt).logits[:, 0].cpu()
+    answer = model.answer(model.encode(crops).rows(rows), prompt).logits.cpu()
+    for window, logits in zip(windows, answer, strict=True):
+        yield resized(logits, window.weights.shape[0])[0]

@@ -1,5 +1,6 @@
 """A file of prompts says where they are, in voxels or mm, on a scan of any orientation; each mistake is one message."""
 
+import itertools
 import json
 import time
 
@@ -35,11 +36,13 @@ def in_world(entry):
     for key, shift in (("lower", -0.5), ("upper", 0.5), ("point", 0.0)):
         if key in entry:
             moved[key] = world_mm(AFFINE, np.array(entry[key]) + shift).tolist()
+    for key in {"scribble", "lasso"} & set(entry):
+        moved[key] = [world_mm(AFFINE, np.array(place)).tolist() for place in entry[key]]
     return moved
 
 
 def places(prompts):
-    return [(p.structure, p.slice, p.box_xyxy, p.point_xy, p.inside) for p in prompts]
+    return [(p.structure, p.slice, p.box_xyxy, p.point_xy, p.scribble_xy, p.lasso_xy, p.inside) for p in prompts]
 
 
 def test_a_box_reaches_its_slices_and_a_point_its_pixel(tmp_path):
@@ -60,6 +63,8 @@ def test_voxels_and_millimetres_say_the_same(tmp_path):
         {"structure": "liver", "lower": [3, 5, 2], "upper": [6, 11, 4]},
         {"structure": "liver", "lower": [0, 0, 8], "upper": [23, 19, 8]},
         {"structure": "spleen", "point": [4, 6, 7], "inside": False},
+        {"structure": "spleen", "scribble": [[4, 6, 7], [8, 7, 5]]},
+        {"structure": "liver", "lasso": [[4, 6, 7], [8, 7, 7], [6, 12, 7]]},
     ]
     expected = places(read(tmp_path, entries))
     assert places(read(tmp_path, [in_world(entry) for entry in entries])) == expected
@@ -95,6 +100,35 @@ def test_a_mask_prompts_the_slices_it_marks_whatever_its_axes(tmp_path):
     assert not only.mask.any()
 
 
+def test_a_scribble_prompts_the_slices_it_passes_with_its_pieces(tmp_path):
+    flat = {"structure": "liver", "scribble": [[3, 5, 2], [9, 5, 2], [9, 11, 2.2]]}
+    (found,) = read(tmp_path, [flat])
+    w, h = 32 / 24, 40 / 20
+    at = lambda i, j: ((i + 0.5) * w - 0.5, (j + 0.5) * h - 0.5)  # noqa: E731
+    assert (found.slice, found.inside) == (2, True)
+    np.testing.assert_allclose(found.scribble_xy, [at(3, 5), at(9, 5), at(9, 11)], atol=1e-3)
+    steep = {"structure": "liver", "scribble": [[3, 5, 2], [9, 5, 4]], "inside": False}
+    pieces = read(tmp_path, [steep])
+    assert [(p.slice, p.inside) for p in pieces] == [(2, False), (3, False), (4, False)]
+    ends = [at(3, 5), at(4.5, 5), at(7.5, 5), at(9, 5)]  # a border between slices at a quarter and three quarters
+    for piece, own in zip(pieces, itertools.pairwise(ends), strict=True):
+        np.testing.assert_allclose(piece.scribble_xy, own, atol=1e-3)
+    (dot,) = read(tmp_path, [{"structure": "liver", "scribble": [[3, 5, 2]]}])
+    np.testing.assert_allclose(dot.scribble_xy, [at(3, 5)], atol=1e-3)
+    returning = read(tmp_path, [{"structure": "liver", "scribble": [[3, 5, 2], [9, 5, 3], [9, 9, 2]]}])
+    assert [p.slice for p in returning] == [2, 3, 2]
+
+
+def test_a_lasso_prompts_its_slice(tmp_path):
+    lasso = {"structure": "spleen", "lasso": [[3, 5, 2], [9, 5, 2.4], [9, 11, 1.8]], "inside": False}
+    (found,) = read(tmp_path, [lasso])
+    assert (found.structure, found.slice, found.inside, len(found.lasso_xy)) == (1, 2, False, 3)
+    assert found.adds
+    (around,) = read(tmp_path, [lasso | {"inside": True}])
+    assert not around.adds
+    np.testing.assert_allclose(around.region_xyxy, [4.1667, 10.5, 13.1667, 23.5], atol=1e-3)
+
+
 LIVER = {"structure": "liver"}
 WRONG = {
     "not an object": (["box"], "entry 1"),
@@ -112,6 +146,11 @@ WRONG = {
     "such a space of all": ({"space": "mm", "prompts": [{**LIVER, "point": [1, 1, 1]}]}, "space 'mm'"),
     "voxels said to be mm": ([{**LIVER, "point": [900, 1, 1], "space": "world"}], "inside the scan"),
     "inside that is neither": ([{**LIVER, "point": [1, 1, 1], "inside": 1}], "true or false"),
+    "a scribble of nothing": ([{**LIVER, "scribble": []}], "entry 1"),
+    "a scribble of one number": ([{**LIVER, "scribble": [1, 2, 3]}], "three numbers"),
+    "a scribble that leaves the scan": ([{**LIVER, "scribble": [[1, 1, 1], [1, 99, 1]]}], "inside the scan"),
+    "a lasso of two points": ([{**LIVER, "lasso": [[1, 1, 1], [5, 1, 1]]}], "at least 3"),
+    "a lasso through slices": ([{**LIVER, "lasso": [[1, 1, 1], [5, 1, 1], [5, 1, 4]]}], "a lasso on one slice"),
     "a line": ([{**LIVER, "lower": [1, 1, 1], "upper": [1, 5, 1], "space": "world"}], "entry 1"),
     "a mask that is missing": ([{**LIVER, "mask": "none.nii.gz"}], "no such file"),
     "a mask of another grid": ([{**LIVER, "mask": "other.nii.gz", "value": 1}], "scan's grid"),
@@ -164,6 +203,9 @@ def test_more_prompts_than_a_file_or_a_slice_may_have_are_refused_at_once(tmp_pa
     box = {**LIVER, "lower": [3, 5, 2], "upper": [6, 11, 2]}
     assert "at most 10,000 prompts in a file; found 10,001" in message([box] * 10_001)
     assert "at most 1,000 prompts of a structure on a slice; found 1,001" in message([box] * 1_500)
+    zigzag = {**LIVER, "scribble": [[1, 1, 0], [5, 1, 8]] * 1_000}
+    assert "at most 1,000 prompts of a structure on a slice" in message([zigzag])
+    assert "at most 2000" in message([{**LIVER, "scribble": [[1, 1, 1]] * 2_001}])
     assert "at most 16 MiB" in message([{**LIVER, "point": [1, 1, 1]}] * 400_000)
     assert len(read(tmp_path, [box] * 1_000)) == 1_000
 

@@ -1,5 +1,7 @@
 """Prompts on few slices reach the slices they should, and no others; a correction asks only what it changes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from segfocal.inference.prompted.propagation import propagate
 from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, SlicePrompt
 from segfocal.models import PromptUNet, sam_tiny
+from segfocal.prompts import draw_line
 from segfocal.structure import Structure
 from tests.inference.perfect import SIDE, Perfect
 
@@ -340,6 +343,37 @@ def test_a_real_model_gives_the_same_whether_answers_are_kept_or_not(propagated,
     assert torch.equal(later, fresh)
     assert reached[0].asked == {3}
     assert np.isfinite(first.numpy()).all()
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_scribbles_and_lassos_are_answered_by_every_model_and_hold(propagated, name):
+    torch.manual_seed(0)
+    model = REAL[name]().eval()
+    image = torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(1))
+    line = SlicePrompt(structure=0, slice=1, scribble_xy=((10.0, 12.0), (30.0, 14.0)))
+    around = SlicePrompt(structure=0, slice=1, lasso_xy=((6.0, 6.0), (36.0, 6.0), (36.0, 24.0), (6.0, 24.0)))
+    no_more = replace(around, lasso_xy=((20.0, 16.0), (44.0, 16.0), (44.0, 38.0), (20.0, 38.0)), inside=False)
+    answers = []
+    for prompts in ([line], [around], [around, line], [around, line, no_more]):
+        logits, reached = propagated(image, prompts, model)
+        assert 1 in reached[0].asked
+        answers.append(logits[0, 1] > 0)
+        if line in prompts:
+            assert answers[-1][draw_line(line.scribble_xy, (40, 50))].all()
+    assert not answers[-1][16:39, 20:45].any()
+    assert propagated(image, [around, line, no_more], model)[1][0].asked == set()
+
+
+def test_a_scribble_adds_to_a_lasso_and_a_new_lasso_corrects_both(propagated):
+    image = tube()
+    (left, top), (right, bottom) = (9.0, 10.0), (16.0, 17.0)
+    lasso = SlicePrompt(structure=0, slice=5, lasso_xy=((left, top), (right, top), (right, bottom), (left, bottom)))
+    logits, _ = propagated(image, [lasso])  # a model without strokes of its own is asked by the lasso's box
+    assert torch.equal(logits[0] > 0, image > 0)
+    line = SlicePrompt(structure=0, slice=5, scribble_xy=((11.0, 12.0), (14.0, 12.0)), inside=False)
+    logits, _ = propagated(image, [lasso, line])
+    assert not (logits[0, 5, 12, 11:15] > 0).any()
+    assert torch.equal(propagated(image, [lasso, line, lasso])[0][0] > 0, image > 0)
 
 
 def test_answers_to_clicks_that_are_drawn_otherwise_are_kept_apart(propagated):

@@ -2,7 +2,8 @@
 
 import torch
 
-from segfocal.inference.prompted.scan_prompts import ScanPrompts, SlicePrompt, combine
+from segfocal.inference.prompted.combined_prompt import combine
+from segfocal.inference.prompted.scan_prompts import ScanPrompts, SlicePrompt
 from segfocal.structure import Structure
 
 BOX = SlicePrompt(structure=0, slice=2, box_xyxy=(3.0, 5.0, 7.0, 12.0))
@@ -55,7 +56,7 @@ def test_an_outside_point_is_forbidden_to_the_other_boxes_and_changes_their_name
     left, right = box(0, 0, 5, 5), box(20, 0, 25, 5)
     before = combine([left, right])
     first, second = combine([left, right, point(4, 4, inside=False), point(3, 3)])
-    assert (first.forbidden_xy, second.forbidden_xy) == ([], [(4.0, 4.0)])
+    assert ([one.point_xy for one in first.forbidden], [one.point_xy for one in second.forbidden]) == ([], [(4.0, 4.0)])
     assert second.signatures != before[1].signatures
 
 
