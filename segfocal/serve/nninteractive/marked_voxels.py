@@ -16,6 +16,8 @@ MOST_VOXELS = 200_000  # of a scribble
 MOST_PLACES = 2_000  # of a line
 _MOST_LINES = 256
 _LEAST_WIDTH = 2.0  # voxels: what lies so near to a line is covered by it
+_BEYOND = 0.01  # pixels beyond the middles of the outer ones: as near as they can be told apart from holes
+_LEAST_PLACES = 3  # of a lasso
 _STEPS = [step for step in itertools.product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
 
 Places = NDArray[np.float64]  # [n,3] voxel indices
@@ -40,14 +42,22 @@ def lines_through(voxels: NDArray[np.intp]) -> list[Places]:
 
 
 def outlines(region: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """Return the outlines [n,2] (row, column) of the pieces of a region [h,w], half a pixel round its pixels' middles.
+    """Return the outlines [n,2] (row, column) of the pieces of a region [h,w]: closed lines through its outer pixels.
 
-    Holes are not kept: a lasso is what it goes round. The first place is not repeated.
+    A lasso is what it goes round, the pixels under its line among it: holes are not kept. The first place is not
+    repeated but where a piece has fewer than three.
     """
     padded = np.pad(region, 1).astype(np.float64)
-    lines = contourpy.contour_generator(z=padded, name="serial", line_type="Separate").lines(0.5)
+    lines = contourpy.contour_generator(z=padded, name="serial", line_type="Separate").lines(1 - _BEYOND)
     closed = [np.asarray(line)[:-1, ::-1] - 1.0 for line in lines]
-    return [_thinned(line) for line in closed if _area(line) > 0 or len(closed) == 1]
+    return [_thinned(_through_pixels(line)) for line in closed if _area(line) > 0]
+
+
+def _through_pixels(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a closed line through the middles of the pixels that it passes, each once in a row, three at least."""
+    pixels = line.round()
+    once = pixels[(pixels != np.roll(pixels, 1, axis=0)).any(1)]
+    return once if len(once) >= _LEAST_PLACES else np.resize(pixels, (_LEAST_PLACES, 2))
 
 
 def _area(line: NDArray[np.float64]) -> float:

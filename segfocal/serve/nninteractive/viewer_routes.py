@@ -7,11 +7,13 @@ a header.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -38,9 +40,10 @@ from segfocal.serve.nninteractive.viewer_messages import (
 )
 from segfocal.serve.nninteractive.viewer_prompts import SeenImage, ViewerPrompt
 from segfocal.serve.nninteractive.viewer_session import Patch, ViewerSession
-from segfocal.serve.refusal import as_json, refused
+from segfocal.serve.refusal import Refusal, as_json, refused
 
 _SILENT_SECONDS = 60.0  # the client sends a sign of life twice in this time
+_BETWEEN_LOOKS = 30.0  # seconds, for leases that ended
 _HEADER_BYTES = 4096  # of a packed array, beyond its voxels: what does not pack grows by little
 _WIDEST = 8  # bytes of a voxel
 
@@ -56,7 +59,17 @@ def viewer_routes(serving: Serving, *, silent_seconds: float = _SILENT_SECONDS) 
         silent_seconds: without any request, after which a viewer counts as gone.
     """
     calls = ViewerCalls(serving, silent_seconds=silent_seconds)
-    routes = APIRouter()
+
+    @asynccontextmanager
+    async def living(_: FastAPI) -> AsyncIterator[None]:
+        looking = asyncio.create_task(calls.look())
+        try:
+            yield
+        finally:
+            looking.cancel()
+            await calls.close()
+
+    routes = APIRouter(lifespan=living)
     looks: Mapping[str, Answer] = {"/capabilities": calls.capabilities, "/lease_status": calls.lease_status}
     acts: Mapping[str, Answer] = {
         "/claim": calls.claim,
@@ -209,6 +222,19 @@ class ViewerCalls:
 
     async def _session(self, request: Request) -> ViewerSession:
         return (await self._lease(request, acting=True)).held
+
+    async def look(self) -> None:
+        """Forget now and then what ended leases held, for as long as the server runs."""
+        while True:
+            await asyncio.sleep(_BETWEEN_LOOKS)
+            with suppress(Refusal):
+                await self._forget_ended()
+
+    async def close(self) -> None:
+        """Forget what all leases hold."""
+        for session in self.leases.release_all():
+            with suppress(Refusal):
+                await self.worker.run(session.close)
 
     async def _forget_ended(self) -> None:
         for session in self.leases.release_ended():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -135,6 +136,7 @@ class ViewerSession:
     def add(self, prompt: ViewerPrompt, *, run: bool) -> Patch:
         """Take a prompt and answer it, or with run=False let it wait."""
         opened = self._ready()
+        self._check_promptable()
         opened.waiting.append(prompt)
         return self._answer(carry=self.carries) if run else NOTHING
 
@@ -171,8 +173,6 @@ class ViewerSession:
     def _answer(self, *, carry: bool) -> Patch:
         """Answer the prompts that wait, and carry answers on or not."""
         opened, session = self._there, self._session
-        if opened.waiting:
-            self._check_promptable()
         while opened.waiting:
             mark, prompt = session.history.done, opened.waiting.pop(0)
             try:
@@ -221,7 +221,13 @@ class ViewerSession:
 
     @property
     def _session(self) -> Session:
-        return self.sessions.find(self._there.session)
+        try:
+            return self.sessions.find(self._there.session)
+        except Refusal as error:
+            if error.status != 404:
+                raise
+            found = "one that was deleted"  # by a page, say
+            raise Refusal(410, expected="the session of a viewer", found=found, do="connect again") from error
 
     def _structure(self, name: str | None) -> Structure:
         structures = self.sessions.predictor.bundle.structures
@@ -281,5 +287,6 @@ class ViewerSession:
 
     def _forget(self, scan: str, session: str | None) -> None:
         if session is not None:
-            self.sessions.forget(session)
+            with suppress(Refusal):  # a page may have deleted it
+                self.sessions.forget(session)
         self.sessions.scans.remove(scan)

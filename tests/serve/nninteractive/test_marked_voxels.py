@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from segfocal.prompts import fill_outline
 from segfocal.serve.nninteractive.marked_voxels import MOST_PLACES, lines_through, outlines
 
 
@@ -43,30 +45,40 @@ def test_a_long_line_is_thinned_to_what_a_prompt_may_have():
     assert {0.0, 4999.0} == {line[0, 2], line[-1, 2]}
 
 
-def inside(outline, shape):
-    """Return the pixels whose middles lie in an outline, by the winding of its edges."""
+def filled(outline, shape):
+    """Return the pixels of an outline and those whose middles lie within, by the winding of its edges."""
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     found = np.zeros(shape, dtype=bool)
     for (y0, x0), (y1, x1) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
         crosses = (y0 > rows) != (y1 > rows)
         if y0 != y1:
             found ^= crosses & (columns < (x1 - x0) * (rows - y0) / (y1 - y0) + x0)
+    found[tuple(outline.astype(int).T)] = True
     return found
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(20))
 def test_an_outline_goes_round_the_pixels_of_its_region_and_no_others(seed):
     rng = np.random.default_rng(seed)
-    region = np.zeros((23, 31), dtype=bool)
-    y, x = rng.integers(0, 12), rng.integers(0, 15)
-    region[y : y + rng.integers(1, 11), x : x + rng.integers(1, 16)] = True
-    region[0 : rng.integers(1, 23), 30] = True  # at the border
+    dots = rng.random((33, 41)) > 0.98
+    region = ndimage.binary_fill_holes(ndimage.binary_dilation(dots, iterations=int(rng.integers(1, 5))))
     lines = outlines(region)
-    assert np.array_equal(np.logical_or.reduce([inside(line, region.shape) for line in lines]), region)
+    assert np.array_equal(np.logical_or.reduce([filled(line, region.shape) for line in lines]), region)
+    drawn = [fill_outline(line[:, ::-1].tolist(), region.shape).numpy() for line in lines]
+    assert np.array_equal(np.logical_or.reduce(drawn), region)  # as a prompt is drawn
+
+
+@pytest.mark.parametrize("pixels", [[(4, 5)], [(4, 5), (4, 6)], [(0, 0), (0, 1), (1, 1)], [(2, x) for x in range(9)]])
+def test_the_smallest_regions_have_outlines_too(pixels):
+    region = np.zeros((9, 9), dtype=bool)
+    region[tuple(np.array(pixels).T)] = True
+    (line,) = outlines(region)
+    assert len(line) >= 3
+    assert np.array_equal(fill_outline(line[:, ::-1].tolist(), region.shape).numpy(), region)
 
 
 def test_a_hole_is_not_kept():
     region = np.ones((9, 9), dtype=bool)
     region[3:6, 3:6] = False
     (line,) = outlines(region)
-    assert inside(line, region.shape).all()
+    assert filled(line, region.shape).all()

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from segfocal import models
 from segfocal.inference.segment import segment
 from segfocal.io import volumes
 from segfocal.predict.options import PromptOptions
 from segfocal.predict.prompts import prompts_of_scan
 from segfocal.serve.options import Limits
+from tests.random_bundle import MODEL
 from tests.serve.nninteractive.conftest import KEY, SPACING, perfect_bundle, stored_grid, wedge
 
 remote = pytest.importorskip("nnInteractive.inference.remote.remote_session")
@@ -113,6 +115,22 @@ def test_a_lasso_is_answered_within_its_region(viewer):
     assert np.array_equal(mask_of(viewer)[4], LARGE[4])
 
 
+def test_a_negative_box_or_lasso_empties_its_region(server, viewer, tmp_path):
+    viewer.add_bbox_interaction(BOX, include_interaction=True)
+    viewer.add_bbox_interaction([[4, 5], [2, 6], [3, 17]], include_interaction=False)
+    left = LARGE[4].copy()
+    left[2:6, 3:17] = False
+    assert np.array_equal(mask_of(viewer)[4], left)
+    corner = np.ones((1, 3, 4), dtype=bool)
+    viewer.add_lasso_interaction(corner, include_interaction=False, interaction_bbox=[[4, 5], [8, 11], [9, 13]])
+    left[8:11, 9:13] = False
+    assert np.array_equal(mask_of(viewer)[4], left)
+    assert np.array_equal(mask_of(viewer), predicted(server, tmp_path))
+    assert viewer.undo() is True
+    assert viewer.undo() is True
+    assert np.array_equal(mask_of(viewer), LARGE)
+
+
 def test_a_session_begins_with_a_mask_that_ends_where_it_ends(server, viewer, tmp_path):
     begun = only(LARGE, 3, 4).astype(np.uint8)
     assert viewer.add_initial_seg_interaction(begun) is None
@@ -204,6 +222,41 @@ def test_a_viewer_that_leaves_leaves_nothing(begin):
     assert server.serving.scans.all() == []
     assert server.serving.sessions.all() == {}
     assert not list((server.options.sessions / "uploads").iterdir())
+
+
+def test_a_server_that_ends_forgets_its_viewers(begin):
+    server = begin()
+    viewer = server.connect()
+    viewer.set_image(wedge()[None], {"spacing": SPACING})
+    server.close()
+    assert not list((server.options.sessions / "uploads").iterdir())
+    assert [place.name for place in server.options.sessions.iterdir() if place.is_dir()] == ["uploads"]
+
+
+def test_a_session_that_was_deleted_on_the_page_is_a_lost_one(server, viewer):
+    session = session_of(server).id
+    assert httpx.delete(f"{server.url}/api/sessions/{session}", headers=dict(viewer._http.headers)).is_success
+    with pytest.raises(remote.SessionExpiredError, match="Connect again"):
+        viewer.add_point_interaction([1, 1, 1], include_interaction=True)
+    assert httpx.post(f"{server.url}/release", headers=dict(viewer._http.headers)).is_success
+
+
+def test_a_model_without_prompts_segments_the_scan_and_enables_no_tool(begin):
+    bundle = perfect_bundle(model=models.build(MODEL).eval(), model_config=MODEL, window=(16, 16), needs_prompts=False)
+    server = begin(bundle)
+    with server.connect() as viewer:
+        assert not any(viewer.supported_interactions.values())
+        assert not viewer.supports_initial_label
+        viewer.set_image(wedge()[None], {"spacing": SPACING, "structure": "spleen"})
+        viewer.set_target_buffer(np.zeros(wedge().shape, dtype=np.uint8))
+        with pytest.raises(httpx.HTTPStatusError, match="422"):
+            viewer.add_point_interaction([4, 8, 9], include_interaction=True)
+        assert viewer.undo() is False
+        viewer._predict()
+        scan = volumes.read(session_of(server).scan.files[0])
+        assert np.array_equal(mask_of(viewer), (segment(scan, bundle).array == 1).transpose())
+        assert viewer.undo() is True
+        assert not mask_of(viewer).any()
 
 
 def test_a_full_server_says_so_in_the_clients_own_words(begin):
