@@ -50,14 +50,23 @@ def outlines(region: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     padded = np.pad(region, 1).astype(np.float64)
     lines = contourpy.contour_generator(z=padded, name="serial", line_type="Separate").lines(1 - _BEYOND)
     closed = [np.asarray(line)[:-1, ::-1] - 1.0 for line in lines]
-    return [_thinned(_through_pixels(line)) for line in closed if _area(line) > 0]
+    return [_thinned(_through_pixels(line, region)) for line in closed if _area(line) > 0]
 
 
-def _through_pixels(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a closed line through the middles of the pixels that it passes, each once in a row, three at least."""
+def _through_pixels(line: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return a closed line through the middles of a region's pixels that a line passes, three places at least.
+
+    It goes from pixel to pixel by their sides where the region lets it: a diagonal step would touch a pixel beside it.
+    """
     pixels = line.round()
-    once = pixels[(pixels != np.roll(pixels, 1, axis=0)).any(1)]
-    return once if len(once) >= _LEAST_PLACES else np.resize(pixels, (_LEAST_PLACES, 2))
+    way = []
+    for here, there in zip(pixels, np.roll(pixels, -1, axis=0), strict=True):
+        if (here != there).any():
+            way.append(here)
+        if (here != there).all():
+            corners = np.array([[here[0], there[1]], [there[0], here[1]]])
+            way += list(corners[region[tuple(corners.astype(np.intp).T)]][:1])
+    return np.array(way) if len(way) >= _LEAST_PLACES else np.resize(pixels, (_LEAST_PLACES, 2))
 
 
 def _area(line: NDArray[np.float64]) -> float:

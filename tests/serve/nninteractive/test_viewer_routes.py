@@ -116,19 +116,17 @@ def test_a_lasso_is_answered_within_its_region(viewer):
 
 
 def test_a_negative_box_or_lasso_empties_its_region(server, viewer, tmp_path):
-    viewer.add_bbox_interaction(BOX, include_interaction=True)
-    viewer.add_bbox_interaction([[4, 5], [2, 6], [3, 17]], include_interaction=False)
-    left = LARGE[4].copy()
-    left[2:6, 3:17] = False
-    assert np.array_equal(mask_of(viewer)[4], left)
-    corner = np.ones((1, 3, 4), dtype=bool)
-    viewer.add_lasso_interaction(corner, include_interaction=False, interaction_bbox=[[4, 5], [8, 11], [9, 13]])
-    left[8:11, 9:13] = False
-    assert np.array_equal(mask_of(viewer)[4], left)
+    viewer.add_bbox_interaction([[4, 5], [2, 19], [3, 23]], include_interaction=True)
+    assert np.array_equal(mask_of(viewer)[4], (LARGE | SMALL)[4])
+    viewer.add_bbox_interaction([[4, 5], [15, 18], [18, 23]], include_interaction=False)
+    assert np.array_equal(mask_of(viewer)[4], LARGE[4])
     assert np.array_equal(mask_of(viewer), predicted(server, tmp_path))
     assert viewer.undo() is True
-    assert viewer.undo() is True
-    assert np.array_equal(mask_of(viewer), LARGE)
+    region = np.ones((1, 3, 2), dtype=bool)
+    viewer.add_lasso_interaction(region, include_interaction=False, interaction_bbox=[[4, 5], [15, 18], [20, 22]])
+    assert not mask_of(viewer)[4, 15:18, 20:22].any()
+    assert np.array_equal((mask_of(viewer) & LARGE)[4], LARGE[4])
+    assert np.array_equal(mask_of(viewer), predicted(server, tmp_path))
 
 
 def test_a_session_begins_with_a_mask_that_ends_where_it_ends(server, viewer, tmp_path):
