@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.grid import Grid
-from segfocal.inference.prompted import prompt_entries
+from segfocal.inference.prompted.prompt_entries import MOST_POSITIONS
 from segfocal.serve.refusal import Refusal
 from segfocal.structure import Structure
 
+KINDS: dict[str, bool | str] = {"point": True, "box": True, "scribble": True, "lasso": True}  # or how they are asked
 LEAST_PLACES = {"point": 1, "box": 2, "scribble": 1, "lasso": 3}
-MOST_PLACES = {"point": 1, "box": 2, "scribble": 2000, "lasso": 2000}
-STEP_MM = 4.0  # between the points that stand for a scribble
-MOST_POINTS = 64  # of a scribble
-
-# How each kind reaches the model: True as what it is, else in words.
-KINDS: dict[str, bool | str] = {
-    "point": True,
-    "box": True,
-    "scribble": "scribble" in prompt_entries.KINDS or "as points",
-    "lasso": "lasso" in prompt_entries.KINDS or "as box",
-}
+MOST_PLACES = {"point": 1, "box": 2, "scribble": MOST_POSITIONS, "lasso": MOST_POSITIONS}
 
 Places = Sequence[Sequence[float]]
 
@@ -106,36 +97,13 @@ def entries_of(kind: str, structure: str, places: Places, *, positive: bool, gri
         grid: of the scan.
 
     Raises:
-        Refusal: as `check_places`; a box or lasso that marks what is none of the structure.
+        Refusal: as `check_places`; a box that marks what is none of the structure.
     """
     check_places(kind, places, grid)
-    if not positive and (kind == "box" or KINDS[kind] == "as box"):
-        raise Refusal(
-            422, expected=f"a {kind} round the structure", found="positive: false", do="use points or a scribble"
-        )
-    made: dict[str, Callable[[Places, Grid], list[dict[str, Any]]]] = {
-        "point": lambda places, _: [{"point": list(places[0])}],
-        "box": lambda places, _: [{"lower": list(places[0]), "upper": list(places[1])}],
-        "scribble": lambda places, _: [{"point": place} for place in _along(places)],
-        "lasso": lambda places, grid: [_box_around(places, grid)],
-    }
-    drawn = made[kind](places, grid) if kind in ("point", "box") or KINDS[kind] is not True else [{kind: plain(places)}]
-    about = {} if "lower" in drawn[0] else {"inside": positive}
-    return [{"structure": structure, **part, **about, "space": "world"} for part in drawn]
-
-
-def _along(places: Places) -> list[list[float]]:
-    """Return places along a line, a few millimetres apart, its ends among them."""
-    line = np.array(places, dtype=np.float64)
-    steps = np.linalg.norm(np.diff(line, axis=0), axis=1)
-    covered = np.concatenate([[0.0], np.cumsum(steps)])
-    count = min(MOST_POINTS, int(covered[-1] / STEP_MM) + 1) + (covered[-1] > 0)
-    at = np.linspace(0.0, covered[-1], count)
-    return np.stack([np.interp(at, covered, line[:, axis]) for axis in range(3)], axis=1).tolist()
-
-
-def _box_around(places: Places, grid: Grid) -> dict[str, Any]:
-    """Return the box of voxels round a closed line, with the line's own slice where it lies in one."""
-    voxels = in_voxels(places, grid)
-    lower, upper = in_world([voxels.min(0).tolist(), voxels.max(0).tolist()], grid)
-    return {"lower": lower, "upper": upper}
+    if not positive and kind == "box":
+        raise Refusal(422, expected="a box round the structure", found="positive: false", do="use a lasso or scribble")
+    drawn = plain(places)
+    own: dict[str, Any] = {kind: drawn[0] if kind == "point" else drawn, "inside": positive}
+    if kind == "box":
+        own = {"lower": drawn[0], "upper": drawn[1]}
+    return [{"structure": structure, **own, "space": "world"}]

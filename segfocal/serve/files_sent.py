@@ -32,7 +32,7 @@ def image_file(session: Session) -> Path:
     if nifti.is_nifti(own):
         return own
     made = session.folder / "image.nii.gz"
-    with session.lock:
+    with session.lock_of_files:
         if not made.exists():
             nifti.write_new(made, volumes.read_stored(own), overwrite=True)
     return made

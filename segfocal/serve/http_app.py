@@ -230,7 +230,7 @@ async def _received(request: Request, name: str, serving: Serving) -> ServedScan
 
     def next_part() -> bytes:
         """Wait, in the thread that writes, for the next bytes; b"" at the end."""
-        return asyncio.run_coroutine_threadsafe(anext(parts, b""), loop).result()  # type: ignore[arg-type]
+        return asyncio.run_coroutine_threadsafe(anext(parts, b""), loop).result()
 
     def received() -> ServedScan:
         path, size = serving.scans.place_for(name), 0

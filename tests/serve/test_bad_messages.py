@@ -6,7 +6,6 @@ import os
 
 import pytest
 
-from segfocal.serve import files_sent
 from tests.serve.served import LIVER, SPLEEN, make_scans
 
 POINT = {"structure": "liver", "kind": "point", "world_mm": [LIVER]}
@@ -185,7 +184,7 @@ def test_a_full_disk_while_saving_leaves_what_was_there(client, session, monkeyp
 
 
 def test_a_fault_of_ours_is_one_line_too(client, session, monkeypatch, capsys):
-    monkeypatch.setattr(files_sent, "drawn_prompts", lambda _: 1 / 0)
+    monkeypatch.setattr("segfocal.serve.files_sent.drawn_prompts", lambda _: 1 / 0)
     check(client.get(f"{session}/prompts"), 500, "a fault of the server", client)
     assert "ZeroDivisionError" in capsys.readouterr().err
 

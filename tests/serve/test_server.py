@@ -99,28 +99,6 @@ def test_a_server_ends_when_it_is_told_to_and_the_port_is_free_again(place):
     assert "Traceback" not in again.process.stderr.read()
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["port=70000"], "port from 0 to 65535"),
-        (["host=0.0.0.0"], "a server that other machines can reach"),
-        (["host=0.0.0.0", "key=short"], "a key of 16 to 256"),
-        (["host=example.org"], "an address for host"),
-        (["limits.sessions=0"], "sessions"),
-        (["propagate.margin_mm=-1"], "margin_mm"),
-        (["bundle=nothing"], "a bundle"),
-        (["input=nothing"], "scans ending in"),
-    ],
-)
-def test_options_that_cannot_be_are_told_in_one_line(place, options, words):
-    server = Server(place, *options)
-    server.process.wait(60)
-    error = server.process.stderr.read()
-    assert server.address == ""
-    assert words in error
-    assert len(error.splitlines()) == 1
-
-
 def test_two_servers_do_not_share_a_folder_or_a_port(place, tmp_path):
     server = Server(place, "port=0")
     try:

@@ -16,8 +16,8 @@ from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.prompts import draw_line, fill_outline
 from segfocal.structure import Structure
 
-Watch = Callable[[int], None]
 XY = tuple[float, float]
+Watch = Callable[[int], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
