@@ -32,10 +32,6 @@ def _first_of_one(value: Any) -> Any:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
-class Nothing(Schema):
-    """A call that says no more than its address."""
-
-
 class ImageProperties(Schema):
     """What is said of an image. Viewers send a spacing; the rest is for scripts that know more.
 

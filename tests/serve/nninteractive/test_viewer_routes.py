@@ -12,6 +12,7 @@ import pytest
 from scipy import ndimage
 
 from segfocal import models
+from segfocal.errors import UserError
 from segfocal.inference.segment import segment
 from segfocal.io import volumes
 from segfocal.predict.options import PromptOptions
@@ -186,6 +187,17 @@ def test_slices_are_found_in_any_order_of_the_axes(server, order, said):
         viewer.set_target_buffer(np.zeros([wedge().shape[axis] for axis in order], dtype=np.uint8))
         viewer.add_bbox_interaction([BOX[axis] for axis in order], include_interaction=True)
         assert np.array_equal(mask_of(viewer), LARGE.transpose(order))
+
+
+def test_axes_are_those_that_the_server_was_told(begin):
+    server = begin(viewer_axes="SAR")
+    with server.connect() as viewer:
+        viewer.set_image(wedge()[None], {"spacing": [1.0, 1.0, 9.0]})
+        assert session_of(server).grid.frame == "RAS"
+        viewer.set_image(wedge()[None], {"spacing": SPACING, "orientation": "SPR"})
+        assert session_of(server).grid.frame == "RPS"  # a sender knows better
+    with pytest.raises(UserError, match=r"viewer_axes=SSS"):
+        begin(viewer_axes="SSS")
 
 
 def test_two_viewers_at_once_have_each_their_own(server):
