@@ -132,6 +132,7 @@ _COMMANDS: dict[str, dict[str, Any]] = {
         "host": str,
         "port": int,
         "key": str | None,
+        "viewer_axes": str | None,
         "limits": Group,
         "limits.sessions": Count,
         "limits.idle_minutes": float,

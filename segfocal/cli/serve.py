@@ -57,6 +57,7 @@ def serve_options(plain: dict[str, Any]) -> ServeOptions:
         host=plain["host"],
         port=plain["port"],
         key=plain["key"],
+        viewer_axes=plain["viewer_axes"],
         limits=Limits(**{name: plain["limits"][name] for name in names}),
         propagation=propagation,
         sliding=sliding,

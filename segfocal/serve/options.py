@@ -10,6 +10,7 @@ import torch
 
 from segfocal.device import choose_device
 from segfocal.errors import UserError
+from segfocal.grid import check_frame
 from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.inference.sliding.sliding_options import SlidingOptions
 
@@ -59,6 +60,7 @@ class ServeOptions:
         host: the address it listens on; others than this machine's own need a key.
         port: 0 takes any that is free.
         key: what requests must show; None makes one up and keeps it beside the sessions.
+        viewer_axes: three letters, where the axes of arrays from other viewers point to; None goes by their spacing.
         limits: of memory, uploads and patience.
         propagation: what a slice hands on to the next one, and where that ends.
         sliding: how windows slide without a prompt.
@@ -76,6 +78,7 @@ class ServeOptions:
     host: str = "127.0.0.1"
     port: int = 1527
     key: str | None = None
+    viewer_axes: str | None = None
     limits: Limits = field(default_factory=Limits)
     propagation: PropagationOptions = field(default_factory=PropagationOptions)
     sliding: SlidingOptions = field(default_factory=SlidingOptions)
@@ -100,12 +103,24 @@ class ServeOptions:
                 found="another one",
                 do='make one, as with: python -c "import secrets; print(secrets.token_urlsafe())"',
             )
+        _check_axes(self.viewer_axes)
 
     @property
     def is_local(self) -> bool:
         """Whether this machine alone can reach the server."""
         address = _address(self.host)
         return address is not None and address.is_loopback
+
+
+def _check_axes(axes: str | None) -> None:
+    try:
+        check_frame("SPL" if axes is None else axes)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            expected="viewer_axes of three letters, one each of R/L, A/P, S/I (as SAR)",
+            found=f"viewer_axes={axes}",
+            do="change that option, or leave it out",
+        ) from error
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -15,6 +15,7 @@ from segfocal.inference import bundle as bundles
 from segfocal.inference.predictor import Predictor
 from segfocal.serve import training_folder
 from segfocal.serve.http_app import Serving, build_app
+from segfocal.serve.nninteractive.viewer_routes import viewer_routes
 from segfocal.serve.options import ServeOptions
 from segfocal.serve.sessions import keep_key
 from segfocal.writable import check_writable
@@ -36,7 +37,8 @@ def serve(options: ServeOptions, *, say: Callable[[str], Any]) -> None:
         options.sessions.chmod(0o700)  # what was drawn on patients' scans is nobody else's
         here = replace(options, port=place.getsockname()[1])
         key = here.key or keep_key(here.sessions)
-        app = build_app(Serving.of(here, predictor), key=key)
+        serving = Serving.of(here, predictor)
+        app = build_app(serving, key=key, more=[viewer_routes(serving)])
         config = uvicorn.Config(
             app,
             log_level="warning",

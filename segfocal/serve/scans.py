@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -145,10 +146,25 @@ class ScanList:
         return scan
 
     def add_array(self, volume: Volume, name: str) -> ServedScan:
-        """Add voxels that came without a file, as a NIfTI file of this name."""
-        path = self.place_for(f"{name}.nii.gz")
-        nifti.write_new(path, volume)
-        return self.add(path)
+        """Add voxels that came without a file as NIfTI files of this name, one a channel; a session checks them."""
+        first = self.place_for(f"{name}.nii")
+        channels = volume.channels()
+        files = [first, *(first.with_name(f"{name}_{c}.nii") for c in range(1, len(channels)))]
+        for path, channel in zip(files, channels, strict=True):
+            nifti.write_new(path, channel)
+        scan = ServedScan.of(first.name, tuple(files))
+        with self._lock:
+            self._scans = {**self._scans, scan.id: scan}
+        return scan
+
+    def remove(self, scan: str) -> None:
+        """Delete a scan that was uploaded, with its files."""
+        with self._lock:
+            found = self._scans.get(scan)
+            self._scans = {own: one for own, one in self._scans.items() if own != scan}
+        if found is not None and self.uploads in found.files[0].parents:
+            with suppress(OSError):
+                shutil.rmtree(found.files[0].parent)
 
 
 def _found(inputs: Path, output: Path, channels: int) -> list[ServedScan]:
