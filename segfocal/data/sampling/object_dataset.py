@@ -32,7 +32,7 @@ class ObjectDataset(SliceDataset):
             centre = rng.choice(inside) if len(inside) else centre
         crop = self.sampling.crop
         target = _drawn(np.stack([cut(mask, centre, crop) for mask in masks]), self.sampling.objects or 1, rng)
-        return torch.from_numpy(cut(image, centre, crop)), torch.from_numpy(target), key, Origin(case.name)
+        return Sample(torch.from_numpy(cut(image, centre, crop)), torch.from_numpy(target), key, Origin(case.name))
 
 
 def _held(masks: NDArray[np.uint8]) -> NDArray[np.intp]:
