@@ -13,6 +13,7 @@ from segfocal.cli.app import fitting_together
 from segfocal.cli.class_weights import with_listed_weights
 from segfocal.cli.compatibility import check_components, check_together, check_volumes, trains_by_object
 from segfocal.cli.data_options import (
+    as_list,
     cases_of,
     channels_of,
     check_batch_fits,
@@ -97,7 +98,7 @@ def _sampling(data: Mapping[str, Any], window: tuple[int, ...], *, by_object: bo
         crop=(*window[:-2], *(round(side * data["margin"]) for side in window[-2:])),
         objects=data.get("objects", 1) if by_object else None,
         neighbours=data.get("neighbours", 0),
-        lesion_edges=tuple(data.get("lesion_edges") or ()),
+        lesion_edges=tuple(as_list(data.get("lesion_edges") or [])),
         cells=cells,
         **{key: data[key] for key in ("rare", "replay", "replay_every", "lesions") if key in data},
     )

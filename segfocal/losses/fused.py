@@ -78,7 +78,8 @@ class TermValues:
         """
         if not self.by_component:
             return self._without_components(logits, target, predicted_iou, candidates, anatomy=anatomy)
-        values, sums = {name: term(logits, target, cells) for name, term in self.by_component.items()}, None
+        values: dict[str, Tensor] = {name: term(logits, target, cells) for name, term in self.by_component.items()}
+        sums: PixelSums | None = None
         if self.terms:
             plain, sums = self._without_components(logits, target, predicted_iou, candidates, anatomy=anatomy)
             values |= plain

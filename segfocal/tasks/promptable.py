@@ -157,8 +157,9 @@ class Promptable(nn.Module):
         answer = answer._replace(logits=settled(answer.logits, targets.ignored))
         trained = trained_logits(answer, targets.masks, self.multimask)
         candidates = None if self.multimask == "single" else answer.logits
-        judge = self.criterion if targets.cells is None else partial(self.criterion, cells=targets.cells)
-        return answer.best(), judge(trained, targets.masks, answer.predicted_iou, candidates=candidates)
+        cells = {} if targets.cells is None else {"cells": targets.cells}
+        report = self.criterion(trained, targets.masks, answer.predicted_iou, candidates=candidates, **cells)
+        return answer.best(), report
 
     def _decode(self, embedding: Embedding, prompt: Prompt) -> Answer:
         decode = partial(self.model.decode, embedding, prompt, multimask=self.multimask != "single")

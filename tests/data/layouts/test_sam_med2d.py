@@ -191,7 +191,7 @@ def test_a_named_structure_is_sampled_from_the_images_that_hold_it(tmp_path):
 
 
 def test_objects_are_drawn_whole_and_each_once_before_any_twice(folder, tmp_path):
-    for image, target, key, origin in samples(folder, tmp_path, "objects", objects=5):
+    for image, target, key, origin, _ in samples(folder, tmp_path, "objects", objects=5):
         assert key.step == 0
         grey, inside = slice_of(int(origin.case[5:]))
         np.testing.assert_allclose(image[0] * 255, grey, atol=0.1)  # kept in half precision

@@ -156,7 +156,7 @@ def test_a_volume_without_target_among_others_keeps_its_share(tmp_path, ready):
     cases = [*prepared_from(tmp_path, np.zeros((23, 19, 5))), ready[0]]
     samples = [dataset(cases, foreground=1.0)[key] for key in keys(40)]
     assert {one.origin.case for one in samples} == {"a", "c0"}
-    assert all(bool(target.any()) == (origin.case == "c0") for _, target, _, origin in samples)
+    assert all(bool(target.any()) == (origin.case == "c0") for _, target, _, origin, _ in samples)
 
 
 def test_structures_are_drawn_in_turn_and_keep_their_channels(tmp_path):
