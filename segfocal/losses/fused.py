@@ -73,11 +73,9 @@ class TermValues:
     ) -> tuple[dict[str, Tensor], PixelSums | None]:
         """Return each term's value by name, and the sums they were made of; None where they were not.
 
-        cells: of the target's components, for terms that use them. anatomy: take the sums too that tell where a loss
-        comes from. The other arguments are those of `Term.value`.
+        cells: of the target's components. anatomy: take the sums too that tell where a loss comes from. The other
+        arguments are those of `Term.value`.
         """
-        if not self.by_component:
-            return self._without_components(logits, target, predicted_iou, candidates, anatomy=anatomy)
         values: dict[str, Tensor] = {name: term(logits, target, cells) for name, term in self.by_component.items()}
         sums: PixelSums | None = None
         if self.terms:

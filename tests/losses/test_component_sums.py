@@ -13,7 +13,7 @@ from tests.losses.pairs import CLOSE, masks, soft_masks
 PLAIN = {
     "CC-Dice": (CCDiceLoss(), DiceLoss()),
     "blob dice": (BlobLoss(smooth=0.5), DiceLoss(smooth=0.5)),
-    "blob focal": (BlobLoss("focal", gamma=1.5, alpha=[0.2, 0.9]), FocalLoss(gamma=1.5, alpha=[0.2, 0.9])),
+    "blob focal": (BlobLoss("focal", gamma=0.5, alpha=[0.2, 0.9]), FocalLoss(gamma=0.5, alpha=[0.2, 0.9])),
     "component focal": (ComponentFocalLoss(0.7, gamma=3), FocalLoss(gamma=3)),
 }
 LOSSES = {name: loss for name, (loss, _) in PLAIN.items()}
