@@ -33,10 +33,15 @@ from segfocal.data.store.prepared_case import PreparedCase
 from segfocal.data.store.stored_components import renumbered
 
 
-class Sample(NamedTuple):
-    """One training sample: tensors [c,*crop], [k,*crop] and [k,*crop], its random numbers, and where it was cut from.
+class TrainingSample(NamedTuple):
+    """One training sample.
 
-    cells: the number of the lesion nearest to each pixel, 0 for none; None unless they are sampled.
+    Args:
+        image: [c,*crop] in [0,1].
+        target: [k,*crop], 1 inside each structure, 255 where ignored.
+        key: by which it draws its random numbers.
+        origin: where it was cut from.
+        cells: [k,*crop], the number of the lesion nearest to each pixel, 0 for none; None unless they are sampled.
     """
 
     image: Tensor
@@ -105,7 +110,7 @@ def _check(holds: bool, expected: str, found: object) -> None:
         raise ValueError(f"expected {expected}; got {found}")
 
 
-class SliceDataset(Dataset[Sample]):
+class SliceDataset(Dataset[TrainingSample]):
     """Prepared slices, addressed by SampleKey and drawn by a SliceSampler."""
 
     def __init__(self, cases: Sequence[PreparedCase], classes: int, sampling: Sampling) -> None:
@@ -125,7 +130,7 @@ class SliceDataset(Dataset[Sample]):
         """The last losses by slice that samples are drawn by; None where none are."""
         return self.sampler.losses
 
-    def __getitem__(self, key: SampleKey) -> Sample:
+    def __getitem__(self, key: SampleKey) -> TrainingSample:
         rng = key.rng(SAMPLING)
         drawn = self.sampler.draw(rng)
         case, crop = drawn.case, self.sampling.crop
@@ -137,7 +142,7 @@ class SliceDataset(Dataset[Sample]):
         image, codes = (cut(array, middle, crop) for array in (image, codes))
         cells = self._cells(case, drawn.slice_index, start, middle) if self.sampling.cells else None
         target = torch.from_numpy(case.scheme.target(codes))
-        return Sample(torch.from_numpy(image), target, key, Origin(case.name, drawn.slice_index), cells)
+        return TrainingSample(torch.from_numpy(image), target, key, Origin(case.name, drawn.slice_index), cells)
 
     def _read(
         self, case: PreparedCase, index: int, rng: np.random.Generator
@@ -224,9 +229,9 @@ class Steps:
         return (self.last - self.first) * self.accumulate
 
 
-def collate(samples: list[Sample]) -> Batch:
+def collate(samples: list[TrainingSample]) -> Batch:
     """Stack samples into a batch; pixels where a target says IGNORED are listed in `ignored` and in no target."""
-    images, targets, keys, origins, cells = zip(*[Sample(*one) for one in samples], strict=True)
+    images, targets, keys, origins, cells = zip(*[TrainingSample(*one) for one in samples], strict=True)
     target = torch.stack(targets)
     ignored = (target[:, :1] == IGNORED) if (target == IGNORED).any() else None
     target = target if ignored is None else target.masked_fill(ignored, 0)

@@ -16,7 +16,14 @@ from segfocal.metrics.lesion_sizes import size_classes
 
 
 class DrawnLesion(NamedTuple):
-    """A lesion, by the number of its case, its structure and its own number, and a slice that it lies in."""
+    """A lesion that was drawn.
+
+    Args:
+        case: its number among the cases.
+        structure: which channel of the target it is of.
+        number: its own, from 1, among those of the structure in the case.
+        slice_index: a slice that it lies in.
+    """
 
     case: int
     structure: int

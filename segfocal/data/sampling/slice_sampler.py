@@ -18,9 +18,13 @@ from segfocal.data.store.prepared_case import PreparedCase
 
 
 class DrawnSlice(NamedTuple):
-    """A slice of a case, and the structure around a pixel of which it is to be cut; None for anywhere.
+    """A slice that was drawn, and what it is to be cut around.
 
-    lesion: its number among those of the structure, around a pixel of which it is to be cut; None for any of them.
+    Args:
+        case: that it is of.
+        slice_index: its own, from 0.
+        structure: around a pixel of which it is to be cut; None for anywhere.
+        lesion: the number of that structure's lesion around a pixel of which it is to be cut; None for any of them.
     """
 
     case: PreparedCase
