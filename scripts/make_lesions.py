@@ -92,7 +92,7 @@ def lesions_for(labels: NDArray, spacing_mm: NDArray[np.float64], rng: np.random
     for site, (values, _) in SITES.items():
         inside = np.isin(labels, values)
         if inside.any():
-            depths[site] = edt(inside, spacing=spacing_mm)
+            depths[site] = edt(inside, spacing=spacing_mm.tolist())
     if not depths:
         raise UserError(expected="a scan with a liver or lungs in its label", found="neither", do="leave it out")
     found: list[Lesion] = []
@@ -174,9 +174,11 @@ def make(output: Path, *, cases: Path, copies: int, seed: int) -> list[dict[str,
             rng = np.random.default_rng([seed, number, copy])
             image, mask, found = with_lesions(scan.array, labels.array, np.array(scan.grid.spacing_mm), rng)
             places = [output / folder / f"{name}.nii.gz" for folder in ("images", "labels")]
-            for place, array in zip(places, (np.round(image).astype(np.int16), mask), strict=True):
+            for place in places:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                nifti.write(place, Volume(array=array, grid=scan.grid), like=case.image)
+            volumes = [Volume(array=array, grid=scan.grid) for array in (np.round(image).astype(np.int16), mask)]
+            nifti.write(places[0], volumes[0], like=case.image)
+            nifti.write(places[1], volumes[1], like=case.image)
             relative = [str(place.relative_to(output)) for place in places]
             rows.append({"name": name, "image": relative[0], "label": relative[1], "split": case.split or ""})
             lesions += [{"case": name, **row} for row in found]

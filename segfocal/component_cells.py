@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segfocal.connected_components import Components, components
+from segfocal.connected_components import components
 
 
 class ComponentCells(NamedTuple):
@@ -23,13 +23,13 @@ class ComponentCells(NamedTuple):
 
     Args:
         cells: integers of the mask's shape.
-        numbers: those of the components, from 1, 0 outside.
-        sizes: [n], voxels of each component.
+        sizes: [n], voxels of each component, in order of their numbers, which begin at 1.
+        spans: [n,2], the first and the last index along the first axis at which each has a voxel.
     """
 
     cells: NDArray
-    numbers: NDArray
     sizes: NDArray[np.int64]
+    spans: NDArray[np.int64]
 
 
 def component_cells(mask: NDArray, spacing_mm: Sequence[float], *, by_slice: bool = False) -> ComponentCells:
@@ -48,33 +48,48 @@ def component_cells(mask: NDArray, spacing_mm: Sequence[float], *, by_slice: boo
     """
     if mask.ndim not in (2, 3) or len(spacing_mm) != mask.ndim:
         raise ValueError(f"expected a mask of 2 or 3 axes with a spacing each; got {mask.shape} and {spacing_mm}")
-    numbers, sizes = _numbered(mask)
-    if not by_slice or mask.ndim == 2:
-        return ComponentCells(_nearest(numbers, spacing_mm), numbers, sizes)
-    cells = np.zeros_like(numbers)
-    for z in np.flatnonzero(numbers.any((1, 2))):
-        cells[z] = _nearest(numbers[z], spacing_mm[1:])
-    return ComponentCells(cells, numbers, sizes)
-
-
-def _numbered(mask: NDArray) -> Components:
-    """Return the components of a mask, of type uint16 where their numbers fit."""
-    if not mask.any():
-        return Components(np.zeros(mask.shape, np.uint16), np.zeros(0, np.int64))
-    found = components(np.ascontiguousarray(mask != 0))
+    box = _box(mask)
+    found = components(np.ascontiguousarray(mask[box] != 0))
     kind = np.uint16 if len(found.sizes) <= np.iinfo(np.uint16).max else np.uint32
-    return Components(found.numbers.astype(kind), found.sizes)
+    cells, spans = np.zeros(mask.shape, kind), _spans(found.numbers, len(found.sizes)) + box[0].start
+    if not by_slice or mask.ndim == 2:
+        cells[box] = found.numbers
+        return ComponentCells(_nearest(cells, _held(found.numbers), spacing_mm), found.sizes, spans)
+    for z, numbers in enumerate(found.numbers, start=box[0].start):
+        cells[z][box[1:]] = numbers
+        cells[z] = _nearest(cells[z], _held(numbers), spacing_mm[1:])
+    return ComponentCells(cells, found.sizes, spans)
 
 
-def _nearest(numbers: NDArray, spacing_mm: Sequence[float]) -> NDArray:
-    """Return the number nearest to each voxel of `numbers`, 0 where all are."""
-    there = _held(numbers)
+def _box(mask: NDArray) -> tuple[slice, ...]:
+    """Return the box around a mask; of an empty one that of its first voxel."""
+    inside = [np.flatnonzero(mask.any(tuple(range(1, mask.ndim))))]
+    part = mask[inside[0][0] : inside[0][-1] + 1].any(0) if len(inside[0]) else np.zeros(mask.shape[1:], bool)
+    inside += [np.flatnonzero(part.any(1 - axis) if part.ndim == 2 else part) for axis in range(part.ndim)]
+    return tuple(slice(int(one[0]), int(one[-1]) + 1) if len(one) else slice(0, 1) for one in inside)
+
+
+def _spans(numbers: NDArray, count: int) -> NDArray[np.int64]:
+    """Return the first and the last index [count,2] along the first axis of each number from 1."""
+    spans = np.full((count + 1, 2), -1, np.int64)
+    for z, one in enumerate(numbers):
+        there = np.append(_held(one), 0)
+        spans[there, 0] = np.where(spans[there, 0] < 0, z, spans[there, 0])
+        spans[there, 1] = z
+    return spans[1:]
+
+
+def _nearest(numbers: NDArray, there: NDArray[np.int64], spacing_mm: Sequence[float]) -> NDArray:
+    """Return the number nearest to each voxel, of those that are there; 0 where none is."""
     if len(there) < 2:
         return np.full_like(numbers, there[0] if len(there) else 0)
     nearest = ndimage.distance_transform_edt(
         numbers == 0, sampling=spacing_mm, return_distances=False, return_indices=True
     )
-    return numbers[tuple(nearest)]
+    flat = nearest[0].astype(np.int32 if numbers.size < 2**31 else np.int64, copy=False)
+    for length, index in zip(numbers.shape[1:], nearest[1:], strict=True):
+        flat = flat * length + index  # a quarter of the time of indexing by three arrays
+    return numbers.ravel().take(flat)
 
 
 def _held(numbers: NDArray) -> NDArray[np.int64]:

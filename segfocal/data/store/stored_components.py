@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segfocal.component_cells import ComponentCells, component_cells
+from segfocal.component_cells import component_cells
 from segfocal.data.label_scheme import LabelScheme
 from segfocal.errors import warn
 
@@ -82,26 +82,18 @@ def number_components(
                 stacklevel=2,
             )
     voxel_mm3 = float(np.prod(spacing_mm))
-    parts = [(k, *_rows(one), one.sizes * voxel_mm3) for k, one in enumerate(found)]
+    counts = [len(one.sizes) for one in found]
+    first, last = np.concatenate([one.spans for one in found]).T
     table = LesionTable(
-        structure=np.concatenate([np.full(len(first), k) for k, first, _, _ in parts]).astype(np.int64),
-        number=np.concatenate([np.arange(1, len(first) + 1) for _, first, _, _ in parts]).astype(np.int64),
-        mm3=np.concatenate([mm3 for *_, mm3 in parts]).astype(np.float64),
-        first=np.concatenate([first for _, first, _, _ in parts]),
-        last=np.concatenate([last for _, _, last, _ in parts]),
+        structure=np.repeat(np.arange(len(found)), counts),
+        number=np.concatenate([np.arange(1, count + 1) for count in counts]),
+        mm3=np.concatenate([one.sizes for one in found]) * voxel_mm3,
+        first=first,
+        last=last,
     )
-    kind = np.result_type(*[one.cells.dtype for one in found])
-    return np.stack([one.cells.astype(kind, copy=False) for one in found], axis=1), table
-
-
-def _rows(found: ComponentCells) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the first and the last slice of each component."""
-    first, last = np.full((2, len(found.sizes) + 1), -1, np.int64)
-    for z in np.flatnonzero(found.numbers.any((1, 2))):
-        there = np.flatnonzero(np.bincount(found.numbers[z].ravel()))
-        first[there] = np.where(first[there] < 0, z, first[there])
-        last[there] = z
-    return first[1:], last[1:]
+    if len(found) == 1:
+        return found[0].cells[:, None], table
+    return np.stack([one.cells for one in found], axis=1), table
 
 
 def renumbered(cells: NDArray) -> NDArray[np.int32]:
