@@ -50,7 +50,7 @@ def component_cells(mask: NDArray, spacing_mm: Sequence[float], *, by_slice: boo
         raise ValueError(f"expected a mask of 2 or 3 axes with a spacing each; got {mask.shape} and {spacing_mm}")
     box = _box(mask)
     found = components(np.ascontiguousarray(mask[box] != 0))
-    kind = np.uint16 if len(found.sizes) <= np.iinfo(np.uint16).max else np.uint32
+    kind = np.min_scalar_type(len(found.sizes))  # the smallest: there is one for each voxel to write
     cells, spans = np.zeros(mask.shape, kind), _spans(found.numbers, len(found.sizes)) + box[0].start
     if not by_slice or mask.ndim == 2:
         cells[box] = found.numbers
@@ -63,10 +63,13 @@ def component_cells(mask: NDArray, spacing_mm: Sequence[float], *, by_slice: boo
 
 def _box(mask: NDArray) -> tuple[slice, ...]:
     """Return the box around a mask; of an empty one that of its first voxel."""
-    inside = [np.flatnonzero(mask.any(tuple(range(1, mask.ndim))))]
-    part = mask[inside[0][0] : inside[0][-1] + 1].any(0) if len(inside[0]) else np.zeros(mask.shape[1:], bool)
-    inside += [np.flatnonzero(part.any(1 - axis) if part.ndim == 2 else part) for axis in range(part.ndim)]
-    return tuple(slice(int(one[0]), int(one[-1]) + 1) if len(one) else slice(0, 1) for one in inside)
+    along = np.flatnonzero(mask.any(tuple(range(1, mask.ndim))))
+    if not len(along):
+        return (slice(0, 1),) * mask.ndim
+    seen = np.asarray(mask[along[0] : along[-1] + 1].any(0))  # from the first axis: what is left is a slice
+    sides = [seen] if seen.ndim == 1 else [seen.any(1), seen.any(0)]
+    held = [along, *map(np.flatnonzero, sides)]
+    return tuple(slice(int(one[0]), int(one[-1]) + 1) for one in held)
 
 
 def _spans(numbers: NDArray, count: int) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ def boxes(shape, count, seed, *, largest=3):
 
 def numbers_of(mask, found):
     """Return the numbers of the components, which are their cells inside the mask, checked against scipy's."""
-    numbers = np.where(mask > 0, found.cells, 0)
+    numbers = np.where(mask > 0, found.cells, 0).astype(np.int64)
     expected, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
     assert count == len(found.sizes) == len(np.unique(numbers * 10**6 + expected)) - (not mask.all())
     np.testing.assert_array_equal(np.bincount(numbers.ravel())[1:], found.sizes)
