@@ -4,9 +4,9 @@
 
 Synthetic balls in noise, of the sizes of real scans. A step is one of `segfocal train` (load, augment, forward, loss,
 backward, optimiser) of a U-Net, 2-D and 3-D, with focal+dice and with each loss by lesion, in turns in one process.
-Preparing is that of `segfocal prepare` with and without components, image and label read from NIfTI. Medians of turns,
-in seconds of the processor, so that one thread is compared fairly on a busy machine too; writes JSON under
-benchmarks/results.
+Preparing is that of `segfocal prepare` with and without components, image and label read from NIfTI. Seconds of
+the processor, so that one thread is compared fairly on a busy machine too: of steps the median of turns, of preparing
+the least. Writes JSON under benchmarks/results.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def preparing(turns, work):
                 started = clock()
                 (ready,) = prepare(cases, preparation(seen, components), work / f"{number} {turn} {components}")
                 took[components].append(clock() - started)
-        plain, with_cells = (median(one) for one in took.values())
+        plain, with_cells = (min(one) for one in took.values())
         reads = {"label": [], "cells": []}
         for index in np.random.default_rng(0).integers(ready.shape[0], size=200):
             started = clock()
