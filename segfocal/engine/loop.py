@@ -35,9 +35,7 @@ def train_steps(run: Run, dataset: SliceDataset, health: Health) -> Iterator[dic
         task.train()
         lr, followed = run.lr, criterion.at(run.used)  # values that follow training, such as γ
         reports, norm = [], 0.0
-        with criterion.one_step(
-            loss_targets(run, batches), loss_cells(run, batches)
-        ):  # sums over all, before the first
+        with criterion.one_step(loss_targets(run, batches), loss_cells(run, batches)):  # sums over all, known first
             for batch in batches:
                 with accelerator.accumulate(task):
                     with naming_slices(batch):
