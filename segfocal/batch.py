@@ -52,6 +52,8 @@ class Batch:
         keys: b, by which the samples draw their random numbers.
         origins: b, by which error messages name samples and `replay` remembers their losses.
         ignored: [b,1,h,w], True at pixels without a loss, which lie in no target; None, the default, without any.
+        cells: [b,k,h,w] int32, the number of the lesion nearest to each pixel, 0 for none, as numbered in the sample;
+            None, the default, unless the loss asks for them.
     """
 
     image: Tensor
@@ -59,10 +61,11 @@ class Batch:
     keys: tuple[SampleKey, ...]
     origins: tuple[Origin, ...]
     ignored: Tensor | None = None
+    cells: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on `device`; a copy from pinned memory is asynchronous."""
-        return self._with_each(lambda tensor: tensor.to(device, non_blocking=True))
+        return self.with_each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def channels_last(self) -> Batch:
         """Return the batch with its images in channels-last memory order."""
@@ -71,17 +74,18 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """Return the batch with its tensors in page-locked memory; a DataLoader calls this by name."""
-        return self._with_each(Tensor.pin_memory)
+        return self.with_each(Tensor.pin_memory)
 
     def record_stream(self, stream: torch.cuda.Stream) -> None:
         """Note that `stream` uses the batch's GPU memory, as Tensor.record_stream does."""
-        for tensor in (self.image, self.target, self.ignored):
+        for tensor in (self.image, self.target, self.ignored, self.cells):
             if tensor is not None:
                 tensor.record_stream(stream)
 
-    def _with_each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        ignored = None if self.ignored is None else change(self.ignored)
-        return replace(self, image=change(self.image), target=change(self.target), ignored=ignored)
+    def with_each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch with each of its tensors changed."""
+        ignored, cells = (None if one is None else change(one) for one in (self.ignored, self.cells))
+        return replace(self, image=change(self.image), target=change(self.target), ignored=ignored, cells=cells)
 
     def __len__(self) -> int:
         return self.image.shape[0]

@@ -131,7 +131,7 @@ class Augment:
         """Return the batch changed and cut to its central `size`, (h, w) or of volumes (d, h, w).
 
         Integer targets stay 0 or 1. Soft ones, of floating point, are moved and stay soft. `batch.ignored` moves along,
-        and targets are 0 where it is True.
+        and targets are 0 where it is True; so do the numbers of `batch.cells`, each the nearest one.
         """
         if batch.image.ndim == 4:
             return _as_slices(self(_as_volumes(batch), size=(1, *size)))
@@ -161,6 +161,9 @@ class Augment:
         if not target.is_floating_point():
             nearest = self.labels == "nearest"
             moved = replace(moved, target=share.to(torch.uint8) if nearest else decided(share, target, places))
+        if batch.cells is not None:
+            numbers = with_depth(batch.cells.float(), size[0], mirrored=mirrored)  # exact below 2²⁴
+            moved = replace(moved, cells=read_at(numbers, places, mode="nearest").to(batch.cells.dtype))
         if batch.ignored is not None:
             inside = with_depth(batch.ignored.float(), size[0], mirrored=mirrored)
             ignored = read_at(inside, places, mode="nearest") > 0.5
@@ -246,11 +249,9 @@ def _half(full: int, size: int) -> float:
 
 def _as_volumes(batch: Batch) -> Batch:
     """Return a batch of slices as one of volumes one slice deep."""
-    ignored = None if batch.ignored is None else batch.ignored.unsqueeze(2)
-    return replace(batch, image=batch.image.unsqueeze(2), target=batch.target.unsqueeze(2), ignored=ignored)
+    return batch.with_each(lambda tensor: tensor.unsqueeze(2))
 
 
 def _as_slices(batch: Batch) -> Batch:
     """Return a batch of volumes one slice deep as one of slices."""
-    ignored = None if batch.ignored is None else batch.ignored.squeeze(2)
-    return replace(batch, image=batch.image.squeeze(2), target=batch.target.squeeze(2), ignored=ignored)
+    return batch.with_each(lambda tensor: tensor.squeeze(2))

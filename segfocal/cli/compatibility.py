@@ -43,6 +43,17 @@ def check_together(task: Task, augment: Augmentation, structures: Sequence[Struc
         )
 
 
+def check_components(task: Task, augment: Augmentation) -> None:
+    """Raise ValueError for a loss by lesion with transforms of another library, which may mix lesions' numbers."""
+    from segfocal.augment import EachSample
+
+    if task.criterion.uses_components and isinstance(augment, EachSample):
+        raise ValueError(
+            "expected augment=light, strong or none with a loss by lesion; got transforms of another library, which "
+            "know no numbers of lesions: choose one of these, or another loss"
+        )
+
+
 def check_volumes(task: Task, window: tuple[int, ...], grid: ModelGrid) -> None:
     """Raise ValueError for a promptable task of volumes: prompts, and what is carried on from them, are of slices."""
     from segfocal.tasks import Promptable

@@ -50,6 +50,8 @@ _DATA: dict[str, Any] = {
     "data.rare": float,
     "data.replay": float,
     "data.replay_every": int,
+    "data.lesions": float,
+    "data.lesion_edges": float | list[float] | None,
     "data.objects": int,
 }
 _WEIGHTS: dict[str, Any] = {
@@ -72,7 +74,7 @@ _COMMANDS: dict[str, dict[str, Any]] = {
     "demo": _DATA | _WEIGHTS | _RUN,
     "cross_validate": _DATA | _WEIGHTS | _RUN | {"output": Place},
     "auto": _DATA | _WEIGHTS | _RUN | {"output": Place, "minutes": float, "fix": bool},
-    "prepare": _DATA | {"workers": Count, "prune": bool},
+    "prepare": _DATA | {"workers": Count, "components": bool, "prune": bool},
     "show_augment": _DATA | {"augment": Group, "output": Place, "samples": Count, "step": int, "columns": Count},
     "fingerprint": _DATA | {"split": str, "far_mm": float, "workers": Count | None, "output": Place},
     "doctor": _DATA

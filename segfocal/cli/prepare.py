@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import fitting_together, run
-from segfocal.cli.data_options import cases_of, grid_of, intensity_of
+from segfocal.cli.data_options import cases_of, components_of, grid_of, intensity_of, sides
 from segfocal.cli.geometry_options import with_geometry
 from segfocal.errors import UserError
 
@@ -76,6 +76,7 @@ def training_cases(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
         structures=structures,
         by_object=by_object,
         crop=data["crop"],
+        components=components_of(data, sides(data["window"], "data.window", int), wanted=plain["components"]),
     )
     return chosen, preparation
 
@@ -83,6 +84,8 @@ def training_cases(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
 def _check(plain: dict[str, Any]) -> None:
     if type(plain["workers"]) is not int or plain["workers"] < 1:
         raise UserError(expected="workers ≥ 1", found=f"workers={plain['workers']}", do="change it")
+    if not isinstance(plain["components"], bool):
+        raise UserError(expected="components true or false", found=repr(plain["components"]), do="change it")
 
 
 def _prune(cache: Path, *, wanted: bool) -> None:

@@ -11,11 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import fitting_together
 from segfocal.cli.class_weights import with_listed_weights
-from segfocal.cli.compatibility import check_together, check_volumes, trains_by_object
+from segfocal.cli.compatibility import check_components, check_together, check_volumes, trains_by_object
 from segfocal.cli.data_options import (
+    as_list,
     cases_of,
     channels_of,
     check_batch_fits,
+    components_of,
     grid_of,
     intensity_of,
     neighbours_of,
@@ -59,6 +61,7 @@ def _plan(config: DictConfig) -> Plan:
     augment = build(plain["augment"], imports=own)
     grid, by_object = grid_of(data, cases), trains_by_object(task, structures)
     check_together(task, augment, structures, by_object=by_object)
+    check_components(task, augment)
     check_volumes(task, window, grid)
     weights = first_weights(plain, model)
     cases, structures = with_target(cases, structures, by_object=by_object)
@@ -75,8 +78,9 @@ def _plan(config: DictConfig) -> Plan:
             structures=structures,
             by_object=by_object,
             crop=data.get("crop", "none"),
+            components=components_of(data, window, wanted=criterion.uses_components),
         ),
-        sampling=_sampling(data, window, by_object=by_object),
+        sampling=_sampling(data, window, by_object=by_object, cells=criterion.uses_components),
         augment=augment,
         window=window,
         settings=settings,
@@ -86,7 +90,7 @@ def _plan(config: DictConfig) -> Plan:
     )
 
 
-def _sampling(data: Mapping[str, Any], window: tuple[int, ...], *, by_object: bool) -> Sampling:
+def _sampling(data: Mapping[str, Any], window: tuple[int, ...], *, by_object: bool, cells: bool) -> Sampling:
     from segfocal.data.sampling.dataset import Sampling
 
     return Sampling(
@@ -94,5 +98,7 @@ def _sampling(data: Mapping[str, Any], window: tuple[int, ...], *, by_object: bo
         crop=(*window[:-2], *(round(side * data["margin"]) for side in window[-2:])),
         objects=data.get("objects", 1) if by_object else None,
         neighbours=data.get("neighbours", 0),
-        **{key: data[key] for key in ("rare", "replay", "replay_every") if key in data},
+        lesion_edges=tuple(as_list(data.get("lesion_edges") or [])),
+        cells=cells,
+        **{key: data[key] for key in ("rare", "replay", "replay_every", "lesions") if key in data},
     )

@@ -65,6 +65,14 @@ def loss_targets(run: Run, batches: Sequence[Batch]) -> list[Tensor]:
     return [run.plan.task.loss_target(batch) for batch in batches] if len(batches) > 1 else []
 
 
+def loss_cells(run: Run, batches: Sequence[Batch]) -> list[Tensor]:
+    """Return the cells of the components of these targets, for a loss that counts them; else none."""
+    if len(batches) < 2 or not run.plan.task.criterion.uses_components:
+        return []
+    found = [run.plan.task.loss_cells(batch) for batch in batches]
+    return [cells for cells in found if cells is not None]
+
+
 def remember_hardness(run: Run, report: LossReport, batch: Batch) -> None:
     """Note how hard each sample was, the same in every process, for the draws of data.replay; without it do nothing."""
     losses = run.losses

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from segfocal.data.sampling.dataset import SliceDataset
 from segfocal.engine.across_processes import in_any_process, mean_over_processes
 from segfocal.engine.batch_checks import check_gradient, check_loss, naming_slices
-from segfocal.engine.batches import batches_of, loss_targets, remember_hardness
+from segfocal.engine.batches import batches_of, loss_cells, loss_targets, remember_hardness
 from segfocal.engine.health import Health
 from segfocal.engine.monitor import monitored
 from segfocal.engine.record import Record
@@ -35,7 +35,7 @@ def train_steps(run: Run, dataset: SliceDataset, health: Health) -> Iterator[dic
         task.train()
         lr, followed = run.lr, criterion.at(run.used)  # values that follow training, such as γ
         reports, norm = [], 0.0
-        with criterion.one_step(loss_targets(run, batches)):  # sums over all of them, known before the first
+        with criterion.one_step(loss_targets(run, batches), loss_cells(run, batches)):  # sums over all, known first
             for batch in batches:
                 with accelerator.accumulate(task):
                     with naming_slices(batch):

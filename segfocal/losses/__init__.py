@@ -1,9 +1,13 @@
-"""Losses on logits: focal, cross-entropy, Dice, IoU, Tversky, IoU head, and weighted sums of them.
+"""Losses on logits: focal, cross-entropy, Dice, IoU, Tversky, IoU head, by lesion, and weighted sums of them.
 
-Start with `weighted_sum.py`, which training holds; `focal.py` and `dice_iou_tversky.py` are terms of it.
+Start with `weighted_sum.py`, which training holds; `focal.py` and `dice_iou_tversky.py` are terms of it,
+`cc_dice_loss.py` and `blob.py` terms that count lesions.
 """
 
+from segfocal.losses.blob import BlobLoss
+from segfocal.losses.cc_dice_loss import CCDiceLoss
 from segfocal.losses.class_weights import inverse_frequency
+from segfocal.losses.component_focal import ComponentFocalLoss
 from segfocal.losses.cross_entropy import CrossEntropyLoss, SoftmaxCrossEntropyLoss
 from segfocal.losses.dice_iou_tversky import DiceLoss, IoULoss, TverskyLoss
 from segfocal.losses.focal import FocalLoss
@@ -14,6 +18,9 @@ from segfocal.losses.softmax_focal import SoftmaxFocalLoss
 from segfocal.losses.weighted_sum import LossReport, WeightedSum
 
 __all__ = [
+    "BlobLoss",
+    "CCDiceLoss",
+    "ComponentFocalLoss",
     "CrossEntropyLoss",
     "DiceLoss",
     "FocalLoss",

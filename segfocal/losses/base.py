@@ -49,6 +49,8 @@ class Term(FollowsTraining):
             side.
         takes_probabilities: whether it is a loss of probabilities in place of logits.
         uses_predicted_iou: whether `forward` takes the IoU head's output [b,k] as third argument.
+        uses_components: whether `forward` takes the cells of the target's components [b,k,*space] as third argument
+            (see `component_sums`).
         soft_batch: whether that output is compared with one soft IoU of the whole batch, not with each mask's own.
         validate: whether it checks values too (see `input_checks`), which synchronises a GPU.
         awaits_rates: whether weights are missing that `use_rates` makes.
@@ -62,6 +64,7 @@ class Term(FollowsTraining):
     anatomy_names: tuple[str, ...] = ()
     takes_probabilities: ClassVar[bool] = False
     uses_predicted_iou: bool = False
+    uses_components: ClassVar[bool] = False
     soft_batch: bool = False
     least_count: ClassVar[float] = 1.0
     step_count: Tensor | None = None
@@ -94,6 +97,10 @@ class Term(FollowsTraining):
             target: as of `forward`.
             classes: channels of the logits.
         """
+        return None
+
+    def count_of_components(self, target: Tensor, cells: Tensor) -> Tensor | None:
+        """Return what `count` does, of a loss that uses components; cells: as of `forward`."""
         return None
 
     def divisor(self, count: Tensor) -> Tensor:

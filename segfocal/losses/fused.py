@@ -3,7 +3,8 @@
 Focal needs Σ FL over positives and over negatives; Dice, IoU and Tversky need Σ p·t, Σ p and Σ t. `pixel_sums` takes
 all together and saves nothing full-size but its inputs: the backward pass computes what it needs again, which costs
 less than reading it would. Both passes are pure functions, which torch.compile turns into one loop each. `TermValues`
-decides: this pass for a hard target where every term takes sums, else each term's own `forward`.
+decides: this pass for a hard target where every term takes sums, else each term's own `forward`. Terms that use
+components are left out of that choice: they run by themselves, as they are.
 
 With s = x where the target is 1 and −x where it is 0, p_t = sigmoid(s) and CE = softplus(−s):
 
@@ -50,13 +51,15 @@ class TermValues:
     def __init__(self, terms: Mapping[str, Term], compile: Compile) -> None:
         if compile not in ("auto", True, False):
             raise ValueError(f"expected loss.compile auto, true or false; got {compile!r}")
-        self.terms, self.compile = terms, compile
+        self.names, self.compile = list(terms), compile
+        self.terms = {name: term for name, term in terms.items() if not term.uses_components}
+        self.by_component = {name: term for name, term in terms.items() if term.uses_components}
         self._compiled: Callable[..., dict[str, Tensor]] | None = None
 
     @property
     def checks_values(self) -> bool:
         """Whether a term looks at the values it is given, which no compiler can make part of a loop."""
-        return any(term.validate for term in self.terms.values())
+        return any(term.validate for term in (*self.terms.values(), *self.by_component.values()))
 
     def __call__(
         self,
@@ -65,12 +68,30 @@ class TermValues:
         predicted_iou: Tensor | None,
         candidates: Tensor | None,
         *,
+        cells: Tensor | None = None,
         anatomy: bool = False,
     ) -> tuple[dict[str, Tensor], PixelSums | None]:
         """Return each term's value by name, and the sums they were made of; None where they were not.
 
-        anatomy: take the sums too that tell where a loss comes from. The other arguments are those of `Term.value`.
+        cells: of the target's components. anatomy: take the sums too that tell where a loss comes from. The other
+        arguments are those of `Term.value`.
         """
+        values: dict[str, Tensor] = {name: term(logits, target, cells) for name, term in self.by_component.items()}
+        sums: PixelSums | None = None
+        if self.terms:
+            plain, sums = self._without_components(logits, target, predicted_iou, candidates, anatomy=anatomy)
+            values |= plain
+        return {name: values[name] for name in self.names}, sums
+
+    def _without_components(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        predicted_iou: Tensor | None,
+        candidates: Tensor | None,
+        *,
+        anatomy: bool,
+    ) -> tuple[dict[str, Tensor], PixelSums | None]:
         compiled = logits.is_cuda if self.compile == "auto" else bool(self.compile)
         if share_one_pass(self.terms.values(), target):
             return self._in_one_pass(logits, target, compiled=compiled, anatomy=anatomy)

@@ -103,6 +103,11 @@ class WeightedSum(FollowsTraining):
         return any(term.uses_predicted_iou for term in self._terms.values())
 
     @property
+    def uses_components(self) -> bool:
+        """Whether a term needs the cells of the target's components."""
+        return any(term.uses_components for term in self._terms.values())
+
+    @property
     def uses_soft_batch_iou(self) -> bool:
         """Whether a term compares the IoU head's output with one IoU of the whole batch."""
         return any(term.soft_batch for term in self._terms.values())
@@ -144,7 +149,7 @@ class WeightedSum(FollowsTraining):
         return [name for name, term in self._terms.items() if term.spans_batch]
 
     @contextmanager
-    def one_step(self, targets: Sequence[Tensor]) -> Iterator[None]:
+    def one_step(self, targets: Sequence[Tensor], cells: Sequence[Tensor] = ()) -> Iterator[None]:
         """Make the losses of the batches of one step, whose mean is taken, that of one batch of all of them.
 
         Every term's count, such as of positive pixels, is taken over all `targets` first. Of one batch it is its own.
@@ -152,6 +157,7 @@ class WeightedSum(FollowsTraining):
 
         Args:
             targets: masks [b,k,*space] of each batch, as they come to `forward`.
+            cells: of their components, for the terms that use them.
         """
         if len(targets) < 2:
             yield
@@ -160,7 +166,11 @@ class WeightedSum(FollowsTraining):
         known = [class_indices(target) for target in targets] if extra else targets
         classes = targets[0].shape[1] + extra
         for term in self._terms.values():
-            counts = [count for target in known if (count := term.count(target, classes)) is not None]
+            if term.uses_components:
+                found = [term.count_of_components(*pair) for pair in zip(known, cells, strict=True)]
+            else:
+                found = [term.count(target, classes) for target in known]
+            counts = [count for count in found if count is not None]
             term.step_count = step_count(counts, least=term.least_count) if counts else None
         try:
             with accumulating(len(targets)):
@@ -175,6 +185,7 @@ class WeightedSum(FollowsTraining):
         target: Tensor,
         predicted_iou: Tensor | None = None,
         candidates: Tensor | None = None,
+        cells: Tensor | None = None,
     ) -> LossReport:
         """Return the total and every unweighted term.
 
@@ -184,6 +195,8 @@ class WeightedSum(FollowsTraining):
             predicted_iou: [b,k], for the terms that use it; None from a network without an IoU head.
             candidates: logits [b,m,*space] of all masks that predicted_iou [b,m] is of, where a network answered with
                 several and `logits` [b,1,*space] are one of them: the terms that use it see them instead.
+            cells: integers [b,k,*space], the number of the component of the target that is nearest to each pixel, for
+                the terms that use components.
         """
         if predicted_iou is None and self.uses_predicted_iou:
             raise ValueError(
@@ -193,7 +206,9 @@ class WeightedSum(FollowsTraining):
         if self.link == "softmax":
             check_pair(logits, target, validate=self._values.checks_values)
             logits, target = with_background(logits), class_indices(target)
-        values, sums = self._values(logits, target, predicted_iou, candidates, anatomy=self.reports_anatomy)
+        values, sums = self._values(
+            logits, target, predicted_iou, candidates, cells=cells, anatomy=self.reports_anatomy
+        )
         return LossReport(
             total=torch.as_tensor(sum(self.weights[name] * value for name, value in values.items())),
             terms={name: value.detach() for name, value in values.items()},

@@ -41,6 +41,7 @@ class _Targets(NamedTuple):
         clicks: uniform numbers [n, rounds − 1, most clicks in a round] of the corrections.
         first_strokes: uniform numbers [n, FirstPrompt.STROKE_DRAWS]; None where no first prompt is a stroke.
         strokes: uniform numbers [n, rounds − 1, RoundPlan.STROKE_DRAWS]; None where no round needs them.
+        cells: [n,1,h,w], those of the masks' components; None of a batch without.
     """
 
     masks: Tensor
@@ -49,6 +50,7 @@ class _Targets(NamedTuple):
     clicks: Tensor
     first_strokes: Tensor | None
     strokes: Tensor | None
+    cells: Tensor | None
 
 
 class Promptable(nn.Module):
@@ -122,6 +124,10 @@ class Promptable(nn.Module):
         """Return the masks [n,1,h,w] that get a prompt."""
         return self._targets(batch).masks
 
+    def loss_cells(self, batch: Batch) -> Tensor | None:
+        """Return the cells [n,1,h,w] of these masks' components."""
+        return self._targets(batch).cells
+
     def _targets(self, batch: Batch) -> _Targets:
         """Return the masks to prompt for: m an image, in the order of the images."""
         b, k = batch.target.shape[:2]
@@ -131,15 +137,16 @@ class Promptable(nn.Module):
         of_prompts, of_structures = draws.split([m * sum(parts), k], dim=1)
         before, clicks, after = of_prompts.reshape(b * m, -1).split(parts, dim=1)
 
-        masks = batch.target
+        masks, cells = batch.target, batch.cells
         if self.masks_per_image is not None:
-            index = draw_structures(masks, m, of_structures)
-            masks = masks[torch.arange(b, device=masks.device)[:, None], index]
+            index = torch.arange(b, device=masks.device)[:, None], draw_structures(masks, m, of_structures)
+            masks, cells = masks[index], None if cells is None else cells[index]
         return _Targets(
             masks=masks.flatten(0, 1).unsqueeze(1),
             ignored=None if batch.ignored is None else batch.ignored.repeat_interleave(m, dim=0),
             first=torch.cat([before, after], dim=1),
             clicks=clicks.reshape(b * m, self.rounds - 1, clicks_a_round),
+            cells=None if cells is None else cells.flatten(0, 1).unsqueeze(1),
             **self._strokes(batch, m),
         )
 
@@ -173,7 +180,9 @@ class Promptable(nn.Module):
         answer = answer._replace(logits=settled(answer.logits, targets.ignored))
         trained = trained_logits(answer, targets.masks, self.multimask)
         candidates = None if self.multimask == "single" else answer.logits
-        return answer.best(), self.criterion(trained, targets.masks, answer.predicted_iou, candidates=candidates)
+        cells = {} if targets.cells is None else {"cells": targets.cells}
+        report = self.criterion(trained, targets.masks, answer.predicted_iou, candidates=candidates, **cells)
+        return answer.best(), report
 
     def _decode(self, embedding: Embedding, prompt: Prompt) -> Answer:
         decode = partial(self.model.decode, embedding, prompt, multimask=self.multimask != "single")

@@ -34,6 +34,13 @@ class Semantic(nn.Module):
         """Return the target of a batch."""
         return batch.target
 
+    def loss_cells(self, batch: Batch) -> Tensor | None:
+        """Return the cells of a batch."""
+        return batch.cells
+
     def forward(self, batch: Batch) -> LossReport:
         """Return the loss of the model's logits."""
-        return self.criterion(settled(self.model(batch.image), batch.ignored), batch.target)
+        logits = settled(self.model(batch.image), batch.ignored)
+        if batch.cells is None:
+            return self.criterion(logits, batch.target)
+        return self.criterion(logits, batch.target, cells=batch.cells)

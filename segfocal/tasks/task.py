@@ -29,6 +29,10 @@ class Task(Protocol):
         """Return the masks [n,k,*space] of a batch by which its criterion judges logits, the same in every round."""
         ...
 
+    def loss_cells(self, batch: Batch) -> Tensor | None:
+        """Return the cells [n,k,*space] of the components of these masks; None of a batch without."""
+        ...
+
     def __call__(self, batch: Batch) -> LossReport:
         """Return the loss of a batch, to call backward on."""
         ...

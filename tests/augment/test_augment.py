@@ -285,3 +285,27 @@ def test_zoom_only_enlarges():
 def test_a_setting_out_of_range_is_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         Augment(**setting)
+
+
+@pytest.mark.parametrize("labels", ["linear", "nearest"])
+def test_the_numbers_of_lesions_move_along_with_them(labels):
+    """Squares of known numbers, each in a cell of its own: no pixel of a square ends up in another one's cell."""
+    plain = batch(size=(60, 60))
+    target, cells = torch.zeros(4, 2, 60, 60, dtype=torch.uint8), torch.zeros(4, 2, 60, 60, dtype=torch.int32)
+    for number, (row, column) in enumerate([(0, 0), (0, 30), (30, 0), (30, 30)], start=1):
+        cells[:, 0, row : row + 30, column : column + 30] = number
+        cells[:, 1, row : row + 30, column : column + 30] = 1000 * number
+        target[..., row + 9 : row + 21, column + 9 : column + 21] = 1
+    shades = cells.float() / 4000
+    plain = replace(plain, image=shades[:, 1:], target=target, cells=cells)
+    moved = replace(STRONG, labels=labels, contrast=0, gamma=0, brightness=0, bias=0, blur=0, noise=0)(
+        plain, size=(50, 50)
+    )
+    assert moved.cells.shape == moved.target.shape
+    assert moved.cells.dtype == torch.int32
+    assert set(moved.cells[:, 0].unique().tolist()) == {0, 1, 2, 3, 4}  # 0 beyond the image
+    assert (moved.cells[:, 1] == 1000 * moved.cells[:, 0]).all()
+    inside = moved.target[:, 0] == 1
+    torch.testing.assert_close(moved.image[:, 0][inside] * 4, moved.cells[:, 0][inside].float(), rtol=0, atol=1e-4)
+    same = replace(plain, cells=None)
+    assert STRONG(plain, size=(32, 32)).image.equal(STRONG(same, size=(32, 32)).image)

@@ -25,7 +25,7 @@ VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # 
 # Choices: they differ from the defaults on purpose.
 PRESETS = {"augment/light", "augment/strong", "intensity/ct_soft_tissue", "intensity/percentiles"}
 PRESETS |= {"intensity/eight_bit", "intensity/per_channel"}
-PRESETS |= {"task/interactive", "task/sam_med2d", "loss/term/focal"}
+PRESETS |= {"task/interactive", "task/sam_med2d", "loss/term/focal", "loss/term/component_focal"}
 
 
 def name_of(path):

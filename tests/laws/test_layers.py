@@ -44,6 +44,7 @@ LAYERS = {
     "device": 0,
     "connected_components": 0,
     "distance_transform": 0,
+    "component_cells": 1,
     "files": 0,
     "memory": 0,
     "option_kinds": 0,

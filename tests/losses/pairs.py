@@ -2,12 +2,17 @@
 
 import itertools
 
+import numpy as np
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from torch.nn.functional import one_hot
 
+from segfocal.component_cells import component_cells
 from segfocal.losses import (
+    BlobLoss,
+    CCDiceLoss,
+    ComponentFocalLoss,
     CrossEntropyLoss,
     DiceLoss,
     FocalLoss,
@@ -79,6 +84,14 @@ def predictions(*shape, seed=0):
     return *masks(*shape, seed=seed), torch.rand(shape[:2], generator=generator, dtype=torch.float64)
 
 
+def lesions(*shape, seed=0):
+    """Return logits [b,k,*space], masks with several components, but the last of the first sample, and their cells."""
+    x, t = masks(*shape, seed=seed)
+    flat = t.flatten(0, 1).flatten(1).reshape(-1, 1, t[0, 0].numel()).numpy()
+    cells = torch.from_numpy(np.stack([component_cells(one, (1, 1)).cells for one in flat]).astype(np.int32))
+    return x, t, cells.reshape(t.shape)
+
+
 def losses_and_gradients(term, x, t):
     """Yield value and gradient of a term called on its own, and, of a sigmoid term, in the one pass."""
     criterion = WeightedSum({"term": term}, {"term": 1.0})
@@ -134,6 +147,12 @@ EVERY = {
     "focal on sigmoid, added": (SigmoidProbabilityFocalLoss(alpha=[0.2, 0.9], guard="add"), sigmoid_outputs),
     "focal on softmax, clipped": (SoftmaxProbabilityFocalLoss(gamma=1.5), softmax_outputs),
     "focal on softmax, added": (SoftmaxProbabilityFocalLoss(alpha=[0.2, 1, 3], guard="add"), softmax_outputs),
+    "CC-Dice": (CCDiceLoss(), lesions),
+    "CC-Dice and cross-entropy, include": (CCDiceLoss(0.5, 2.0, "include"), lesions),
+    "blob dice": (BlobLoss(), lesions),
+    "blob focal": (BlobLoss("focal", gamma=1.5, alpha=[0.2, 0.9]), lesions),
+    "component focal": (ComponentFocalLoss(), lesions),
+    "component focal, power 1.5": (ComponentFocalLoss(1.5, 0.5, [0.2, 0.9]), lesions),
     "iou head": (IoUHeadLoss(), predictions),
     "iou head, soft batch": (IoUHeadLoss(soft_batch=True), predictions),
 }

@@ -4,12 +4,16 @@ Each process averages its gradient with the other's, as distributed training doe
 """
 
 import multiprocessing
+from functools import partial
 
 import pytest
 import torch
 from torch import distributed as dist
 
 from segfocal.losses import (
+    BlobLoss,
+    CCDiceLoss,
+    ComponentFocalLoss,
     DiceLoss,
     FocalLoss,
     GeneralisedDiceLoss,
@@ -39,6 +43,19 @@ ON_CLASSES = {
     "softmax batch dice": DiceLoss(batch=True, link="softmax"),
     "softmax batch generalised dice": GeneralisedDiceLoss(batch=True, link="softmax"),
 }
+BY_LESION = {
+    "cc-dice, skip": CCDiceLoss(),
+    "cc-dice, include": CCDiceLoss(cross_entropy=1.0, empty="include"),
+    "blob": BlobLoss(),
+    "component focal": ComponentFocalLoss(1.0),
+}
+
+
+def by_lesion(loss, x, t):
+    """Return a loss of masks in whose columns the lesions 1, 2 and 3 lie."""
+    return loss(x, t, (torch.arange(t.shape[-1]) // 3 + 1).expand(t.shape))
+
+
 SUM = WeightedSum(ON_MASKS, {name: 1.0 + number for number, name in enumerate(ON_MASKS)})
 CASES = {
     **{name: (loss, "masks") for name, loss in ON_MASKS.items()},
@@ -46,6 +63,7 @@ CASES = {
     "one pass": (lambda x, t: SUM(x, t).total, "masks"),
     **{name: (loss, "classes") for name, loss in ON_CLASSES.items()},
     "softmax focal, ignored": (SoftmaxFocalLoss(alpha=[0.5, 1, 2], ignore_index=255), "ignored classes"),
+    **{name: (partial(by_lesion, loss), "masks") for name, loss in BY_LESION.items()},
 }
 SHARED = [name for name in CASES if "batch" in name]  # each process has the whole loss, not its share
 

@@ -7,7 +7,7 @@ import torch
 
 from segfocal import models
 from segfocal.batch import Batch, Origin, SampleKey
-from segfocal.losses import WeightedSum
+from segfocal.losses import CCDiceLoss, WeightedSum
 from segfocal.models import UNet
 from segfocal.prompts import ABSENT
 from segfocal.tasks import FirstPrompt, Promptable, RoundPlan
@@ -288,3 +288,19 @@ def test_a_task_says_whether_its_model_needs_prompts():
 def test_an_unknown_option_is_refused():
     with pytest.raises(TypeError, match="unexpected keyword argument 'roundz'"):
         Promptable(model=tiny(), criterion=criterion(), roundz=2)
+
+
+@pytest.mark.parametrize("many", [None, 2])
+def test_each_mask_comes_with_its_own_cells(many):
+    plain = batch(structures=3)
+    cells = plain.target.int() * torch.arange(1, 13).reshape(4, 3, 1, 1).int()  # a number of its own for each mask
+    task = Promptable(model=tiny(), criterion=criterion(a=CCDiceLoss()), first=PROMPTED, masks_per_image=many, rounds=2)
+    marked = replace(plain, cells=cells)
+    masks, found = task.loss_target(marked), task.loss_cells(marked)
+    assert found.shape == masks.shape
+    for mask, one in zip(masks, found, strict=True):
+        assert torch.equal(one > 0, mask > 0)
+        assert len(one.unique()) == 2
+    report = task(marked)
+    assert report.terms["a"] > 0
+    assert task.loss_cells(plain) is None

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from segfocal.batch import SAMPLING, Batch, Origin, SampleKey
 from segfocal.data.label_scheme import IGNORED
 from segfocal.data.sampling.hard_examples import LastLosses
-from segfocal.data.sampling.slice_sampler import SliceSampler
+from segfocal.data.sampling.lesion_sampler import LesionSampler
+from segfocal.data.sampling.slice_sampler import DrawnSlice, SliceSampler
 from segfocal.data.sampling.workers import (
     awaiting_what_torch_says,
     ending_workers_at_once,
@@ -27,8 +30,25 @@ from segfocal.data.sampling.workers import (
     naming_lost_workers,
 )
 from segfocal.data.store.prepared_case import PreparedCase
+from segfocal.data.store.stored_components import renumbered
 
-Sample = tuple[Tensor, Tensor, SampleKey, Origin]  # image, target, its random numbers, where it was cut from
+
+class TrainingSample(NamedTuple):
+    """One training sample.
+
+    Args:
+        image: [c,*crop] in [0,1].
+        target: [k,*crop], 1 inside each structure, 255 where ignored.
+        key: by which it draws its random numbers.
+        origin: where it was cut from.
+        cells: [k,*crop], the number of the lesion nearest to each pixel, 0 for none; None unless they are sampled.
+    """
+
+    image: Tensor
+    target: Tensor
+    key: SampleKey
+    origin: Origin
+    cells: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +64,10 @@ class Sampling:
         rare: of foreground samples, power in [0,10] by which rare structures are preferred; 0 for all alike.
         replay: share of samples drawn by the last loss of their slice.
         replay_every: steps between renewals of those odds: with loading processes each renewal starts them anew.
+        lesions: share of samples in [0,1] that are cut around a lesion, each drawn with the same chance.
+        lesion_edges: mm > 0, ascending: between classes of the diameter of a ball of a lesion's volume. A class is
+            drawn first then, of those that hold a lesion, all alike.
+        cells: whether samples have the numbers of the nearest lesions, for a loss that asks for them.
     """
 
     foreground: float
@@ -53,6 +77,9 @@ class Sampling:
     rare: float = 0.0
     replay: float = 0.0
     replay_every: int = 25
+    lesions: float = 0.0
+    lesion_edges: tuple[float, ...] = ()
+    cells: bool = False
 
     def __post_init__(self) -> None:
         objects, every, plain = self.objects, self.replay_every, not self.neighbours or len(self.crop) == 2
@@ -62,6 +89,10 @@ class Sampling:
         _check(plain, "data.neighbours=0 for a data.window of three numbers", self.neighbours)
         _check(0 <= self.rare <= 10, "data.rare in [0,10]", self.rare)
         _check(0 <= self.replay <= 1, "data.replay in [0,1]", self.replay)
+        _check(0 <= self.lesions <= 1, "data.lesions in [0,1]", self.lesions)
+        edges = self.lesion_edges
+        ascending = all(low < high for low, high in pairwise((0.0, *edges)))
+        _check(ascending, "data.lesion_edges to be ascending numbers of mm > 0", list(edges))
         _check(_is_whole(every, least=1), "data.replay_every to be a whole number ≥ 1", every)
 
 
@@ -79,13 +110,19 @@ def _check(holds: bool, expected: str, found: object) -> None:
         raise ValueError(f"expected {expected}; got {found}")
 
 
-class SliceDataset(Dataset[Sample]):
+class SliceDataset(Dataset[TrainingSample]):
     """Prepared slices, addressed by SampleKey and drawn by a SliceSampler."""
 
     def __init__(self, cases: Sequence[PreparedCase], classes: int, sampling: Sampling) -> None:
         self.cases, self.classes, self.sampling = list(cases), classes, sampling
+        share, edges = sampling.lesions, sampling.lesion_edges
         self.sampler = SliceSampler(
-            self.cases, classes, foreground=sampling.foreground, rare=sampling.rare, replay=sampling.replay
+            self.cases,
+            classes,
+            foreground=sampling.foreground,
+            rare=sampling.rare,
+            replay=sampling.replay,
+            lesions=LesionSampler(self.cases, edges, share=share) if share else None,
         )
 
     @property
@@ -93,27 +130,47 @@ class SliceDataset(Dataset[Sample]):
         """The last losses by slice that samples are drawn by; None where none are."""
         return self.sampler.losses
 
-    def __getitem__(self, key: SampleKey) -> Sample:
+    def __getitem__(self, key: SampleKey) -> TrainingSample:
         rng = key.rng(SAMPLING)
-        case, index, wanted = self.sampler.draw(rng)
-        image, codes, here = self._read(case, index, rng)
-        drawn = codes if here is None else codes[here]
-        inside = np.argwhere(case.scheme.inside(drawn, wanted)) if wanted is not None else np.empty((0, 2))
-        centre = rng.choice(inside) if len(inside) else rng.random(2) * drawn.shape
-        middle = centre if here is None else [len(codes) / 2, *centre]
-        image, codes = (cut(array, middle, self.sampling.crop) for array in (image, codes))
-        target = case.scheme.target(codes)
-        return torch.from_numpy(image), torch.from_numpy(target), key, Origin(case.name, index)
+        drawn = self.sampler.draw(rng)
+        case, crop = drawn.case, self.sampling.crop
+        image, codes, start = self._read(case, drawn.slice_index, rng)
+        seen = codes if start is None else codes[drawn.slice_index - start]
+        inside = np.argwhere(_wanted(drawn, seen))
+        centre = rng.choice(inside) if len(inside) else rng.random(2) * seen.shape
+        middle = centre if start is None else [len(codes) / 2, *centre]
+        image, codes = (cut(array, middle, crop) for array in (image, codes))
+        cells = self._cells(case, drawn.slice_index, start, middle) if self.sampling.cells else None
+        target = torch.from_numpy(case.scheme.target(codes))
+        return TrainingSample(torch.from_numpy(image), target, key, Origin(case.name, drawn.slice_index), cells)
 
     def _read(
         self, case: PreparedCase, index: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8], int | None]:
-        """Return a slice, or of a patch the slices and where the drawn one is among them."""
+        """Return a slice, or of a patch its slices and the first of them."""
         if len(self.sampling.crop) == 2:
             return *case.slice(index, neighbours=self.sampling.neighbours), None
         depth, full = self.sampling.crop[0], case.shape[0]
         start = min(max(index - int(rng.integers(depth)), 0), max(full - depth, 0))
-        return *case.block(start, min(start + depth, full)), index - start
+        return *case.block(start, min(start + depth, full)), start
+
+    def _cells(self, case: PreparedCase, index: int, start: int | None, middle: Sequence[float] | NDArray) -> Tensor:
+        """Return the cells of a sample, numbered anew in it."""
+        if start is None:
+            cells = case.cells(index, index + 1)[:, 0]
+        else:
+            cells = case.cells(start, min(start + self.sampling.crop[0], case.shape[0]))
+        return torch.from_numpy(renumbered(cut(cells, middle, self.sampling.crop)))
+
+
+def _wanted(drawn: DrawnSlice, codes: NDArray) -> NDArray[np.bool_]:
+    """Return which pixels of the drawn slice, of these codes, a sample may be centred on."""
+    if drawn.structure is None:
+        return np.zeros(codes.shape, bool)
+    inside = drawn.case.scheme.inside(codes, drawn.structure)
+    if drawn.lesion is None:
+        return inside
+    return inside & (drawn.case.cells(drawn.slice_index, drawn.slice_index + 1)[drawn.structure, 0] == drawn.lesion)
 
 
 def cut(array: NDArray, centre: Sequence[float] | NDArray, size: tuple[int, ...]) -> NDArray:
@@ -172,13 +229,20 @@ class Steps:
         return (self.last - self.first) * self.accumulate
 
 
-def collate(samples: list[Sample]) -> Batch:
+def collate(samples: list[TrainingSample]) -> Batch:
     """Stack samples into a batch; pixels where a target says IGNORED are listed in `ignored` and in no target."""
-    images, targets, keys, origins = zip(*samples, strict=True)
+    images, targets, keys, origins, cells = zip(*[TrainingSample(*one) for one in samples], strict=True)
     target = torch.stack(targets)
     ignored = (target[:, :1] == IGNORED) if (target == IGNORED).any() else None
     target = target if ignored is None else target.masked_fill(ignored, 0)
-    return Batch(image=torch.stack(images), target=target, keys=keys, origins=origins, ignored=ignored)
+    return Batch(
+        image=torch.stack(images),
+        target=target,
+        keys=keys,
+        origins=origins,
+        ignored=ignored,
+        cells=None if cells[0] is None else torch.stack(cells),
+    )
 
 
 def load(

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from segfocal.batch import SAMPLING, Origin, SampleKey
-from segfocal.data.sampling.dataset import Sample, Sampling, SliceDataset, cut
+from segfocal.data.sampling.dataset import Sampling, SliceDataset, TrainingSample, cut
 from segfocal.data.store.prepared_case import PreparedCase
 
 
@@ -20,7 +20,7 @@ class ObjectDataset(SliceDataset):
     picture or crop without one gives empty masks.
     """
 
-    def __getitem__(self, key: SampleKey) -> Sample:
+    def __getitem__(self, key: SampleKey) -> TrainingSample:
         rng = key.rng(SAMPLING)
         again = self.losses is not None and rng.random() < self.sampling.replay
         number = self.losses.draw(rng)[0] if self.losses and again else rng.integers(len(self.cases))
@@ -32,7 +32,9 @@ class ObjectDataset(SliceDataset):
             centre = rng.choice(inside) if len(inside) else centre
         crop = self.sampling.crop
         target = _drawn(np.stack([cut(mask, centre, crop) for mask in masks]), self.sampling.objects or 1, rng)
-        return torch.from_numpy(cut(image, centre, crop)), torch.from_numpy(target), key, Origin(case.name)
+        return TrainingSample(
+            torch.from_numpy(cut(image, centre, crop)), torch.from_numpy(target), key, Origin(case.name)
+        )
 
 
 def _held(masks: NDArray[np.uint8]) -> NDArray[np.intp]:

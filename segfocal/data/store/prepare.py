@@ -26,6 +26,7 @@ from segfocal.data.mask_files import check_size, label_map, on_image, read_masks
 from segfocal.data.store.cache import FORMAT, META, files_of, folder_of, workplace
 from segfocal.data.store.foreground_index import cropped, index
 from segfocal.data.store.prepared_case import LOCATIONS, Preparation, PreparedCase
+from segfocal.data.store.stored_components import number_components
 from segfocal.errors import UserError
 from segfocal.files import make_folder, write_json
 from segfocal.grid import Grid, Volume
@@ -211,6 +212,11 @@ def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: 
         _store(target, temporary / "target.b2nd")
         if locations:
             np.savez(temporary / LOCATIONS, *locations)
+        if preparation.components != "none":
+            by_slice = preparation.components == "slices"
+            cells, lesions = number_components(target, scheme, read.spacing_mm, by_slice=by_slice, where=case.label)
+            _store(cells, temporary / "cells.b2nd")
+            lesions.write(temporary)
         write_json(temporary / META, meta)
         os.replace(temporary, folder)
     except (OSError, RuntimeError) as error:  # blosc2 raises RuntimeError where a disk is full
@@ -229,24 +235,27 @@ def _image(scan: Volume, preparation: Preparation) -> NDArray[np.float32]:
 class _Read(NamedTuple):
     """Image as a model sees it, target (of a picture by object its masks [n,h,w], else codes [d,h,w]), and their facts.
 
-    percentiles are those of each channel's values as they are stored in its file.
+    percentiles are those of each channel's values as they are stored in its file, spacing_mm those of the model's grid.
     """
 
     image: NDArray[np.float32]
     target: NDArray[np.unsignedinteger]
     label_values: list[int]
     percentiles: list[list[float] | None]
+    spacing_mm: tuple[float, float, float]
 
 
 def _read(case: Case, preparation: Preparation) -> _Read:
     if not preparation.by_object:
         scan, labels = read_pair(case)
         target = case.scheme.encoded(labels, preparation.grid)
-        return _Read(_image(scan, preparation), target, _values(labels.array), _percentiles(scan))
+        spacing_mm = preparation.grid.of(scan.grid).spacing_mm
+        return _Read(_image(scan, preparation), target, _values(labels.array), _percentiles(scan), spacing_mm)
     scan = volumes.read_channels(case.images)
     masks = [preparation.grid.labels(mask, [1]).array[0] for mask in read_masks(case, scan.grid)]
     values = [0, preparation.structures[0].value]
-    return _Read(_image(scan, preparation), np.stack(masks), values, _percentiles(scan))
+    spacing_mm = preparation.grid.of(scan.grid).spacing_mm
+    return _Read(_image(scan, preparation), np.stack(masks), values, _percentiles(scan), spacing_mm)
 
 
 def _percentiles(scan: Volume) -> list[list[float] | None]:

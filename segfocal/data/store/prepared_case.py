@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from segfocal.data.label_scheme import LabelScheme
+from segfocal.data.store.stored_components import KINDS, LesionTable
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.foreign.schema import Schema, checked
@@ -38,6 +39,8 @@ class Preparation:
         structures: what is segmented, with the values they are read with, in the order of the target's channels.
         by_object: keep each mask of a picture by itself, overlaps and all, rather than the label map they add up to.
         crop: "none", or "body": store only the box that holds every pixel brighter than air, and every labelled one.
+        components: "none", or number the lesions and store beside the target which is nearest to each pixel: "slices"
+            in each slice alone, for windows of two numbers, "volumes" in space.
     """
 
     grid: ModelGrid
@@ -45,8 +48,16 @@ class Preparation:
     structures: tuple[Structure, ...]
     by_object: bool = False
     crop: str = "none"
+    components: str = "none"
 
     def __post_init__(self) -> None:
+        if self.components not in KINDS:
+            raise ValueError(f"expected components of {', '.join(KINDS)}; got {self.components!r}")
+        if self.components != "none" and self.by_object:
+            raise ValueError(
+                "expected no loss and no sampling by lesion with target=objects, whose masks are objects already; "
+                "got one: choose another loss and data.lesions=0, or name the structures"
+            )
         if self.crop not in ("none", "body"):
             raise ValueError(f"expected data.crop to be none or body; got {self.crop!r}")
 
@@ -148,6 +159,18 @@ class PreparedCase:
             return []
         with np.load(path) as stored:
             return [stored[name] for name in stored.files]
+
+    @cached_property
+    def lesions(self) -> LesionTable:
+        """The lesions of a case that was prepared with its components."""
+        return LesionTable.read(self.folder)
+
+    def cells(self, start: int, stop: int) -> NDArray[np.unsignedinteger]:
+        """Return the number of the lesion nearest to each voxel, [k,n,h,w] of the slices start to stop; 0 for none.
+
+        Of a case that was prepared with its components.
+        """
+        return np.asarray(self._array("cells")[start:stop]).swapaxes(0, 1)
 
     def slice(self, index: int, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return image [c,h,w] and target codes [h,w] of one slice.

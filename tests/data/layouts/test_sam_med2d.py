@@ -184,14 +184,14 @@ def test_a_named_structure_is_sampled_from_the_images_that_hold_it(tmp_path):
         listed[image] = [mask for mask in listed[image] if "liver" not in mask]
     (root / "image2label_train.json").write_text(json.dumps(listed))
     only = f"ct_b_{TRAINED[0]}"
-    assert {origin for *_, origin in samples(root, tmp_path / "cache", "liver")} == {Origin(only, 0)}
+    assert {origin for *_, origin, _ in samples(root, tmp_path / "cache", "liver")} == {Origin(only, 0)}
     half = samples(root, tmp_path / "cache", "liver", foreground=0.5, count=200)
-    held = np.mean([origin.case == only for *_, origin in half])
+    held = np.mean([origin.case == only for *_, origin, _ in half])
     assert 0.45 < held < 0.8  # 0.5 + 0.5/4, standard deviation 0.034
 
 
 def test_objects_are_drawn_whole_and_each_once_before_any_twice(folder, tmp_path):
-    for image, target, key, origin in samples(folder, tmp_path, "objects", objects=5):
+    for image, target, key, origin, _ in samples(folder, tmp_path, "objects", objects=5):
         assert key.step == 0
         grey, inside = slice_of(int(origin.case[5:]))
         np.testing.assert_allclose(image[0] * 255, grey, atol=0.1)  # kept in half precision
@@ -204,7 +204,7 @@ def test_objects_are_drawn_whole_and_each_once_before_any_twice(folder, tmp_path
 def test_overlapping_objects_are_both_drawn_whole(tmp_path):
     large, small = boxes(20, 30, (2, 3, 15, 20), (10, 10, 18, 14))
     root = drawn_folder(tmp_path / "data", {"organ_000": large, "tumour_000": small})
-    for _, target, _, _ in samples(root, tmp_path / "cache", "objects", objects=2, crop=(20, 30), count=5):
+    for _, target, *_ in samples(root, tmp_path / "cache", "objects", objects=2, crop=(20, 30), count=5):
         first, second = (mask.numpy() == 1 for mask in target)
         assert (np.array_equal(first, large) and np.array_equal(second, small)) or (
             np.array_equal(first, small) and np.array_equal(second, large)
@@ -214,11 +214,11 @@ def test_overlapping_objects_are_both_drawn_whole(tmp_path):
 def test_only_objects_in_the_crop_are_drawn(tmp_path):
     masks = boxes(40, 60, (0, 0, 5, 5), (30, 50, 38, 58))
     root = drawn_folder(tmp_path / "data", {"a_000": masks[0], "b_000": masks[1]})
-    for _, target, _, _ in samples(root, tmp_path / "cache", "objects", objects=3, crop=(12, 12)):
+    for _, target, *_ in samples(root, tmp_path / "cache", "objects", objects=3, crop=(12, 12)):
         assert target.flatten(1).any(1).all()
         assert target[0].equal(target[1])
     empty = samples(root, tmp_path / "cache", "objects", objects=3, crop=(4, 4), foreground=0.0)
-    assert any(not target.any() for _, target, _, _ in empty)
+    assert any(not target.any() for _, target, *_ in empty)
 
 
 def test_object_samples_are_functions_of_their_keys_and_make_a_batch(folder, tmp_path):

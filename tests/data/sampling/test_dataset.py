@@ -90,7 +90,7 @@ def test_every_part_of_the_key_counts(ready, other):
 def test_a_sample_is_a_piece_of_the_slice_it_names(ready):
     cases = {case.name: case for case in ready}
     for key in keys(20):
-        image, target, got, origin = dataset(ready)[key]
+        image, target, got, origin, _ = dataset(ready)[key]
         assert got == key
         whole, indices = cases[origin.case].slice(origin.slice_index)
         both = np.stack([whole[0], indices])
@@ -119,14 +119,14 @@ def test_every_case_is_drawn_alike(ready):
 
 
 def test_foreground_1_always_shows_the_target(ready):
-    assert all(target.any() for _, target, _, _ in map(dataset(ready, foreground=1.0).__getitem__, keys(60)))
+    assert all(target.any() for _, target, *_ in map(dataset(ready, foreground=1.0).__getitem__, keys(60)))
 
 
 @pytest.mark.parametrize("crop", [(2, 2), (5, 3), (40, 7)])
 def test_foreground_1_shows_the_target_in_a_crop_of_any_size(ready, crop):
     data = dataset(ready, foreground=1.0, crop=crop)
     for key in keys(40):
-        image, target, _, _ = data[key]
+        image, target, *_ = data[key]
         assert image.shape == target.shape == (1, *crop)
         assert target.any()
 
@@ -155,8 +155,8 @@ def test_a_volume_without_target_gives_samples_without_target(tmp_path):
 def test_a_volume_without_target_among_others_keeps_its_share(tmp_path, ready):
     cases = [*prepared_from(tmp_path, np.zeros((23, 19, 5))), ready[0]]
     samples = [dataset(cases, foreground=1.0)[key] for key in keys(40)]
-    assert {origin.case for *_, origin in samples} == {"a", "c0"}
-    assert all(bool(target.any()) == (origin.case == "c0") for _, target, _, origin in samples)
+    assert {one.origin.case for one in samples} == {"a", "c0"}
+    assert all(bool(target.any()) == (origin.case == "c0") for _, target, _, origin, _ in samples)
 
 
 def test_structures_are_drawn_in_turn_and_keep_their_channels(tmp_path):
@@ -166,7 +166,7 @@ def test_structures_are_drawn_in_turn_and_keep_their_channels(tmp_path):
     data = dataset(prepared_from(tmp_path, labels, values=(4, 2)), foreground=1.0, crop=(4, 5), classes=2)
     seen = np.zeros(2)
     for key in keys(80):
-        image, target, _, _ = data[key]
+        image, target, *_ = data[key]
         np.testing.assert_array_equal(target[0].numpy() == 1, image[0].numpy() == 1.0)  # value 4 of a window 0…4
         np.testing.assert_array_equal(target[1].numpy() == 1, image[0].numpy() == 0.5)
         seen += target.flatten(1).any(1).numpy()
@@ -284,7 +284,7 @@ def test_collate_keeps_the_order(ready):
     batch = collate(samples)
     assert isinstance(batch, Batch)
     assert len(batch) == 4
-    for i, (image, target, key, origin) in enumerate(samples):
+    for i, (image, target, key, origin, _) in enumerate(samples):
         assert batch.image[i].equal(image)
         assert batch.target[i].equal(target)
         assert (batch.keys[i], batch.origins[i]) == (key, origin)

@@ -26,7 +26,7 @@ def test_a_training_sample_has_the_neighbours_of_its_slice(tmp_path):
         np.testing.assert_array_equal(target, case.slice(z)[1])
     data = SliceDataset([case], 1, Sampling(foreground=0.5, crop=case.shape[1:], neighbours=1))
     for sample in range(8):
-        image, _, _, origin = data[SampleKey(0, 0, sample)]
+        image, _, _, origin, _ = data[SampleKey(0, 0, sample)]
         z = origin.slice_index
         np.testing.assert_array_equal(image, expected(alone, 1)[:, z])
 
@@ -44,7 +44,7 @@ def test_a_patch_is_a_piece_of_the_volume_with_its_target(prepared, crop):
     data = SliceDataset(prepared, 1, Sampling(foreground=0.6, crop=crop))
     places = set()
     for sample in range(24):
-        image, target, _, origin = data[SampleKey(0, 0, sample)]
+        image, target, _, origin, _ = data[SampleKey(0, 0, sample)]
         assert image.shape == target.shape == (1, *crop)
         case = next(case for case in prepared if case.name == origin.case)
         whole, indices = case.block(0, case.shape[0])
