@@ -67,7 +67,7 @@ class SliceModel:
                 return self._first(z, propagated)
         if propagated is not None and not (propagated > 0).any():
             propagated = None
-        region = None if given.region_xyxy is None else torch.tensor(given.region_xyxy)
+        region = None if given.region_xyxy is None else torch.tensor(given.region_xyxy, dtype=torch.float32)
         if region is None and propagated is not None:
             region = self._around(propagated > 0, given)
         if region is None and not given.inside_xy:
@@ -76,7 +76,9 @@ class SliceModel:
         logits = self._logits(z, region, given, propagated, earlier)[0]
         logits = with_marks_held(logits, [*given.forbidden, *given.marks], spacing_mm=self.spacing_mm[1:])
         if given.region_xyxy is not None:
-            logits = near_box(logits, torch.tensor(given.region_xyxy), given.marked_inside(self.size))
+            logits = near_box(
+                logits, torch.tensor(given.region_xyxy, dtype=torch.float32), given.marked_inside(self.size)
+            )
         before = propagated if before is None else before
         if before is not None and given.added and self.options.change == "component":
             logits = changed_about(before, logits, given.added[-1][0].pixels(self.size))
@@ -127,7 +129,7 @@ class SliceModel:
         mm = torch.tensor([self.spacing_mm[2], self.spacing_mm[1]])
         margin = self.options.margin_mm / mm
         x0y0, x1y1 = boxes_of(inside[None, None])[0].reshape(2, 2)
-        for xy in torch.tensor(given.inside_xy).reshape(-1, 2):
+        for xy in torch.tensor(given.inside_xy, dtype=torch.float32).reshape(-1, 2):
             x0y0, x1y1 = torch.minimum(x0y0, xy), torch.maximum(x1y1, xy + 1)
         return torch.cat([(x0y0 - margin).clamp(min=0), torch.minimum(x1y1 + margin, torch.tensor([w, h]))])
 
@@ -241,14 +243,18 @@ def _moved(prompt: Prompt, device: torch.device) -> Prompt:
 
 def _box_around(given: CombinedPrompt) -> Tensor:
     """Return the box [4] around the points and scribbles of a prompt."""
-    points = torch.tensor([xy for mark in given.marks if mark.lasso_xy is None for xy in mark.points])
+    points = torch.tensor(
+        [xy for mark in given.marks if mark.lasso_xy is None for xy in mark.points], dtype=torch.float32
+    )
     return torch.cat([points.amin(0), points.amax(0) + 1])
 
 
 def _points(given: CombinedPrompt, propagated: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return points xy [n,2] and labels [n]: those given, without marks the pixel deepest inside a mask [h,w]."""
     if given.marks or propagated is None:
-        return torch.tensor(given.points_xy).reshape(-1, 2), torch.tensor(given.point_labels, dtype=torch.long)
+        return torch.tensor(given.points_xy, dtype=torch.float32).reshape(-1, 2), torch.tensor(
+            given.point_labels, dtype=torch.long
+        )
     inside = propagated > 0
     y, x = divmod(int(depth_of(inside[None]).flatten().argmax()), inside.shape[1])
     return torch.tensor([[float(x), float(y)]]), torch.ones(1, dtype=torch.long)
