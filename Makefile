@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench docs clean
 
 demo: .venv/ready
 	.venv/bin/python scripts/demo.py
@@ -23,6 +23,11 @@ lint: .venv/ready-dev
 
 bench: .venv/ready-dev
 	for script in benchmarks/*.py; do .venv/bin/python $$script || exit 1; done
+
+# the pages of docs as a site in build/site; a broken link fails
+docs: .venv/ready
+	$(PIP) --editable '.[docs]'
+	.venv/bin/zensical build --clean --strict
 
 # --no-compile: modules are compiled when first imported, which saves a minute of installing
 .venv/ready: pyproject.toml constraints.txt

@@ -1,8 +1,11 @@
-"""Text from data as people see it: nothing in it acts on a terminal, a page or a plot."""
+"""Text from data as people see it, where nothing in it acts, and the word that somebody meant."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
+
+_ALIKE = 0.6  # of difflib's ratio: trian and train 0.8, lr and loss 0.33
 
 
 def visible(text: str, *, lines: bool = True) -> str:
@@ -21,3 +24,12 @@ def _is_shown(letter: str, *, lines: bool) -> bool:
     if kind == "Cf":  # those that join letters stay, as the scripts of India need them
         return unicodedata.bidirectional(letter) == "BN" and letter != "\ufeff"
     return kind in ("Zs", "Cn", "Co")
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that one which is not known was most likely meant to be; None where none is like it."""
+    import difflib  # only where something is wrong
+
+    by_lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=_ALIKE)
+    return by_lower[near[0]] if near else None

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from segfocal.cli import composing
+from segfocal.cli.config_errors import config_message
 from segfocal.cli.settling import imported, settle
 from segfocal.errors import UserError, UserNote
 from segfocal.files import claims_recorded
@@ -90,14 +91,14 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
         nonlocal failed
         _take_a_gpu()
         try:
-            _check_text(OmegaConf.to_container(config, resolve=False))
-            _import_modules(config)
+            check_text(OmegaConf.to_container(config, resolve=False))
+            import_modules(config)
             settle(config, config_name, overrides=_typed())
             with claims_recorded():
                 return job(config)
         except Exception as error:
             failed += 1  # a count: the errors themselves would keep what their runs had in memory
-            _report(error, debug=config.get("debug") is True)
+            _report(error, debug=config.get("debug") is True, command=config_name)
             return float("nan")
 
     debug = "debug=true" in [argument.lower() for argument in sys.argv]
@@ -110,7 +111,7 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
         return getattr(stop, "code", 130)
     except Exception as error:
         failed += 1
-        _report(error, debug=debug)
+        _report(error, debug=debug, command=config_name)
     return 1 if failed else 0
 
 
@@ -186,7 +187,7 @@ def _take_a_gpu() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible[HydraConfig.get().job.num % len(visible)]
 
 
-def _import_modules(config: DictConfig) -> None:
+def import_modules(config: DictConfig) -> None:
     """Import modules of the user's, which may add models; UserError for one that cannot be found."""
     for name in imported(config):
         try:
@@ -209,19 +210,24 @@ def _typed() -> list[str]:
     return typed
 
 
-def _check_text(value: Any, key: str = "") -> None:
+def check_text(value: Any, key: str = "") -> None:
     """Raise UserError for an option that holds a NUL, which no path or name can."""
     if isinstance(value, str) and "\0" in value:
         raise UserError(expected=f"{key} without a NUL", found=repr(value)[:80], do="write it anew")
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, one in pairs:
-        _check_text(one, f"{key}.{name}".lstrip("."))
+        check_text(one, f"{key}.{name}".lstrip("."))
 
 
-def _report(error: Exception, *, debug: bool) -> None:
+def _report(error: Exception, *, debug: bool, command: str | None = None) -> None:
     """Print what went wrong: a user's error as its message, a fault of ours with its traceback.
 
     Nothing is said when who read the output has gone, as `| head -1` does.
+
+    Args:
+        error: what was raised.
+        debug: show the traceback, whatever it is.
+        command: whose options are searched for the one that was meant.
     """
     if isinstance(error, BrokenPipeError):
         return
@@ -238,25 +244,11 @@ def _report(error: Exception, *, debug: bool) -> None:
         said = f"error: not enough memory: {error}. Use a smaller scan, batch or window."
         print(visible(said), file=sys.stderr)
     elif isinstance(error, HydraException | OmegaConfBaseException):
-        print(visible(f"error in the command line or config: {_config_message(error)}"), file=sys.stderr)
+        said = f"error in the command line or config: {config_message(error, command, conf_folder())}"
+        print(visible(said), file=sys.stderr)
     else:
         print(visible("".join(traceback.format_exception(error))), end="", file=sys.stderr)
         print("error: a fault in segfocal; please report the lines above", file=sys.stderr)
-
-
-def _config_message(error: BaseException) -> str:
-    """Return the innermost words of a config error, the key it is about, and where to look."""
-    if isinstance(error, OverrideParseException):
-        return (
-            f"cannot read the option {error.override}: put what holds spaces, commas, brackets or = in two pairs of "
-            "quotes, as \"input='my scan.nii.gz'\""
-        )
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
-    lines = [line.strip() for line in f"{error} {cause or ''}".splitlines()]
-    text = " ".join(line for line in lines if line and not line.startswith(("full_key:", "object_type=")))
-    key = getattr(cause or error, "full_key", None)
-    about = f" ({key})" if key and key not in text else ""
-    return f"{text.rstrip('.')}{about}. --help lists every key and choice."
 
 
 register_resolvers()  # on import: a launcher may bring a job to another process, where its config is put together first

@@ -22,6 +22,8 @@ COMMANDS = {
     "weights": "get, convert or show weight files of promptable models, or make a bundle of one",
     "doctor": "say what is wrong with a data set, and mend copies of it",
     "fingerprint": "say how imbalanced a data set is, and suggest a sweep for it",
+    "info": "say what is installed: versions, devices, engines, extras, and what caches take",
+    "completion": "print what makes bash or zsh complete commands and options",
     "demo": "train, predict and evaluate on the demo scans, and write one HTML page",
 }
 
@@ -36,7 +38,12 @@ def main() -> int:
         print(f"segfocal {__version__}")
         return 0
     if command not in COMMANDS:
-        print(f"error: expected a command of {', '.join(COMMANDS)}; found {command}.", file=sys.stderr)
+        from segfocal.plain_text import nearest, visible
+
+        near = nearest(command, COMMANDS)
+        meant = f" Did you mean {near}?" if near else ""
+        found = visible(command, lines=False)
+        print(f"error: expected a command of {', '.join(COMMANDS)}; found {found}.{meant}", file=sys.stderr)
         return 2
     sys.argv = [f"segfocal {command}", *sys.argv[2:]]
     return import_module(f"segfocal.cli.{command.replace('-', '_')}").main()

@@ -44,17 +44,26 @@ def train(config: DictConfig) -> float:
     if config.train.dry_run is True:
         _print_estimate(build_plan(config))
         return math.nan
-    with _noting_refusal(request):
-        plan = build_plan(config)
-        if plan.weights and _is_main_process():
-            print(visible(str(plan.weights)))
-        summary = train_in(plan, request)
+    summary = train_by(config, request)
     if not _is_main_process():
         return math.nan
     scores = summary.get("scores", [])
     _print_scores(scores)
     _print_places(request.folder)
     return _mean_dice(scores)
+
+
+def train_by(config: DictConfig, request: RunRequest) -> dict[str, Any]:
+    """Train by a config whose spacing and window are numbers, in the folder of a request; return the summary.
+
+    Raises:
+        UserError: as `train_in`, and options that do not fit together.
+    """
+    with _noting_refusal(request):
+        plan = build_plan(config)
+        if plan.weights and _is_main_process():
+            print(visible(str(plan.weights)))
+        return train_in(plan, request)
 
 
 def train_in(plan: Plan, request: RunRequest) -> dict[str, Any]:

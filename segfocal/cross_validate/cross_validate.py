@@ -10,7 +10,14 @@ from typing import Any
 import torch
 
 from segfocal.cross_validate.operating_point import ThresholdChoice, choose_thresholds
-from segfocal.cross_validate.results import Outcome, OutOfFold, mean_dice, predict_and_judge, write_summary
+from segfocal.cross_validate.results import (
+    Outcome,
+    OutOfFold,
+    card_results,
+    mean_dice,
+    predict_and_judge,
+    write_summary,
+)
 from segfocal.data.case import Case
 from segfocal.engine.plan import Plan
 from segfocal.engine.postprocess_choice import choose_rules_of
@@ -18,6 +25,7 @@ from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.inference import ensemble
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.model_card import write_card
 from segfocal.models import SegmentationModel
 
 BUNDLE = "bundle"
@@ -82,6 +90,9 @@ def cross_validate(asked: CrossValidation) -> Outcome:
     judged = predict_and_judge(cases, members[0].bundle, asked.folder, ignored=ignored)
     outcome = Outcome(judged=judged, dice=mean_dice(judged), facts={"folds": asked.folds, **facts})
     write_summary(asked.folder, outcome)
+    if judged:
+        names = [path.name for path in ensemble.members_of(bundle)]
+        write_card(bundle, members=names, results=card_results(judged, asked.folder, chosen_on=bool(facts)))
     return outcome
 
 

@@ -14,15 +14,18 @@ from segfocal.evaluate.case_metrics import CaseMetrics
 from segfocal.evaluate.judge import JudgedCase, judge_or_note
 from segfocal.evaluate.options import EvaluationSettings, MaskEvaluation
 from segfocal.evaluate.pairing import CaseFiles
-from segfocal.evaluate.results import write_results
+from segfocal.evaluate.results import SUMMARY, write_results
+from segfocal.evaluate.summary import summarise
 from segfocal.files import make_folder, write_json
 from segfocal.inference.bundle import Bundle
+from segfocal.inference.model_card import CardMetric, CardResults
 from segfocal.io import nifti
 from segfocal.io.png import is_png
 from segfocal.predict.options import OutputOptions, PredictOptions
 from segfocal.predict.predict import predict
 
 PREDICTIONS, REFERENCES, EVALUATION = "predictions", "references", "evaluation"
+_ON_CARDS = ("dice", "hd95_mm", "nsd", "lesion_recall", "lesion_precision")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +112,32 @@ def mean_dice(judged: Sequence[JudgedCase]) -> float:
     """Return the mean Dice over cases and structures; of a case that failed it is 0."""
     found = [[m.dice for m in case.metrics] or [0.0] for case in judged]
     return fmean(dice for case in found for dice in case) if found else 0.0
+
+
+def card_results(judged: Sequence[JudgedCase], folder: Path, *, chosen_on: bool) -> CardResults:
+    """Return what the evaluation has summed up as a model card has it.
+
+    Args:
+        judged: every case.
+        folder: of the cross-validation.
+        chosen_on: whether thresholds or rules were chosen by the same cases.
+    """
+    metrics = [
+        CardMetric(
+            structure=summary.structure,
+            metric=name,
+            cases=summary.cases,
+            mean=summary.metrics[name].mean,
+            low=summary.metrics[name].low,
+            high=summary.metrics[name].high,
+        )
+        for summary in summarise([metrics for case in judged for metrics in case.metrics])
+        for name in _ON_CARDS
+        if name in summary.metrics
+    ]
+    how = "Out of fold: each case was judged by the one model that has not seen it."
+    how += " Thresholds and rules were chosen on these cases together, which flatters a little." if chosen_on else ""
+    return CardResults(metrics=metrics, source=folder / EVALUATION / SUMMARY, how=how)
 
 
 def write_summary(folder: Path, outcome: Outcome) -> None:

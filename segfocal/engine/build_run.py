@@ -137,8 +137,8 @@ def _use_hardware(settings: TrainingSettings) -> None:
 def _optimizer(module: nn.Module, plan: Plan, device: torch.device) -> torch.optim.Optimizer:
     """Return the optimiser of a task; UserError for learning rates of parameters that it does not have."""
     model = plan.task.model
-    begins = plan.weights is None and isinstance(model, SegmentationModel)
-    auto_lr = model.learning_rate if begins else GIVEN_WEIGHTS_LR
+    begins = plan.weights is None
+    auto_lr = model.learning_rate if begins and isinstance(model, SegmentationModel) else GIVEN_WEIGHTS_LR
     try:
         return make_optimizer(module, plan.settings, auto_lr=auto_lr, on_cpu=device.type == "cpu")
     except ValueError as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from segfocal.engine.postprocess_choice import choose_rules
@@ -12,7 +13,9 @@ from segfocal.engine.record import Record
 from segfocal.engine.run import Run
 from segfocal.engine.validate import Score, validate
 from segfocal.inference import bundle as bundles
+from segfocal.inference.model_card import CardMetric, CardResults, write_card
 from segfocal.io import passed_over
+from segfocal.metrics import bootstrap_mean
 
 
 def finish(run: Run, record: Record, outcome: Mapping[str, Any], *, started: float) -> dict[str, Any]:
@@ -53,7 +56,34 @@ def finish(run: Run, record: Record, outcome: Mapping[str, Any], *, started: flo
         "scores": [_as_row(score) for score in scores],
     }
     record.summarise(summary)
+    by_held = keep_best or (bool(tried) and bool(bundle.postprocess))
+    write_card(run.folder / "bundle", results=results_of(scores, run.folder / "summary.json", chosen_on=by_held))
     return summary
+
+
+def results_of(scores: Sequence[Score], source: Path, *, chosen_on: bool) -> CardResults:
+    """Return the scores of held-out cases as a model card has them: means over cases, with intervals.
+
+    Args:
+        scores: of the last validation.
+        source: the file that has them.
+        chosen_on: whether weights or rules were chosen by the same cases.
+    """
+    rows: dict[tuple[str, str, str], list[float]] = {}
+    for score in scores:
+        for metric, value in (("dice", score.counts.dice), ("hd95_mm", score.hd95_mm)):
+            if value is not None:
+                rows.setdefault((score.structure, metric, score.prompt), []).append(value)
+    metrics = []
+    for (structure, metric, prompt), values in rows.items():
+        mean, low, high = bootstrap_mean(values, seed=0)
+        one = CardMetric(
+            structure=structure, metric=metric, prompt=prompt, cases=len(values), mean=mean, low=low, high=high
+        )
+        metrics.append(one)
+    how = "Of cases that were held out: no step of the training has seen them."
+    how += " Weights or rules were chosen by them, so the numbers flatter." if chosen_on else ""
+    return CardResults(metrics=metrics, source=source, how=how)
 
 
 def _as_row(score: Score) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The bundle: a folder with a trained model and everything needed to use it on a scan.
 
-`model.safetensors` holds the weights, `bundle.json` the rest. Loading one runs no code of its author: weights are
-plain tensors and only models and intensities on the allow-lists are built.
+`model.safetensors` holds the weights, `bundle.json` the rest, `README.md` tells people of both. Loading one runs no
+code of its author: weights are plain tensors and only models and intensities on the allow-lists are built.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ from segfocal.errors import UserError
 from segfocal.files import make_folder, sha256_of, write_json, written_beside
 from segfocal.inference import postprocess
 from segfocal.inference.bundle_facts import FORMAT, read_facts
+from segfocal.inference.model_card import CARD, write_card
 from segfocal.inference.postprocess import PostprocessRules
 from segfocal.intensity import Intensity
 from segfocal.intensity_statistics import Statistics
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 
-FILES = _WEIGHTS, _FACTS = "model.safetensors", "bundle.json"
+_WEIGHTS, _FACTS = "model.safetensors", "bundle.json"
+FILES = (_WEIGHTS, _FACTS, CARD)
 ENSEMBLE_LIST = "ensemble.json"  # of a folder of several bundles; see ensemble.py
 _LARGEST_SHARE = 4  # bytes of a model for each of its file: half precision, shared layers
 
@@ -93,7 +95,7 @@ class Bundle:
 
 
 def save(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle into `folder`, replacing one that is there.
+    """Write a bundle into `folder`, replacing one that is there, with a model card that knows of no metrics yet.
 
     Both files are whole before the first takes its place, and the facts know their weights: a kill between the two
     leaves no mixture that loads.
@@ -104,6 +106,7 @@ def save(bundle: Bundle, folder: Path) -> None:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         write_json(folder / _FACTS, {**_facts(bundle), "weights_sha256": sha256_of(temporary)})
+    write_card(folder)
 
 
 def _facts(bundle: Bundle) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from segfocal.errors import UserError
 from segfocal.files import read_json, write_json
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import ENSEMBLE_LIST, Bundle
+from segfocal.inference.model_card import write_card
 from segfocal.intensity_statistics import Statistics, joined
 
 _FORMAT = 1
@@ -33,6 +34,7 @@ def save(members: Sequence[Bundle], folder: Path, *, facts: Mapping[str, Any]) -
     for name, member in zip(names, members, strict=True):
         bundles.save(member, folder / name)
     write_json(folder / ENSEMBLE_LIST, {"format": _FORMAT, "segfocal": segfocal.__version__, "members": names, **facts})
+    write_card(folder, members=names)
     for old in folder.glob(f"{_ASIDE}*"):
         shutil.rmtree(old, ignore_errors=True)
 

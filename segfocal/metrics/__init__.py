@@ -3,6 +3,8 @@
 Start with `dice.py`; HD95 is in `surface_distances.py`, what lesions have in common in `components_matching.py`.
 """
 
+from typing import Any
+
 from segfocal.metrics.auc import RankHistogram
 from segfocal.metrics.bootstrap import Interval, bootstrap_mean, bootstrap_ratio
 from segfocal.metrics.cc_dice import cc_dice_of, component_dice
@@ -41,6 +43,7 @@ __all__ = [
     "count_lesions",
     "diagonal_mm",
     "equivalent_diameter_mm",
+    "evaluate",
     "froc_curve",
     "hausdorff95",
     "holm",
@@ -49,3 +52,16 @@ __all__ = [
     "size_classes",
     "slice_diameters",
 ]
+
+
+def evaluate(prediction: Any, reference: Any, **options: Any) -> list[dict[str, Any]]:
+    """Return the metrics of a mask by its reference; the options are those of `segfocal.interface.evaluation.evaluate`.
+
+    It stands here for users of `segfocal.metrics`. It reads files, which this room cannot, so it is fetched by name.
+    """
+    from importlib import import_module
+
+    rows: list[dict[str, Any]] = import_module("segfocal.interface.evaluation").evaluate(
+        prediction, reference, **options
+    )
+    return rows

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from segfocal.errors import UserError
 from segfocal.files import write_json
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
+from segfocal.inference.bundle import Bundle
 from segfocal.inference.ensemble import training_values
 from segfocal.inference.predictor import Predictor
 from segfocal.inference.segment import label_type, segment_with
+from segfocal.inference.sliding.sliding_options import SlidingOptions
 from segfocal.io.scratch import scratch_array
 from segfocal.predict.inputs import scan_ahead
 from segfocal.predict.intensity_check import foreign_intensities
-from segfocal.predict.options import PredictOptions
+from segfocal.predict.options import PostProcessing, PredictOptions
 from segfocal.predict.outputs import check_outputs, prediction_report, report_path, write_outputs
 from segfocal.predict.prediction import Prediction, ScratchProbabilities
 from segfocal.predict.prompts import prompts_of_scan
@@ -51,11 +56,24 @@ def load_predictor(options: PredictOptions) -> Predictor:
             where=options.bundles[0],
             do="add separate=true: a mask file for each structure, named after output",
         )
-    if options.postprocess == "none":
-        loaded = [replace(bundle, postprocess={}) for bundle in loaded]
-    if len(loaded) > 1:  # scans are judged by what any of them was trained on
-        loaded[0] = replace(loaded[0], training_values=training_values(loaded))
-    return Predictor(loaded, sliding=options.sliding, device=options.device)
+    return ready_predictor(loaded, postprocess=options.postprocess, sliding=options.sliding, device=options.device)
+
+
+def ready_predictor(
+    loaded: Sequence[Bundle], *, postprocess: PostProcessing, sliding: SlidingOptions, device: torch.device
+) -> Predictor:
+    """Return bundles ready to segment scans.
+
+    Args:
+        loaded: one, or several whose logits are averaged.
+        postprocess: "auto" for the first one's own rules, or "none".
+        sliding: how windows slide.
+        device: of the networks.
+    """
+    ready = [replace(bundle, postprocess={}) for bundle in loaded] if postprocess == "none" else list(loaded)
+    if len(ready) > 1:  # scans are judged by what any of them was trained on
+        ready[0] = replace(ready[0], training_values=training_values(ready))
+    return Predictor(ready, sliding=sliding, device=device)
 
 
 def segment_scan(predictor: Predictor, options: PredictOptions, scan: Volume) -> Prediction:

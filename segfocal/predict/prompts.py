@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from segfocal.grid import Grid
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.prompted.prompt_entries import read_entries
 from segfocal.inference.prompted.prompt_file import read_prompts
-from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, ScanPrompts
+from segfocal.inference.prompted.propagation_options import PropagationOptions
+from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, ScanPrompts, SlicePrompt
 from segfocal.inference.prompted.slice_boxes import boxes_from_labels
 from segfocal.io import volumes
 from segfocal.predict.options import PromptKind, PromptOptions
@@ -33,6 +34,35 @@ def files_named(options: PromptOptions) -> list[Path]:
     return [options.file, *(options.file.parent / mask for mask in masks)]
 
 
+def propagated(
+    prompts: Sequence[SlicePrompt],
+    scan: Grid,
+    bundle: Bundle,
+    *,
+    folder: Path,
+    embeddings: Path | None = None,
+    options: PropagationOptions,
+) -> PropagatedPrompts:
+    """Return prompts on a few slices, ready to be propagated to the others.
+
+    Args:
+        prompts: in the order in which they count.
+        scan: the grid of the scan.
+        bundle: which answers.
+        folder: where answers are kept, and embeddings unless they have a folder of their own.
+        embeddings: that folder.
+        options: what a slice hands on to the next one, and where that ends.
+    """
+    return PropagatedPrompts(
+        prompts=prompts,
+        structures=bundle.structures,
+        spacing_mm=bundle.grid.of(scan).spacing_mm,
+        session=folder / "answers",
+        embeddings=embeddings or folder / "embeddings",
+        options=options,
+    )
+
+
 @contextmanager
 def prompts_of_scan(options: PromptOptions | None, scan: Grid, bundle: Bundle) -> Iterator[ScanPrompts | None]:
     """Yield the prompts of a scan, ready to be answered; None where there are none.
@@ -46,13 +76,8 @@ def prompts_of_scan(options: PromptOptions | None, scan: Grid, bundle: Bundle) -
         prompts = read_prompts(options.file, scan, bundle.structures, bundle.grid)
         with TemporaryDirectory(prefix="segfocal_") as temporary:
             kept = options.session or Path(temporary)
-            yield PropagatedPrompts(
-                prompts=prompts,
-                structures=bundle.structures,
-                spacing_mm=bundle.grid.of(scan).spacing_mm,
-                session=kept / "answers",
-                embeddings=options.embeddings or kept / "embeddings",
-                options=options.propagation,
+            yield propagated(
+                prompts, scan, bundle, folder=kept, embeddings=options.embeddings, options=options.propagation
             )
     elif options.kind is PromptKind.BOXES:
         boxes = read_prompts(options.file, scan, bundle.structures, bundle.grid, boxes_only=True)

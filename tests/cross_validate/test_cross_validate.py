@@ -5,7 +5,9 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
+from segfocal.files import sha256_of
 from segfocal.inference import bundle as bundles
 from segfocal.inference.ensemble import members_of, training_values
 from segfocal.intensity_statistics import percentiles_of
@@ -55,6 +57,24 @@ def test_each_member_holds_the_values_of_its_training_scans_alone_and_predict_ju
     every = np.array([percentiles_of(array, most=200_000) for array in scans.values()])
     (channel,) = training_values([bundles.load(place) for place in members_of(folder / "bundle")])
     np.testing.assert_allclose([channel.percentiles.least, channel.percentiles.most], [every.min(0), every.max(0)])
+
+
+def test_the_card_has_the_numbers_of_the_evaluation(folder):
+    _, text, body = (folder / "bundle" / "README.md").read_text().split("---\n", 2)
+    head = yaml.safe_load(text)
+    source = folder / "evaluation" / "summary.csv"
+    with source.open() as file:
+        rows = {row["structure"]: row for row in csv.DictReader(file)}
+    assert {one["metric"] for one in head["metrics"]} >= {"dice", "hd95_mm", "lesion_recall"}
+    for one in head["metrics"]:
+        written, name = rows[one["structure"]], one["metric"]
+        assert one["mean"] == pytest.approx(float(written[f"{name}_mean"]), abs=5e-5)  # four digits
+        ends = [float(written[f"{name}_{end}"]) for end in ("low", "high")]
+        assert one["interval_95"] == pytest.approx(ends, abs=5e-5)
+        assert one["cases"] == int(written["cases"]) == 3
+    assert head["metrics_from"] == {"../evaluation/summary.csv": sha256_of(source)}
+    assert "Out of fold" in body
+    assert (folder / "bundle" / "member_0" / "README.md").is_file()
 
 
 def test_the_summary_counts_what_the_masks_hold_in_the_shape_of_nnunet(folder, spheres):

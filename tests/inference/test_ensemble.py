@@ -91,7 +91,7 @@ def test_an_ensemble_keeps_its_folders_names_and_a_damaged_list_is_replaced(tmp_
     first, second = members(tmp_path, 0, 1)
     for _ in range(2):
         ensemble.save([first, second], tmp_path / "out", facts={})
-        assert sorted(os.listdir(tmp_path / "out")) == ["ensemble.json", "member_0", "member_1"]
+        assert sorted(os.listdir(tmp_path / "out")) == ["README.md", "ensemble.json", "member_0", "member_1"]
     (tmp_path / "out" / "ensemble.json").write_text("{")
     with pytest.raises(UserError):
         ensemble.members_of(tmp_path / "out")

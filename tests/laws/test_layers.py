@@ -11,6 +11,7 @@ import pytest
 from tests import ROOT
 
 LAYERS = {
+    "interface": 8,
     "cli": 7,
     "auto": 6,
     "serve": 5,

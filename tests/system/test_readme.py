@@ -3,13 +3,22 @@
 import re
 import shlex
 
+import numpy as np
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 
+import segfocal
 from segfocal.cli.app import conf_folder, register_resolvers
+from segfocal.cli.composed import composed
+from segfocal.structure import Structure
 from tests import ROOT
+from tests.random_bundle import MODEL as UNET
+from tests.random_bundle import image, make_bundle
+from tests.scans import make_scan
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PROMPTED = {"_target_": "segfocal.models.PromptUNet", "image_size": 16, "widths": [8, 8]}
 COMMAND = re.compile(r"python scripts/(\w+)\.py([^`|#\n]*)")
 
 
@@ -38,17 +47,44 @@ def test_every_documented_command_composes(name, options):
         assert compose(name, overrides=plain)
 
 
-def test_the_python_of_the_readme_runs():
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+@pytest.fixture
+def bundles_and_scan(tmp_path, monkeypatch):
+    """A working folder with what the pages name: bundles of random weights, a scan, a label."""
+    monkeypatch.chdir(tmp_path)
+    liver, classes = (Structure(name="liver", value=5),), {"classes": 1, "widths": [4, 8, 8]}
+    make_bundle(tmp_path / "runs/first/bundle", config={**UNET, **classes}, structures=liver)
+    make_bundle(tmp_path / "runs/clicks/bundle", config=PROMPTED, needs_prompts=True)
+    make_scan(tmp_path / "ct.nii.gz", image(3))
+    make_scan(tmp_path / "label.nii.gz", np.where(image(3) > 0, 5, 0).astype(np.uint8))
+
+
+@pytest.mark.usefixtures("bundles_and_scan")
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_the_python_of_a_page_runs(page):
+    """Blocks of a page follow each other. One that trains, which takes minutes, is only held against the options."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.S)
     assert blocks
+    names = {}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
+        code = compile(block, page, "exec")
+        if "segfocal.train(" in block:
+            given = re.search(r"segfocal\.train\((\{.*?\}), folder=", block)
+            assert composed("train", eval(given[1])).config.target == "liver"
+            continue
+        exec(code, names)
 
 
 def test_every_file_a_page_links_to_exists():
     for page in PAGES:
         for link in re.findall(r"\]\((?!http|#)([^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_citation_names_this_version_and_licence():
+    said = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert said["version"] == segfocal.__version__
+    assert f'license = "{said["license"]}"' in (ROOT / "pyproject.toml").read_text()
+    assert {"cff-version", "message", "title", "authors"} <= set(said)  # what the format asks for
 
 
 def test_make_targets_of_the_readme_exist():

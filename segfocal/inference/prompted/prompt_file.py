@@ -49,6 +49,33 @@ def read_prompts(
     """
     path = Path(path)
     listed, space = read_entries(path)
+    return prompts_of(listed, scan, structures, grid, space=space, boxes_only=boxes_only, path=path)
+
+
+def prompts_of(
+    listed: Any,
+    scan: Grid,
+    structures: Sequence[Structure],
+    grid: ModelGrid,
+    *,
+    space: Any = "voxel",
+    boxes_only: bool = False,
+    path: Path = Path("the prompts given"),
+) -> list[SlicePrompt]:
+    """Return the prompts that a list of entries asks for, as `read_prompts` does those of a file.
+
+    Args:
+        listed: entries as docs/prompted_volumes.md describes them.
+        scan: as of `read_prompts`, like the next three.
+        structures: those of the bundle.
+        grid: the model's.
+        space: voxel or world, of entries that name none.
+        boxes_only: whether only boxes are taken.
+        path: to be named in messages; masks are named relative to its folder.
+
+    Raises:
+        UserError: as `read_prompts`.
+    """
     if not isinstance(listed, list) or space not in SPACES or not (listed or boxes_only):
         raise UserError(
             expected='a list of prompts, or {"space": "world", "prompts": [...]} with space voxel or world',

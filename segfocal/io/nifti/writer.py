@@ -41,11 +41,35 @@ def write(path: str | Path, labels: Volume, *, like: str | Path | Grid, overwrit
     check_suffix(path)
     check_new(path, overwrite=overwrite)
     scan = _scan(like, path)
+    _check_on(scan, labels)
+    _write(path, _stored(labels), scan)
+
+
+def image_like(labels: Volume, *, like: str | Path | Grid) -> nib.Nifti1Image:
+    """Return a label map as an image of nibabel's, with what `write` gives its file: affine, form codes, units, type.
+
+    Args:
+        labels: the label map, on the scan's grid.
+        like: the scan, a NIfTI file, or the grid of a scan of another format.
+
+    Raises:
+        UserError: the grids differ, or the scan's header cannot be read.
+    """
+    scan = _scan(like, Path("a scan in memory"))
+    _check_on(scan, labels)
+    return image_with(_stored(labels), forms_of(scan), units=int(scan.fields["xyzt_units"]))
+
+
+def _check_on(scan: RawHeader, labels: Volume) -> None:
     difference = labels.grid.difference(grid_of(scan, scan.path))
     if difference:
         raise UserError(expected="a mask on the scan's grid", found=difference, where=scan.path, do="resample it first")
-    data = labels.array if labels.array.dtype == np.uint8 else labels.array.astype(smallest_integer_type(labels.array))
-    _write(path, data, scan)
+
+
+def _stored(labels: Volume) -> NDArray:
+    """Return the voxels of a label map in the smallest integer type that holds them."""
+    array = labels.array
+    return array if array.dtype == np.uint8 else array.astype(smallest_integer_type(array))
 
 
 def write_probabilities(
@@ -89,24 +113,22 @@ def write_new(path: str | Path, volume: Volume, *, overwrite: bool = False) -> N
 
 def _write(path: Path, data: NDArray, scan: RawHeader, *, slope: float | None = None) -> None:
     """Write voxels with the geometry of a scan, in the unit of the scan."""
-    forms = _form(scan, sform_of(scan)), _form(scan, qform_of(scan))
-    _write_voxels(path, data, forms, units=int(scan.fields["xyzt_units"]), slope=slope)
+    _write_voxels(path, data, forms_of(scan), units=int(scan.fields["xyzt_units"]), slope=slope)
 
 
 _Form = tuple[NDArray, int]  # an affine and its code
+
+
+def forms_of(scan: RawHeader) -> tuple[_Form, _Form]:
+    """Return sform and qform of what is written on the grid of a scan, each an affine and its code."""
+    return _form(scan, sform_of(scan)), _form(scan, qform_of(scan))
 
 
 def _write_voxels(
     path: Path, data: NDArray, forms: tuple[_Form, _Form], *, units: int, slope: float | None = None
 ) -> None:
     """Write voxels with sform and qform, a few slices at a time, so that data on disk never is in memory."""
-    header = nib.Nifti1Header()
-    header.set_data_dtype(data.dtype)
-    header["xyzt_units"] = units
-    image = nib.Nifti1Image(np.broadcast_to(data.dtype.type(0), data.shape), None, header=header)
-    image.set_sform(*forms[0])
-    image.set_qform(*forms[1])
-    header = image.header
+    header = image_with(np.broadcast_to(data.dtype.type(0), data.shape), forms, units=units).header
     header["magic"], header["vox_offset"] = b"n+1", _OFFSET
     header.set_slope_inter(slope or 1.0, 0.0)
     with written_beside(path) as temporary, _opened(temporary) as file:
@@ -114,6 +136,17 @@ def _write_voxels(
         for start in range(0, data.shape[2], _SLICES):
             file.write(np.ascontiguousarray(data[:, :, start : start + _SLICES].T).data)
             release(data)
+
+
+def image_with(data: NDArray, forms: tuple[_Form, _Form], *, units: int) -> nib.Nifti1Image:
+    """Return voxels as an image of nibabel's with sform and qform; units is the code of the unit."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(data.dtype)
+    header["xyzt_units"] = units
+    image = nib.Nifti1Image(data, None, header=header)
+    image.set_sform(*forms[0])
+    image.set_qform(*forms[1])
+    return image
 
 
 @contextmanager
