@@ -55,11 +55,12 @@ def dice(one, other):
     return 2 * int((one & other).sum()) / max(1, int(one.sum()) + int(other.sum()))
 
 
-def predict(folder, engine, asked):
-    """Return the seconds of a command and what it says ran the network."""
+def predict(folder, engine, asked, turn):
+    """Return the seconds of a command, no answer of which is kept from another, and what it says ran the network."""
     mask = folder / f"{engine}.nii.gz"
     options = [f"bundle={folder / 'bundle'}", f"input={folder / 'scan.nii.gz'}", f"prompts={folder / 'prompts.json'}"]
     command = [sys.executable, ROOT / "scripts" / "predict.py", *options, f"output={mask}", "overwrite=true"]
+    command.append(f"session={folder / f'session_{engine}_{turn}'}")
     environment = os.environ | {"OMP_NUM_THREADS": str(asked.threads), "XDG_CACHE_HOME": str(folder / "cache")}
     begun = time.perf_counter()
     subprocess.run([*command, f"engine={engine}"], env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -84,7 +85,7 @@ def main():
         making = ["weights.py", "bundle", "lite_medsam", folder / "bundle", "--structure", f"it:{asked.structure}"]
         subprocess.run([sys.executable, ROOT / "scripts" / making[0], *making[1:]], check=True)
         for engine in asked.engines:
-            turns = [predict(folder, engine, asked) for _ in range(1 if engine == "torch" else 2)]
+            turns = [predict(folder, engine, asked, turn) for turn in range(1 if engine == "torch" else 2)]
             seconds, ran = turns[-1]
             mask = read(folder / f"{engine}.nii.gz")
             rows[engine] = {"seconds": seconds, "first": turns[0][0], "engine": ran, "voxels": int(mask.sum())}

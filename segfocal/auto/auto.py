@@ -136,7 +136,8 @@ class Auto:
         winner, heats = race(recipes, plan, folds=folds, run=self._heat)
         self._save(winner=winner.name)
         seconds = self._fold_seconds(heats, winner, folds)
-        self.say(f"{winner.name}: {folds} fold{'s' * (folds > 1)} of {_words(seconds)} each; {_words(self.left)} left")
+        runs = f"{folds} folds of {_words(seconds)} each" if folds > 1 else f"{_words(seconds)} of training"
+        self.say(f"{winner.name}: {runs}; {_words(self.left)} left")
         outcome = self.workshop.cross_validate(winner, seconds / 60, self.folder)
         self._save()
         return AutoResult(
@@ -169,7 +170,10 @@ class Auto:
             self.say(f"  a race of {plan.recipes} recipes, {_words(plan.seconds)} each, the better half once more")
         for recipe in recipes[: plan.recipes]:
             self.say(f"    {recipe.name}: {recipe.why}")
-        self.say(f"  then {folds} fold{'s' * (folds > 1)} of the winner in what is left, judged out of fold")
+        if folds > 1:
+            self.say(f"  then {folds} folds of the winner in what is left, judged out of fold")
+        else:
+            self.say("  which trains on the one case in what is left")
 
     def _heat(self, recipe: Recipe, fold: int, minutes: float) -> Heat:
         key = heat_key(recipe.name, fold, minutes)

@@ -10,7 +10,9 @@ from typing import Any
 
 from segfocal.auto.auto import AutoResult
 from segfocal.auto.race import Heat
+from segfocal.auto.recipes import Recipe
 from segfocal.cross_validate.results import EVALUATION
+from segfocal.evaluate.case_metrics import CaseMetrics
 from segfocal.evaluate.summary import StructureSummary, summarise
 from segfocal.report.html import Picture, write_page
 
@@ -44,20 +46,38 @@ def write_auto_page(folder: Path, result: AutoResult, facts: AutoFacts) -> Path:
     """Write the page into `folder` and return its path."""
     judged = result.outcome.judged
     summaries = summarise([metrics for case in judged for metrics in case.metrics]) if judged else []
-    pictures = sorted((folder / EVALUATION / "overlays").glob("*.png"))[:_PICTURES]
+    worst = sorted((m for case in judged for m in case.metrics), key=lambda metrics: metrics.dice)[:_PICTURES]
+    tried, not_tried = tried_and_not(result.recipes, result.heats, result.winner)
     values = {
         "facts": facts,
         "result": result,
         "rounds": _rounds(result.heats),
         "summaries": summaries,
         "failed": [case for case in judged if case.failure is not None],
-        "worst": sorted((m for case in judged for m in case.metrics), key=lambda metrics: metrics.dice)[:_PICTURES],
-        "pictures": [Picture(path=path, caption=path.stem) for path in pictures],
+        "worst": worst,
+        "tried": tried,
+        "not_tried": not_tried,
+        "pictures": [Picture(path=path, caption=path.stem) for path in _pictures(folder, worst)],
         "expectation": expectation(summaries, len(judged)),
         "more": more_time(result.heats, result.winner.name),
     }
     write_page(folder / PAGE, "auto/page.html.j2", values, filters={"number": _number})
     return folder / PAGE
+
+
+def tried_and_not(
+    recipes: Sequence[Recipe], heats: Sequence[Heat], winner: Recipe
+) -> tuple[list[Recipe], list[Recipe]]:
+    """Return the recipes that were trained, the winner among them, and those for which the minutes were too few."""
+    names = {heat.recipe for heat in heats} | {winner.name}
+    return [one for one in recipes if one.name in names], [one for one in recipes if one.name not in names]
+
+
+def _pictures(folder: Path, worst: Sequence[CaseMetrics]) -> list[Path]:
+    """Return the pictures of cases, in the order of the table of the worst, then any others."""
+    order = [f"{metrics.case}_{metrics.structure}" for metrics in worst]
+    found = sorted((folder / EVALUATION / "overlays").glob("*.png"))
+    return sorted(found, key=lambda path: order.index(path.stem) if path.stem in order else len(order))[:_PICTURES]
 
 
 def _number(value: float | None) -> str:

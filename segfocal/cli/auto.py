@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
 from segfocal.cli.cross_validate import (
+    check_folds,
     claim_folder,
     folds_of,
     print_outcome,
@@ -90,6 +91,10 @@ def _say(line: str) -> None:
     print(visible(line), flush=True)
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def _target_words(config: DictConfig) -> str:
     target = OmegaConf.to_container(OmegaConf.create({"target": config.target}))["target"]  # type: ignore[index, call-overload]
     return ", ".join(map(str, target)) if isinstance(target, list) else str(target)
@@ -111,7 +116,8 @@ def _sound(config: DictConfig, folder: Path) -> tuple[DictConfig, dict[str, str]
     )
     diagnosis = diagnose(examination)
     errors = [finding for finding in diagnosis.findings if finding.severity == "error"]
-    _say(f"{diagnosis.cases} cases examined: {len(errors)} errors; {shown_path((output / 'doctor.html').resolve())}")
+    counted = f"{_counted(diagnosis.cases, 'case')} examined: {_counted(len(errors), 'error')}"
+    _say(f"{counted}; {shown_path((output / 'doctor.html').resolve())}")
     if not errors:
         return config, {}
     if not config.fix:
@@ -165,6 +171,7 @@ class ConfigWorkshop:
         if len(listed.cases) > 1 or base.data.splits is not None:
             base = training_config(base, folder)
             folds = folds_of(base)
+            check_folds(base, folds)
         else:
             _say("note: one case alone: it trains, nothing is held out, and nothing can be known about another scan")
             base = with_values(base, {"data.folds": None, "data.hold_out": 0.0})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import run, shown_path
-from segfocal.cli.data_options import listed_cases
+from segfocal.cli.data_options import cases_of, listed_cases
 from segfocal.cli.evaluate import print_table
 from segfocal.cli.geometry_options import with_geometry
 from segfocal.cli.resume import RunRequest
@@ -44,6 +44,7 @@ def cross_validate(config: DictConfig) -> float:
     claim_folder(config, folder, command="cross-validate")
     training = with_geometry(training_config(config, folder), resumes=folder / "fold_0")
     folds = folds_of(training)
+    check_folds(training, folds)
     print(f"{folds} fold{'s' * (folds > 1)} in {shown_path(folder.resolve())}", flush=True)
     outcome = validate_folds(training, folder, folds=folds, **switches)
     print_outcome(outcome, folder)
@@ -169,6 +170,20 @@ def folds_of(config: DictConfig) -> int:
     return len(read_folds(file)) if file.exists() else int(config.data.folds)
 
 
+def check_folds(config: DictConfig, folds: int) -> None:
+    """Raise UserError where a fold of a training config has nothing to learn a structure from; labels are counted."""
+    from segfocal.cross_validate.fold_targets import check_fold_targets
+    from segfocal.data.mask_files import with_target
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    dealt = []
+    for fold in range(folds):
+        listed, structures = cases_of({**plain, "data": {**plain["data"], "fold": fold}})
+        listed, structures = with_target(listed, structures, by_object=False)
+        dealt.append(listed.of("train"))
+    check_fold_targets(dealt, structures, cache=Path(plain["cache"]), where=Path(plain["data"]["root"]))
+
+
 def _switches(config: DictConfig) -> dict[str, bool]:
     switches = {}
     for key, words in _WORDS.items():
@@ -180,14 +195,17 @@ def _switches(config: DictConfig) -> dict[str, bool]:
 
 
 def print_outcome(outcome: Outcome, folder: Path) -> None:
-    """Print the out-of-fold metrics of every case, and where things are."""
+    """Print the out-of-fold metrics of every case, and where things are; of one case alone nothing was held out."""
     rows = [row for case in outcome.judged for row in case.rows()]
     columns = ("case", "structure", "dice", "precision", "recall", "hd95_mm", "status")
     print_table([{name: row[name] for name in columns if name in row} for row in rows])
     for choice in outcome.facts.get("thresholds", []):
         said = f"{visible(choice['structure'], lines=False)}: threshold {choice['threshold']:g}"
         print(f"{said}, Dice {choice['dice_at_half']:.3f} at 0.5, {choice['dice_nested']:.3f} chosen on other cases")
-    print(f"mean Dice of cases by models that never saw them: {outcome.dice:.3f}")
-    print(f"page:    {shown_path((folder / 'evaluation' / 'report.html').resolve())}")
+    if rows:
+        print(f"mean Dice of cases by models that never saw them: {outcome.dice:.3f}")
+        print(f"page:    {shown_path((folder / 'evaluation' / 'report.html').resolve())}")
+    else:
+        print("no case was held out, so no metrics are known")
     print(f"summary: {shown_path((folder / 'summary.json').resolve())}")
     print(f"bundle:  {shown_path((folder / 'bundle').resolve())}")

@@ -170,7 +170,9 @@ def _print_summary(metrics: Sequence[CaseMetrics]) -> None:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print rows as a table with the columns of the first, numbers to three places."""
+    """Print rows as a table with the columns of the first, numbers to three places; nothing of no rows."""
+    if not rows:
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -18,7 +18,7 @@ from segfocal.device import choose_device, quick_precision
 from segfocal.engine import checkpoint
 from segfocal.engine.averaged_weights import make_average
 from segfocal.engine.lr_schedule import make_lr_schedule
-from segfocal.engine.optimizer import lay_out_moments, make_optimizer
+from segfocal.engine.optimizer import GIVEN_WEIGHTS_LR, lay_out_moments, make_optimizer
 from segfocal.engine.plan import Plan
 from segfocal.engine.run import Run, RunState
 from segfocal.engine.settings import TrainingSettings
@@ -81,7 +81,7 @@ def build_run(
     _use_hardware(settings)
     _use_rates(plan.task, rates)
     module = cast(nn.Module, plan.task)
-    optimizer = _optimizer(module, settings, accelerator.device)
+    optimizer = _optimizer(module, plan, accelerator.device)
     state = RunState(weights=plan.weights.row() if plan.weights else None)
     schedule = make_lr_schedule(optimizer, settings, state)
     order = _memory_order(plan, accelerator.device)
@@ -134,10 +134,13 @@ def _use_hardware(settings: TrainingSettings) -> None:
     torch.use_deterministic_algorithms(settings.deterministic)
 
 
-def _optimizer(module: nn.Module, settings: TrainingSettings, device: torch.device) -> torch.optim.Optimizer:
+def _optimizer(module: nn.Module, plan: Plan, device: torch.device) -> torch.optim.Optimizer:
     """Return the optimiser of a task; UserError for learning rates of parameters that it does not have."""
+    model = plan.task.model
+    begins = plan.weights is None and isinstance(model, SegmentationModel)
+    auto_lr = model.learning_rate if begins else GIVEN_WEIGHTS_LR
     try:
-        return make_optimizer(module, settings, on_cpu=device.type == "cpu")
+        return make_optimizer(module, plan.settings, auto_lr=auto_lr, on_cpu=device.type == "cpu")
     except ValueError as error:
         raise UserError(expected="options that fit the model", found=str(error), do="change train.lr_scales") from error
 

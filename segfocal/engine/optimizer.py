@@ -10,8 +10,13 @@ from torch import Tensor, nn
 
 from segfocal.engine.settings import TrainingSettings
 
+GIVEN_WEIGHTS_LR = 1e-3  # of auto, for weights that are not random
+_SGD_LR = 0.01  # nnU-Net's
 
-def make_optimizer(task: nn.Module, settings: TrainingSettings, *, on_cpu: bool = False) -> torch.optim.Optimizer:
+
+def make_optimizer(
+    task: nn.Module, settings: TrainingSettings, *, auto_lr: float = GIVEN_WEIGHTS_LR, on_cpu: bool = False
+) -> torch.optim.Optimizer:
     """Return the optimiser over all trainable parameters; biases and norms (one-dimensional) are not decayed.
 
     Parameters with a scale of 0 in `lr_scales` are frozen.
@@ -19,6 +24,7 @@ def make_optimizer(task: nn.Module, settings: TrainingSettings, *, on_cpu: bool 
     Args:
         task: whose parameters are trained.
         settings: which optimiser, and how.
+        auto_lr: the learning rate where the settings leave it to the model; of "sgd" it is nnU-Net's instead.
         on_cpu: where they will be trained. There Adam's step is one loop over a parameter, in place of torch's dozen
             passes over memory; on a GPU it is torch's choice.
 
@@ -33,14 +39,15 @@ def make_optimizer(task: nn.Module, settings: TrainingSettings, *, on_cpu: bool 
         parameter.requires_grad_(parameter.requires_grad and scale > 0)
         if parameter.requires_grad:
             groups.setdefault((scale, parameter.ndim > 1), []).append(parameter)
+    lr = _learning_rate(settings, auto_lr)
     options = [
-        {"params": members, "lr": settings.lr * scale, "weight_decay": settings.weight_decay if decayed else 0.0}
+        {"params": members, "lr": lr * scale, "weight_decay": settings.weight_decay if decayed else 0.0}
         for (scale, decayed), members in sorted(groups.items(), key=lambda item: (-item[0][0], not item[0][1]))
     ]
     if settings.optimizer == "sgd":  # fused, it fails where a parameter has its first gradient after the first step
-        return torch.optim.SGD(options, lr=settings.lr, momentum=0.99, nesterov=True)
+        return torch.optim.SGD(options, lr=lr, momentum=0.99, nesterov=True)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(options, lr=settings.lr, fused=True if on_cpu else None)
+    return kind(options, lr=lr, fused=True if on_cpu else None)
 
 
 def lay_out_moments(optimizer: torch.optim.Optimizer) -> None:
@@ -54,6 +61,12 @@ def lay_out_moments(optimizer: torch.optim.Optimizer) -> None:
             moment = isinstance(value, Tensor) and value.shape == parameter.shape
             if moment and value.stride() != parameter.stride():
                 state[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)
+
+
+def _learning_rate(settings: TrainingSettings, auto_lr: float) -> float:
+    if settings.lr != "auto":
+        return settings.lr
+    return _SGD_LR if settings.optimizer == "sgd" else auto_lr
 
 
 def _scale_of(name: str, scales: Mapping[str, float]) -> float:

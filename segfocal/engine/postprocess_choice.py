@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from statistics import fmean
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from segfocal.data.case import Case
 from segfocal.data.ignore_label import without_ignored
 from segfocal.data.store.prepare import read_pair
+from segfocal.engine.organ_rules import SHARE
 from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.postprocess import Parts, PostprocessRules, holes, pieces
@@ -25,7 +26,12 @@ from segfocal.structure import Structure
 LEAST_GAIN = 0.001  # of mean Dice: less is noise
 
 # Mildest first: of those that gain the same, the first is taken.
-REMOVALS = (*(PostprocessRules(minimum_mm3=10.0**power) for power in (1, 2, 3, 4)), PostprocessRules(largest=True))
+REMOVALS = (
+    *(PostprocessRules(minimum_mm3=10.0**power) for power in (1, 2, 3, 4)),
+    PostprocessRules(minimum_share=SHARE),
+    PostprocessRules(largest=True),
+)
+_SHARED = 1 + [rule.minimum_share for rule in REMOVALS].index(SHARE)  # its place in a row of Dice
 FILLINGS = tuple(PostprocessRules(holes_mm3=10.0**power) for power in (2, 3, 4))
 
 
@@ -36,7 +42,8 @@ def choose_rules(
 
     Every rule is tried alone, on the masks that the bundle without rules gives for whole scans. The best way of taking
     components away and the best way of filling holes stay. Of several cases as much must be gained where each gets what
-    the others would choose: what one case alone gains by says little about the next.
+    the others would choose: what one case alone gains by says little about the next. Where nothing is taken away
+    because of that, a rule that the training labels asked for stays, unless it lowered the mean.
     """
     return choose_rules_of([(bundle, cases)], device=device)
 
@@ -46,7 +53,9 @@ def choose_rules_of(
 ) -> tuple[dict[str, PostprocessRules], list[dict[str, Any]]]:
     """Return the same for several bundles, such as those of folds, each with cases that it did not see."""
     dice: dict[str, list[list[float]]] = {}
+    asked: list[Mapping[str, PostprocessRules]] = []
     for bundle, cases in members:
+        asked.append(bundle.postprocess)
         for case in cases:
             for name, row in _dice_of_case(replace(bundle, postprocess={}), case, device=device).items():
                 dice.setdefault(name, []).append(row)
@@ -55,6 +64,8 @@ def choose_rules_of(
     for name, rows in dice.items():
         means = [fmean(column) for column in zip(*rows, strict=True)]
         chosen = best_rules(np.array(rows))
+        if not chosen.removes and means[_SHARED] >= means[0] and all(name in own for own in asked):
+            chosen = replace(chosen, minimum_share=SHARE)
         if chosen != PostprocessRules():
             rules[name] = chosen
         tried = [asdict(r) | {"dice": m} for r, m in zip((*REMOVALS, *FILLINGS), means[1:], strict=True)]
@@ -119,6 +130,7 @@ def best_rules(dice: NDArray[np.float64]) -> PostprocessRules:
                 largest=best.largest or rule.largest,
                 minimum_mm3=max(best.minimum_mm3, rule.minimum_mm3),
                 holes_mm3=max(best.holes_mm3, rule.holes_mm3),
+                minimum_share=max(best.minimum_share, rule.minimum_share),
             )
     return best
 

@@ -15,11 +15,13 @@ from segfocal.data.store.prepare import check_pairs, prepare
 from segfocal.data.store.prepared_case import check_foreground, pixel_rates
 from segfocal.engine.across_processes import main_folder
 from segfocal.engine.build_run import build_run, connect
+from segfocal.engine.organ_rules import organ_rules
 from segfocal.engine.plan import Plan
 from segfocal.engine.progress import CaseProgress
 from segfocal.engine.run import Run
 from segfocal.errors import warn
 from segfocal.files import make_folder
+from segfocal.inference.postprocess import PostprocessRules
 from segfocal.intensity_statistics import over_cases
 
 
@@ -52,11 +54,18 @@ def ready_run(plan: Plan, folder: Path) -> Iterator[ReadyRun]:
         dataset = dataset_of(prepared, len(plan.preparation.structures), plan.sampling)
         run = build_run(plan, folder, accelerator, rates=rates, losses=dataset.losses)
         run.values = over_cases([case.percentiles for case in prepared])
+        run.rules = _rules_of(plan)
         _tell_what_accumulates(run)
         yield ReadyRun(run=run, dataset=dataset, rates=rates)
     finally:
         accelerator.end_training()
         AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision
+
+
+def _rules_of(plan: Plan) -> dict[str, PostprocessRules]:
+    """Return the post-processing that the training labels ask for; none where what is asked for is up to a prompt."""
+    wanted = plan.settings.postprocess == "labels" and not plan.task.needs_prompts and not plan.preparation.by_object
+    return organ_rules(plan.cases.of("train"), plan.preparation.structures) if wanted else {}
 
 
 def _tell_what_accumulates(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from segfocal.engine import checkpoint
 from segfocal.engine.budget import Stopwatch, used_share
 from segfocal.engine.plan import Plan
 from segfocal.inference import bundle as bundles
+from segfocal.inference.postprocess import PostprocessRules
 from segfocal.intensity_statistics import Statistics
 
 
@@ -76,6 +78,7 @@ class Run:
         losses: the last loss of each slice, with data.replay only.
         channels_last: whether images and weights are in channels-last memory order.
         values: what the values of the training scans were, for its bundle; None where that is not known.
+        rules: of post-processing, by structure name, for its bundle.
         stopwatch: counts the seconds of training; made here.
     """
 
@@ -90,6 +93,7 @@ class Run:
     losses: LastLosses | None = None
     channels_last: bool = False
     values: Statistics | None = None
+    rules: Mapping[str, PostprocessRules] = field(default_factory=dict)
     stopwatch: Stopwatch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -153,6 +157,7 @@ class Run:
             channels=len(plan.cases.cases[0].images),
             neighbours=plan.sampling.neighbours,
             training_values=self.values,
+            postprocess=dict(self.rules),
         )
 
 

@@ -23,7 +23,8 @@ class TrainingSettings:
         batch_size: samples an optimiser step, over all processes and all its forward passes, ≥ 1.
         accumulate: forward passes an optimiser step, a divisor of `batch_size`; 1, as more only save memory.
         optimizer: "adamw", "adam" or "sgd" (Nesterov momentum 0.99, as nnU-Net's).
-        lr: learning rate after the warm-up, > 0.
+        lr: learning rate after the warm-up, > 0, or "auto": the model's own where it begins with random weights, 0.001
+            where it goes on from given ones. Of "sgd" 0.01, as nnU-Net's.
         weight_decay: ≥ 0, of weights only: biases and norms are not decayed.
         lr_scales: factors ≥ 0 on `lr` by parameter name pattern, 0 freezes; the last that matches counts. None: all 1.
         schedule: of the learning rate after the warm-up: "cosine", "poly", "plateau" or "constant".
@@ -36,7 +37,8 @@ class TrainingSettings:
         keep_checkpoints: how many of the last to keep, ≥ 1; 2, so that a damaged one has one before it.
         patience: validations without a better Dice before stopping, ≥ 1; None for never.
         keep: weights in the bundle: "last", or "best" on the validation scans, whose Dice then flatters.
-        postprocess: "auto" puts into the bundle the rules that raised Dice on the validation scans; "none".
+        postprocess: of masks, rules in the bundle: "labels", of organs that are one piece in every training label far
+            smaller pieces are left out; "auto", those that raised Dice on the validation scans; "none".
         workers: loading processes, ≥ 0 and at most `most_workers`; 0 loads in the main one, which any machine can.
         worker_timeout: seconds without a batch after which loading processes count as hung, > 0; None for never.
         precision: of the network: "fp32", "bf16", "fp16" (GPU only), or "auto": bf16 where the device multiplies it in
@@ -58,7 +60,7 @@ class TrainingSettings:
     batch_size: int = 8
     accumulate: int = 1
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: float = 1e-3
+    lr: Literal["auto"] | float = "auto"
     weight_decay: float = 0.05
     lr_scales: Mapping[str, float] | None = None
     schedule: Literal["cosine", "poly", "plateau", "constant"] = "cosine"
@@ -71,7 +73,7 @@ class TrainingSettings:
     keep_checkpoints: int = 2
     patience: int | None = None
     keep: Literal["last", "best"] = "last"
-    postprocess: Literal["none", "auto"] = "none"
+    postprocess: Literal["labels", "auto", "none"] = "labels"
     workers: int = 0
     worker_timeout: float | None = 600.0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
@@ -102,7 +104,7 @@ class TrainingSettings:
             "minutes": _positive_or_null(self.minutes),
             "batch_size": ("≥ 1", self.batch_size >= 1),
             "accumulate": (f"a divisor of train.batch_size={self.batch_size}", divides),
-            "lr": ("> 0", self.lr > 0),
+            "lr": ("> 0, or auto", self.lr == "auto" or self.lr > 0),
             "weight_decay": ("≥ 0", self.weight_decay >= 0),
             "lr_scales": ("≥ 0 by name pattern", all(scale >= 0 for scale in (self.lr_scales or {}).values())),
             "plateau": ("≥ 1", self.plateau >= 1),

@@ -58,9 +58,9 @@ _CHANNELS = {  # by how many axes windows have
 }
 _THRESHOLD = "the structure with the largest logit, where that is above 0; background elsewhere"
 _RULES = (
-    "in voxels of the scan, for each structure: components (26 neighbours) below minimum_mm3 go, then all but the "
-    "largest if largest; then, for all structures so cut back, holes of at most holes_mm3: background of 6 "
-    "neighbours that touches neither the volume's border nor another structure"
+    "in voxels of the scan, for each structure: components (26 neighbours) below minimum_mm3, or minimum_share of "
+    "the largest, go, then all but the largest if largest; then, for all structures so cut back, holes of at most "
+    "holes_mm3: background of 6 neighbours that touches neither the volume's border nor another structure"
 )
 
 

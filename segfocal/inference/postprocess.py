@@ -1,4 +1,4 @@
-"""What is done to a finished label map: small pieces and all but the largest taken away, small holes filled, in mm³.
+"""What is done to a finished label map: small pieces and all but the largest taken away, small holes filled.
 
 A component is a set of a structure's voxels that touch by faces, edges or corners (26 neighbours). A hole is a set of
 background voxels that touch by faces (6 neighbours), reaches no border of the volume, and touches one structure alone.
@@ -29,15 +29,17 @@ class PostprocessRules:
     Args:
         largest: whether only the largest component stays (several, if they are equally large).
         minimum_mm3: components of less volume become background.
+        minimum_share: so do those of less than this share, in [0,1), of the largest one's volume.
         holes_mm3: holes of at most this volume are filled.
 
     Raises:
-        ValueError: a volume that is negative or not finite, a switch that is neither true nor false.
+        ValueError: a volume that is negative or not finite, a share outside, a switch that is neither true nor false.
     """
 
     largest: bool = False
     minimum_mm3: float = 0.0
     holes_mm3: float = 0.0
+    minimum_share: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.largest, bool):
@@ -46,16 +48,20 @@ class PostprocessRules:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise ValueError(f"expected {name} to be a volume ≥ 0 mm³; got {value!r}")
+        share = self.minimum_share
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+            raise ValueError(f"expected minimum_share to be in [0,1); got {share!r}")
 
     @property
     def removes(self) -> bool:
         """Whether components may be taken away."""
-        return self.largest or self.minimum_mm3 > 0
+        return self.largest or self.minimum_mm3 > 0 or self.minimum_share > 0
 
     def keeps(self, volumes_mm3: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Return which components of these volumes [n] stay."""
-        kept = volumes_mm3 >= self.minimum_mm3 * (1 - _ROUNDING)
-        return kept & (volumes_mm3 == volumes_mm3.max(initial=0.0)) if self.largest else kept
+        most = volumes_mm3.max(initial=0.0)
+        kept = volumes_mm3 >= max(self.minimum_mm3, self.minimum_share * most) * (1 - _ROUNDING)
+        return kept & (volumes_mm3 == most) if self.largest else kept
 
     def fills(self, volumes_mm3: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Return which holes of these volumes [n] are filled."""

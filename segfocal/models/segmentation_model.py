@@ -17,6 +17,7 @@ class SegmentationModel(nn.Module):
         prior: what `start_from` is asked for when training begins: a share of foreground, "auto", or None.
         quicker_channels_last: a CPU trains it faster with images and weights in channels-last memory order (measured:
             benchmarks/train.py).
+        learning_rate: what `train.lr=auto` is where it begins with random weights (measured: docs/results.md).
     """
 
     classes: int
@@ -24,6 +25,7 @@ class SegmentationModel(nn.Module):
     size_multiple: int = 1
     prior: Prior = None
     quicker_channels_last: bool = False
+    learning_rate: float = 1e-3
 
     def start_from(self, logits: Tensor) -> None:
         """Make the first predictions equal the logits [k] of a prior."""

@@ -33,6 +33,8 @@ class UNet(SegmentationModel):
         ValueError: fewer than three levels, other dims, an impossible prior.
     """
 
+    learning_rate = 3e-3
+
     def __init__(
         self,
         *,

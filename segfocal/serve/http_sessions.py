@@ -85,14 +85,17 @@ class SessionRequests:
     async def _found(self, session: str, *, prepared: bool = False) -> Session:
         found = await self.worker.read(lambda: self.sessions.find(session))
         if prepared and not found.ready:
-            await self.worker.run(found.prepare)
+            await self.worker.run(found.prepare, session=session)
         return found
 
-    async def _acted(self, session: str, form: Form, job: Callable[[Session], Change]) -> dict[str, Any]:
+    async def _acted(
+        self, session: str, form: Form, job: Callable[[Session], Change], *, short: bool = True
+    ) -> dict[str, Any]:
         found = await self._found(session)
         found.progress.waiting += 1
+        found.progress.between = self.worker.let_others
         try:
-            return await self.worker.run(lambda: _acted(found, form, job))
+            return await self.worker.run(lambda: _acted(found, form, job), session=session, short=short and found.ready)
         finally:
             found.progress.waiting -= 1
 
@@ -116,7 +119,7 @@ class SessionRequests:
         known = self.sessions.of_scan(form.scan)
         found = await self.worker.read(lambda: self.sessions.open(form.scan))
         if not found.ready:
-            files_sent.in_background(self.worker.run(found.prepare))
+            files_sent.in_background(self.worker.run(found.prepare, session=found.id))
         return JSONResponse(describe(found), status_code=201 if known is None else 200)
 
     async def described(self, session: str) -> dict[str, Any]:
@@ -187,7 +190,7 @@ class SessionRequests:
     async def carry(self, session: str, request: Request) -> dict[str, Any]:
         """Propagate to the neighbours."""
         form = await read_form(request, CarryForm)
-        return await self._acted(session, form, lambda one: one.carry(form.reach_mm))
+        return await self._acted(session, form, lambda one: one.carry(form.reach_mm), short=False)
 
     async def undo(self, session: str, request: Request) -> dict[str, Any]:
         """Take the last action back."""
@@ -199,13 +202,13 @@ class SessionRequests:
 
     async def predict(self, session: str, request: Request) -> dict[str, Any]:
         """Segment the whole scan without a prompt."""
-        return await self._acted(session, await read_form(request, Nothing), Session.predict)
+        return await self._acted(session, await read_form(request, Nothing), Session.predict, short=False)
 
     async def save(self, session: str, request: Request) -> dict[str, Any]:
         """Write mask and prompts into the data set of corrections."""
         form = await read_form(request, Nothing)
         found, output = await self._found(session), self.sessions.options.output
-        return await self.worker.run(lambda: _saved(found, form, output))
+        return await self.worker.run(lambda: _saved(found, form, output), session=session)
 
     async def cancel(self, session: str) -> dict[str, Any]:
         """Stop what is being done."""

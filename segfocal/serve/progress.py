@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,9 +11,13 @@ from segfocal.serve.refusal import Refusal
 
 
 class Progress:
-    """What is being done, read in one thread and written in another; a step that is told of may end the work."""
+    """What is being done, read in one thread and written in another; a step that is told of may end the work.
+
+    between: is called after each step; others may have their turn there.
+    """
 
     def __init__(self) -> None:
+        self.between: Callable[[], None] | None = None
         self._doing: list[str] = []
         self._started = 0.0
         self._steps = 0
@@ -41,6 +45,8 @@ class Progress:
         self._steps += 1
         if self._stopped:
             raise Refusal(409, expected="work that goes on to its end", found="it was stopped", do="ask again")
+        if self.between:
+            self.between()
 
     def stop(self) -> bool:
         """End the work at its next step; return whether there is any."""

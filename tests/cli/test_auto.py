@@ -1,5 +1,10 @@
 """`segfocal auto` from the command line: what it says before any training."""
 
+import math
+from pathlib import Path
+
+from segfocal.cli.cross_validate import print_outcome
+from segfocal.cross_validate.results import Outcome
 from tests.scans import make_sphere_cases
 from tests.system.commands import segfocal
 
@@ -19,3 +24,12 @@ def test_cases_with_errors_are_counted_once(tmp_path, monkeypatch, capfd):
     options = [f"data.root={root}", "target=1", "minutes=9", f"output={tmp_path}/out"]
     assert segfocal(monkeypatch, "auto", *options) == 1
     assert "found errors in 1 of" in capfd.readouterr().err
+
+
+def test_of_one_case_alone_no_metrics_are_printed(capsys):
+    """It trained to its end and then failed on the table of no rows."""
+    print_outcome(Outcome(judged=[], dice=math.nan), Path("mine"))
+    said = capsys.readouterr().out
+    assert "no case was held out" in said
+    assert "nan" not in said
+    assert "bundle" in said

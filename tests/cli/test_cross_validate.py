@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from segfocal.cli.cross_validate import claim_folder
 from segfocal.errors import UserError
-from tests.scans import make_sphere_cases
+from tests.scans import make_sphere_case, make_sphere_cases
 from tests.system.commands import segfocal
 
 COMMANDS = ("auto", "cross-validate")
@@ -74,3 +74,23 @@ def test_a_kill_at_any_moment_leaves_a_folder_that_the_same_command_goes_on_in_a
     claim_folder(config, tmp_path / "out", command="auto")
     with pytest.raises(UserError, match="one with doctor"):
         claim_folder(config, tmp_path / "out", command="cross-validate")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_target_that_one_case_alone_has_is_told_before_any_training(command, tmp_path, monkeypatch, capfd):
+    folder = tmp_path / "data"
+    make_sphere_case(folder, "c0")
+    make_sphere_case(folder, "c1", radius_mm=0)
+    make_sphere_case(folder, "c2", radius_mm=0)
+    root = [
+        "data=folder",
+        f"data.root={folder}",
+        "target=1",
+        f"output={tmp_path / 'out'}",
+        f"cache={tmp_path / 'cache'}",
+    ]
+    assert segfocal(monkeypatch, command, *root) == 1
+    said = capfd.readouterr().err
+    assert "expected label_1 in the training cases of every fold; found it in 1 of 3 cases (c0)" in said
+    assert not (tmp_path / "out" / "fold_0").exists()
+    assert not (tmp_path / "out" / "race").exists()

@@ -1,5 +1,6 @@
 """Which parameters are trained, at which rate, with which decay."""
 
+import csv
 from collections import OrderedDict
 
 import pytest
@@ -84,3 +85,23 @@ def test_moments_of_another_memory_order_are_those_of_their_parameters(before, a
         step(plain, torchs, seed)
     for our, their in zip(resumed.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(our.data, their.data, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("options", "rate"), [({}, 3e-3), ({"optimizer": "sgd"}, 0.01), ({"lr": 0.2}, 0.2)])
+def test_auto_is_the_models_own_rate_and_of_sgd_its_usual_one(options, rate):
+    optimizer = make_optimizer(some_model(), TrainingSettings(**options), auto_lr=3e-3)
+    assert {group["lr"] for group in optimizer.param_groups} == {rate}
+
+
+def first_rate(folder):
+    with (folder / "metrics.csv").open(newline="") as rows:
+        return float(next(csv.DictReader(rows))["lr"])
+
+
+def test_random_weights_begin_at_the_models_own_rate_and_given_ones_lower(spheres, tmp_path, monkeypatch):
+    constant = ["train.steps=1", "train.validate_every=0", "train.warmup=0", "train.schedule=constant"]
+    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "a", *constant)) == 0
+    assert first_rate(tmp_path / "a") == 4e-3
+    given = f"model.weights={tmp_path / 'a' / 'bundle'}"
+    assert segfocal(monkeypatch, "train", *small_training(spheres, tmp_path / "b", *constant, given)) == 0
+    assert first_rate(tmp_path / "b") == 1e-3

@@ -76,7 +76,7 @@ def test_rules_that_raise_dice_are_kept_and_those_that_do_not_are_not(cases):
     assert rules == {"label_1": PostprocessRules(minimum_mm3=100.0, holes_mm3=100.0)}
     row = report[0]
     assert row["structure"] == "label_1"
-    assert row["chosen"] == {"largest": False, "minimum_mm3": 100.0, "holes_mm3": 100.0}
+    assert row["chosen"] == {"largest": False, "minimum_mm3": 100.0, "holes_mm3": 100.0, "minimum_share": 0.0}
     gains = {(t["largest"], t["minimum_mm3"], t["holes_mm3"]): t["dice"] - row["dice"] for t in row["tried"]}
     assert gains[False, 10.0, 0.0] == 0
     assert gains[False, 100.0, 0.0] == gains[True, 0.0, 0.0] > 0.01

@@ -30,7 +30,7 @@ def test_settings_of_the_wrong_type_are_named(wrong):
 
 
 def test_a_message_about_one_setting_names_no_other():
-    with pytest.raises(ValueError, match=r"^expected train.lr > 0; got train.lr=-1.0$"):
+    with pytest.raises(ValueError, match=r"^expected train.lr > 0, or auto; got train.lr=-1.0$"):
         TrainingSettings(lr=-1.0)
     with pytest.raises(ValueError, match=r"^expected train.warmup in \[0,1\); train.ema in \[0,1\); got "):
         TrainingSettings(warmup=1.0, ema=2.0)
@@ -45,8 +45,8 @@ def test_a_message_about_one_setting_names_no_other():
         ({"steps": -5}, "train.steps ≥ 1, at most 1000000000; got"),
         ({"steps": 10**18}, "train.steps ≥ 1, at most 1000000000; got"),
         ({"workers": 10**6}, "train.workers ≥ 0, at most "),
-        ({"lr": float("nan")}, "train.lr to be a number; got nan"),
-        ({"lr": float("inf")}, "train.lr to be a number; got inf"),
+        ({"lr": float("nan")}, "train.lr to be auto or a number; got nan"),
+        ({"lr": float("inf")}, "train.lr to be auto or a number; got inf"),
         ({"clip_norm": float("inf")}, "train.clip_norm to be a number or null; got inf"),
     ],
 )

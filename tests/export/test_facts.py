@@ -88,5 +88,12 @@ def test_the_program_of_the_page_follows_3d_windows_to_the_same_mask(volume_plac
 def test_rules_are_told_and_left_to_the_program(place, tmp_path):
     bundle = replace(bundles.load(place / "bundle"), postprocess={"dark": PostprocessRules(largest=True)})
     told = facts(bundle, overlap=0.25, folder=place / "onnx", networks={})
-    assert told["postprocess"] == {"dark": {"largest": True, "minimum_mm3": 0.0, "holes_mm3": 0.0}}
+    assert told["postprocess"] == {
+        "dark": {
+            "largest": True,
+            "minimum_mm3": 0.0,
+            "holes_mm3": 0.0,
+            "minimum_share": 0.0,
+        }
+    }
     assert told["overlap"] == 0.25

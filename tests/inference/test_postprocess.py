@@ -20,6 +20,7 @@ RULES = st.builds(
     PostprocessRules,
     largest=st.booleans(),
     minimum_mm3=st.sampled_from([0.0, 2.0, 5.0, 12.0]),
+    minimum_share=st.sampled_from([0.0, 0.2, 0.6]),
     holes_mm3=st.sampled_from([0.0, 1.0, 3.0, 40.0]),
 )
 # Few distinct values in small arrays: components of equal size, nested structures and holes all come up.
@@ -118,6 +119,8 @@ def pieces():
         (PostprocessRules(minimum_mm3=4), 12),
         (PostprocessRules(minimum_mm3=5), 8),
         (PostprocessRules(minimum_mm3=9), 0),
+        (PostprocessRules(minimum_share=0.5), 12),
+        (PostprocessRules(minimum_share=0.51), 8),
     ],
 )
 def test_small_components_go(rules, left):
@@ -194,7 +197,14 @@ def test_rules_survive_json_and_wrong_ones_are_refused():
         read_rules({"spleen": {}}, structures)
     with pytest.raises(TypeError):
         read_rules({"liver": {"smooth": True}}, structures)
-    for wrong in ({"minimum_mm3": -1}, {"holes_mm3": float("inf")}, {"largest": 1}, {"minimum_mm3": "many"}):
+    for wrong in (
+        {"minimum_share": 1.0},
+        {"minimum_share": True},
+        {"minimum_mm3": -1},
+        {"holes_mm3": float("inf")},
+        {"largest": 1},
+        {"minimum_mm3": "many"},
+    ):
         with pytest.raises(ValueError, match="expected"):
             PostprocessRules(**wrong)
 

@@ -229,7 +229,7 @@ def test_a_run_is_not_resumed_with_other_options(case, tmp_path, monkeypatch, ca
     assert train(monkeypatch, tmp_path) == 0
     capfd.readouterr()
     code = train(monkeypatch, tmp_path, f"resume={tmp_path / 'run'}", "seed=5", "train.lr=0.1", "train.steps=3")
-    fails(capfd, code, "seed=5 (was 0)", "train.lr=0.1 (was 0.001)", "config.yaml")
+    fails(capfd, code, "seed=5 (was 0)", "train.lr=0.1 (was auto)", "config.yaml")
 
 
 def test_a_damaged_checkpoint_is_named(case, tmp_path, monkeypatch, capfd):

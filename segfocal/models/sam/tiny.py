@@ -157,4 +157,5 @@ def build_sam_tiny(options: SamTinyOptions) -> SamModel:
         ),
     )
     model.quicker_channels_last = True
+    model.learning_rate = 4e-3
     return model
