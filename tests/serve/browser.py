@@ -105,8 +105,8 @@ class Visitor:
     def pixel(self, place, plane="axial"):
         """Return where a place in world mm is seen in a plane, in pixels of the page."""
         box = self.page.locator("#marks").bounding_box()
-        find = "([place, plane]) => segfocal.viewer.project(place, segfocal.viewer.tiles.find(t => t.plane.name === plane))"
-        x, y = self.page.evaluate(find, [place, plane])
+        tile = "segfocal.viewer.tiles.find(tile => tile.plane.name === plane)"
+        x, y = self.page.evaluate(f"([place, plane]) => segfocal.viewer.project(place, {tile})", [place, plane])
         return box["x"] + x, box["y"] + y
 
     def click(self, place, plane="axial"):
