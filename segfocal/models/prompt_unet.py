@@ -115,7 +115,14 @@ class ImageShare(nn.Module):
 
 
 class PromptShare(nn.Module):
-    """The prompt's share of the first layer, without a bias: of no prompt it is zero."""
+    """The prompt's share of the first layer, without a bias: of no prompt it is zero.
+
+    Args:
+        width: of the finest level.
+        size: pixels (h, w) of the image.
+        click_radius: as of PromptUNet.
+        kinds: of prompts that have channels, in their order.
+    """
 
     def __init__(self, width: int, size: tuple[int, int], click_radius: float, kinds: tuple[str, ...]) -> None:
         super().__init__()

@@ -26,7 +26,17 @@ class Action(Schema):
 
 
 class Prompted(Action):
-    """A prompt: what was drawn, in world mm, and the entries of a file of prompts that it became."""
+    """A prompt.
+
+    Args:
+        do: names the action.
+        structure: its name.
+        kind: point, box, scribble or lasso.
+        positive: whether it is inside.
+        world_mm: what was drawn.
+        plane: on which.
+        entries: of a file of prompts that it became.
+    """
 
     do: Literal["prompt"] = "prompt"
     structure: str

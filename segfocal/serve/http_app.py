@@ -58,7 +58,15 @@ _BETWEEN_LOOKS = 30.0  # seconds, for idle sessions
 
 @dataclass(frozen=True, kw_only=True)
 class Serving:
-    """All that answers requests: the options, the model, the scans, the sessions and the threads that work."""
+    """All that answers requests.
+
+    Args:
+        options: of the server.
+        predictor: the model.
+        scans: that can be opened.
+        sessions: that are open, or lie on disk.
+        worker: the threads that work.
+    """
 
     options: ServeOptions
     predictor: Predictor

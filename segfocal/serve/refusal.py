@@ -17,7 +17,10 @@ class Refusal(UserError):
 
     Args:
         status: of HTTP, 400 to 599.
-        expected: as of UserError; so are found, do and where.
+        expected: as of UserError.
+        found: likewise.
+        do: likewise.
+        where: likewise.
         retry_seconds: after which to try again; None where that would not help.
     """
 

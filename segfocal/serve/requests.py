@@ -37,7 +37,15 @@ class OpenForm(Form):
 
 
 class PromptForm(Form):
-    """What was drawn, in world mm."""
+    """What was drawn.
+
+    Args:
+        structure: its name; None where the model has one.
+        kind: point, box, scribble or lasso.
+        positive: whether it is inside.
+        world_mm: its places.
+        plane: on which it was drawn.
+    """
 
     structure: str | None = None
     kind: str
@@ -54,7 +62,15 @@ class AbsentForm(Form):
 
 
 class StrokeForm(Form):
-    """A stroke of the brush, in world mm."""
+    """A stroke of the brush.
+
+    Args:
+        structure: its name; None where the model has one, or where all are erased.
+        erase: whether it takes away.
+        world_mm: its places.
+        radius_mm: of the brush.
+        plane: on which it was drawn.
+    """
 
     structure: str | None = None
     erase: bool = False

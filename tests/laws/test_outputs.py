@@ -25,6 +25,7 @@ LISTED = {
     "engine/record.py": "one row at a time appended to the record",
     "engine/checkpoint.py": "a folder that is renamed when it is whole",
     "data/store/prepare.py": "a folder that is renamed when it is whole",
+    "data/store/stored_components.py": "into the folder that prepare renames when it is whole",
     "data/store/cache.py": "the lock of a workplace",
     "io/dicom/seg_writer.py": "a trial in memory; the file itself goes through the door",
     "models/engines/openvino_engine.py": "a temporary folder, and one that export moves when it is whole",

@@ -4,12 +4,14 @@ from dataclasses import replace
 from functools import cache
 
 import hydra
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from segfocal.augment import Augment
 from segfocal.batch import Batch, Origin, SampleKey
+from segfocal.component_cells import component_cells
 from segfocal.losses import IoUHeadLoss
 from segfocal.tasks import FirstPrompt, Promptable, RoundPlan, Semantic
 from tests import ROOT
@@ -57,11 +59,21 @@ def exercise(share):
     return logits, (kind == torch.tensor([1, 2]).reshape(1, 2, 1, 1)).to(torch.uint8), ignored
 
 
+def cells_of(target):
+    cells = [component_cells(mask.numpy(), (1.0, 1.0)).cells.astype("int32") for mask in target.flatten(0, 1)]
+    return torch.from_numpy(np.stack(cells)).reshape(target.shape)
+
+
 def loss_and_gradient(criterion, logits, target, ignored):
     model = Answers(logits)
     keys = (SampleKey(0, 0, 0), SampleKey(0, 0, 1))
     seen = Batch(
-        image=torch.zeros(2, 1, H, W), target=target, keys=keys, origins=(Origin("a"), Origin("b")), ignored=ignored
+        image=torch.zeros(2, 1, H, W),
+        target=target,
+        keys=keys,
+        origins=(Origin("a"), Origin("b")),
+        ignored=ignored,
+        cells=cells_of(target) if criterion.uses_cells else None,
     )
     total = Semantic(model=model, criterion=criterion)(seen).total
     total.backward()

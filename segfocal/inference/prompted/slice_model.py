@@ -53,13 +53,17 @@ class SliceModel:
     def ask(
         self, z: int, given: CombinedPrompt, propagated: Tensor | None, before: Tensor | None = None
     ) -> SliceAnswer:
-        """Answer a user's prompts about a slice, with the logits [h,w] propagated to it, if any.
-
-        before is the answer [h,w] to all but the last mark: of it only the components change that this mark is about.
+        """Answer a user's prompts about a slice, with the logits propagated to it, if any.
 
         A mask without marks is the answer itself. With neither box nor lasso nor mask nor mark inside the model is not
         asked. Marks hold in the answer (`with_marks_held`). Of the answer to a box or lasso the components count that
         touch it or hold a mark inside; answers to marks alone, and to a mask with marks, count in all their pieces.
+
+        Args:
+            z: the slice.
+            given: what the user gave on it.
+            propagated: logits [h,w] from its neighbour.
+            before: the answer [h,w] to all but the last mark: of it only the components change that this mark is about.
         """
         if given.mask is not None:
             propagated = (2 * given.mask - 1) * _CERTAIN
