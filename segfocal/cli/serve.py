@@ -41,7 +41,7 @@ def serve_options(plain: dict[str, Any]) -> ServeOptions:
     from segfocal.device import choose_device
     from segfocal.inference.prompted.propagation_options import PropagationOptions
     from segfocal.inference.sliding.sliding_options import SlidingOptions
-    from segfocal.serve.options import Limits, ServeOptions
+    from segfocal.serve.options import ServeLimits, ServeOptions
 
     try:
         propagation = PropagationOptions(**plain["propagate"])
@@ -58,7 +58,7 @@ def serve_options(plain: dict[str, Any]) -> ServeOptions:
         port=plain["port"],
         key=plain["key"],
         viewer_axes=plain["viewer_axes"],
-        limits=Limits(**{name: plain["limits"][name] for name in names}),
+        limits=ServeLimits(**{name: plain["limits"][name] for name in names}),
         propagation=propagation,
         sliding=sliding,
         device=choose_device(plain["device"]),

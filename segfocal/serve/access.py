@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from segfocal.serve.refusal import Refusal, as_json
+from segfocal.serve.refusal import Refused, as_json
 
 WRITING_HEADER = "x-segfocal"
 _OPEN = ("/healthz",)
@@ -43,7 +43,7 @@ _HEADERS = {
 }
 
 
-def told(refusal: Refusal) -> JSONResponse:
+def told(refusal: Refused) -> JSONResponse:
     """Return a refusal as an answer of HTTP."""
     headers = {} if refusal.retry_seconds is None else {"Retry-After": str(refusal.retry_seconds)}
     headers |= {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
@@ -73,7 +73,7 @@ class Access:
             return
         try:
             answer = self._welcomed(scope)
-        except Refusal as refusal:
+        except Refused as refusal:
             answer = told(refusal)
         await (answer or self.app)(scope, receive, _with_headers(send))
 
@@ -106,7 +106,7 @@ class Access:
         if crumb is None or not self._is_key(crumb.value):
             raise _unknown("none" if crumb is None else "another one in the cookie")
         if not safe and WRITING_HEADER not in headers:
-            raise Refusal(
+            raise Refused(
                 403,
                 expected=f"the header {WRITING_HEADER} with a request that changes something",
                 found="none",
@@ -117,11 +117,11 @@ class Access:
         return secrets.compare_digest(shown.encode(), self.key.encode())
 
     def _check_site(self, headers: Mapping[str, str], *, entering: bool) -> None:
-        """Raise Refusal for a request of another site's page, or one by a name that is not this machine's."""
+        """Raise Refused for a request of another site's page, or one by a name that is not this machine's."""
         host, origin = headers.get("host", ""), headers.get("origin")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         if self.local and name.lower() not in _LOCAL:
-            raise Refusal(
+            raise Refused(
                 403, expected="a request to 127.0.0.1 or localhost", found=f"one to {host[:80]}", do="use that address"
             )
         site = headers.get("sec-fetch-site", "none")
@@ -129,7 +129,7 @@ class Access:
         if (origin is not None and origin not in (f"http://{host}", f"https://{host}")) or (
             site not in ("none", "same-origin") and not led
         ):
-            raise Refusal(
+            raise Refused(
                 403,
                 expected="a request of this server's own page",
                 found=f"one of {(origin or 'another site')[:80]}",
@@ -137,8 +137,8 @@ class Access:
             )
 
 
-def _unknown(found: str) -> Refusal:
-    return Refusal(
+def _unknown(found: str) -> Refused:
+    return Refused(
         401,
         expected="the token of this server",
         found=found,

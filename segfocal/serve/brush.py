@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segfocal.grid import Grid
 from segfocal.serve.history import Stroke
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 from segfocal.structure import Structure
 
 _PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # which of head, front and right a plane is cut across
@@ -18,12 +18,12 @@ _FORGIVEN = 1e-6  # mm: a voxel at the radius counts, whatever rounding says
 
 
 def check_stroke(stroke: Stroke, grid: Grid) -> None:
-    """Raise Refusal for a brush that is too large, or a stroke over no voxel."""
+    """Raise Refused for a brush that is too large, or a stroke over no voxel."""
     if not 0 < stroke.radius_mm <= _LARGEST_MM:
         expected = f"radius_mm above 0, to {_LARGEST_MM:g}"
-        raise Refusal(422, expected=expected, found=f"{stroke.radius_mm:g}", do="change it")
+        raise Refused(422, expected=expected, found=f"{stroke.radius_mm:g}", do="change it")
     if not len(painted(stroke, grid)):
-        raise Refusal(422, expected="a stroke over a voxel", found="none", do="take a larger brush")
+        raise Refused(422, expected="a stroke over a voxel", found="none", do="take a larger brush")
 
 
 def normal_axis(grid: Grid, plane: str) -> int:

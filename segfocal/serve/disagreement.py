@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segfocal.io import volumes
 from segfocal.serve.drawn import in_world
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 from segfocal.serve.session import Session
 
 _SAME = 0.999  # Dice of a slice, from which nobody need look
@@ -24,7 +24,7 @@ def disagreement(session: Session, structure: str | None) -> list[dict[str, Any]
     """
     names = {one.name: one for one in session.structures}
     if structure is not None and structure not in names:
-        raise Refusal(
+        raise Refused(
             422, expected=f"structure {' or '.join(names)}", found=repr(structure)[:60], do="name one, or none"
         )
     chosen = list(names.values()) if structure is None else [names[structure]]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from segfocal.grid import Grid
 from segfocal.inference.prompted.prompt_entries import MOST_POSITIONS
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 from segfocal.structure import Structure
 
 KINDS: dict[str, bool | str] = {"point": True, "box": True, "scribble": True, "lasso": True}  # or how they are asked
@@ -21,12 +21,12 @@ Places = Sequence[Sequence[float]]
 
 
 def named(structure: str | None, structures: Sequence[Structure]) -> str:
-    """Return the name of a structure, the only one where none is named; Refusal where it is unknown."""
+    """Return the name of a structure, the only one where none is named; Refused where it is unknown."""
     names = [one.name for one in structures]
     chosen = names[0] if structure is None and len(names) == 1 else structure
     if chosen not in names:
         found = "none named" if structure is None else repr(structure)[:60]
-        raise Refusal(422, expected=f"structure {' or '.join(names)}", found=found, do="name one of them")
+        raise Refused(422, expected=f"structure {' or '.join(names)}", found=found, do="name one of them")
     return str(chosen)
 
 
@@ -50,23 +50,23 @@ def absence(structure: str, place: Sequence[float], *, axis: int, grid: Grid) ->
 
 
 def check_places(kind: str, places: Places, grid: Grid) -> None:
-    """Raise Refusal for a kind that is unknown, too few or too many places, or one outside the scan.
+    """Raise Refused for a kind that is unknown, too few or too many places, or one outside the scan.
 
     A box may reach to the edges of the outer voxels, anything else half a voxel beyond their middles likewise.
     """
     if kind not in KINDS:
-        raise Refusal(422, expected=f"kind {', '.join(KINDS)}", found=repr(kind)[:40], do="draw one of these")
+        raise Refused(422, expected=f"kind {', '.join(KINDS)}", found=repr(kind)[:40], do="draw one of these")
     least, most = LEAST_PLACES[kind], MOST_PLACES[kind]
     if not least <= len(places) <= most:
         many = f"{least}" if least == most else f"{least} to {most:,}"
-        raise Refusal(
+        raise Refused(
             422, expected=f"{many} place{'s' * (most > 1)} of a {kind}", found=f"{len(places):,}", do="draw it anew"
         )
     voxels = in_voxels(places, grid)
     outside = ~((voxels >= -0.51) & (voxels <= np.array(grid.shape) - 0.49)).all(1)
     if outside.any():
         first = int(outside.argmax())
-        raise Refusal(
+        raise Refused(
             422,
             expected=f"places inside the scan, voxels 0 to {[size - 1 for size in grid.shape]}",
             found=f"{list(places[first])} mm, voxel {np.round(voxels[first], 1).tolist()}",
@@ -97,11 +97,11 @@ def entries_of(kind: str, structure: str, places: Places, *, positive: bool, gri
         grid: of the scan.
 
     Raises:
-        Refusal: as `check_places`; a box that marks what is none of the structure.
+        Refused: as `check_places`; a box that marks what is none of the structure.
     """
     check_places(kind, places, grid)
     if not positive and kind == "box":
-        raise Refusal(422, expected="a box round the structure", found="positive: false", do="use a lasso or scribble")
+        raise Refused(422, expected="a box round the structure", found="positive: false", do="use a lasso or scribble")
     drawn = plain(places)
     own: dict[str, Any] = {kind: drawn[0] if kind == "point" else drawn, "inside": positive}
     if kind == "box":

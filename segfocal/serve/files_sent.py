@@ -13,7 +13,7 @@ from starlette.responses import Response
 from segfocal.grid import Volume
 from segfocal.io import nifti, volumes
 from segfocal.serve.history import Prompted
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 from segfocal.serve.session import Session
 
 _BINARY = "application/octet-stream"
@@ -98,7 +98,7 @@ def in_background(work: Coroutine[Any, Any, Any]) -> None:
     """Let work go on that nobody waits for; the next request that needs it tells what went wrong."""
 
     async def quietly() -> None:
-        with suppress(Refusal):
+        with suppress(Refused):
             await work
 
     task = asyncio.get_running_loop().create_task(quietly())

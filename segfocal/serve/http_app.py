@@ -24,7 +24,7 @@ from segfocal.serve import drawn, http_sessions, training_folder
 from segfocal.serve.access import Access, told
 from segfocal.serve.mask import takes_prompts
 from segfocal.serve.options import ServeOptions
-from segfocal.serve.refusal import Refusal, refused
+from segfocal.serve.refusal import Refused, refused
 from segfocal.serve.scans import ScanList, ServedScan
 from segfocal.serve.sessions import Sessions
 from segfocal.serve.worker import Worker, tell
@@ -124,9 +124,9 @@ async def _failed(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         words = {404: "an address of this server", 405: "another method for this address"}
         expected = words.get(error.status_code, "another request")
-        return told(Refusal(error.status_code, expected=expected, found="none like it", do="see docs/serve.md"))
+        return told(Refused(error.status_code, expected=expected, found="none like it", do="see docs/serve.md"))
     if isinstance(error, RequestValidationError):
-        return told(Refusal(422, expected="another request", found="values that do not fit", do="see docs/serve.md"))
+        return told(Refused(422, expected="another request", found="values that do not fit", do="see docs/serve.md"))
     tell(error)
     return told(refused(error))
 
@@ -134,7 +134,7 @@ async def _failed(_: Request, error: Exception) -> Response:
 async def _close_idle(serving: Serving) -> None:
     while True:
         await asyncio.sleep(_BETWEEN_LOOKS)
-        with suppress(Refusal):
+        with suppress(Refused):
             await serving.worker.run(serving.sessions.close_idle)
 
 
@@ -228,7 +228,7 @@ def _listed(serving: Serving) -> list[dict[str, Any]]:
 async def _received(request: Request, name: str, serving: Serving) -> ServedScan:
     """Write the body of a request to a file of its own, as it comes, and read it as a scan; all that in a thread."""
     most = serving.options.limits.upload_mib << 20
-    too_large = Refusal(
+    too_large = Refused(
         413, expected=f"a file of at most {most >> 20} MiB", found="a larger one", do="put it into the folder of scans"
     )
     length = request.headers.get("content-length", "0")
@@ -250,17 +250,17 @@ async def _received(request: Request, name: str, serving: Serving) -> ServedScan
                         raise too_large
                     file.write(part)
         except ClientDisconnect as error:
-            raise Refusal(400, expected="a whole file", found="one cut short", do="send it again") from error
+            raise Refused(400, expected="a whole file", found="one cut short", do="send it again") from error
         return serving.scans.add(path)
 
     return await serving.worker.read(received)
 
 
 def _page_file(path: str) -> Response:
-    """Return a file of the page; Refusal for what is none, wherever the path leads."""
+    """Return a file of the page; Refused for what is none, wherever the path leads."""
     place = PurePosixPath(path)
     kind = _KINDS_OF_FILE.get(place.suffix.lower())
     plain = kind is not None and not place.is_absolute() and "\\" not in path and "\0" not in path
     if not plain or any(part.startswith(".") for part in place.parts) or not (_PAGE / place).is_file():
-        raise Refusal(404, expected="a file of the page", found=repr(path)[:80], do="open /")
+        raise Refused(404, expected="a file of the page", found=repr(path)[:80], do="open /")
     return FileResponse(_PAGE / place, media_type=kind, headers={"Cache-Control": "no-cache"})

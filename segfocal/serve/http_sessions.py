@@ -13,14 +13,14 @@ from segfocal.serve import files_sent
 from segfocal.serve.disagreement import disagreement
 from segfocal.serve.mask import Box
 from segfocal.serve.progress import Progress
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 from segfocal.serve.requests import (
     AbsentForm,
     CarryForm,
-    Form,
     Nothing,
     OpenForm,
     PromptForm,
+    RequestForm,
     ResetForm,
     StrokeForm,
     read_form,
@@ -89,7 +89,7 @@ class SessionRequests:
         return found
 
     async def _acted(
-        self, session: str, form: Form, job: Callable[[Session], Change], *, short: bool = True
+        self, session: str, form: RequestForm, job: Callable[[Session], Change], *, short: bool = True
     ) -> dict[str, Any]:
         found = await self._found(session)
         found.progress.waiting += 1
@@ -227,7 +227,7 @@ class SessionRequests:
         return {"forgotten": session}
 
 
-def _saved(session: Session, form: Form, output: Path) -> dict[str, Any]:
+def _saved(session: Session, form: RequestForm, output: Path) -> dict[str, Any]:
     _check_revision(session, form)
     files = session.save(output)
     return {
@@ -239,17 +239,17 @@ def _saved(session: Session, form: Form, output: Path) -> dict[str, Any]:
     }
 
 
-def _acted(session: Session, form: Form, job: Callable[[Session], Change]) -> dict[str, Any]:
+def _acted(session: Session, form: RequestForm, job: Callable[[Session], Change]) -> dict[str, Any]:
     _check_revision(session, form)
     change = job(session)
     box = None if change.box is None else _box(change.box)
     return {**describe(session), "changed": box, "seconds": change.seconds}
 
 
-def _check_revision(session: Session, form: Form) -> None:
-    """Raise Refusal where the client knows another revision than there is: another tab changed the session."""
+def _check_revision(session: Session, form: RequestForm) -> None:
+    """Raise Refused where the client knows another revision than there is: another tab changed the session."""
     if form.revision is not None and form.revision != session.revision:
-        raise Refusal(
+        raise Refused(
             409,
             expected=f"revision {session.revision} of this session",
             found=f"{form.revision}: another tab or viewer changed it meanwhile",

@@ -26,7 +26,7 @@ from segfocal.models import PromptableModel
 from segfocal.serve.answers import ScanAnswers, empty_labels
 from segfocal.serve.brush import paint, painted
 from segfocal.serve.history import Asking, Masked, Standing, Stroke
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 
 Box = tuple[tuple[int, int, int], tuple[int, int, int]]  # the first voxel, and one past the last
 _Part = tuple[slice, ...]
@@ -37,7 +37,7 @@ def takes_prompts(predictor: Predictor) -> bool:
     return isinstance(predictor.bundle.model, PromptableModel)
 
 
-class Mask:
+class SessionMask:
     """Label values of a scan.
 
     Args:
@@ -64,7 +64,7 @@ class Mask:
         """Raise UserError for prompts that the model cannot be asked, or that `predict prompts=` would not read."""
         if self._answers is None:
             if standing.reach_mm != 0 or any(not isinstance(one, Masked) for one in standing.asking):
-                raise Refusal(
+                raise Refused(
                     422,
                     expected="a bundle of a promptable model for prompts",
                     found=type(self.bundle.model).__name__,
@@ -73,13 +73,13 @@ class Mask:
             return
         entries = sum(len(one.entries) for one in standing.asking)
         if entries > MOST_ENTRIES:
-            raise Refusal(422, expected=f"at most {MOST_ENTRIES:,} prompts", found=f"{entries:,}", do="undo some")
+            raise Refused(422, expected=f"at most {MOST_ENTRIES:,} prompts", found=f"{entries:,}", do="undo some")
         prompts = self._prompts(standing.asking)
         counts = Counter((prompt.structure, prompt.slice) for prompt in prompts)
         most = max(counts.values(), default=0)
         if most > MOST_ON_A_SLICE:
             expected = f"at most {MOST_ON_A_SLICE:,} prompts of a structure on a slice"
-            raise Refusal(422, expected=expected, found=f"{most:,}", do="undo some")
+            raise Refused(422, expected=expected, found=f"{most:,}", do="undo some")
 
     def update(self, standing: Standing, watch: Watch | None = None) -> Box | None:
         """Make it the mask of what stands; return the box of voxels that changed.

@@ -18,7 +18,7 @@ LEAST_KEY = 16  # characters of a key that others could try to guess
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ServeLimits:
     """How much of the machine the server takes.
 
     Args:
@@ -79,7 +79,7 @@ class ServeOptions:
     port: int = 1527
     key: str | None = None
     viewer_axes: str | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: ServeLimits = field(default_factory=ServeLimits)
     propagation: PropagationOptions = field(default_factory=PropagationOptions)
     sliding: SlidingOptions = field(default_factory=SlidingOptions)
     device: torch.device = field(default_factory=lambda: choose_device("auto"))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 
 
 class Progress:
@@ -41,10 +41,10 @@ class Progress:
         return bool(self._doing) or self.waiting > 0
 
     def step(self, index: int) -> None:
-        """Count a slice that was answered; raises Refusal where the work was stopped."""
+        """Count a slice that was answered; raises Refused where the work was stopped."""
         self._steps += 1
         if self._stopped:
-            raise Refusal(409, expected="work that goes on to its end", found="it was stopped", do="ask again")
+            raise Refused(409, expected="work that goes on to its end", found="it was stopped", do="ask again")
         if self.between:
             self.between()
 

@@ -19,7 +19,7 @@ from segfocal.grid import Grid, Volume
 from segfocal.io import nifti, volumes
 from segfocal.io.dicom.file_kinds import is_dicom
 from segfocal.predict.inputs import Scan, find_scans
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class ServedScan:
         return slug(volumes.stem(Path(self.name.replace("/", "_"))))
 
     def stamps(self) -> list[list[int]]:
-        """Return size and time of change of each file; Refusal where one is gone."""
+        """Return size and time of change of each file; Refused where one is gone."""
         try:
             states = [path.stat() for path in self.files]
         except OSError as error:
@@ -59,17 +59,17 @@ class ServedScan:
         return [[state.st_size, state.st_mtime_ns] for state in states]
 
     def check_unchanged(self, stamps: list[list[int]]) -> None:
-        """Raise Refusal unless the files are still those of which these are the stamps."""
+        """Raise Refused unless the files are still those of which these are the stamps."""
         if self.stamps() != stamps:
             raise self._gone("another file of that name")
 
-    def _gone(self, found: str) -> Refusal:
-        return Refusal(
+    def _gone(self, found: str) -> Refused:
+        return Refused(
             410, expected=f"the scan {self.name}, as it was opened", found=found, do="put it back, or open another scan"
         )
 
     def read_grid(self) -> Grid:
-        """Read where its voxels lie; Refusal where it is gone, UserError where it is no scan."""
+        """Read where its voxels lie; Refused where it is gone, UserError where it is no scan."""
         self.stamps()
         return volumes.read_grid(self.files[0])
 
@@ -105,21 +105,21 @@ class ScanList:
         return list(self._scans.values())
 
     def find(self, scan: str) -> ServedScan:
-        """Return a scan by its id; Refusal where there is none."""
+        """Return a scan by its id; Refused where there is none."""
         if scan not in self._scans:
-            raise Refusal(404, expected="the id of a scan", found=repr(scan)[:60], do="see the list of scans")
+            raise Refused(404, expected="the id of a scan", found=repr(scan)[:60], do="see the list of scans")
         return self._scans[scan]
 
     def place_for(self, name: str) -> Path:
         """Return where a file of this name is uploaded to: a folder of its own, whatever the name says.
 
         Raises:
-            Refusal: a name that is no scan's.
+            Refused: a name that is no scan's.
         """
         last = name.replace("\\", "/").rsplit("/", 1)[-1]
         ending = next((ending for ending in volumes.SUFFIXES if last.lower().endswith(ending)), None)
         if ending is None or last.startswith(".") or name != last or not last.isprintable():
-            raise Refusal(
+            raise Refused(
                 415 if ending is None else 422,
                 expected=f"the name of a file ending in {', '.join(volumes.SUFFIXES)}, without a folder",
                 found=repr(name)[:80],

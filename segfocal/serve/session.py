@@ -23,9 +23,9 @@ from segfocal.serve import drawn
 from segfocal.serve.answers import slice_axis, without_prompt
 from segfocal.serve.brush import check_stroke
 from segfocal.serve.history import Carried, History, Masked, Plane, Prompted, Reset, Standing, Stroke
-from segfocal.serve.mask import Box, Mask, joined
+from segfocal.serve.mask import Box, SessionMask, joined
 from segfocal.serve.progress import Progress
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 from segfocal.serve.scans import ServedScan
 from segfocal.serve.training_folder import Saved, save, write_names, written_masks
 from segfocal.structure import Structure
@@ -76,7 +76,7 @@ class Session:
         self.structures: tuple[Structure, ...] = predictor.bundle.structures
         self.history = history or History(scan=scan.id, name=scan.name, stamps=scan.stamps())
         self.scan.check_unchanged(self.history.stamps)
-        self._mask: Mask | None = None
+        self._mask: SessionMask | None = None
         self._boxes: list[tuple[int, Box]] = []
         self._first_known = self.history.revision
         if history is None:
@@ -103,10 +103,10 @@ class Session:
         with self.lock:
             self._ready()
 
-    def _ready(self) -> Mask:
+    def _ready(self) -> SessionMask:
         if self._mask is None:
             with self.progress.doing("reading"):
-                mask = Mask(self.predictor, self.scan.read(), folder=self.folder, options=self.options)
+                mask = SessionMask(self.predictor, self.scan.read(), folder=self.folder, options=self.options)
                 mask.update(self.history.standing(), self.progress.step)
                 self._mask = mask
         return self._mask
@@ -130,7 +130,7 @@ class Session:
             plane: in which it was drawn, to be drawn there again.
 
         Raises:
-            Refusal: places outside the scan, a kind or structure that is unknown, a model that takes no prompts.
+            Refused: places outside the scan, a kind or structure that is unknown, a model that takes no prompts.
         """
         name = drawn.named(structure, self.structures)
         entries = drawn.entries_of(kind, name, places, positive=positive, grid=self.grid)
@@ -151,21 +151,21 @@ class Session:
         """Begin a structure anew with a mask of it, the scan's shape, as its prompt on every slice that it marks."""
         name = drawn.named(structure, self.structures)
         if inside.shape != self.grid.shape:
-            raise Refusal(
+            raise Refused(
                 422, expected=f"a mask of shape {self.grid.shape}", found=f"{inside.shape}", do="give the scan's own"
             )
         if not inside.any():
-            raise Refusal(422, expected="a mask that marks a voxel", found="none", do="draw one")
+            raise Refused(422, expected="a mask that marks a voxel", found="none", do="draw one")
         return self._act(lambda serial: self._masked(serial, {name: inside != 0}, name))
 
     def predict(self) -> Change:
         """Segment the whole scan without a prompt; its mask takes the place of all prompts, and can be corrected.
 
         Raises:
-            Refusal: a model that needs prompts.
+            Refused: a model that needs prompts.
         """
         if self.predictor.bundle.needs_prompts:
-            raise Refusal(
+            raise Refused(
                 422,
                 expected="a model that answers without a prompt",
                 found="one that was trained with prompts only",
@@ -210,7 +210,7 @@ class Session:
     def carry(self, reach_mm: float | None = None) -> Change:
         """Propagate the answers of prompted slices to their neighbours, so far; None: as far as it goes."""
         if reach_mm is not None and not 0 <= reach_mm <= 1e6:
-            raise Refusal(422, expected="reach_mm of 0 or more", found=f"{reach_mm:g}", do="change it")
+            raise Refused(422, expected="reach_mm of 0 or more", found=f"{reach_mm:g}", do="change it")
         return self._act(lambda serial: Carried(serial=serial, reach_mm=reach_mm), doing="carry")
 
     def reset(self, structure: str | None = None) -> Change:
@@ -229,7 +229,7 @@ class Session:
     def _move(self, by: int, word: str) -> Change:
         with self.lock:
             if not 0 <= self.history.done + by <= len(self.history.actions):
-                raise Refusal(409, expected=f"something to {word}", found="nothing", do="go on")
+                raise Refused(409, expected=f"something to {word}", found="nothing", do="go on")
             return self._changed(self.history.moved(by), word)
 
     def _act(self, made: Callable[[int], Any], *, doing: str = "prompts") -> Change:

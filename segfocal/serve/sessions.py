@@ -14,7 +14,7 @@ from segfocal.files import make_folder, written_beside
 from segfocal.inference.predictor import Predictor
 from segfocal.serve.history import History
 from segfocal.serve.options import ServeOptions
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 from segfocal.serve.scans import ScanList
 from segfocal.serve.session import STATE, Session
 
@@ -57,7 +57,7 @@ class Sessions:
         """Return the session of a scan, a new one where it has none; its voxels are not read yet.
 
         Raises:
-            Refusal: no scan of that id, a scan that is gone, a server that is full.
+            Refused: no scan of that id, a scan that is gone, a server that is full.
             UserError: a file that is no scan.
         """
         with self._lock:
@@ -74,13 +74,13 @@ class Sessions:
         """Return a session by its id, from disk where it is not in memory.
 
         Raises:
-            Refusal: no session of that id, a scan that is gone or was changed, a server that is full.
+            Refused: no session of that id, a scan that is gone or was changed, a server that is full.
         """
         with self._lock:
             if session not in self._open:
                 history = self._known.get(session)
                 if history is None:
-                    raise Refusal(
+                    raise Refused(
                         404, expected="the id of a session", found=repr(session)[:60], do="open the scan again"
                     )
                 self._make_room()
@@ -92,9 +92,9 @@ class Sessions:
             return self._open[session]
 
     def check_known(self, session: str) -> None:
-        """Raise Refusal where there is no session of that id."""
+        """Raise Refused where there is no session of that id."""
         if session not in self.all():
-            raise Refusal(404, expected="the id of a session", found=repr(session)[:60], do="open the scan again")
+            raise Refused(404, expected="the id of a session", found=repr(session)[:60], do="open the scan again")
 
     def loaded(self, session: str) -> Session | None:
         """Return a session that is in memory, without counting that as a use."""
@@ -140,13 +140,13 @@ class Sessions:
         )
 
     def _make_room(self) -> None:
-        """Close a session at rest where as many are in memory as may be; Refusal where none is."""
+        """Close a session at rest where as many are in memory as may be; Refused where none is."""
         most = self.options.limits.sessions
         if len(self._open) < most:
             return
         resting = self._unused_for(_AT_REST)
         if not resting:
-            raise Refusal(
+            raise Refused(
                 503,
                 expected=f"at most {most} scans open at a time",
                 found="a server that is full",

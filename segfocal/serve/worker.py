@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from segfocal.errors import UserError
 from segfocal.plain_text import visible
-from segfocal.serve.refusal import Refusal, refused
+from segfocal.serve.refusal import Refused, refused
 
 _FOR_FILES = 4
 
@@ -57,7 +57,7 @@ class Worker:
         self._thread.start()
 
     async def run(self, work: Callable[[], Result], *, session: str | None = None, short: bool = False) -> Result:
-        """Do work in the model's thread; every error of it is a Refusal.
+        """Do work in the model's thread; every error of it is a Refused.
 
         Args:
             work: to be done.
@@ -127,8 +127,8 @@ class Worker:
             self._busy.pop()
 
 
-def _busy(most: int) -> Refusal:
-    return Refusal(
+def _busy(most: int) -> Refused:
+    return Refused(
         503,
         expected=f"at most {most} requests that wait for the model",
         found="a server that is busy",
@@ -138,7 +138,7 @@ def _busy(most: int) -> Refusal:
 
 
 async def _told(result: Awaitable[Result]) -> Result:
-    """Wait for a result; every error is a Refusal, and a fault of ours is printed."""
+    """Wait for a result; every error is a Refused, and a fault of ours is printed."""
     try:
         return await result
     except Exception as error:

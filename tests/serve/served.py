@@ -11,7 +11,7 @@ from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.inference.sliding.sliding_options import SlidingOptions
 from segfocal.intensity import Window
 from segfocal.resample import ModelGrid
-from segfocal.serve.options import Limits, ServeOptions
+from segfocal.serve.options import ServeLimits, ServeOptions
 from segfocal.serve.scans import ScanList
 from segfocal.serve.sessions import Sessions
 from segfocal.structure import Structure
@@ -58,7 +58,7 @@ def options_in(folder, **changes):
         "sessions": folder / "sessions",
         "propagation": FREE,
         "device": torch.device("cpu"),
-        "limits": Limits(),
+        "limits": ServeLimits(),
     }
     return ServeOptions(**given | changes)
 

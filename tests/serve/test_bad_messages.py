@@ -146,10 +146,10 @@ def test_uploads_of_every_bad_kind_leave_nothing(client, tmp_path):
 
 
 def test_an_upload_that_is_larger_than_is_taken(make_client, tmp_path):
-    from segfocal.serve.options import Limits
+    from segfocal.serve.options import ServeLimits
 
     make_scans(tmp_path)
-    client = make_client(limits=Limits(upload_mib=1))
+    client = make_client(limits=ServeLimits(upload_mib=1))
     check(client.post("/api/scans?name=a.nii.gz", content=b"x" * ((1 << 20) + 1)), 413, "at most 1 MiB", client)
     pieces = (b"x" * (1 << 18) for _ in range(5))  # whose length nobody told
     check(client.post("/api/scans?name=a.nii.gz", content=pieces), 413, "at most 1 MiB", client)
@@ -190,10 +190,10 @@ def test_a_fault_of_ours_is_one_line_too(client, session, monkeypatch, capsys):
 
 
 def test_a_server_that_is_full_says_when_to_come_back(make_client, tmp_path):
-    from segfocal.serve.options import Limits
+    from segfocal.serve.options import ServeLimits
 
     make_scans(tmp_path)
-    client = make_client(limits=Limits(sessions=1))
+    client = make_client(limits=ServeLimits(sessions=1))
     first, second = (scan["id"] for scan in client.get("/api/scans").json()["scans"])
     opened = client.post("/api/sessions", json={"scan": first}).json()["session"]
     told = client.post("/api/sessions", json={"scan": second})

@@ -6,7 +6,7 @@ import pytest
 from segfocal.grid import Grid
 from segfocal.serve.brush import check_stroke, normal_axis, paint, painted
 from segfocal.serve.history import Stroke
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 from segfocal.structure import Structure
 from tests.scans import affine_of
 
@@ -77,5 +77,5 @@ def test_paint_and_rubber(begun, painting, structures, after):
 
 @pytest.mark.parametrize("radius_mm", [0.0, -1.0, 201.0])
 def test_a_brush_of_no_or_absurd_size_is_refused(radius_mm):
-    with pytest.raises(Refusal, match="radius_mm above 0"):
+    with pytest.raises(Refused, match="radius_mm above 0"):
         check_stroke(stroke((5, 4, 3), radius_mm=radius_mm), GRID)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from segfocal.serve.disagreement import disagreement
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 from segfocal.serve.scans import ScanList
 from tests.pictures import make_png
 from tests.scans import make_scan
@@ -43,7 +43,7 @@ def test_slices_unlike_the_label_come_worst_first(tmp_path):
     session.add_prompt("point", "liver", [LIVER])
     rows = [row for row in disagreement(session, "liver") if row["kind"] == "differs"]
     assert [(row["index"], row["dice"]) for row in rows] == [(1, 0.0), (2, 0.0), (3, 0.0), (4, 0.0)]
-    with pytest.raises(Refusal, match="structure liver or spleen"):
+    with pytest.raises(Refused, match="structure liver or spleen"):
         disagreement(session, "heart")
 
 

@@ -14,7 +14,7 @@ from segfocal.inference.segment import segment_with
 from segfocal.io import volumes
 from segfocal.predict.options import PromptOptions
 from segfocal.predict.prompts import prompts_of_scan
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 from tests.serve.served import AFFINE, FREE, LIVER, SHAPE, SPLEEN, make_scans, opened, perfect_predictor, wedge, world
 
 GRID = Grid(shape=SHAPE, affine=AFFINE)
@@ -102,7 +102,7 @@ def test_undo_takes_each_action_back_and_redo_does_it_again(session):
     for mask in masks[1:]:
         session.redo()
         assert np.array_equal(session.mask(), mask)
-    with pytest.raises(Refusal, match="something to redo"):
+    with pytest.raises(Refused, match="something to redo"):
         session.redo()
 
 
@@ -238,7 +238,7 @@ def test_a_model_that_no_prompt_reaches_predicts_and_is_painted_over(tmp_path):
             return torch.cat([logits, torch.full_like(logits, -8.0)], 1)
 
     session = opened(tmp_path, predictor=perfect_predictor(model=Bright().eval(), needs_prompts=False))
-    with pytest.raises(Refusal, match="a bundle of a promptable model") as refused:
+    with pytest.raises(Refused, match="a bundle of a promptable model") as refused:
         session.add_prompt("point", "liver", [LIVER])
     assert refused.value.status == 422
     session.predict()

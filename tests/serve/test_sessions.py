@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from segfocal.serve.options import Limits
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.options import ServeLimits
+from segfocal.serve.refusal import Refused
 from segfocal.serve.sessions import keep_key
 from tests.serve.served import LIVER, make_scans, sessions_in
 
@@ -27,7 +27,7 @@ def begin(folder, **changes):
 
 def test_a_session_that_nobody_used_leaves_memory_and_comes_back(tmp_path, clock):
     make_scans(tmp_path)
-    sessions, (one, two) = begin(tmp_path, limits=Limits(idle_minutes=5))
+    sessions, (one, two) = begin(tmp_path, limits=ServeLimits(idle_minutes=5))
     first = sessions.open(one)
     first.add_prompt("point", "liver", [LIVER])
     mask = first.mask()
@@ -44,9 +44,9 @@ def test_a_session_that_nobody_used_leaves_memory_and_comes_back(tmp_path, clock
 
 def test_a_full_server_closes_what_was_at_rest_the_longest_and_nothing_in_use(tmp_path, clock):
     make_scans(tmp_path, "one", "two", "three")
-    sessions, scans = begin(tmp_path, limits=Limits(sessions=2))
+    sessions, scans = begin(tmp_path, limits=ServeLimits(sessions=2))
     first, second = (sessions.open(scan) for scan in scans[:2])
-    with pytest.raises(Refusal, match="at most 2 scans open at a time"):
+    with pytest.raises(Refused, match="at most 2 scans open at a time"):
         sessions.open(scans[2])
     clock[0] += 61
     sessions.find(first.id)
@@ -83,7 +83,7 @@ def test_a_session_whose_scan_is_gone_is_refused_and_can_be_forgotten(tmp_path):
     name = sessions.open(one).id
     sessions.close(name)
     (tmp_path / "scans" / "one.nii.gz").unlink()
-    with pytest.raises(Refusal, match="the scan one") as refused:
+    with pytest.raises(Refused, match="the scan one") as refused:
         sessions.find(name)
     assert refused.value.status == 410
     sessions.forget(name)
@@ -113,7 +113,7 @@ def test_work_is_stopped_at_its_next_step_and_nothing_has_changed(tmp_path):
         step(index)
 
     session.progress.step = stop_at_the_third
-    with pytest.raises(Refusal, match="it was stopped"):
+    with pytest.raises(Refused, match="it was stopped"):
         session.carry()
     session.progress.step = step
     assert np.array_equal(session.mask(), mask)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 from segfocal.serve.worker import Worker
 
 
@@ -60,7 +60,7 @@ def test_work_beyond_what_may_wait_is_refused(worker):
 
 
 def test_an_error_of_ours_is_printed_and_told_in_one_line(worker, capsys):
-    with pytest.raises(Refusal, match="a fault of the server: ZeroDivisionError") as refused:
+    with pytest.raises(Refused, match="a fault of the server: ZeroDivisionError") as refused:
         asyncio.run(worker.run(lambda: 1 / 0))
     assert refused.value.status == 500
     assert "ZeroDivisionError: division by zero" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Generic, TypeVar
 
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 
 _BYTES = 16  # of a token
 _RETRY_SECONDS = 10
@@ -56,10 +56,10 @@ class Leases(Generic[Held]):
     _lock: Lock = field(default_factory=Lock)
 
     def claim(self, held: Held) -> Lease[Held]:
-        """Begin a lease; Refusal with status 503 where the server is full."""
+        """Begin a lease; Refused with status 503 where the server is full."""
         with self._lock:
             if len(self._leases) >= self.most:
-                raise Refusal(
+                raise Refused(
                     503,
                     expected=f"at most {self.most} viewers at a time",
                     found="a server that is full",
@@ -79,13 +79,13 @@ class Leases(Generic[Held]):
             acting: whether its user did something.
 
         Raises:
-            Refusal: with status 410, for a token of no lease, as of one that ended.
+            Refused: with status 410, for a token of no lease, as of one that ended.
         """
         with self._lock:
             lease = self._leases.get(token or "")
             if lease is None:
                 found = "no token" if not token else "one of a lease that ended"
-                raise Refusal(410, expected="the token of a lease", found=found, do="connect again")
+                raise Refused(410, expected="the token of a lease", found=found, do="connect again")
             lease.heard = self.clock()
             lease.acted = lease.heard if acting else lease.acted
             return lease

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from segfocal.errors import UserError
 from segfocal.foreign import door
 from segfocal.foreign.schema import Schema, checked
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 
 META, LEASE = "X-Meta", "X-Lease-Token"  # headers: JSON beside an array, the token of the lease
 LARGEST_FORM = 1 << 20  # bytes of JSON
@@ -110,8 +110,8 @@ AnyForm = TypeVar("AnyForm", bound=Schema)
 
 
 async def read_body(request: Request, most: int) -> bytearray:
-    """Return the body of a request; Refusal where it is larger than `most` bytes, or cut short."""
-    too_large = Refusal(
+    """Return the body of a request; Refused where it is larger than `most` bytes, or cut short."""
+    too_large = Refused(
         413, expected=f"a body of at most {most:,} bytes", found="a larger one", do="send a smaller array"
     )
     said = request.headers.get("content-length", "0")
@@ -124,17 +124,17 @@ async def read_body(request: Request, most: int) -> bytearray:
             if len(body) > most:
                 raise too_large
     except ClientDisconnect as error:
-        raise Refusal(400, expected="a whole body", found="one that was cut short", do="send it again") from error
+        raise Refused(400, expected="a whole body", found="one that was cut short", do="send it again") from error
     return body
 
 
 async def read_form(request: Request, form: type[AnyForm]) -> AnyForm:
-    """Return the body of a request as a form; an empty one is {}. Refusal as `parse_form` and `read_body`."""
+    """Return the body of a request as a form; an empty one is {}. Refused as `parse_form` and `read_body`."""
     return parse_form(await read_body(request, LARGEST_FORM), form, where="the request's body")
 
 
 def read_meta(request: Request, form: type[AnyForm]) -> AnyForm:
-    """Return the header that goes with an array as a form; Refusal as `parse_form`."""
+    """Return the header that goes with an array as a form; Refused as `parse_form`."""
     return parse_form(request.headers.get(META, "").encode("latin-1"), form, where=f"the header {META}")
 
 
@@ -147,12 +147,12 @@ def parse_form(data: bytes | bytearray, form: type[AnyForm], *, where: str) -> A
         where: it came, for messages.
 
     Raises:
-        Refusal: no JSON or numbers that are not finite (400), another form (422).
+        Refused: no JSON or numbers that are not finite (400), another form (422).
     """
     try:
         value = door.parse_json(data.decode() if data.strip() else "{}", where=where, limits=_LIMITS)
     except UnicodeDecodeError as error:
-        raise Refusal(400, expected="JSON in UTF-8", found="other bytes", do="mend the request", where=where) from error
+        raise Refused(400, expected="JSON in UTF-8", found="other bytes", do="mend the request", where=where) from error
     except UserError as error:
         raise _refused(400, error, where) from error
     try:
@@ -161,5 +161,5 @@ def parse_form(data: bytes | bytearray, form: type[AnyForm], *, where: str) -> A
         raise _refused(422, error, where) from error
 
 
-def _refused(status: int, error: UserError, where: str) -> Refusal:
-    return Refusal(status, expected=error.expected, found=error.found, where=where, do="mend the request")
+def _refused(status: int, error: UserError, where: str) -> Refused:
+    return Refused(status, expected=error.expected, found=error.found, where=where, do="mend the request")

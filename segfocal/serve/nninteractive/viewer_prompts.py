@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from segfocal.serve.nninteractive.marked_voxels import MOST_VOXELS, lines_through, outlines
 from segfocal.serve.nninteractive.viewer_messages import BoxForm, MarkedForm, PointForm
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 
 Shape = tuple[int, ...]
 Box = list[tuple[int, int]]  # of each axis the first voxel, and one past the last
@@ -50,7 +50,7 @@ class SeenImage:
     volumes: bool
 
     def prompt_of_point(self, form: PointForm) -> ViewerPrompt:
-        """Return a click; Refusal where it lies outside."""
+        """Return a click; Refused where it lies outside."""
         place = [float(np.floor(value + 0.5)) for value in form.coordinates]
         if any(not 0 <= value < side for value, side in zip(place, self.shape, strict=True)):
             raise _outside(f"{form.coordinates}", self.shape)
@@ -60,7 +60,7 @@ class SeenImage:
         """Return a box, clipped to the image; one that marks what is no structure is a lasso on each of its slices.
 
         Raises:
-            Refusal: a box without an extent, outside, through several slices of a model that sees one at a time, or
+            Refused: a box without an extent, outside, through several slices of a model that sees one at a time, or
                 drawn on another plane than the model's slices.
         """
         box = self._inside(form.bbox_coords)
@@ -69,7 +69,7 @@ class SeenImage:
             if 1 in sides:
                 raise self._other_plane("a box", sides)
             if not (self.volumes or form.override_capability_checks):
-                raise Refusal(
+                raise Refused(
                     422,
                     expected=f"a box on one slice of axis {self.slice_axis}, for a model of slices",
                     found=f"one of {sides} voxels",
@@ -81,23 +81,23 @@ class SeenImage:
         return ViewerPrompt(kind="lasso", positive=False, pieces=self._round_box(box))
 
     def prompt_of_scribble(self, marked: NDArray, form: MarkedForm) -> ViewerPrompt:
-        """Return lines through the voxels of a scribble; Refusal for voxels that are none or too many, or outside."""
+        """Return lines through the voxels of a scribble; Refused for voxels that are none or too many, or outside."""
         box = self._box_of(marked, form)
         voxels = np.argwhere(marked != 0)
         if not 1 <= len(voxels) <= MOST_VOXELS:
             expected = f"a scribble of 1 to {MOST_VOXELS:,} voxels"
-            raise Refusal(422, expected=expected, found=f"{len(voxels):,}", do="draw it with a thin brush")
+            raise Refused(422, expected=expected, found=f"{len(voxels):,}", do="draw it with a thin brush")
         lines = lines_through(voxels + np.array([low for low, _ in box]))
         return ViewerPrompt(
             kind="scribble", positive=form.include_interaction, pieces=[line.tolist() for line in lines]
         )
 
     def prompt_of_lasso(self, marked: NDArray, form: MarkedForm) -> ViewerPrompt:
-        """Return outlines of the region of a lasso on each slice; Refusal as for boxes and scribbles."""
+        """Return outlines of the region of a lasso on each slice; Refused as for boxes and scribbles."""
         box, inside = self._box_of(marked, form), marked != 0
         lines = [np.flatnonzero(inside.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
         if not len(lines[0]):
-            raise Refusal(422, expected="a lasso round a voxel", found="none", do="draw it anew")
+            raise Refused(422, expected="a lasso round a voxel", found="none", do="draw it anew")
         sides = [int(line[-1] - line[0]) + 1 for line in lines]
         if sides[self.slice_axis] > 1 and 1 in sides:
             raise self._other_plane("a lasso", sides)
@@ -128,7 +128,7 @@ class SeenImage:
         ]
         if len(pieces) > _MOST_LASSOS:
             expected = f"at most {_MOST_LASSOS} outlines"
-            raise Refusal(422, expected=expected, found=f"{len(pieces):,}", do="draw on fewer slices")
+            raise Refused(422, expected=expected, found=f"{len(pieces):,}", do="draw on fewer slices")
         return pieces
 
     def _round_box(self, box: Box) -> list[list[list[float]]]:
@@ -138,11 +138,11 @@ class SeenImage:
         return self._on_slices(((index, region) for index in range(*box[self.slice_axis])), (y0, x0))
 
     def _box_of(self, marked: NDArray, form: MarkedForm) -> Box:
-        """Return where an array of marked voxels lies; Refusal where that is not the image."""
+        """Return where an array of marked voxels lies; Refused where that is not the image."""
         if form.interaction_bbox is None:
             if marked.shape != self.shape:
                 expected = f"an array of the image's shape {list(self.shape)}, or interaction_bbox"
-                raise Refusal(422, expected=expected, found=f"{list(marked.shape)}", do="send the part with its place")
+                raise Refused(422, expected=expected, found=f"{list(marked.shape)}", do="send the part with its place")
             return [(0, side) for side in self.shape]
         box = [(round(low), round(high)) for low, high in form.interaction_bbox]
         if any(not 0 <= low < high <= side for (low, high), side in zip(box, self.shape, strict=True)):
@@ -150,7 +150,7 @@ class SeenImage:
         sides = [high - low for low, high in box]
         if list(marked.shape) != sides:
             expected = f"an array as large as its interaction_bbox, {sides}"
-            raise Refusal(422, expected=expected, found=f"{list(marked.shape)}", do="send the part that it names")
+            raise Refused(422, expected=expected, found=f"{list(marked.shape)}", do="send the part that it names")
         return box
 
     def _inside(self, spans: Sequence[Sequence[float]]) -> Box:
@@ -158,16 +158,16 @@ class SeenImage:
         box = [(round(low), round(high)) for low, high in spans]
         if any(low >= high for low, high in box):
             expected = "a box of at least one voxel along each axis, half-open"
-            raise Refusal(422, expected=expected, found=f"{[list(span) for span in spans]}", do="draw it anew")
+            raise Refused(422, expected=expected, found=f"{[list(span) for span in spans]}", do="draw it anew")
         clipped = [(max(low, 0), min(high, side)) for (low, high), side in zip(box, self.shape, strict=True)]
         if any(low >= high for low, high in clipped):
             raise _outside(f"{[list(span) for span in spans]}", self.shape)
         return clipped
 
-    def _other_plane(self, what: str, sides: Sequence[int]) -> Refusal:
+    def _other_plane(self, what: str, sides: Sequence[int]) -> Refused:
         drawn = next(axis for axis in range(3) if sides[axis] == 1)
         planes = [_DIRECTIONS[self.frame[axis]] for axis in (self.slice_axis, drawn)]
-        return Refusal(
+        return Refused(
             422,
             expected=f"{what} drawn on the model's slices, along axis {self.slice_axis} ({planes[0]})",
             found=f"one along axis {drawn} ({planes[1]})",
@@ -175,7 +175,7 @@ class SeenImage:
         )
 
 
-def _outside(found: str, shape: Shape) -> Refusal:
-    return Refusal(
+def _outside(found: str, shape: Shape) -> Refused:
+    return Refused(
         422, expected=f"voxels inside the image of shape {list(shape)}", found=found, do="draw inside the image"
     )

@@ -40,7 +40,7 @@ from segfocal.serve.nninteractive.viewer_messages import (
 )
 from segfocal.serve.nninteractive.viewer_prompts import SeenImage, ViewerPrompt
 from segfocal.serve.nninteractive.viewer_session import Patch, ViewerSession
-from segfocal.serve.refusal import Refusal, as_json, refused
+from segfocal.serve.refusal import Refused, as_json, refused
 
 _SILENT_SECONDS = 60.0  # the client sends a sign of life twice in this time
 _BETWEEN_LOOKS = 30.0  # seconds, for leases that ended
@@ -227,13 +227,13 @@ class ViewerCalls:
         """Forget now and then what ended leases held, for as long as the server runs."""
         while True:
             await asyncio.sleep(_BETWEEN_LOOKS)
-            with suppress(Refusal):
+            with suppress(Refused):
                 await self._forget_ended()
 
     async def close(self) -> None:
         """Forget what all leases hold."""
         for session in self.leases.release_all():
-            with suppress(Refusal):
+            with suppress(Refused):
                 await self.worker.run(session.close)
 
     async def _forget_ended(self) -> None:

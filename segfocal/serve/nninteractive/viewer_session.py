@@ -15,7 +15,7 @@ from segfocal.serve.nninteractive.viewer_axes import in_world
 from segfocal.serve.nninteractive.viewer_image import volume_of
 from segfocal.serve.nninteractive.viewer_messages import ImageProperties, TargetForm
 from segfocal.serve.nninteractive.viewer_prompts import SeenImage, ViewerPrompt
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 from segfocal.serve.session import Session
 from segfocal.serve.sessions import Sessions
 from segfocal.structure import Structure
@@ -85,7 +85,7 @@ class ViewerSession:
             name: for the list of scans.
 
         Raises:
-            Refusal: an orientation or structure that is none, a server that is full.
+            Refused: an orientation or structure that is none, a server that is full.
             UserError: another number of channels than the bundle's, voxels that are not finite.
         """
         bundle = self.sessions.predictor.bundle
@@ -118,18 +118,18 @@ class ViewerSession:
 
     @property
     def image(self) -> SeenImage:
-        """The image, as prompts are understood on it; Refusal before there is one."""
+        """The image, as prompts are understood on it; Refused before there is one."""
         return self._there.image
 
     def set_target(self, form: TargetForm) -> None:
-        """Note the viewer's mask, which is then all zeros; Refusal for another shape or type."""
+        """Note the viewer's mask, which is then all zeros; Refused for another shape or type."""
         opened = self._there
         if tuple(form.shape) != opened.image.shape:
             expected = f"a target buffer of the image's shape {list(opened.image.shape)}"
-            raise Refusal(422, expected=expected, found=f"{form.shape}", do="make it with the image")
+            raise Refused(422, expected=expected, found=f"{form.shape}", do="make it with the image")
         if form.dtype not in TARGETS:
             expected = f"a target buffer of {', '.join(TARGETS)}"
-            raise Refusal(422, expected=expected, found=repr(form.dtype)[:60], do="make it of uint8")
+            raise Refused(422, expected=expected, found=repr(form.dtype)[:60], do="make it of uint8")
         opened.target = np.dtype(form.dtype)
         opened.known = None if self._session.standing.asking else self._session.revision
 
@@ -144,12 +144,12 @@ class ViewerSession:
         """Begin anew with a mask, which the viewer has already laid into its own; its ends are not carried further.
 
         Raises:
-            Refusal: another shape than the image's, a bundle that takes no prompts.
+            Refused: another shape than the image's, a bundle that takes no prompts.
         """
         opened, session = self._ready(), self._session
         if mask.shape != opened.image.shape:
             expected = f"a mask of the image's shape {list(opened.image.shape)}"
-            raise Refusal(422, expected=expected, found=f"{list(mask.shape)}", do="resample it")
+            raise Refused(422, expected=expected, found=f"{list(mask.shape)}", do="resample it")
         self._check_promptable()
         self.reset()
         inside = mask.transpose() != 0
@@ -210,36 +210,36 @@ class ViewerSession:
     @property
     def _there(self) -> _Opened:
         if self._opened is None:
-            raise Refusal(422, expected="an image first", found="none", do="call set_image")
+            raise Refused(422, expected="an image first", found="none", do="call set_image")
         return self._opened
 
     def _ready(self) -> _Opened:
         opened = self._there
         if opened.target is None:
-            raise Refusal(422, expected="a target buffer first", found="none", do="call set_target_buffer")
+            raise Refused(422, expected="a target buffer first", found="none", do="call set_target_buffer")
         return opened
 
     @property
     def _session(self) -> Session:
         try:
             return self.sessions.find(self._there.session)
-        except Refusal as error:
+        except Refused as error:
             if error.status != 404:
                 raise
             found = "one that was deleted"  # by a page, say
-            raise Refusal(410, expected="the session of a viewer", found=found, do="connect again") from error
+            raise Refused(410, expected="the session of a viewer", found=found, do="connect again") from error
 
     def _structure(self, name: str | None) -> Structure:
         structures = self.sessions.predictor.bundle.structures
         found = [one for one in structures if name in (None, one.name)]
         if not found:
             names = " or ".join(one.name for one in structures)
-            raise Refusal(422, expected=f"structure {names}", found=repr(name)[:60], do="name one of them")
+            raise Refused(422, expected=f"structure {names}", found=repr(name)[:60], do="name one of them")
         return found[0]
 
     def _check_promptable(self) -> None:
         if not takes_prompts(self.sessions.predictor):
-            raise Refusal(
+            raise Refused(
                 422,
                 expected="a bundle of a promptable model for prompts",
                 found=type(self.sessions.predictor.bundle.model).__name__,
@@ -287,6 +287,6 @@ class ViewerSession:
 
     def _forget(self, scan: str, session: str | None) -> None:
         if session is not None:
-            with suppress(Refusal):  # a page may have deleted it
+            with suppress(Refused):  # a page may have deleted it
                 self.sessions.forget(session)
         self.sessions.scans.remove(scan)

@@ -21,7 +21,7 @@ from segfocal.intensity import Window
 from segfocal.resample import ModelGrid
 from segfocal.serve.http_app import Serving, build_app
 from segfocal.serve.nninteractive.viewer_routes import viewer_routes
-from segfocal.serve.options import Limits, ServeOptions
+from segfocal.serve.options import ServeLimits, ServeOptions
 from segfocal.structure import Structure
 from tests.inference.perfect import SIDE, Perfect
 
@@ -92,7 +92,7 @@ def begin(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(begin):
     """A server for as many viewers as the tests of a module need."""
-    return begin(limits=Limits(sessions=50))
+    return begin(limits=ServeLimits(sessions=50))
 
 
 def wedge(shape=(9, 20, 24)):

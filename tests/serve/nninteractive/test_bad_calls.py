@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from segfocal.serve.nninteractive.packed_array import pack
-from segfocal.serve.options import Limits
+from segfocal.serve.options import ServeLimits
 from tests.serve.nninteractive.conftest import KEY, SPACING, wedge
 
 IMAGE = wedge()[None]
@@ -24,7 +24,7 @@ IMAGE_AT, TARGET = "/set_image", "/set_target_buffer"
 @pytest.fixture(scope="module")
 def small(begin):
     """A server that takes arrays of at most 1 MiB."""
-    return begin(limits=Limits(upload_mib=1))
+    return begin(limits=ServeLimits(upload_mib=1))
 
 
 @pytest.fixture(scope="module")

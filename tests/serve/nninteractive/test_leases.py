@@ -3,7 +3,7 @@
 import pytest
 
 from segfocal.serve.nninteractive.leases import Leases
-from segfocal.serve.refusal import Refusal
+from segfocal.serve.refusal import Refused
 
 
 class Clock:
@@ -27,7 +27,7 @@ def leases(clock):
 def test_a_full_server_is_503_until_a_lease_is_released(leases):
     first = leases.claim("one")
     leases.claim("two")
-    with pytest.raises(Refusal, match="at most 2 viewers") as told:
+    with pytest.raises(Refused, match="at most 2 viewers") as told:
         leases.claim("three")
     assert (told.value.status, told.value.retry_seconds) == (503, 10)
     assert leases.release(first.token) == ["one"]
@@ -36,7 +36,7 @@ def test_a_full_server_is_503_until_a_lease_is_released(leases):
 
 def test_an_unknown_token_is_410_and_its_release_no_error(leases):
     for token in (None, "", "another"):
-        with pytest.raises(Refusal) as told:
+        with pytest.raises(Refused) as told:
             leases.find(token, acting=False)
         assert told.value.status == 410
         assert leases.release(token) == []

@@ -17,7 +17,7 @@ from segfocal.inference.segment import segment
 from segfocal.io import volumes
 from segfocal.predict.options import PromptOptions
 from segfocal.predict.prompts import prompts_of_scan
-from segfocal.serve.options import Limits
+from segfocal.serve.options import ServeLimits
 from tests.random_bundle import MODEL
 from tests.serve.nninteractive.conftest import KEY, SPACING, perfect_bundle, stored_grid, wedge
 
@@ -270,19 +270,19 @@ def test_a_model_without_prompts_segments_the_scan_and_enables_no_tool(begin):
 
 
 def test_a_full_server_says_so_in_the_clients_own_words(begin):
-    server = begin(limits=Limits(sessions=1))
+    server = begin(limits=ServeLimits(sessions=1))
     with server.connect(), pytest.raises(remote.ServerAtCapacityError, match=r"at most 1 viewers.*full"):
         server.connect()
     server.connect().close()
 
 
 def test_a_lease_that_is_lost_is_told_and_a_new_one_works(begin):
-    server = begin(silent_seconds=1e-6, limits=Limits(sessions=1))
+    server = begin(silent_seconds=1e-6, limits=ServeLimits(sessions=1))
     for _ in range(2):  # the lease of the first one ended in silence, and left its place
         viewer = server.connect()
         with pytest.raises(remote.SessionExpiredError, match="Connect again"):
             viewer.lease_status()
-    server = begin(limits=Limits(sessions=1))
+    server = begin(limits=ServeLimits(sessions=1))
     viewer = server.connect()
     status = viewer.lease_status()
     assert status["idle_timeout_seconds"] == 1800.0
