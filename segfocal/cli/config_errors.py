@@ -63,7 +63,8 @@ def _said(error: BaseException) -> str:
 def _meant(said: str, command: str, conf: Path) -> str | None:
     """Return the option that was meant by one that a command has not, key or GROUP=CHOICE; None where none is near."""
     if unknown := _UNKNOWN.search(said):
-        return nearest_key(unknown[1], _keys(command, conf))
+        near = nearest_key(unknown[1], _keys(command, conf))
+        return None if near == unknown[1] else near  # the default model has it, the one chosen has not
     if choice := _CHOICE.search(said):
         group, _, name = choice[1].rpartition("/")
         found = nearest(name, (path.stem for path in (conf / group).glob("*.yaml")))

@@ -125,6 +125,7 @@ _COMMANDS: dict[str, dict[str, Any]] = {
         "batch_size": Count,
         "embeddings": Place | None,
         "engine": Engine,
+        "volumes": bool,
     },
     "serve": {
         "bundle": Place,

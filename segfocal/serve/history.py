@@ -56,7 +56,16 @@ class Masked(Action):
 
 
 class Stroke(Action):
-    """A stroke of a brush over the answers: of a structure, or where that is None, or with erase, of a rubber."""
+    """A stroke of a brush over the answers, or of a rubber.
+
+    Args:
+        do: names the action.
+        structure: its name; None for a rubber of all.
+        erase: whether it takes the structure away.
+        world_mm: places of the stroke.
+        radius_mm: of the brush.
+        plane: on which it was drawn; None for a ball.
+    """
 
     do: Literal["stroke"] = "stroke"
     structure: str | None

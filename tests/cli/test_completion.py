@@ -16,7 +16,10 @@ from tests import ROOT
     [
         ("segfocal tr", ["train "]),
         ("segfocal evaluate", ["evaluate ", "evaluate-prompts "]),
-        ("segfocal train loss=focal+d", ["loss=focal+dice", "loss=focal+dice+iou", "loss=focal+dice+tversky"]),
+        (
+            "segfocal train loss=focal+d",
+            [f"loss=focal+{rest}" for rest in ("dice", "dice+blob", "dice+iou", "dice+tversky")],
+        ),
         ("segfocal train train.ste", ["train.steps="]),
         ("segfocal predict over", ["overlap=", "overwrite="]),
         ("segfocal compare ru", []),
@@ -43,4 +46,4 @@ def test_bash_gets_what_follows_the_equals_sign(tmp_path):
         text=True,
         check=True,
     ).stdout
-    assert out.split() == ["focal+dice", "focal+dice+iou", "focal+dice+tversky"]
+    assert out.split() == ["focal+dice", "focal+dice+blob", "focal+dice+iou", "focal+dice+tversky"]

@@ -54,7 +54,7 @@ def test_a_run_ends_with_its_minutes_and_its_rates_follow_them(a_second_a_step, 
     rows = rows_of(tmp_path / "run")
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert [row["focal.gamma"] for row in rows] == pytest.approx([0, 0.5, 1, 1.5, 2, 2.5])
-    cosine = [0.5e-3 * (1 + math.cos(math.pi * used / 6)) for used in range(6)]
+    cosine = [2e-3 * (1 + math.cos(math.pi * used / 6)) for used in range(6)]
     assert [row["lr"] for row in rows] == pytest.approx(cosine)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 6
 

@@ -118,6 +118,7 @@ def half_of_it(rank, folder):
         torch.save({f"accumulated {name}": one for name, one in steps.items()}, folder / f"accumulated_{rank}.pt")
         halves = {name: value_and_gradient(name, slice(2 * rank, 2 * rank + 2)) for name in CASES}
         torch.save(halves, folder / f"{rank}.pt")
+        dist.barrier()  # whoever ends first would take the connection with it
     finally:
         dist.destroy_process_group()
 

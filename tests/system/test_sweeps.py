@@ -79,7 +79,7 @@ def test_a_sweep_that_would_replace_other_runs_says_so_and_the_first_command_sti
     assert segfocal(monkeypatch, "train", *options) == 0
     assert segfocal(monkeypatch, "train", *options, "train.lr=0.1") == 1
     said = capfd.readouterr().err
-    assert "train.lr=0.1 (was 0.001)" in said
+    assert "train.lr=0.1 (was auto)" in said
     assert "refused: " in said  # by the comparison too, which sees runs of any launcher
     assert segfocal(monkeypatch, "train", *options) == 0
 
@@ -100,8 +100,8 @@ def test_a_search_goes_where_dice_is_and_repeats_no_trial(spheres, tmp_path, mon
 
 
 MANY_RUNS = {"gamma_schedule", "imbalance", "losses"}
-LONG = MANY_RUNS | {"imbalance_aorta", "alpha_gamma", "search", "aorta", "prompt_unet"}  # run in CI
-UNETS = ("unet", "unet_3d", "imbalance_aorta")
+LONG = MANY_RUNS | {"imbalance_aorta", "alpha_gamma", "search", "aorta", "prompt_unet", "lesions"}  # run in CI
+UNETS = ("unet", "unet_3d", "imbalance_aorta", "lesions")
 
 
 @pytest.mark.parametrize("name", [n if n not in LONG else pytest.param(n, marks=pytest.mark.slow) for n in EXPERIMENTS])
@@ -114,6 +114,12 @@ def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
         "alpha_gamma": ["sweep.alpha=[0.25]", "sweep.gamma=[2]"],
         "finetune_decoder": ["model.weights=null", "model.image_size=32"],
         "imbalance_aorta": ["sweep.imbalance=[prior,hard_replay]", "model.widths=[8,16,16]"],
+        "lesions": [
+            "sweep.loss=[focal+dice,focal+cc_dice]",
+            "model.widths=[8,16,16]",
+            "data.label_names=null",
+            "target=1",
+        ],
         "losses": ["sweep.loss=[dice,focal+dice]"],  # each loss trains in test_losses.py
         "prompt_unet": ["model.widths=[8,8,16]", "train.minutes=null"],
         "search": ["sweep.trials=1"],
@@ -121,7 +127,7 @@ def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
         "unet_3d": ["model.widths=[8,16,16]", "data.window=[8,32,32]", "data.spacing_mm=[2,2,2]"],
         "sam_med2d": ["model=sam_tiny", "task.multimask=single"],  # its own model has 271 million parameters
     }
-    seeds = ["sweep.seed=[0]"] if name in (*MANY_RUNS, "imbalance_aorta") else []
+    seeds = ["sweep.seed=[0]"] if name in (*MANY_RUNS, "imbalance_aorta", "lesions") else []
     assert segfocal(monkeypatch, "train", f"experiment={name}", *options, *swept.get(name, []), *seeds) == 0
     assert list((tmp_path / "run").glob("**/summary.json"))
 

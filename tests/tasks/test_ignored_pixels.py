@@ -73,7 +73,7 @@ def loss_and_gradient(criterion, logits, target, ignored):
         keys=keys,
         origins=(Origin("a"), Origin("b")),
         ignored=ignored,
-        cells=cells_of(target) if criterion.uses_cells else None,
+        cells=cells_of(target) if criterion.uses_components else None,
     )
     total = Semantic(model=model, criterion=criterion)(seen).total
     total.backward()
