@@ -16,7 +16,7 @@ from segfocal.errors import UserError
 from segfocal.files import read_json, write_json
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import ENSEMBLE_LIST, Bundle
-from segfocal.inference.model_card import write_card
+from segfocal.inference.model_card import CARD, write_card
 from segfocal.intensity_statistics import Statistics, joined
 
 _FORMAT = 1
@@ -37,6 +37,9 @@ def save(members: Sequence[Bundle], folder: Path, *, facts: Mapping[str, Any]) -
     write_card(folder, members=names)
     for old in folder.glob(f"{_ASIDE}*"):
         shutil.rmtree(old, ignore_errors=True)
+    for name in (ENSEMBLE_LIST, CARD):
+        for unfinished in folder.glob(f".????????.{name}"):  # of a save that was killed
+            unfinished.unlink(missing_ok=True)
 
 
 def _set_aside(names: Sequence[str], folder: Path) -> None:

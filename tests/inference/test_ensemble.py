@@ -13,7 +13,7 @@ from segfocal.inference import ensemble
 from segfocal.intensity_statistics import over_cases
 from tests.random_bundle import make_bundle
 
-MOMENTS = 24  # more than there are links, removals of folders, flushes and renames in one save
+MOMENTS = 36  # more than there are links, removals of folders, flushes and renames in one save
 NUMBERS = [str(number) for number in range(MOMENTS)]
 DYING = """
 import os, signal, sys
@@ -31,7 +31,7 @@ def counted(real):
     return call
 for name in ("fsync", "replace", "link", "rmdir"):
     setattr(os, name, counted(getattr(os, name)))
-for moment in range(24):
+for moment in range(36):
     child = os.fork()
     if not child:
         left = moment
