@@ -269,11 +269,12 @@ def _places(path: Path) -> set[str | tuple[int, int]]:
     """Return what tells a file from others: where it really lies and, when it is there, its number on its disk."""
     if "\0" in str(path):
         raise UserError(expected="a path", found=f"one with a null character, {str(path)!r}", do="rename the file")
+    real = os.path.realpath(path)  # also of new/../x, which is not there as long as new is not
     try:
-        state = path.stat()
+        state = os.stat(real)
     except OSError:
-        return {os.path.realpath(path)}
-    return {os.path.realpath(path), (state.st_dev, state.st_ino)}
+        return {real}
+    return {real, (state.st_dev, state.st_ino)}
 
 
 def folded(name: str) -> str:

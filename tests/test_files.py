@@ -197,3 +197,11 @@ def test_a_file_is_there_also_by_way_of_a_folder_that_is_yet_to_be_made(tmp_path
     for path in (tmp_path / "new" / ".." / "a.json", tmp_path / "a.json"):
         with pytest.raises(UserError, match="overwrite=true"):
             claim([path], [], overwrite=False)
+
+
+def test_a_second_name_of_an_input_is_seen_through_a_folder_that_is_not_there_yet(tmp_path):
+    scan = tmp_path / "a.nii.gz"
+    scan.write_bytes(b"scan")
+    (tmp_path / "a.png").hardlink_to(scan)
+    with pytest.raises(UserError, match="the same file as input and output"):
+        check_apart([tmp_path / "new" / ".." / "a.png"], [scan])

@@ -70,7 +70,7 @@ class SlicePrompt:
         """Return the pixels [h,w] (bool) of a point, moved into the slice, of a scribble, or within a lasso."""
         if self.point_xy is not None:
             x, y = (min(max(place, 0.0), side - 1.0) for place, side in zip(self.point_xy, size[::-1], strict=True))
-            return draw_line([(round(x), round(y))], size)
+            return draw_line([(x, y)], size)
         return draw_line(self.points, size) if self.lasso_xy is None else fill_outline(self.points, size)
 
     @property
