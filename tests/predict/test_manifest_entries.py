@@ -5,7 +5,7 @@ import json
 import pytest
 
 from segfocal.errors import UserError
-from segfocal.predict.manifest_entries import read_manifest
+from segfocal.predict.manifest import Manifest
 
 DONE = {
     "name": "a.nii.gz",
