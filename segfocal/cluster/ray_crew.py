@@ -145,7 +145,7 @@ class RayCrew:
     def _start(self) -> None:
         self.count += 1
         resources = dict(self.settings.resources)
-        placed = {"num_cpus": resources.pop("CPU"), "num_gpus": resources.pop("GPU", 0), **resources}
+        placed: dict[str, Any] = {"num_cpus": resources.pop("CPU"), "num_gpus": resources.pop("GPU", 0), **resources}
         if self.left_out:
             placed["label_selector"] = {"ray.io/node-id": f"!in({','.join(self.left_out)})"}
         remote = self.ray.remote(RayWorker).options(scheduling_strategy="SPREAD", max_restarts=0, **placed)

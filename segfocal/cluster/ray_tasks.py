@@ -142,8 +142,8 @@ class _Handout(Generic[Item, Result]):
                 self.again.remove(one)
                 return one
         if self._look_ahead():
-            one, self.next = self.next, None
-            return one
+            coming, self.next = self.next, None
+            return coming
         for one in self.again:
             if not others or set(one.nodes) >= self.crew.nodes():
                 self.again.remove(one)

@@ -18,12 +18,14 @@ class Line(NamedTuple):
         text: without its end.
         start: the byte at which it begins.
         end: the byte after it and its end.
+        number: of the line, from 1, counted from the byte at which reading began.
         whole: whether its end is there; if not, it is being written, or a kill cut it short.
     """
 
     text: str
     start: int
     end: int
+    number: int
     whole: bool
 
 
@@ -35,8 +37,9 @@ def lines_from(path: Path, start: int = 0) -> Iterator[Line]:
     """
     with path.open("rb") as file:
         file.seek(start)
+        number = 0
         while data := file.readline(_LONGEST):
-            end = start + len(data)
+            end, number = start + len(data), number + 1
             whole = data.endswith(b"\n")
             if not whole and len(data) == _LONGEST:
                 raise UserError(
@@ -55,5 +58,5 @@ def lines_from(path: Path, start: int = 0) -> Iterator[Line]:
                     ) from error
                 text = data[: error.start].decode("utf-8")
             if text.strip():
-                yield Line(text, start, end, whole)
+                yield Line(text, start, end, number, whole)
             start = end

@@ -65,14 +65,13 @@ def entries_from(path: Path, start: int = 0, *, growing: bool = False) -> Iterat
     check_regular(path)
     for line in lines_from(path, start):
         if line.whole or not growing:
-            entry = _parsed(line, path)
+            entry = _parsed(line, f"{path}, line {line.number}{f' after byte {start}' if start else ''}")
             if entry is not None:
                 yield PlacedEntry(entry, line.start, line.end)
 
 
-def _parsed(line: Line, path: Path) -> dict[str, Any] | None:
+def _parsed(line: Line, where: str) -> dict[str, Any] | None:
     """Return what a line says; None where a kill cut it short."""
-    where = f"{path}, byte {line.start}"
     try:
         entry = door.parse_json(line.text, where=where)
     except UserError as error:
