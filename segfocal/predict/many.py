@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import traceback
 from collections import Counter
@@ -28,13 +27,12 @@ from segfocal.inference.predictor import Predictor
 from segfocal.io import passed_over, volumes
 from segfocal.memory import forget_peak, peak_gib
 from segfocal.predict.inputs import Scan, read_scan
-from segfocal.predict.manifest_entries import read_manifest
+from segfocal.predict.manifest_entries import Entry, LastEntries
 from segfocal.predict.options import PredictOptions
 from segfocal.predict.outputs import OutputFiles, check_outputs, files_read, files_written
 from segfocal.predict.predict import load_predictor, segment_scan, write_prediction
 
 MANIFEST = "manifest.jsonl"
-Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,10 @@ def predict_many(
     _check_apart(options, scans)
     make_folder(folder)
     manifest = _Manifest(folder / MANIFEST, _signature(options))
-    kept = [scan for scan in scans if manifest.is_settled(scan, folder / scan.name, retry=retry)]
-    todo = [scan for scan in scans if scan not in kept]
+    kept, todo = _parted(scans, manifest, folder, retry=retry)
     manifest.note_passed_over(passed_over.rows(passed, options.scan))
     say(f"{len(scans)} scans: {len(kept)} done before, {len(todo)} to do")
-    failed = {scan.name: manifest.last[scan.name]["message"] for scan in kept if _failed(manifest.last[scan.name])}
+    failed = {scan.name: entry["message"] for scan in kept if _failed(entry := manifest.last[scan.name])}
     done = 0
     if todo:
         predictor = load_predictor(options)
@@ -96,9 +93,18 @@ def predict_many(
         failed |= now_failed
     for kind, count in Counter(message.split(";")[0] for message in failed.values()).most_common():
         say(f"  {count} failed: {kind}")
-    summary = Summary(done=done, kept=len(kept) - len(set(failed) & {s.name for s in kept}), failed=failed)
+    summary = Summary(done=done, kept=len(scans) - done - len(failed), failed=failed)
     say(f"{done} done, {summary.kept} kept, {len(failed)} failed: {folder / MANIFEST}")
     return summary
+
+
+def _parted(scans: Sequence[Scan], manifest: _Manifest, folder: Path, *, retry: bool) -> tuple[list[Scan], list[Scan]]:
+    """Return the scans that are settled, and those to do."""
+    kept: list[Scan] = []
+    todo: list[Scan] = []
+    for scan in scans:
+        (kept if manifest.is_settled(scan, folder / scan.name, retry=retry) else todo).append(scan)
+    return kept, todo
 
 
 def _check_apart(options: PredictOptions, scans: Sequence[Scan]) -> None:
@@ -210,8 +216,7 @@ class _Manifest:
     """The manifest: what happened to each scan, in the order it happened."""
 
     def __init__(self, path: Path, signature: str) -> None:
-        self.path, self.signature = path, signature
-        self.last: dict[str, Entry] = read_manifest(path) if path.is_file() else {}
+        self.signature, self.last = signature, LastEntries(path)
 
     def is_settled(self, scan: Scan, output: Path, *, retry: bool) -> bool:
         """Say whether a scan was done, or has failed and is not to be tried again, as it is and by the same options."""
@@ -239,7 +244,7 @@ class _Manifest:
         """Write a line, of no scan, on what was passed over, unless an earlier one says the same."""
         entry = {"name": "", "state": "passed over", "input": [], "signature": self.signature, "passed_over": rows}
         if rows and self.last.get("") != entry:
-            self._write(entry)
+            self.last.add(entry)
 
     def add(self, scan: Scan, *, state: str, sha256: Mapping[str, str] | None = None, **facts: Any) -> None:
         """Write that a scan is begun, writing, done or failed, and any facts.
@@ -256,15 +261,7 @@ class _Manifest:
             **({"sha256": recorded} if recorded or state in ("begun", "done") or "sha256" in before else {}),
             **facts,
         }
-        self._write(entry)
-
-    def _write(self, entry: Entry) -> None:
-        """Write a line, on disk before this returns."""
-        self.last[entry["name"]] = entry
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self.last.add(entry)
 
 
 def _failed(entry: Entry) -> bool:

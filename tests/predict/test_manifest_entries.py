@@ -5,7 +5,7 @@ import json
 import pytest
 
 from segfocal.errors import UserError
-from segfocal.predict.manifest_entries import read_manifest
+from segfocal.predict.manifest_entries import LastEntries
 
 DONE = {
     "name": "a.nii.gz",
@@ -27,17 +27,17 @@ def test_the_last_line_of_each_scan_counts_and_lines_of_before_have_no_hashes(tm
     old = {key: value for key, value in DONE.items() if key != "sha256"}
     other = old | {"name": "b\u2028c\x85.nii", "state": "failed", "message": "cut short", "input": ["b", None, None]}
     path = written(tmp_path, old | {"state": "begun"}, other, old)
-    assert read_manifest(path) == {"a.nii.gz": old, other["name"]: other}
+    assert LastEntries(path) == {"a.nii.gz": old, other["name"]: other}
 
 
 def test_a_line_that_a_kill_cut_short_is_passed_over_and_the_next_is_one_of_its_own(tmp_path):
     path = written(tmp_path, DONE)
     with path.open("a") as file:
         file.write(json.dumps(DONE | {"name": "b"})[:40])
-    assert read_manifest(path) == {"a.nii.gz": DONE}
+    assert LastEntries(path) == {"a.nii.gz": DONE}
     with path.open("a") as file:
         file.write(json.dumps(DONE | {"name": "c"}) + "\n")
-    assert set(read_manifest(path)) == {"a.nii.gz", "c"}
+    assert set(LastEntries(path)) == {"a.nii.gz", "c"}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,6 @@ def test_a_line_that_a_kill_cut_short_is_passed_over_and_the_next_is_one_of_its_
 )  # fmt: skip
 def test_a_line_of_another_program_is_one_line(tmp_path, line):
     with pytest.raises(UserError, match="move that file away") as told:
-        read_manifest(written(tmp_path, DONE, line))
+        LastEntries(written(tmp_path, DONE, line))
     assert "\n" not in str(told.value)
     assert "line 2" in str(told.value)
