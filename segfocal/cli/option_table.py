@@ -69,6 +69,18 @@ _RUN: dict[str, Any] = {
     "augment": Group,
     "resume": Place | None,
 }
+_CLUSTER: dict[str, Any] = {
+    "cluster": Group,
+    "cluster.kind": Literal["none", "ray"],
+    "cluster.address": str | None,
+    "cluster.actors": Count | list[Count | None],
+    "cluster.cpus": float,
+    "cluster.gpus": float,
+    "cluster.memory_gib": float | None,
+    "cluster.retries": int,
+    "cluster.case_minutes": float | None,
+    "cluster.dashboard": bool,
+}
 _COMMANDS: dict[str, dict[str, Any]] = {
     "train": _DATA | _WEIGHTS | _RUN,
     "demo": _DATA | _WEIGHTS | _RUN,
@@ -87,7 +99,8 @@ _COMMANDS: dict[str, dict[str, Any]] = {
         "pictures": int,
         "workers": Count | None,
     },
-    "predict": {
+    "predict": _CLUSTER
+    | {
         "bundle": Places,
         "input": Places,
         "output": Place,

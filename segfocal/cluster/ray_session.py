@@ -1,0 +1,113 @@
+"""Ray, started on this machine's loopback for one command, or joined where it runs; left as it was found.
+
+A Ray runs whatever it is told to by whoever reaches its ports. One that is started here listens on the loopback alone
+and asks for a token that only this process and its workers know, without which other users of the machine could use it.
+Source: Ray's security documentation.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from segfocal.cluster.cluster_settings import ClusterSettings
+from segfocal.cluster.ray_tasks import RayCluster
+from segfocal.errors import UserError
+
+_PATIENCE = 10  # seconds for an address to answer
+_STORE_BYTES = 100 << 20  # of shared memory: nothing but paths and reports travels
+_LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray does by default where firewalls ask
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+_INSTALL = "install it on each machine: pip install -c constraints.txt -e '.[ray]'"
+
+
+@contextmanager
+def ray_cluster(settings: ClusterSettings) -> Iterator[RayCluster]:
+    """Yield a Ray cluster, started or joined; it is stopped or left when the block ends.
+
+    Raises:
+        UserError: Ray is not installed or cannot be started, an address that answers nothing, other versions there.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UserError(expected="Ray for cluster=ray", found="none installed", do=_INSTALL)
+    os.environ.update(_QUIET)
+    if settings.address is None:
+        os.environ.update(_LOOPBACK_ONLY | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()})
+    import ray
+
+    if ray.is_initialized():
+        raise UserError(
+            expected="a process without Ray for cluster=ray",
+            found="one that has started or joined it",
+            do="call ray.shutdown() first, or use cluster=none",
+        )
+    _connect(ray, settings)
+    try:
+        yield RayCluster(settings)
+    finally:
+        ray.shutdown()
+
+
+@cache
+def _token() -> str:
+    """Return the secret of this process; Ray reads it once."""
+    return secrets.token_hex(32)
+
+
+def _connect(ray: Any, settings: ClusterSettings) -> None:
+    """Start Ray, or join the one at an address."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if settings.address is None:
+        own = {"include_dashboard": settings.dashboard, "dashboard_host": "127.0.0.1"}
+        ray.init(address="local", object_store_memory=_STORE_BYTES, **own, **quiet)
+        _check_loopback(ray)
+        return
+    _check_answers(settings.address)
+    try:
+        ray.init(address=settings.address, **quiet)
+    except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError, its own and grpc's
+        found = " ".join(str(error).split())[:300]
+        raise UserError(
+            expected=f"a Ray cluster at cluster.address={settings.address}",
+            found=found or type(error).__name__,
+            do="start it there (ray start --head), with the Python, Ray and token of this machine: docs/scale.md",
+        ) from error
+
+
+def _check_loopback(ray: Any) -> None:
+    """Stop a Ray that other machines could reach, as one does whose package was imported before this module's."""
+    addresses = {node["NodeManagerAddress"] for node in ray.nodes()}
+    if addresses != {"127.0.0.1"}:
+        ray.shutdown()
+        raise UserError(
+            expected="a Ray of this machine on 127.0.0.1",
+            found=f"one on {', '.join(sorted(addresses))}, as ray was imported before",
+            do="import ray later, or start Ray yourself and give cluster.address=auto",
+        )
+
+
+def _check_answers(address: str) -> None:
+    """Raise UserError where nothing listens at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:
+        if address in ("auto", "local"):
+            return
+        raise UserError(
+            expected="cluster.address=auto, HOST:6379 or ray://HOST:10001",
+            found=f"cluster.address={address}",
+            do="change that option",
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    except (OSError, ValueError) as error:
+        raise UserError(
+            expected=f"a Ray cluster at cluster.address={address}",
+            found=f"nothing that answers there ({getattr(error, 'strerror', None) or error})",
+            do="start it (ray start --head), open its port, or leave cluster.address out: docs/scale.md",
+        ) from error
