@@ -22,6 +22,7 @@ METRICS = ("dice", "iou", "precision", "recall", "accuracy", "auc", "hd95_mm", "
 # Options that change nothing of what a run learns.
 NEUTRAL: tuple[str, ...] = ("resume", "debug", "overwrite", "cache", "imports", "experiment")
 NEUTRAL += ("train.device", "train.workers", "train.tracker", "train.profile")
+NEUTRAL += ("train.worker_timeout", "train.process_timeout")
 NEUTRAL += ("train.save_minutes", "train.keep_checkpoints", "train.channels_last")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")  # in words of YAML 1.1 a text: 1e-3
 _COUNTS = ("tp", "fp", "fn", "tn")

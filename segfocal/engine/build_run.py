@@ -28,18 +28,19 @@ from segfocal.models import PromptableModel, SegmentationModel
 from segfocal.models.prior import prior_logits
 from segfocal.tasks.task import Task
 
-_PATIENCE = timedelta(hours=12)  # of processes that wait while the main one prepares or validates
+_SHARDS = ("fsdp", "deepspeed", "megatron_lm")  # names in Accelerate's ACCELERATE_USE_…
 
 
 def connect(settings: TrainingSettings, folder: Path) -> Accelerator:
     """Return this process's place among those that train together (one, unless torchrun or accelerate started more).
 
     Raises:
-        UserError: a precision the device has not, a tracker whose package is missing.
+        UserError: a precision the device has not, a tracker whose package is missing, a model in shards.
     """
     if settings.precision == "fp16" and (settings.device == "cpu" or not torch.cuda.is_available()):
         raise UserError(expected="a CUDA GPU for train.precision=fp16", found="a CPU", do="use bf16 or fp32")
     check_tracker(settings.tracker)
+    _check_whole()
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if settings.batch_size % (world * settings.accumulate):
         raise UserError(
@@ -55,10 +56,21 @@ def connect(settings: TrainingSettings, folder: Path) -> Accelerator:
         mixed_precision={"fp32": "no"}.get(precision, precision),
         cpu=settings.device == "cpu",
         gradient_accumulation_steps=settings.accumulate,
-        kwargs_handlers=[unused, InitProcessGroupKwargs(timeout=_PATIENCE)],
+        kwargs_handlers=[unused, InitProcessGroupKwargs(timeout=timedelta(seconds=settings.process_timeout))],
         log_with=None if settings.tracker == NONE else settings.tracker,
         project_dir=str(folder),
     )
+
+
+def _check_whole() -> None:
+    """Raise UserError where Accelerate is asked for a model in shards: validations and bundles need all of it."""
+    asked = [name for name in _SHARDS if os.environ.get(f"ACCELERATE_USE_{name.upper()}", "").lower() in ("1", "true")]
+    if asked:
+        raise UserError(
+            expected="a whole model in each process (DDP)",
+            found=f"a config of Accelerate with {', '.join(asked)}, which keeps it in shards",
+            do="leave that out; to save memory use task.recompute=true, train.accumulate and model.adapter=lora",
+        )
 
 
 def build_run(

@@ -2,14 +2,20 @@
 
 import csv
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from segfocal.cli.app import conf_folder
+from segfocal.engine.build_run import connect
+from segfocal.engine.settings import TrainingSettings
+from segfocal.errors import UserError
 from tests.system.commands import segfocal, small_training
 
 pytestmark = pytest.mark.slow  # every run starts two interpreters more
@@ -18,15 +24,25 @@ SCRIPT = conf_folder().parent / "scripts" / "train.py"
 SEMANTIC = ["model=unet", "task=semantic", "model.widths=[8,16,16]"]
 
 
-def together(*options):
+LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def together(*options, script=SCRIPT):
     """Train in two processes of one machine."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run([*launcher, SCRIPT, *options], env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run([*LAUNCHER, script, *options], env=ONE_THREAD, capture_output=True, text=True, timeout=300)
+
+
+def rows(folder):
+    return list(csv.DictReader((folder / "metrics.csv").open()))
 
 
 def losses(folder):
-    return torch.tensor([float(row["loss"]) for row in csv.DictReader((folder / "metrics.csv").open())])
+    return torch.tensor([float(row["loss"]) for row in rows(folder)])
+
+
+def dice(folder):
+    return [float(row["val_dice"]) for row in rows(folder) if row["val_dice"]]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +69,9 @@ def test_two_processes_equal_one(kind, options, spheres, tmp_path, monkeypatch):
     assert run.stdout.count("bundle: ") == 1  # only one of them speaks
     # rounding: gradients are summed in another order, and five optimiser steps carry that on
     torch.testing.assert_close(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-5, atol=1e-5)
+    assert len(dice(tmp_path / "one")) == 2
+    # of masks of some thousand voxels, of which a few lie at 0.5
+    assert dice(tmp_path / "two") == pytest.approx(dice(tmp_path / "one"), abs=0.01)
     one, two = (load_file(tmp_path / name / "bundle" / "model.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
 
@@ -63,3 +82,71 @@ def test_a_run_of_two_processes_can_be_resumed(spheres, tmp_path):
         run = together(*small_training(spheres, tmp_path / "run", *settings, f"train.steps={steps}"))
         assert run.returncode == 0, run.stderr
     assert len(losses(tmp_path / "run")) == 4
+
+
+def ranks_of(launcher):
+    """Return the process numbers of the ranks that a launcher has started, by rank."""
+    found = subprocess.run(["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True).stdout.split()
+    environments = {int(one): Path(f"/proc/{one}/environ").read_text().split("\0") for one in found}
+    return {
+        int(line.removeprefix("RANK=")): number
+        for number, lines in environments.items()
+        for line in lines
+        if line.startswith("RANK=")
+    }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [(signal.SIGKILL, "found one that has gone"), (signal.SIGSTOP, "found one that has not answered for 10 seconds")],
+)
+def test_a_rank_that_dies_or_hangs_ends_the_others_in_one_line_and_the_run_goes_on(how, said, spheres, tmp_path):
+    settings = ["train.device=cpu", "train.validate_every=2", "resume=auto", "train.process_timeout=10"]
+    folder = tmp_path / "run"
+    options = small_training(spheres, folder, *settings, "train.steps=500")
+    with (tmp_path / "said").open("w") as out:
+        launcher = subprocess.Popen([*LAUNCHER, SCRIPT, *options], env=ONE_THREAD, stdout=out, stderr=out)
+    try:
+        while not (folder / "checkpoints" / "step_000002").is_dir() and launcher.poll() is None:
+            time.sleep(0.1)
+        os.kill(ranks_of(launcher)[1], how)
+        began = time.monotonic()
+        assert launcher.wait(120) != 0
+        # its patience, and the half minute that torchrun gives a process which does not end
+        assert time.monotonic() - began < 90
+    finally:
+        launcher.kill()
+    text = (tmp_path / "said").read_text()
+    assert text.count(f"error: expected 2 processes that train together to the end; {said}") == 1
+    assert "a fault in segfocal" not in text
+    made = len(losses(folder))
+    run = together(*small_training(spheres, folder, *settings, f"train.steps={made + 2}"))
+    assert run.returncode == 0, run.stderr
+    assert [int(row["step"]) for row in rows(folder)] == list(range(1, made + 3))
+
+
+def test_what_a_validation_finds_in_the_main_process_holds_in_all_after_a_resume(spheres, tmp_path):
+    """The others had the count of stale validations of the checkpoint, and halved the rate at every validation."""
+    settings = ["train.device=cpu", "train.schedule=plateau", "train.plateau=2", "train.validate_every=1"]
+    for steps, given in ((3, [0.5, 0.4, 0.4]), (7, [0.6, 0.7, 0.8, 0.9])):
+        script = tmp_path / f"train_{steps}.py"
+        script.write_text(
+            "import sys\n"
+            "import segfocal.engine.validate_run as judged\n"
+            f"dice = iter({given})\n"
+            "judged.mean_dice = lambda *_, structure=None, **__: 0.5 if structure else next(dice)\n"
+            "from segfocal.cli.train import main\n"
+            "sys.exit(main())\n"
+        )
+        options = small_training(spheres, tmp_path / "run", *settings, f"train.steps={steps}", "resume=auto")
+        run = together(*options, script=script)
+        assert run.returncode == 0, run.stderr
+    rates = [float(row["lr"]) for row in rows(tmp_path / "run")]
+    assert rates[4:] == pytest.approx([rates[3] / 2] * 3)  # known in the step after the validation
+
+
+def test_a_config_of_accelerate_that_shards_the_model_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(UserError, match=r"found a config of Accelerate with fsdp, which keeps it in shards"):
+        connect(TrainingSettings(), tmp_path)
