@@ -14,12 +14,14 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from segfocal.cluster.cluster_settings import ClusterSettings
 from segfocal.cluster.ray_tasks import RayCluster
 from segfocal.errors import UserError
 
+_LONGEST = 40  # characters of a folder with sockets in it: theirs may have a hundred
 _PATIENCE = 10  # seconds for an address to answer
 _STORE_BYTES = 100 << 20  # of shared memory: nothing but paths and reports travels
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray does by default where firewalls ask
@@ -39,7 +41,7 @@ def ray_cluster(settings: ClusterSettings) -> Iterator[RayCluster]:
     if settings.address is not None:
         _check_answers(settings.address)
     own = {} if settings.address else _LOOPBACK_ONLY | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
-    with _environment(_QUIET | own):
+    with _environment(_QUIET | own), TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         import ray
 
         if ray.is_initialized():
@@ -48,7 +50,7 @@ def ray_cluster(settings: ClusterSettings) -> Iterator[RayCluster]:
                 found="one that has started or joined it",
                 do="call ray.shutdown() first, or use cluster=none",
             )
-        _connect(ray, settings)
+        _connect(ray, settings, folder)
         try:
             yield RayCluster(settings)
         finally:
@@ -73,12 +75,17 @@ def _token() -> str:
     return secrets.token_hex(32)
 
 
-def _connect(ray: Any, settings: ClusterSettings) -> None:
-    """Start Ray, or join the one at an address."""
+def _connect(ray: Any, settings: ClusterSettings, folder: str) -> None:
+    """Start Ray, or join the one at an address. folder: for its sockets and logs, which no other user reads."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     ray._private.worker._worker_logs_enabled = False  # its paragraph on each worker that dies; ours is a line
     if settings.address is None:
-        own = {"include_dashboard": settings.dashboard, "dashboard_host": "127.0.0.1"}
+        own: dict[str, Any] = {
+            "include_dashboard": settings.dashboard,
+            "dashboard_host": "127.0.0.1",
+            "num_cpus": _cores(),
+        }
+        own |= {"_temp_dir": folder} if len(folder) <= _LONGEST else {}
         ray.init(address="local", object_store_memory=_STORE_BYTES, **own, **quiet)
         _check_loopback(ray)
         return
@@ -91,6 +98,11 @@ def _connect(ray: Any, settings: ClusterSettings) -> None:
             found=found or type(error).__name__,
             do="start it there (ray start --head), with the Python, Ray and token of this machine: docs/scale.md",
         ) from error
+
+
+def _cores() -> int:
+    """Return the cores that this process may use, of a job that has only some, too."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_loopback(ray: Any) -> None:
