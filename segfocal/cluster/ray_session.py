@@ -26,6 +26,7 @@ _PATIENCE = 10  # seconds for an address to answer
 _STORE_BYTES = 100 << 20  # of shared memory: nothing but paths and reports travels
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray does by default where firewalls ask
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+_QUIET |= {"RAY_raylet_start_wait_time_s": "120"}  # 30 by default, which a busy machine can take
 _INSTALL = "install it on each machine: pip install -c constraints.txt -e '.[ray]'"
 
 
@@ -86,7 +87,14 @@ def _connect(ray: Any, settings: ClusterSettings, folder: str) -> None:
             "num_cpus": _cores(),
         }
         own |= {"_temp_dir": folder} if len(folder) <= _LONGEST else {}
-        ray.init(address="local", object_store_memory=_STORE_BYTES, **own, **quiet)
+        try:
+            ray.init(address="local", object_store_memory=_STORE_BYTES, **own, **quiet)
+        except Exception as error:  # Ray raises what it likes, plain Exception too
+            raise UserError(
+                expected="a Ray that starts on this machine",
+                found=" ".join(str(error).split())[:300] or type(error).__name__,
+                do="look at the memory and the folder of temporary files (TMPDIR), or use part=i/n without Ray",
+            ) from error
         _check_loopback(ray)
         return
     try:
