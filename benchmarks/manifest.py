@@ -22,7 +22,7 @@ from datetime import date
 from pathlib import Path
 from unittest import mock
 
-from segfocal.memory import peak_gib
+from segfocal.memory import forget_peak, peak_gib
 from segfocal.predict import many
 from segfocal.predict.inputs import Scan
 from segfocal.predict.manifest_entries import LastEntries
@@ -95,6 +95,7 @@ def measured(task, path, scans):
 
 
 def in_process(task, path, scans):
+    forget_peak()
     before = peak_gib()
     with mock.patch.object(many, "_state_of", state_of):
         answer = task(path, scans)

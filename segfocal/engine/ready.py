@@ -14,7 +14,8 @@ from segfocal.data.sampling.object_dataset import dataset_of
 from segfocal.data.store.prepare import check_pairs, prepare
 from segfocal.data.store.prepared_case import check_foreground, pixel_rates
 from segfocal.engine.across_processes import main_folder, naming_lost_processes
-from segfocal.engine.build_run import build_run, connect
+from segfocal.engine.build_run import build_run
+from segfocal.engine.connect import connect
 from segfocal.engine.organ_rules import organ_rules
 from segfocal.engine.plan import Plan
 from segfocal.engine.progress import CaseProgress

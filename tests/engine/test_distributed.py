@@ -13,9 +13,6 @@ import torch
 from safetensors.torch import load_file
 
 from segfocal.cli.app import conf_folder
-from segfocal.engine.build_run import connect
-from segfocal.engine.settings import TrainingSettings
-from segfocal.errors import UserError
 from tests.system.commands import segfocal, small_training
 
 pytestmark = pytest.mark.slow  # every run starts two interpreters more
@@ -144,9 +141,3 @@ def test_what_a_validation_finds_in_the_main_process_holds_in_all_after_a_resume
         assert run.returncode == 0, run.stderr
     rates = [float(row["lr"]) for row in rows(tmp_path / "run")]
     assert rates[4:] == pytest.approx([rates[3] / 2] * 3)  # known in the step after the validation
-
-
-def test_a_config_of_accelerate_that_shards_the_model_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(UserError, match=r"found a config of Accelerate with fsdp, which keeps it in shards"):
-        connect(TrainingSettings(), tmp_path)
