@@ -116,6 +116,7 @@ _COMMANDS: dict[str, dict[str, Any]] = {
         "engine": Engine,
         "probabilities": bool,
         "separate": bool,
+        "part": str | None,
         "retry": bool,
     },
     "evaluate": _CLUSTER

@@ -26,13 +26,16 @@ def main() -> int:
 
 def predict(config: DictConfig) -> None:
     """Segment one scan, or many, by a config and print what was written."""
-    from segfocal.folder_lock import only_one
+    from segfocal.cluster.cluster_settings import ClusterSettings
     from segfocal.inference import bundle as bundles
     from segfocal.predict.inputs import channels_apart, find_scans, names_many, passed_over
-    from segfocal.predict.many import MANIFEST, predict_many
+    from segfocal.predict.manifest import MANIFEST
+    from segfocal.predict.many import predict_many
+    from segfocal.predict.parts import Part
     from segfocal.predict.predict import predict as predict_one
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    cluster = ClusterSettings.of(plain["cluster"], imports=plain["imports"])
     options = predict_options(plain)
     for key in _OLD_KEYS:
         if plain[key]:
@@ -44,8 +47,10 @@ def predict(config: DictConfig) -> None:
         tell_passed_over(passed, options.scan)
         if channels == 1 and (note := channels_apart(scans)):
             print(visible(note), file=sys.stderr)
-        with only_one(folder, doing="segment many scans"):
-            summary = predict_many(options, scans, passed=passed, retry=plain["retry"], say=_say)
+        part = Part.of(plain["part"]) if plain["part"] is not None else None
+        summary = predict_many(
+            options, scans, passed=passed, retry=plain["retry"], part=part, cluster=cluster, say=_say
+        )
         if summary.none_done:
             raise UserError(
                 expected="a mask of one scan at least",

@@ -27,6 +27,7 @@ class Cluster(Protocol):
         *,
         folders: Sequence[Path] = (),
         say: Say = print,
+        again: Callable[[Item], Item] | None = None,
     ) -> Iterator[Outcome[Item, Result]]:
         """Yield what became of each item, in the order in which they end.
 
@@ -39,6 +40,7 @@ class Cluster(Protocol):
             items: at most one iterator of them is made; taking the next one must not wait.
             folders: that are there and in which each worker writes or reads; a node that does not see them is left out.
             say: takes a line on nodes that are left out.
+            again: called with an item that is tried again; returns what is handed out. None: the item.
 
         Raises:
             UserError: no node can do the work; a `make_work` that failed everywhere.
@@ -59,6 +61,7 @@ class OneProcess:
         *,
         folders: Sequence[Path] = (),
         say: Say = print,
+        again: Callable[[Item], Item] | None = None,
     ) -> Iterator[Outcome[Item, Result]]:
         """See `Cluster.run`."""
         for name in self.settings.imports:

@@ -66,7 +66,7 @@ class RayCrew:
         self.starting: dict[Any, Worker] = {}  # by the reference of what they are asked
         self.ready: set[Worker] = set()
         self.idle: list[Worker] = []
-        self.left_out: dict[str, str] = {}  # why, by node
+        self.left_out: dict[str, Answer] = {}  # what they said, by node
         self.lost_starts, self.count, self.told = 0, 0, False
 
     def __enter__(self) -> RayCrew:
@@ -145,7 +145,7 @@ class RayCrew:
     def _start(self) -> None:
         self.count += 1
         resources = dict(self.settings.resources)
-        placed = {"num_cpus": resources.pop("CPU"), "num_gpus": resources.pop("GPU", 0), **resources}
+        placed: dict[str, Any] = {"num_cpus": resources.pop("CPU"), "num_gpus": resources.pop("GPU", 0), **resources}
         if self.left_out:
             placed["label_selector"] = {"ray.io/node-id": f"!in({','.join(self.left_out)})"}
         remote = self.ray.remote(RayWorker).options(scheduling_strategy="SPREAD", max_restarts=0, **placed)
@@ -162,7 +162,7 @@ class RayCrew:
                 worker.place = answer
                 self._prepare(worker)
             elif answer.failure is not None:
-                self._leave_out(worker, answer.failure)
+                self._leave_out(worker, answer)
             else:
                 self.ready.add(worker)
                 self.idle.append(worker)
@@ -173,34 +173,38 @@ class RayCrew:
         own, there = versions(), worker.machine.versions
         if there != own:
             name = next(name for name in own if own[name] != there.get(name))
-            self._leave_out(
-                worker, f"expected {name} {own[name]}; found {there.get(name)}. Install the same one there."
-            )
+            why = f"expected {name} {own[name]}; found {there.get(name)}. Install the same one there."
+            self._leave_out(worker, Answer(failure=why))
         else:
             self.starting[worker.actor.prepare.remote(self.preparation)] = worker
 
-    def _leave_out(self, worker: Worker, why: str) -> None:
-        """Ask no more of a machine; UserError where no other is left."""
-        self.end(worker)
+    def _leave_out(self, worker: Worker, answer: Answer) -> None:
+        """Ask no more of a worker's machine; raise what it said where no other is left."""
         machine = worker.machine
-        if machine.node not in self.left_out:
-            self.left_out[machine.node] = why
-            if self._usable():
-                self.say(f"  node {machine.host} is left out: {why}")
-        for one in [one for one in self.starting.values() if one.place == machine]:
+        for one in [worker, *(one for one in self.starting.values() if one.place == machine)]:
             self.end(one)
-        self._check_left()
+        self.left_out.setdefault(machine.node, answer)
+        if self._usable():
+            self.say(f"  node {machine.host} is left out: {answer.failure}")
+            return
+        if answer.error is not None:
+            raise answer.error
+        raise UserError(
+            expected="a node that can do the work",
+            found=f"{len(self.left_out)} that cannot: {answer.failure}".rstrip("."),
+            do="set up the nodes alike: docs/scale.md",
+        )
 
     def _lost(self, worker: Worker, why: str) -> None:
-        """Note that a worker died while it started; UserError where all do."""
+        """Note that a worker died while it started; UserError where several did and none is left."""
         self._forget(worker)
         self.lost_starts += 1
         if self.lost_starts >= _LOST_STARTS and not self.ready:
             where = f" on {worker.place.host}" if worker.place else ""
             raise UserError(
                 expected="workers that load what the work needs",
-                found=f"{self.lost_starts} that died before{where} ({why})",
-                do="look at the memory there (cluster.memory_gib), or at Ray's logs in /tmp/ray",
+                found=f"{self.lost_starts} that died before{where}: {why}",
+                do="set up the nodes alike, and look at their memory (cluster.memory_gib) and Ray's logs in /tmp/ray",
             )
 
     def _forget(self, worker: Worker) -> None:
@@ -219,14 +223,6 @@ class RayCrew:
             and all(node["Resources"].get(name, 0) >= amount for name, amount in asked.items())
         ]
 
-    def _check_left(self) -> None:
-        if self.left_out and not self._usable():
-            raise UserError(
-                expected="a node that can do the work",
-                found=f"{len(self.left_out)} that cannot: {next(iter(self.left_out.values()))}",
-                do="mend that",
-            )
-
     def _check_room(self) -> None:
         """Raise UserError where no machine could ever have what a worker takes."""
         if self._usable():
@@ -244,10 +240,11 @@ class RayCrew:
         return ", ".join(f"{amount / _TOLD[name][1]:.3g} {_TOLD[name][0]}" for name, amount in parts.items())
 
 
-def _in_short(error: Exception) -> str:
+def _in_short(error: Any) -> str:
     """Return Ray's words on a death in one line: the last one of what an import raised, else the reason."""
     text = str(error)
-    if "memory" in text.lower() and "kill" in text.lower():
-        return "killed for want of memory"
-    lines = [line.strip() for line in text.splitlines() if line.strip() and "\t" not in line]
-    return visible(lines[-1][:200], lines=False) if lines else type(error).__name__
+    if getattr(error, "actor_init_failed", False):
+        return visible(text.strip().splitlines()[-1][:200], lines=False)
+    if "OUT_OF_MEMORY" in text or "running low on memory" in text:
+        return "the machine ran out of memory"
+    return "its process ended, as one that crashes or that the system ends for want of memory"

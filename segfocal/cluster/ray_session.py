@@ -11,7 +11,7 @@ import importlib.util
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -36,22 +36,33 @@ def ray_cluster(settings: ClusterSettings) -> Iterator[RayCluster]:
     """
     if importlib.util.find_spec("ray") is None:
         raise UserError(expected="Ray for cluster=ray", found="none installed", do=_INSTALL)
-    os.environ.update(_QUIET)
-    if settings.address is None:
-        os.environ.update(_LOOPBACK_ONLY | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()})
-    import ray
+    own = {} if settings.address else _LOOPBACK_ONLY | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
+    with _environment(_QUIET | own):
+        import ray
 
-    if ray.is_initialized():
-        raise UserError(
-            expected="a process without Ray for cluster=ray",
-            found="one that has started or joined it",
-            do="call ray.shutdown() first, or use cluster=none",
-        )
-    _connect(ray, settings)
+        if ray.is_initialized():
+            raise UserError(
+                expected="a process without Ray for cluster=ray",
+                found="one that has started or joined it",
+                do="call ray.shutdown() first, or use cluster=none",
+            )
+        _connect(ray, settings)
+        try:
+            yield RayCluster(settings)
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables while the block lasts."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
-        yield RayCluster(settings)
+        yield
     finally:
-        ray.shutdown()
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 @cache
@@ -63,6 +74,7 @@ def _token() -> str:
 def _connect(ray: Any, settings: ClusterSettings) -> None:
     """Start Ray, or join the one at an address."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    ray._private.worker._worker_logs_enabled = False  # its paragraph on each worker that dies; ours is a line
     if settings.address is None:
         own = {"include_dashboard": settings.dashboard, "dashboard_host": "127.0.0.1"}
         ray.init(address="local", object_store_memory=_STORE_BYTES, **own, **quiet)

@@ -50,6 +50,7 @@ class RayCluster:
         *,
         folders: Sequence[Path] = (),
         say: Callable[[str], None] = print,
+        again: Callable[[Item], Item] | None = None,
     ) -> Iterator[Outcome[Item, Result]]:
         """Yield what became of each item, in the order in which they end."""
         from ray import cloudpickle
@@ -63,7 +64,7 @@ class RayCluster:
                 memory_bytes=int(memory * 2**30) if memory else None,
             )
             with RayCrew(self.settings, preparation, say) as crew:
-                yield from _Handout(self.settings, crew, items).outcomes()
+                yield from _Handout(self.settings, crew, items, again).outcomes()
 
 
 @contextmanager
@@ -87,8 +88,14 @@ def _known(folders: Sequence[Path]) -> Iterator[list[tuple[Path, str | None]]]:
 class _Handout(Generic[Item, Result]):
     """The pieces of work that are waiting, and those in hand."""
 
-    def __init__(self, settings: ClusterSettings, crew: RayCrew, items: Iterable[Item]) -> None:
-        self.settings, self.crew = settings, crew
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        crew: RayCrew,
+        items: Iterable[Item],
+        renewed: Callable[[Item], Item] | None,
+    ) -> None:
+        self.settings, self.crew, self.renewed = settings, crew, renewed
         self.coming = iter(items)
         self.again: deque[_Try[Item]] = deque()
         self.next: _Try[Item] | None = None
@@ -122,6 +129,8 @@ class _Handout(Generic[Item, Result]):
             one = self._fitting(worker)
             if one is None:
                 continue
+            if one.begun and self.renewed:
+                one.item = self.renewed(one.item)
             one.begun, one.started = one.begun + 1, time.monotonic()
             self.in_hand[self.crew.begin(worker, one.item)] = worker, one
 
@@ -133,8 +142,8 @@ class _Handout(Generic[Item, Result]):
                 self.again.remove(one)
                 return one
         if self._look_ahead():
-            one, self.next = self.next, None
-            return one
+            coming, self.next = self.next, None
+            return coming
         for one in self.again:
             if not others or set(one.nodes) >= self.crew.nodes():
                 self.again.remove(one)

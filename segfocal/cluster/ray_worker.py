@@ -40,11 +40,13 @@ class Answer:
         result: of the work.
         failure: why there is none, in one line.
         elsewhere: whether another machine may do better.
+        error: the failure as it was raised, where it is the user's.
     """
 
     result: Any = None
     failure: str | None = None
     elsewhere: bool = False
+    error: UserError | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,7 @@ class RayWorker:
                 _limit_memory(preparation.memory_bytes)
             self.work = pickle.loads(preparation.make_work)()
         except Exception as error:
-            return Answer(failure=in_one_line(error), elsewhere=True)
+            return Answer(failure=in_one_line(error), error=error if isinstance(error, UserError) else None)
         return Answer()
 
     def do(self, item: Any) -> Answer:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from segfocal.errors import UserError
-from segfocal.predict.manifest_entries import LastEntries
+from segfocal.predict.manifest_entries import end_last_line, entries_from
 
 DONE = {
     "name": "a.nii.gz",
@@ -15,6 +15,10 @@ DONE = {
     "sha256": {"a": "0"},
     "seconds": 1.5,
 }
+
+
+def last_of_each(path):
+    return {entry["name"]: entry for entry, _, _ in entries_from(path)}
 
 
 def written(tmp_path, *lines):
@@ -27,17 +31,19 @@ def test_the_last_line_of_each_scan_counts_and_lines_of_before_have_no_hashes(tm
     old = {key: value for key, value in DONE.items() if key != "sha256"}
     other = old | {"name": "b\u2028c\x85.nii", "state": "failed", "message": "cut short", "input": ["b", None, None]}
     path = written(tmp_path, old | {"state": "begun"}, other, old)
-    assert LastEntries(path) == {"a.nii.gz": old, other["name"]: other}
+    assert last_of_each(path) == {"a.nii.gz": old, other["name"]: other}
 
 
 def test_a_line_that_a_kill_cut_short_is_passed_over_and_the_next_is_one_of_its_own(tmp_path):
     path = written(tmp_path, DONE)
     with path.open("a") as file:
         file.write(json.dumps(DONE | {"name": "b"})[:40])
-    assert LastEntries(path) == {"a.nii.gz": DONE}
+    assert last_of_each(path) == {"a.nii.gz": DONE}
+    end_last_line(path)
+    end_last_line(path)  # once is enough
     with path.open("a") as file:
         file.write(json.dumps(DONE | {"name": "c"}) + "\n")
-    assert set(LastEntries(path)) == {"a.nii.gz", "c"}
+    assert set(last_of_each(path)) == {"a.nii.gz", "c"}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +54,19 @@ def test_a_line_that_a_kill_cut_short_is_passed_over_and_the_next_is_one_of_its_
 )  # fmt: skip
 def test_a_line_of_another_program_is_one_line(tmp_path, line):
     with pytest.raises(UserError, match="move that file away") as told:
-        LastEntries(written(tmp_path, DONE, line))
+        last_of_each(written(tmp_path, DONE, line))
     assert "\n" not in str(told.value)
     assert "line 2" in str(told.value)
+
+
+def test_a_line_that_is_being_written_is_left_for_the_next_time(tmp_path):
+    path, other = written(tmp_path, DONE), json.dumps(DONE | {"name": "b"})
+    with path.open("a") as file:
+        file.write(other)
+    (first,) = entries_from(path, growing=True)
+    assert first == (DONE, 0, len(json.dumps(DONE)) + 1)
+    with path.open("a") as file:
+        file.write("\n")
+    assert [(one.entry["name"], one.end) for one in entries_from(path, first.end, growing=True)] == [
+        ("b", path.stat().st_size)
+    ]
