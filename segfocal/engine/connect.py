@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from segfocal.engine.settings import TrainingSettings
 from segfocal.engine.trackers import NONE, check_tracker
 from segfocal.errors import UserError
 
+_LAST_TENSORS = 0.25  # seconds; a thread needs microseconds, where it gets a core
 _SHARDS = ("fsdp", "deepspeed", "megatron_lm")  # names in Accelerate's ACCELERATE_USE_…
 
 
@@ -54,6 +56,18 @@ def connect(settings: TrainingSettings, folder: Path) -> Accelerator:
             found=" ".join(str(error).split())[:200],
             do="start them by torchrun, or as docs/scale.md shows",
         ) from error
+
+
+def disconnect(accelerator: Accelerator) -> None:
+    """Take this process from among those that trained together; it may end at any time after that.
+
+    Gloo's threads free the tensors of what was summed last when it is done, not before, and need the interpreter for
+    that; where it ends at that moment, they abort the process (pytorch/pytorch#179291). So they are given the time.
+    """
+    if accelerator.num_processes > 1:
+        time.sleep(_LAST_TENSORS)
+    accelerator.end_training()
+    AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision
 
 
 def _check_whole() -> None:
