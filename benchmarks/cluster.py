@@ -1,8 +1,8 @@
-"""Many scans on a cluster: nodes and the driver killed on the way, throughput by workers, and what a case costs the driver.
+"""Many scans on a cluster: nodes and driver killed on the way, throughput by workers, and what a case costs the driver.
 
-    simulate    three Ray nodes on this machine, on loopback: at a fifth of the scans a node is killed, at two fifths the
-                driver (SIGKILL, begun again at once), at three fifths a node is added. Every good scan has one mask, that
-                of a run in one process, byte for byte; the broken ones are explained; what was begun more than once
+    simulate    three Ray nodes on this machine, on loopback: at a fifth of the scans a node is killed, at two fifths
+                the driver (SIGKILL, begun again at once), at three fifths a node is added. Every good scan has one
+                mask, that of a run in one process, byte for byte; the broken ones are explained; what was begun twice
     throughput  scans an hour with 1 and 2 workers of one thread each, over the last 70 % of the scans
     claims      part=auto: ms that a case costs to claim, to look at what others did, and to give up
     memory      the most memory of a command that finds all scans done, by rows of its manifest

@@ -49,7 +49,13 @@ def predict(config: DictConfig) -> None:
             print(visible(note), file=sys.stderr)
         part = Part.of(plain["part"]) if plain["part"] is not None else None
         summary = predict_many(
-            options, scans, passed=passed, retry=plain["retry"], part=part, cluster=cluster, say=_say
+            options,
+            scans,
+            passed=passed,
+            retry=plain["retry"],
+            part=part,
+            cluster=None if cluster.kind == "none" else cluster,
+            say=_say,
         )
         if summary.none_done:
             raise UserError(
@@ -59,6 +65,7 @@ def predict(config: DictConfig) -> None:
                 do="mend what the lines above name",
             )
         return
+    _check_for_one(plain)
     report = predict_one(options)
     sizes = [f"{name} {ml:.1f} ml" for name, ml in report.get("volume_ml", {}).items()]
     sizes += [f"{name} {count} pixels" for name, count in report.get("pixels", {}).items()]
@@ -67,6 +74,17 @@ def predict(config: DictConfig) -> None:
         print(visible(f"warning: {options.scan}: {report['warning']}"), file=sys.stderr)
     if count := report.get("slices"):
         print(f"slices: {count['prompted']} prompted, {count['answered']} answered, {count['asked']} asked now")
+
+
+def _check_for_one(plain: dict[str, Any]) -> None:
+    """Raise UserError for options that only many scans have."""
+    given = "cluster=ray" if plain["cluster"]["kind"] != "none" else f"part={plain['part']}"
+    if given != "part=None":
+        raise UserError(
+            expected=f"many scans for {given}: a folder, a pattern or a list",
+            found=f"input={plain['input']}",
+            do="leave it out, or name the folder of the scan",
+        )
 
 
 def _say(line: str) -> None:

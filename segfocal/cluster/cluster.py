@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from segfocal.cluster.cluster_settings import ClusterSettings
-from segfocal.cluster.outcome import Item, Outcome, Result
+from segfocal.cluster.outcome import Item, Result, WorkOutcome
 from segfocal.cluster.worker_errors import in_one_line
 
 Work = Callable[[Item], Result]
@@ -28,7 +28,7 @@ class Cluster(Protocol):
         folders: Sequence[Path] = (),
         say: Say = print,
         again: Callable[[Item], Item] | None = None,
-    ) -> Iterator[Outcome[Item, Result]]:
+    ) -> Iterator[WorkOutcome[Item, Result]]:
         """Yield what became of each item, in the order in which they end.
 
         Items are taken only when a worker is free, so that no more are begun than there are workers. What `make_work`
@@ -62,8 +62,16 @@ class OneProcess:
         folders: Sequence[Path] = (),
         say: Say = print,
         again: Callable[[Item], Item] | None = None,
-    ) -> Iterator[Outcome[Item, Result]]:
-        """See `Cluster.run`."""
+    ) -> Iterator[WorkOutcome[Item, Result]]:
+        """Yield what became of each item, as `Cluster.run`, whose arguments these are.
+
+        Args:
+            make_work: called once.
+            items: for what it returns.
+            folders: unused, this machine sees them.
+            say: unused, no machine is left out.
+            again: unused, nothing is tried again.
+        """
         for name in self.settings.imports:
             import_module(name)
         work = make_work()
@@ -72,9 +80,9 @@ class OneProcess:
             try:
                 result = work(item)
             except Exception as error:
-                yield Outcome(item=item, failure=in_one_line(error), seconds=time.monotonic() - started)
+                yield WorkOutcome(item=item, failure=in_one_line(error), seconds=time.monotonic() - started)
             else:
-                yield Outcome(item=item, result=result, seconds=time.monotonic() - started)
+                yield WorkOutcome(item=item, result=result, seconds=time.monotonic() - started)
 
 
 @contextmanager

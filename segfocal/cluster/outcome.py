@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome(Generic[Item, Result]):
+class WorkOutcome(Generic[Item, Result]):
     """A piece of work with its result, or with why it has none.
 
     Args:

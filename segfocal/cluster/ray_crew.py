@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segfocal.cluster.cluster_settings import ClusterSettings
-from segfocal.cluster.ray_worker import Answer, Machine, Preparation, RayWorker, versions
+from segfocal.cluster.ray_worker import Machine, RayWorker, WorkerAnswer, WorkerPreparation, versions
 from segfocal.errors import UserError
 from segfocal.plain_text import visible
 
@@ -27,14 +27,14 @@ class Death:
 
 
 @dataclass(eq=False)
-class Worker:
+class RayActor:
     """A Ray actor.
 
     Args:
         name: no other has it.
         actor: Ray's handle.
         since: when it was asked for, of time.monotonic().
-        machine: where it is; None until it has a process.
+        place: where it is; None until it has a process.
     """
 
     name: str
@@ -58,15 +58,15 @@ class RayCrew:
         say: takes a line on machines that are left out.
     """
 
-    def __init__(self, settings: ClusterSettings, preparation: Preparation, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: ClusterSettings, preparation: WorkerPreparation, say: Callable[[str], None]) -> None:
         import ray
 
         self.ray, self.settings, self.say = ray, settings, say
         self.preparation = preparation
-        self.starting: dict[Any, Worker] = {}  # by the reference of what they are asked
-        self.ready: set[Worker] = set()
-        self.idle: list[Worker] = []
-        self.left_out: dict[str, Answer] = {}  # what they said, by node
+        self.starting: dict[Any, RayActor] = {}  # by the reference of what they are asked
+        self.ready: set[RayActor] = set()
+        self.idle: list[RayActor] = []
+        self.left_out: dict[str, WorkerAnswer] = {}  # what they said, by node
         self.lost_starts, self.count, self.told = 0, 0, False
 
     def __enter__(self) -> RayCrew:
@@ -95,27 +95,27 @@ class RayCrew:
         """Return the machines that have workers."""
         return {worker.machine.node for worker in self.ready}
 
-    def free_workers(self) -> list[Worker]:
+    def free_workers(self) -> list[RayActor]:
         """Return workers without work."""
         return list(self.idle)
 
-    def begin(self, worker: Worker, item: Any) -> Any:
+    def begin(self, worker: RayActor, item: Any) -> Any:
         """Give a free worker a piece of work; return the reference of its answer."""
         self.idle.remove(worker)
         return worker.actor.do.remote(item)
 
-    def free(self, worker: Worker) -> None:
+    def free(self, worker: RayActor) -> None:
         """Note that a worker has nothing to do."""
         if worker in self.ready:
             self.idle.append(worker)
 
-    def end(self, worker: Worker) -> None:
+    def end(self, worker: RayActor) -> None:
         """End a worker's process, whatever it does."""
         self._forget(worker)
         with suppress(Exception):  # of one that is gone, Ray raises what it likes
             self.ray.kill(worker.actor)
 
-    def answers(self, references: Sequence[Any], *, timeout: float) -> Iterator[tuple[Any, Answer | Death]]:
+    def answers(self, references: Sequence[Any], *, timeout: float) -> Iterator[tuple[Any, WorkerAnswer | Death]]:
         """Yield the answers that are there within some seconds, and the deaths of workers.
 
         It returns before that when a worker becomes ready.
@@ -149,7 +149,7 @@ class RayCrew:
         if self.left_out:
             placed["label_selector"] = {"ray.io/node-id": f"!in({','.join(self.left_out)})"}
         remote = self.ray.remote(RayWorker).options(scheduling_strategy="SPREAD", max_restarts=0, **placed)
-        worker = Worker(name=f"worker{self.count}", actor=remote.remote(), since=time.monotonic())
+        worker = RayActor(name=f"worker{self.count}", actor=remote.remote(), since=time.monotonic())
         self.starting[worker.actor.machine.remote()] = worker
 
     def _settle(self, done: Sequence[Any]) -> None:
@@ -168,17 +168,17 @@ class RayCrew:
                 self.idle.append(worker)
                 self.lost_starts = 0
 
-    def _prepare(self, worker: Worker) -> None:
+    def _prepare(self, worker: RayActor) -> None:
         """Have a worker load its model, unless its versions are others."""
         own, there = versions(), worker.machine.versions
         if there != own:
             name = next(name for name in own if own[name] != there.get(name))
             why = f"expected {name} {own[name]}; found {there.get(name)}. Install the same one there."
-            self._leave_out(worker, Answer(failure=why))
+            self._leave_out(worker, WorkerAnswer(failure=why))
         else:
             self.starting[worker.actor.prepare.remote(self.preparation)] = worker
 
-    def _leave_out(self, worker: Worker, answer: Answer) -> None:
+    def _leave_out(self, worker: RayActor, answer: WorkerAnswer) -> None:
         """Ask no more of a worker's machine; raise what it said where no other is left."""
         machine = worker.machine
         for one in [worker, *(one for one in self.starting.values() if one.place == machine)]:
@@ -195,7 +195,7 @@ class RayCrew:
             do="set up the nodes alike: docs/scale.md",
         )
 
-    def _lost(self, worker: Worker, why: str) -> None:
+    def _lost(self, worker: RayActor, why: str) -> None:
         """Note that a worker died while it started; UserError where several did and none is left."""
         self._forget(worker)
         self.lost_starts += 1
@@ -207,7 +207,7 @@ class RayCrew:
                 do="set up the nodes alike, and look at their memory (cluster.memory_gib) and Ray's logs in /tmp/ray",
             )
 
-    def _forget(self, worker: Worker) -> None:
+    def _forget(self, worker: RayActor) -> None:
         self.ready.discard(worker)
         self.idle = [one for one in self.idle if one is not worker]
         self.starting = {reference: one for reference, one in self.starting.items() if one is not worker}

@@ -36,6 +36,8 @@ def ray_cluster(settings: ClusterSettings) -> Iterator[RayCluster]:
     """
     if importlib.util.find_spec("ray") is None:
         raise UserError(expected="Ray for cluster=ray", found="none installed", do=_INSTALL)
+    if settings.address is not None:
+        _check_answers(settings.address)
     own = {} if settings.address else _LOOPBACK_ONLY | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
     with _environment(_QUIET | own):
         import ray
@@ -80,7 +82,6 @@ def _connect(ray: Any, settings: ClusterSettings) -> None:
         ray.init(address="local", object_store_memory=_STORE_BYTES, **own, **quiet)
         _check_loopback(ray)
         return
-    _check_answers(settings.address)
     try:
         ray.init(address=settings.address, **quiet)
     except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError, its own and grpc's

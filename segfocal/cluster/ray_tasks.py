@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Generic
 
 from segfocal.cluster.cluster_settings import ClusterSettings
-from segfocal.cluster.outcome import Item, Outcome, Result
-from segfocal.cluster.ray_crew import Death, RayCrew, Worker
-from segfocal.cluster.ray_worker import Answer, Preparation
+from segfocal.cluster.outcome import Item, Result, WorkOutcome
+from segfocal.cluster.ray_crew import Death, RayActor, RayCrew
+from segfocal.cluster.ray_worker import WorkerAnswer, WorkerPreparation
 
 _TICK = 1.0  # seconds between looks at the clock and at the machines
 
@@ -51,13 +51,21 @@ class RayCluster:
         folders: Sequence[Path] = (),
         say: Callable[[str], None] = print,
         again: Callable[[Item], Item] | None = None,
-    ) -> Iterator[Outcome[Item, Result]]:
-        """Yield what became of each item, in the order in which they end."""
+    ) -> Iterator[WorkOutcome[Item, Result]]:
+        """Yield what became of each item, as `Cluster.run`, whose arguments these are.
+
+        Args:
+            make_work: called once in each worker.
+            items: for what it returns.
+            folders: that a machine must see.
+            say: takes lines.
+            again: renews an item.
+        """
         from ray import cloudpickle
 
         memory = self.settings.memory_gib if not self.settings.gpus else None  # CUDA maps more than it takes
         with _known(folders) as known:
-            preparation = Preparation(
+            preparation = WorkerPreparation(
                 make_work=cloudpickle.dumps(make_work),
                 imports=self.settings.imports,
                 folders=known,
@@ -99,9 +107,9 @@ class _Handout(Generic[Item, Result]):
         self.coming = iter(items)
         self.again: deque[_Try[Item]] = deque()
         self.next: _Try[Item] | None = None
-        self.in_hand: dict[Any, tuple[Worker, _Try[Item]]] = {}  # by the reference of the answer
+        self.in_hand: dict[Any, tuple[RayActor, _Try[Item]]] = {}  # by the reference of the answer
 
-    def outcomes(self) -> Iterator[Outcome[Item, Result]]:
+    def outcomes(self) -> Iterator[WorkOutcome[Item, Result]]:
         while self._look_ahead() or self.again or self.in_hand:
             if self.next or self.again:
                 self.crew.grow()
@@ -134,7 +142,7 @@ class _Handout(Generic[Item, Result]):
             one.begun, one.started = one.begun + 1, time.monotonic()
             self.in_hand[self.crew.begin(worker, one.item)] = worker, one
 
-    def _fitting(self, worker: Worker) -> _Try[Item] | None:
+    def _fitting(self, worker: RayActor) -> _Try[Item] | None:
         """Return what to give a worker: what failed on other machines, then the next, then what failed on its own."""
         others = any(node != worker.machine.node for node in self.crew.nodes())
         for one in self.again:
@@ -150,7 +158,9 @@ class _Handout(Generic[Item, Result]):
                 return one
         return None
 
-    def _ended(self, one: _Try[Item], worker: Worker, answer: Answer | Death) -> Iterator[Outcome[Item, Result]]:
+    def _ended(
+        self, one: _Try[Item], worker: RayActor, answer: WorkerAnswer | Death
+    ) -> Iterator[WorkOutcome[Item, Result]]:
         """Yield the outcome of a try, unless it is tried again."""
         if isinstance(answer, Death):
             if not self.crew.is_alive(worker.machine.node):  # the machine's end, not the work's fault
@@ -162,7 +172,7 @@ class _Handout(Generic[Item, Result]):
         else:
             yield self._outcome(one, worker, result=answer.result, failure=answer.failure)
 
-    def _failed(self, one: _Try[Item], worker: Worker, why: str) -> Iterator[Outcome[Item, Result]]:
+    def _failed(self, one: _Try[Item], worker: RayActor, why: str) -> Iterator[WorkOutcome[Item, Result]]:
         """Yield the last failure of a piece of work, or put it back."""
         one.nodes.append(worker.machine.node)
         if len(one.nodes) <= self.settings.retries:
@@ -171,7 +181,7 @@ class _Handout(Generic[Item, Result]):
         times = f"given up after {len(one.nodes)} tries, the last on {worker.machine.host}: " if one.nodes[1:] else ""
         yield self._outcome(one, worker, failure=f"{times}{why}")
 
-    def _overdue(self) -> Iterator[Outcome[Item, Result]]:
+    def _overdue(self) -> Iterator[WorkOutcome[Item, Result]]:
         """End the workers of what takes longer than it may."""
         if self.settings.case_minutes is None:
             return
@@ -182,7 +192,9 @@ class _Handout(Generic[Item, Result]):
                 self.crew.end(worker)
                 yield from self._failed(one, worker, f"it took longer than case_minutes={self.settings.case_minutes:g}")
 
-    def _outcome(self, one: _Try[Item], worker: Worker, **found: Any) -> Outcome[Item, Result]:
+    def _outcome(self, one: _Try[Item], worker: RayActor, **found: Any) -> WorkOutcome[Item, Result]:
         seconds = time.monotonic() - one.started
         machine = worker.machine
-        return Outcome(item=one.item, tries=one.begun, seconds=seconds, worker=worker.name, node=machine.host, **found)
+        return WorkOutcome(
+            item=one.item, tries=one.begun, seconds=seconds, worker=worker.name, node=machine.host, **found
+        )

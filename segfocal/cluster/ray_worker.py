@@ -33,7 +33,7 @@ class Machine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class WorkerAnswer:
     """What a worker says of a piece of work.
 
     Args:
@@ -50,7 +50,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preparation:
+class WorkerPreparation:
     """What a worker does before its first piece of work. It is pickled and unpickled when versions are known.
 
     Args:
@@ -81,7 +81,7 @@ class RayWorker:
         node = ray.get_runtime_context().get_node_id()
         return Machine(node=node, host=ray.util.get_node_ip_address(), versions=versions())
 
-    def prepare(self, preparation: Preparation) -> Answer:
+    def prepare(self, preparation: WorkerPreparation) -> WorkerAnswer:
         """Load what the work needs."""
         try:
             _check_folders(preparation.folders)
@@ -91,15 +91,15 @@ class RayWorker:
                 _limit_memory(preparation.memory_bytes)
             self.work = pickle.loads(preparation.make_work)()
         except Exception as error:
-            return Answer(failure=in_one_line(error), error=error if isinstance(error, UserError) else None)
-        return Answer()
+            return WorkerAnswer(failure=in_one_line(error), error=error if isinstance(error, UserError) else None)
+        return WorkerAnswer()
 
-    def do(self, item: Any) -> Answer:
+    def do(self, item: Any) -> WorkerAnswer:
         """Do a piece of work."""
         try:
-            return Answer(result=self.work(item))
+            return WorkerAnswer(result=self.work(item))
         except Exception as error:
-            return Answer(failure=in_one_line(error), elsewhere=is_of_the_machine(error))
+            return WorkerAnswer(failure=in_one_line(error), elsewhere=is_of_the_machine(error))
 
 
 def _check_folders(folders: Sequence[tuple[Path, str | None]]) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,16 +23,25 @@ from segfocal.errors import UserError
 from segfocal.files import sha256_of
 from segfocal.io import volumes
 from segfocal.predict.inputs import Scan
-from segfocal.predict.manifest_entries import end_last_line, entries_from
+from segfocal.predict.manifest_entries import (
+    Entry,
+    Heading,
+    append,
+    end_last_line,
+    entry_at,
+    heading_of,
+    headings_from,
+    line_of,
+    short_of,
+)
 from segfocal.predict.options import PredictOptions
 
 MANIFEST = "manifest.jsonl"
 PARTS = ".segfocal.parts"
-Entry = dict[str, Any]
 
 
 class _Record(NamedTuple):
-    """What is kept in memory of a scan's last line, and where the line lies."""
+    """The heading of a scan's last line, and the file that it stands in."""
 
     state: str
     signature: str
@@ -79,23 +87,31 @@ class Manifest:
                 self._read_on(file)
 
     def _read_on(self, file: Path) -> None:
-        with suppress(FileNotFoundError):
-            for entry, start, end in entries_from(file, self._at.get(file, 0), growing=file != self.path):
-                self._note(entry, file, start)
-                self._at[file] = end
+        if file.exists():
+            with suppress(FileNotFoundError):
+                for heading in headings_from(file, self._at.get(file, 0), growing=file != self.path):
+                    self._note(heading, file)
+                    self._at[file] = heading.end
 
-    def _note(self, entry: Entry, file: Path, start: int) -> None:
-        name = entry["name"]
-        state, signature = sys.intern(entry["state"]), sys.intern(entry["signature"])
-        self._last[name] = _Record(state, signature, _short(entry["input"]), file, start)
-        self._failed_before.discard(name)
+    def _note(self, heading: Heading, file: Path) -> None:
+        state, signature = sys.intern(heading.state), sys.intern(heading.signature)
+        self._last[heading.name] = _Record(state, signature, heading.input, file, heading.start)
+        self._failed_before.discard(heading.name)
 
     def entry(self, name: str) -> Entry | None:
         """Return the last line of a scan; None where there is none."""
         if name in self._in_work:
             return self._in_work[name]
         record = self._last.get(name)
-        return None if record is None else next(entries_from(record.file, record.start)).entry
+        return None if record is None else self._entry_in(record, name)
+
+    def _entry_in(self, record: _Record, name: str) -> Entry:
+        try:
+            return entry_at(record.file, record.start, name)
+        except FileNotFoundError:  # a part that has joined the file since
+            self._read_on(self.folder / MANIFEST)
+            again = self._last[name]
+            return entry_at(again.file, again.start, name)
 
     def hold(self, entry: Entry) -> None:
         """Take a line that another process read as the last one of its scan."""
@@ -107,7 +123,7 @@ class Manifest:
         What failed after this process began is not tried again.
         """
         record = self._last.get(scan.name)
-        if record is None or record.signature != self.signature or record.input != _short(state_of(*scan.files)):
+        if record is None or record.signature != self.signature or record.input != short_of(state_of(*scan.files)):
             return False
         if record.state == "failed":
             return not retry or scan.name not in self._failed_before
@@ -163,8 +179,10 @@ class Manifest:
 
     def _write(self, entry: Entry) -> None:
         """Write a line, on disk before this returns."""
-        start = append(self.path, (json.dumps(entry, ensure_ascii=False) + "\n").encode())
-        self._note(entry, self.path, start)
+        self.path.parent.mkdir(exist_ok=True)
+        line = line_of(entry)
+        start = append(self.path, line)
+        self._note(heading_of(entry, start, start + len(line)), self.path)
         self._in_work[entry["name"]] = entry
         if entry["state"] not in ("begun", "writing"):
             del self._in_work[entry["name"]]
@@ -172,10 +190,10 @@ class Manifest:
     def absorb(self, file: Path, *, from_start: bool = False) -> None:
         """Write the lines of a part that are new, or all of them, as one's own."""
         begin = 0 if from_start else self._at.get(file, 0)
-        with suppress(FileNotFoundError):
-            for entry, _, end in list(entries_from(file, begin, growing=True)):
-                self._write(entry)
-                self._at[file] = end
+        if file.exists():
+            for heading in list(headings_from(file, begin, growing=True)):
+                self._write(entry_at(file, heading.start, heading.name))
+                self._at[file] = heading.end
 
 
 def part_file(folder: Path, name: str) -> Path:
@@ -190,17 +208,6 @@ def part_files(folder: Path) -> list[Path]:
         with suppress(FileNotFoundError):
             found.append((file.stat().st_mtime_ns, file))
     return [file for _, file in sorted(found)]
-
-
-def append(path: Path, data: bytes) -> int:
-    """Add bytes to the end of a file, on disk before this returns; return where they begin."""
-    path.parent.mkdir(exist_ok=True)
-    with path.open("ab") as file:
-        start = file.tell()
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return start
 
 
 def hashes(files: Sequence[Path]) -> dict[str, str]:
@@ -229,8 +236,3 @@ def signature_of(options: PredictOptions) -> str:
     about = [asdict(outputs), asdict(options.sliding), options.postprocess]
     told = json.dumps([segfocal.__version__, files, about], default=str, sort_keys=True)
     return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
-
-
-def _short(value: Any) -> bytes:
-    """Return 8 bytes that stand for a JSON value."""
-    return hashlib.blake2b(json.dumps(value).encode(), digest_size=8).digest()

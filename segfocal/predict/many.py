@@ -5,7 +5,8 @@ The output folder keeps a manifest (`manifest.py`), so that the same command aft
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from segfocal.cluster.cluster_settings import ClusterSettings
@@ -23,7 +24,7 @@ from segfocal.predict.parts import Claims, Part, own_manifest
 from segfocal.predict.predict import load_predictor
 from segfocal.predict.scan_queue import AllScans, FreeScans, ScanQueue
 from segfocal.predict.scan_workers import segment_by_workers
-from segfocal.predict.tally import Summary, Tally, tell_kinds
+from segfocal.predict.tally import Summary, Tally
 
 
 def predict_many(
@@ -68,30 +69,37 @@ def predict_many(
         todo = [scan for scan in own if not settled(scan)]
         manifest.note_passed_over(passed_over.rows(passed, options.scan))
         say(f"{len(own)} scans: {len(own) - len(todo)} done before, {len(todo)} to do")
-        settings = cluster or ClusterSettings()
-        tally = Tally(len(todo), say, paced=settings.kind != "none")
-        if part is not None and part.number is None:
-            claims = Claims(folder)
-            try:
-                _segment(options, FreeScans(todo, claims, manifest, settled), manifest, tally, settings)
-            finally:
-                claims.release_all()
-        elif todo:
-            _segment(options, AllScans(todo), manifest, tally, settings)
-        failed = {
-            scan.name: (manifest.entry(scan.name) or {})["message"] for scan in own if manifest.has_failed(scan.name)
-        }
-        summary = Summary(done=tally.done_now, kept=len(own) - len(failed) - tally.done_now, failed=failed)
-    tell_kinds(failed, say)
-    say(f"{summary.done} done, {summary.kept} kept, {len(failed)} failed: {folder / MANIFEST}")
+        tally = Tally(len(todo), say, paced=cluster is not None)
+        with _queue_of(todo, part, manifest, settled) as queue:
+            _segment(options, queue, manifest, tally, cluster)
+        failed = {scan.name: manifest.message(scan.name) for scan in own if manifest.has_failed(scan.name)}
+    summary = Summary(done=tally.done_now, kept=len(own) - len(failed) - tally.done_now, failed=failed)
+    tally.tell_all(summary, folder / MANIFEST)
     return summary
 
 
+@contextmanager
+def _queue_of(
+    todo: Sequence[Scan], part: Part | None, manifest: Manifest, settled: Callable[[Scan], bool]
+) -> Iterator[ScanQueue]:
+    """Yield what hands out the scans: all of them, or those that no other command has claimed."""
+    if part is None or part.number is not None:
+        yield AllScans(todo)
+        return
+    claims = Claims(manifest.folder)
+    try:
+        yield FreeScans(todo, claims, manifest, settled)
+    finally:
+        claims.release_all()
+
+
 def _segment(
-    options: PredictOptions, queue: ScanQueue, manifest: Manifest, tally: Tally, settings: ClusterSettings
+    options: PredictOptions, queue: ScanQueue, manifest: Manifest, tally: Tally, cluster: ClusterSettings | None
 ) -> None:
-    if settings.kind != "none":
-        segment_by_workers(options, queue, manifest, tally, settings)
+    if tally.count == 0:
+        return
+    if cluster is not None:
+        segment_by_workers(options, queue, manifest, tally, cluster)
         return
     steps = OneOfMany(load_predictor(options), options, manifest)
     for scans in queue.passes():

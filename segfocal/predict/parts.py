@@ -22,7 +22,8 @@ from segfocal.errors import UserError
 from segfocal.files import make_folder
 from segfocal.folder_lock import only_one
 from segfocal.predict.inputs import Scan
-from segfocal.predict.manifest import MANIFEST, PARTS, Manifest, append, part_files
+from segfocal.predict.manifest import MANIFEST, PARTS, Manifest, part_files
+from segfocal.predict.manifest_entries import append
 
 LEASE_SECONDS = 60.0  # after which one that was not renewed is another's
 _MOST_PARTS = 10**6

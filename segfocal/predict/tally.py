@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from segfocal.cluster.pace import Pace
 
@@ -58,8 +59,8 @@ class Tally:
         pace = f" ({self._pace.told(number, time.monotonic())})" if self._pace else ""
         self.say(f"[{number}/{self.count}] {name}: {what}{pace}")
 
-
-def tell_kinds(failed: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Say how many scans failed for each reason."""
-    for kind, count in Counter(message.split(";")[0] for message in failed.values()).most_common():
-        say(f"  {count} failed: {kind}")
+    def tell_all(self, summary: Summary, manifest: Path) -> None:
+        """Say how many scans failed for each reason, and how many are done."""
+        for kind, count in Counter(message.split(";")[0] for message in summary.failed.values()).most_common():
+            self.say(f"  {count} failed: {kind}")
+        self.say(f"{summary.done} done, {summary.kept} kept, {len(summary.failed)} failed: {manifest}")

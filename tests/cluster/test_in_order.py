@@ -6,7 +6,7 @@ from pathlib import Path
 from segfocal.cluster import in_order
 from segfocal.cluster.cluster_settings import HERE
 from segfocal.cluster.in_order import results_in_order
-from segfocal.cluster.outcome import Outcome
+from segfocal.cluster.outcome import WorkOutcome
 from segfocal.errors import UserError
 
 
@@ -37,7 +37,7 @@ def test_results_wait_for_their_turn_and_come_as_soon_as_it_is_theirs(monkeypatc
             work = make_work()
             for item in [items[1], items[2], items[0], items[3]]:
                 ended.append(item[0])
-                yield Outcome(item=item, result=work(item))
+                yield WorkOutcome(item=item, result=work(item))
 
     @contextmanager
     def two_workers(settings):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from segfocal.errors import UserError
-from segfocal.predict.manifest_entries import end_last_line, entries_from
+from segfocal.predict.manifest_entries import end_last_line, entry_at, headings_from, short_of
 
 DONE = {
     "name": "a.nii.gz",
@@ -18,7 +18,7 @@ DONE = {
 
 
 def last_of_each(path):
-    return {entry["name"]: entry for entry, _, _ in entries_from(path)}
+    return {head.name: entry_at(path, head.start, head.name) for head in headings_from(path)}
 
 
 def written(tmp_path, *lines):
@@ -63,10 +63,20 @@ def test_a_line_that_is_being_written_is_left_for_the_next_time(tmp_path):
     path, other = written(tmp_path, DONE), json.dumps(DONE | {"name": "b"})
     with path.open("a") as file:
         file.write(other)
-    (first,) = entries_from(path, growing=True)
-    assert first == (DONE, 0, len(json.dumps(DONE)) + 1)
+    (first,) = headings_from(path, growing=True)
+    assert first == ("a.nii.gz", "done", "5", short_of(["a", 1, 2]), 0, len(json.dumps(DONE)) + 1)
     with path.open("a") as file:
         file.write("\n")
-    assert [(one.entry["name"], one.end) for one in entries_from(path, first.end, growing=True)] == [
-        ("b", path.stat().st_size)
+    assert [(one.name, one.end) for one in headings_from(path, first.end, growing=True)] == [("b", path.stat().st_size)]
+
+
+def test_a_plain_line_and_one_that_is_parsed_have_one_heading(tmp_path):
+    names = ("a.nii.gz", "é.nii", 'b"c.nii')
+    entries = [
+        DONE | {"name": name, "input": [name, None, 2], "state": state} for name in names for state in ("done", "begun")
     ]
+    plain = list(headings_from(written(tmp_path, *entries)))
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(one | {"more": {}}) + "\n" for one in entries))
+    parsed = list(headings_from(tmp_path / "manifest.jsonl"))
+    assert [one[:4] for one in plain] == [one[:4] for one in parsed]
+    assert [one.input for one in plain] == [short_of(entry["input"]) for entry in entries]
