@@ -82,14 +82,15 @@ _CLUSTER: dict[str, Any] = {
     "cluster.dashboard": bool,
 }
 _COMMANDS: dict[str, dict[str, Any]] = {
-    "train": _DATA | _WEIGHTS | _RUN,
-    "demo": _DATA | _WEIGHTS | _RUN,
-    "cross_validate": _DATA | _WEIGHTS | _RUN | {"output": Place},
-    "auto": _DATA | _WEIGHTS | _RUN | {"output": Place, "minutes": float, "fix": bool},
-    "prepare": _DATA | {"workers": Count, "components": bool, "prune": bool},
+    "train": _DATA | _WEIGHTS | _RUN | _CLUSTER,
+    "demo": _DATA | _WEIGHTS | _RUN | _CLUSTER,
+    "cross_validate": _DATA | _WEIGHTS | _RUN | _CLUSTER | {"output": Place},
+    "auto": _DATA | _WEIGHTS | _RUN | _CLUSTER | {"output": Place, "minutes": float, "fix": bool},
+    "prepare": _CLUSTER | _DATA | {"workers": Count, "components": bool, "prune": bool},
     "show_augment": _DATA | {"augment": Group, "output": Place, "samples": Count, "step": int, "columns": Count},
-    "fingerprint": _DATA | {"split": str, "far_mm": float, "workers": Count | None, "output": Place},
-    "doctor": _DATA
+    "fingerprint": _CLUSTER | _DATA | {"split": str, "far_mm": float, "workers": Count | None, "output": Place},
+    "doctor": _CLUSTER
+    | _DATA
     | {
         "output": Place | None,
         "modality": str,
@@ -118,7 +119,8 @@ _COMMANDS: dict[str, dict[str, Any]] = {
         "part": str | None,
         "retry": bool,
     },
-    "evaluate": {
+    "evaluate": _CLUSTER
+    | {
         "prediction": Place,
         "reference": Place,
         "output": Place | None,

@@ -77,3 +77,6 @@ class ClusterSettings:
         """What a worker takes, in Ray's words."""
         memory = {"memory": int(self.memory_gib * 2**30)} if self.memory_gib else {}
         return {"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {}), **memory}
+
+
+HERE = ClusterSettings()  # the machine that a command is given on

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
+from accelerate.utils import set_seed
 from torch import nn
 
 from segfocal.data.sampling.hard_examples import LastLosses
-from segfocal.device import choose_device, quick_precision
 from segfocal.engine import checkpoint
 from segfocal.engine.averaged_weights import make_average
 from segfocal.engine.lr_schedule import make_lr_schedule
@@ -22,55 +20,10 @@ from segfocal.engine.optimizer import GIVEN_WEIGHTS_LR, lay_out_moments, make_op
 from segfocal.engine.plan import Plan
 from segfocal.engine.run import Run, RunState
 from segfocal.engine.settings import TrainingSettings
-from segfocal.engine.trackers import NONE, check_tracker
 from segfocal.errors import UserError
 from segfocal.models import PromptableModel, SegmentationModel
 from segfocal.models.prior import prior_logits
 from segfocal.tasks.task import Task
-
-_SHARDS = ("fsdp", "deepspeed", "megatron_lm")  # names in Accelerate's ACCELERATE_USE_…
-
-
-def connect(settings: TrainingSettings, folder: Path) -> Accelerator:
-    """Return this process's place among those that train together (one, unless torchrun or accelerate started more).
-
-    Raises:
-        UserError: a precision the device has not, a tracker whose package is missing, a model in shards.
-    """
-    if settings.precision == "fp16" and (settings.device == "cpu" or not torch.cuda.is_available()):
-        raise UserError(expected="a CUDA GPU for train.precision=fp16", found="a CPU", do="use bf16 or fp32")
-    check_tracker(settings.tracker)
-    _check_whole()
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if settings.batch_size % (world * settings.accumulate):
-        raise UserError(
-            expected=f"train.batch_size a multiple of {world} processes × train.accumulate={settings.accumulate}",
-            found=str(settings.batch_size),
-            do="change one of them",
-        )
-    precision: str = settings.precision
-    if precision == "auto":
-        precision = quick_precision(choose_device(settings.device))
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a batch without clicks has no use for theirs
-    return Accelerator(
-        mixed_precision={"fp32": "no"}.get(precision, precision),
-        cpu=settings.device == "cpu",
-        gradient_accumulation_steps=settings.accumulate,
-        kwargs_handlers=[unused, InitProcessGroupKwargs(timeout=timedelta(seconds=settings.process_timeout))],
-        log_with=None if settings.tracker == NONE else settings.tracker,
-        project_dir=str(folder),
-    )
-
-
-def _check_whole() -> None:
-    """Raise UserError where Accelerate is asked for a model in shards: validations and bundles need all of it."""
-    asked = [name for name in _SHARDS if os.environ.get(f"ACCELERATE_USE_{name.upper()}", "").lower() in ("1", "true")]
-    if asked:
-        raise UserError(
-            expected="a whole model in each process (DDP)",
-            found=f"a config of Accelerate with {', '.join(asked)}, which keeps it in shards",
-            do="leave that out; to save memory use task.recompute=true, train.accumulate and model.adapter=lora",
-        )
 
 
 def build_run(

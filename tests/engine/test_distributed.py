@@ -13,14 +13,25 @@ import torch
 from safetensors.torch import load_file
 
 from segfocal.cli.app import conf_folder
-from segfocal.engine.build_run import connect
-from segfocal.engine.settings import TrainingSettings
-from segfocal.errors import UserError
 from tests.system.commands import segfocal, small_training
 
 pytestmark = pytest.mark.slow  # every run starts two interpreters more
 
 SCRIPT = conf_folder().parent / "scripts" / "train.py"
+ENDING = """
+import sys
+import torch
+from accelerate import Accelerator
+from segfocal.engine.connect import disconnect
+
+accelerator = Accelerator(cpu=True)
+model = accelerator.prepare(torch.nn.Linear(8, 1))
+model(torch.ones(2, 8)).sum().backward()
+count = torch.ones(1)
+sys.setswitchinterval(60)  # other threads run only where this one waits
+torch.distributed.all_reduce(count)
+disconnect(accelerator)
+"""
 SEMANTIC = ["model=unet", "task=semantic", "model.widths=[8,16,16]"]
 
 
@@ -74,6 +85,13 @@ def test_two_processes_equal_one(kind, options, spheres, tmp_path, monkeypatch):
     assert dice(tmp_path / "two") == pytest.approx(dice(tmp_path / "one"), abs=0.01)
     one, two = (load_file(tmp_path / name / "bundle" / "model.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
+
+
+def test_processes_that_talked_can_end_at_once(tmp_path):
+    script = tmp_path / "ending.py"
+    script.write_text(ENDING)
+    run = together(script=script)  # without the pause of `disconnect` it is aborted
+    assert run.returncode == 0, run.stderr
 
 
 def test_a_run_of_two_processes_can_be_resumed(spheres, tmp_path):
@@ -144,9 +162,3 @@ def test_what_a_validation_finds_in_the_main_process_holds_in_all_after_a_resume
         assert run.returncode == 0, run.stderr
     rates = [float(row["lr"]) for row in rows(tmp_path / "run")]
     assert rates[4:] == pytest.approx([rates[3] / 2] * 3)  # known in the step after the validation
-
-
-def test_a_config_of_accelerate_that_shards_the_model_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(UserError, match=r"found a config of Accelerate with fsdp, which keeps it in shards"):
-        connect(TrainingSettings(), tmp_path)
