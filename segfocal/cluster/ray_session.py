@@ -14,14 +14,12 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from segfocal.cluster.cluster_settings import ClusterSettings
 from segfocal.cluster.ray_tasks import RayCluster
 from segfocal.errors import UserError
 
-_LONGEST = 40  # characters of a folder with sockets in it: theirs may have a hundred
 _PATIENCE = 10  # seconds for an address to answer
 _STORE_BYTES = 100 << 20  # of shared memory: nothing but paths and reports travels
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray does by default where firewalls ask
@@ -42,7 +40,7 @@ def ray_cluster(settings: ClusterSettings) -> Iterator[RayCluster]:
     if settings.address is not None:
         _check_answers(settings.address)
     own = {} if settings.address else _LOOPBACK_ONLY | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
-    with _environment(_QUIET | own), TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+    with _environment(_QUIET | own):
         import ray
 
         if ray.is_initialized():
@@ -51,7 +49,7 @@ def ray_cluster(settings: ClusterSettings) -> Iterator[RayCluster]:
                 found="one that has started or joined it",
                 do="call ray.shutdown() first, or use cluster=none",
             )
-        _connect(ray, settings, folder)
+        _connect(ray, settings)
         try:
             yield RayCluster(settings)
         finally:
@@ -76,8 +74,8 @@ def _token() -> str:
     return secrets.token_hex(32)
 
 
-def _connect(ray: Any, settings: ClusterSettings, folder: str) -> None:
-    """Start Ray, or join the one at an address. folder: for its sockets and logs, which no other user reads."""
+def _connect(ray: Any, settings: ClusterSettings) -> None:
+    """Start Ray, or join the one at an address."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     ray._private.worker._worker_logs_enabled = False  # its paragraph on each worker that dies; ours is a line
     if settings.address is None:
@@ -86,13 +84,12 @@ def _connect(ray: Any, settings: ClusterSettings, folder: str) -> None:
             "dashboard_host": "127.0.0.1",
             "num_cpus": _cores(),
         }
-        own |= {"_temp_dir": folder} if len(folder) <= _LONGEST else {}
         try:
             ray.init(address="local", object_store_memory=_STORE_BYTES, **own, **quiet)
         except Exception as error:  # Ray raises what it likes, plain Exception too
             raise UserError(
                 expected="a Ray that starts on this machine",
-                found=" ".join(str(error).split())[:300] or type(error).__name__,
+                found=" ".join(str(error).split())[:300].rstrip(".") or type(error).__name__,
                 do="look at the memory and the folder of temporary files (TMPDIR), or use part=i/n without Ray",
             ) from error
         _check_loopback(ray)
