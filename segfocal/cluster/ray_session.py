@@ -20,6 +20,7 @@ from segfocal.cluster.cluster_settings import ClusterSettings
 from segfocal.cluster.ray_tasks import RayCluster
 from segfocal.errors import UserError
 
+_STARTS = 4  # tries
 _PATIENCE = 10  # seconds for an address to answer
 _STORE_BYTES = 100 << 20  # of shared memory: nothing but paths and reports travels
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray does by default where firewalls ask
@@ -79,7 +80,7 @@ def _connect(ray: Any, settings: ClusterSettings) -> None:
     ray._private.worker._worker_logs_enabled = False  # its paragraph on each worker that dies; ours is a line
     if settings.address is None:
         own = {"include_dashboard": settings.dashboard, "dashboard_host": "127.0.0.1"}
-        ray.init(address="local", object_store_memory=_STORE_BYTES, **own, **quiet)
+        _start(ray, object_store_memory=_STORE_BYTES, **own, **quiet)
         _check_loopback(ray)
         return
     try:
@@ -91,6 +92,22 @@ def _connect(ray: Any, settings: ClusterSettings) -> None:
             found=found or type(error).__name__,
             do="start it there (ray start --head), with the Python, Ray and token of this machine: docs/scale.md",
         ) from error
+
+
+def _start(ray: Any, **options: Any) -> None:
+    """Start Ray on this machine; it gives itself half a minute, which on a busy one takes several tries."""
+    for left in reversed(range(_STARTS)):
+        try:
+            ray.init(address="local", **options)
+            return
+        except Exception as error:  # Ray raises bare ones
+            ray.shutdown()
+            if not left:
+                raise UserError(
+                    expected="a Ray that starts on this machine",
+                    found=" ".join(str(error).split())[:200],
+                    do="try again when the machine is less busy, or join one that runs (cluster.address)",
+                ) from error
 
 
 def _check_loopback(ray: Any) -> None:
