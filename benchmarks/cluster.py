@@ -25,7 +25,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+WAIT = {"RAY_raylet_start_wait_time_s": "300", "RAY_health_check_timeout_ms": "60000"}  # of a busy machine
+os.environ |= WAIT | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 CODE = "import sys; from segfocal.cli.main import main; sys.exit(main())"
 STORE = 100 << 20  # bytes of each node's shared memory

@@ -171,6 +171,7 @@ def _check_kinds(plain: dict[str, Any]) -> None:
         given = as_list(plain[key])
         if not given or not all(isinstance(one, str) for one in given):
             raise UserError(expected=f"a path, or a list of paths, for {key}", found=f"{key}={plain[key]}", do=do)
+    _check_no_address(plain)
     if not isinstance(plain["output"], str):
         raise UserError(expected="a path for output", found=f"output={plain['output']}", do="give the file or folder")
     for key, kind in (("overlap", (int, float)), ("batch_size", (int,))):
@@ -180,3 +181,15 @@ def _check_kinds(plain: dict[str, Any]) -> None:
         if plain[key] not in words:
             expected = " or ".join(f"{key}={word}" for word in words)
             raise UserError(expected=expected, found=f"{key}={plain[key]}", do="change that option")
+
+
+def _check_no_address(plain: dict[str, Any]) -> None:
+    """Raise UserError for s3://… and the like, which no path is."""
+    for key in ("bundle", "input", "output"):
+        for given in as_list(plain[key]):
+            if "://" in str(given):
+                raise UserError(
+                    expected=f"a path for {key}",
+                    found=f"the address {given}",
+                    do="mount the bucket, or copy what is in it, and give the folder",
+                )

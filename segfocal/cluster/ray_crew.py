@@ -77,13 +77,17 @@ class RayCrew:
         for worker in [*self.ready, *self.starting.values()]:
             self.end(worker)
 
-    def grow(self) -> None:
+    def grow(self, wanted: int | None) -> None:
         """Ask for more workers where more are wanted: at once the least number, then one a machine at a time.
 
         One that finds no room waits for it, on a machine that joins later or that Ray's autoscaler starts.
+
+        Args:
+            wanted: how many more have something to do; None: as many as there may be.
         """
         least, most = self.settings.actors[0], self.settings.most
         waiting = max(least - len(self.ready), len(self._usable()), 1)
+        waiting = waiting if wanted is None else min(waiting, wanted)
         while len(self.starting) < waiting and len(self.starting) + len(self.ready) < most:
             self._start()
         oldest = min((worker.since for worker in self.starting.values()), default=time.monotonic())
@@ -131,9 +135,9 @@ class RayCrew:
             if reference in references:
                 yield reference, self._answer(reference)
 
-    def is_alive(self, node: str) -> bool:
-        """Return whether a machine is there."""
-        return any(one["NodeID"] == node and one["Alive"] for one in self.ray.nodes())
+    def alive(self) -> set[str]:
+        """Return the machines that are there."""
+        return {one["NodeID"] for one in self.ray.nodes() if one["Alive"]}
 
     def _answer(self, reference: Any) -> Any:
         """Return what a worker answered, or that it has died."""
@@ -204,7 +208,7 @@ class RayCrew:
             raise UserError(
                 expected="workers that load what the work needs",
                 found=f"{self.lost_starts} that died before{where}: {why}",
-                do="set up the nodes alike, and look at their memory (cluster.memory_gib) and Ray's logs in /tmp/ray",
+                do="set up the nodes alike, and look at their memory (cluster.memory_gib)",
             )
 
     def _forget(self, worker: RayActor) -> None:

@@ -14,6 +14,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from segfocal.cluster.cluster_settings import ClusterSettings
@@ -21,10 +22,12 @@ from segfocal.cluster.ray_tasks import RayCluster
 from segfocal.errors import UserError
 
 _STARTS = 4  # tries
+_LONGEST = 40  # characters of a folder with sockets in it: theirs may have a hundred
 _PATIENCE = 10  # seconds for an address to answer
 _STORE_BYTES = 100 << 20  # of shared memory: nothing but paths and reports travels
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray does by default where firewalls ask
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+_QUIET |= {"RAY_raylet_start_wait_time_s": "120"}  # 30 by default, which a busy machine can take
 _INSTALL = "install it on each machine: pip install -c constraints.txt -e '.[ray]'"
 
 
@@ -40,7 +43,7 @@ def ray_cluster(settings: ClusterSettings) -> Iterator[RayCluster]:
     if settings.address is not None:
         _check_answers(settings.address)
     own = {} if settings.address else _LOOPBACK_ONLY | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
-    with _environment(_QUIET | own):
+    with _environment(_QUIET | own), TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         import ray
 
         if ray.is_initialized():
@@ -49,7 +52,7 @@ def ray_cluster(settings: ClusterSettings) -> Iterator[RayCluster]:
                 found="one that has started or joined it",
                 do="call ray.shutdown() first, or use cluster=none",
             )
-        _connect(ray, settings)
+        _connect(ray, settings, folder)
         try:
             yield RayCluster(settings)
         finally:
@@ -74,12 +77,17 @@ def _token() -> str:
     return secrets.token_hex(32)
 
 
-def _connect(ray: Any, settings: ClusterSettings) -> None:
-    """Start Ray, or join the one at an address."""
+def _connect(ray: Any, settings: ClusterSettings, folder: str) -> None:
+    """Start Ray, or join the one at an address. folder: for its sockets and logs, which no other user reads."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     ray._private.worker._worker_logs_enabled = False  # its paragraph on each worker that dies; ours is a line
     if settings.address is None:
-        own = {"include_dashboard": settings.dashboard, "dashboard_host": "127.0.0.1"}
+        own: dict[str, Any] = {
+            "include_dashboard": settings.dashboard,
+            "dashboard_host": "127.0.0.1",
+            "num_cpus": _cores(),
+        }
+        own |= {"_temp_dir": folder} if len(folder) <= _LONGEST else {}
         _start(ray, object_store_memory=_STORE_BYTES, **own, **quiet)
         _check_loopback(ray)
         return
@@ -100,14 +108,20 @@ def _start(ray: Any, **options: Any) -> None:
         try:
             ray.init(address="local", **options)
             return
-        except Exception as error:  # Ray raises bare ones
-            ray.shutdown()
-            if not left:
-                raise UserError(
-                    expected="a Ray that starts on this machine",
-                    found=" ".join(str(error).split())[:200],
-                    do="try again when the machine is less busy, or join one that runs (cluster.address)",
-                ) from error
+        except Exception as error:  # Ray raises what it likes, plain Exception too
+            if left and "timed out during startup" in str(error):
+                ray.shutdown()
+                continue
+            raise UserError(
+                expected="a Ray that starts on this machine",
+                found=" ".join(str(error).split())[:300] or type(error).__name__,
+                do="look at the memory and the folder of temporary files (TMPDIR), or use part=i/n without Ray",
+            ) from error
+
+
+def _cores() -> int:
+    """Return the cores that this process may use, of a job that has only some, too."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_loopback(ray: Any) -> None:

@@ -104,7 +104,7 @@ class _Handout(Generic[Item, Result]):
         renewed: Callable[[Item], Item] | None,
     ) -> None:
         self.settings, self.crew, self.renewed = settings, crew, renewed
-        self.coming = iter(items)
+        self.coming, self.more = iter(items), True
         self.again: deque[_Try[Item]] = deque()
         self.next: _Try[Item] | None = None
         self.in_hand: dict[Any, tuple[RayActor, _Try[Item]]] = {}  # by the reference of the answer
@@ -112,7 +112,7 @@ class _Handout(Generic[Item, Result]):
     def outcomes(self) -> Iterator[WorkOutcome[Item, Result]]:
         while self._look_ahead() or self.again or self.in_hand:
             if self.next or self.again:
-                self.crew.grow()
+                self.crew.grow(None if self.more else len(self.again) + (self.next is not None))
             self._hand_out()
             for reference, answer in self.crew.answers(list(self.in_hand), timeout=_TICK):
                 worker, one = self.in_hand.pop(reference)
@@ -125,10 +125,11 @@ class _Handout(Generic[Item, Result]):
 
     def _look_ahead(self) -> bool:
         """Take the next item, unless one is taken already; say whether there is one."""
-        if self.next is None:
+        if self.next is None and self.more:
             for item in self.coming:
                 self.next = _Try(item=item)
-                break
+                return True
+            self.more = False
         return self.next is not None
 
     def _hand_out(self) -> None:
@@ -163,9 +164,6 @@ class _Handout(Generic[Item, Result]):
     ) -> Iterator[WorkOutcome[Item, Result]]:
         """Yield the outcome of a try, unless it is tried again."""
         if isinstance(answer, Death):
-            if not self.crew.is_alive(worker.machine.node):  # the machine's end, not the work's fault
-                self.again.append(one)
-                return
             yield from self._failed(one, worker, f"its worker died ({answer.why})")
         elif answer.failure is not None and answer.elsewhere:
             yield from self._failed(one, worker, answer.failure)
@@ -175,10 +173,12 @@ class _Handout(Generic[Item, Result]):
     def _failed(self, one: _Try[Item], worker: RayActor, why: str) -> Iterator[WorkOutcome[Item, Result]]:
         """Yield the last failure of a piece of work, or put it back."""
         one.nodes.append(worker.machine.node)
-        if len(one.nodes) <= self.settings.retries:
+        alive = self.crew.alive()
+        tries = sum(node in alive for node in one.nodes)  # the end of a machine, told late at times, is not its fault
+        if tries <= self.settings.retries:
             self.again.append(one)
             return
-        times = f"given up after {len(one.nodes)} tries, the last on {worker.machine.host}: " if one.nodes[1:] else ""
+        times = f"given up after {tries} tries, the last on {worker.machine.host}: " if tries > 1 else ""
         yield self._outcome(one, worker, failure=f"{times}{why}")
 
     def _overdue(self) -> Iterator[WorkOutcome[Item, Result]]:

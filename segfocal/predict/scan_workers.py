@@ -85,7 +85,7 @@ def segment_by_workers(
     Raises:
         UserError: whatever starting the cluster raises, a bundle that no worker can load.
     """
-    part = worker_part(manifest, "")
+    options, part = _absolute(options), worker_part(manifest, "")
     make = partial(make_scan_worker, options, gpu=settings.gpus > 0, signature=manifest.signature, part=part)
     folders = [options.outputs.mask, *options.bundles, *(path for path in options.inputs if path.is_dir())]
     with started(settings) as cluster:
@@ -104,6 +104,13 @@ def segment_by_workers(
                     queue.ended(scan)
         finally:
             _take_over(manifest, last=True)
+
+
+def _absolute(options: PredictOptions) -> PredictOptions:
+    """Return options whose paths hold in a process that began in another folder; those of scans are absolute."""
+    outputs = replace(options.outputs, mask=options.outputs.mask.absolute())
+    bundles, inputs = (tuple(path.absolute() for path in paths) for paths in (options.bundles, options.inputs))
+    return replace(options, bundles=bundles, inputs=inputs, outputs=outputs)
 
 
 def _task(scan: Scan, manifest: Manifest) -> ScanTask:

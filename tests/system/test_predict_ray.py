@@ -37,9 +37,9 @@ def predict(random_bundle, tmp_path):
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         if path:
             environment["PYTHONPATH"] = os.pathsep.join([str(path), environment.get("PYTHONPATH", "")])
-        command = [sys.executable, "-c", CODE, "predict", f"bundle={random_bundle}", f"input={tmp_path}/scans"]
-        command += [f"output={tmp_path / output}", *more]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+        bundle = os.path.relpath(random_bundle, tmp_path)
+        command = [sys.executable, "-c", CODE, "predict", f"bundle={bundle}", "input=scans", f"output={output}", *more]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
         assert done.returncode == 0, done.stderr
         assert "Ray" not in done.stderr
         return done.stdout
