@@ -55,10 +55,10 @@ def lines_of(number):
 
 
 def write_manifest(path, scans):
+    lines = "".join(json.dumps(entry) + "\n" for entry in lines_of(0)).split(name_of(0))
     with path.open("w") as file:
         for number in range(scans):
-            for entry in lines_of(number):
-                file.write(json.dumps(entry) + "\n")
+            file.write(name_of(number).join(lines))
 
 
 def opened(path):

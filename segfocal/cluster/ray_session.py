@@ -20,11 +20,12 @@ from segfocal.cluster.cluster_settings import ClusterSettings
 from segfocal.cluster.ray_tasks import RayCluster
 from segfocal.errors import UserError
 
+_STARTS = 4  # tries
 _PATIENCE = 10  # seconds for an address to answer
 _STORE_BYTES = 100 << 20  # of shared memory: nothing but paths and reports travels
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray does by default where firewalls ask
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
-_QUIET |= {"RAY_raylet_start_wait_time_s": "120"}  # 30 by default, which a busy machine can take
+_QUIET |= {"RAY_raylet_start_wait_time_s": "60"}  # 30 by default, which a busy machine can take
 _INSTALL = "install it on each machine: pip install -c constraints.txt -e '.[ray]'"
 
 
@@ -84,14 +85,7 @@ def _connect(ray: Any, settings: ClusterSettings) -> None:
             "dashboard_host": "127.0.0.1",
             "num_cpus": _cores(),
         }
-        try:
-            ray.init(address="local", object_store_memory=_STORE_BYTES, **own, **quiet)
-        except Exception as error:  # Ray raises what it likes, plain Exception too
-            raise UserError(
-                expected="a Ray that starts on this machine",
-                found=" ".join(str(error).split())[:300].rstrip(".") or type(error).__name__,
-                do="look at the memory and the folder of temporary files (TMPDIR), or use part=i/n without Ray",
-            ) from error
+        _start(ray, object_store_memory=_STORE_BYTES, **own, **quiet)
         _check_loopback(ray)
         return
     try:
@@ -103,6 +97,23 @@ def _connect(ray: Any, settings: ClusterSettings) -> None:
             found=found or type(error).__name__,
             do="start it there (ray start --head), with the Python, Ray and token of this machine: docs/scale.md",
         ) from error
+
+
+def _start(ray: Any, **options: Any) -> None:
+    """Start Ray on this machine; it gives itself a minute, which on a busy one takes several tries."""
+    for left in reversed(range(_STARTS)):
+        try:
+            ray.init(address="local", **options)
+            return
+        except Exception as error:  # Ray raises what it likes, plain Exception too
+            if left and "timed out during startup" in str(error):
+                ray.shutdown()
+                continue
+            raise UserError(
+                expected="a Ray that starts on this machine",
+                found=" ".join(str(error).split())[:300] or type(error).__name__,
+                do="look at the memory and the folder of temporary files (TMPDIR), or use part=i/n without Ray",
+            ) from error
 
 
 def _cores() -> int:

@@ -20,7 +20,7 @@ Told = TypeVar("Told")
 
 # gloo's words for a connection that ended, and for an answer that did not come; NCCL has its own error classes.
 _GONE = re.compile(r"gloo.*(Connection (closed|reset) by peer|Broken pipe|Connection refused)", re.DOTALL)
-_LATE = re.compile(r"Timed out waiting|Watchdog caught collective operation timeout|wait timeout after", re.IGNORECASE)
+_LATE = re.compile(r"Timed out waiting|Application timeout|operation timeout|wait timeout after", re.IGNORECASE)
 
 
 def in_any_process(accelerator: Accelerator, here: bool) -> bool:

@@ -1,5 +1,6 @@
 """Folds trained by workers: bundle and metrics are those of one process, and a fold that fails stops no other."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -44,8 +45,8 @@ def weights_in(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
 def test_four_folds_on_two_workers_are_those_of_one_process(tmp_path):
-    pytest.importorskip("ray")
     data = make_sphere_cases(tmp_path / "data", 4)
     for name, more in (("serial", []), ("workers", WORKERS)):
         (tmp_path / name).mkdir()

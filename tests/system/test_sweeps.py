@@ -1,6 +1,7 @@
 """Experiments that are many runs: the grid, a failing run, and what a second call of the same command does."""
 
 import csv
+import importlib.util
 import math
 import os
 import subprocess
@@ -153,8 +154,8 @@ def test_other_launchers_finish_a_sweep_of_four_jobs(launcher, spheres, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
 def test_a_sweep_on_workers_marks_the_job_that_fails_and_the_same_command_makes_it_alone(spheres, tmp_path):
-    pytest.importorskip("ray")
     later = tmp_path / "later.csv"  # not there at first
     options = [o for o in grid(spheres, tmp_path / "grid", "cluster=ray", "cluster.actors=2") if "data.root" not in o]
     options = ["-m", *options[1:], f"data.root={spheres},{later}", "seed=0,1", "resume=auto"]
