@@ -33,6 +33,23 @@ def test_a_folder_of_scans_alone_and_one_scan(tmp_path):
     assert names(None, tmp_path) == {}
 
 
+def test_labels_beside_their_scans_are_no_scans(tmp_path):
+    """As in data/demo: a list of cases names some of them, names of files tell the others."""
+    image, label = wedge(), (wedge() > 0).astype(np.uint8)
+    for name in ("a_image", "b_image", "c", "d_label", "e", "f_t1"):
+        make_scan(tmp_path / "data" / f"{name}.nii.gz", image, AFFINE)
+    for name in ("a_label", "b_label", "c_seg", "f_truth"):
+        make_scan(tmp_path / "data" / f"{name}.nii.gz", label, AFFINE)
+    rows = ["name,image,label", "a,a_image.nii.gz,a_label.nii.gz", "f,f_t1.nii.gz,f_truth.nii.gz"]
+    (tmp_path / "data" / "cases.csv").write_text("\n".join(rows))
+    (tmp_path / "data" / "ages.csv").write_text("name,age\na,61\n")
+    wanted = {"a_image.nii.gz": "a_label.nii.gz", "b_image.nii.gz": "b_label.nii.gz", "c.nii.gz": "c_seg.nii.gz"}
+    wanted |= {"d_label.nii.gz": None, "e.nii.gz": None, "f_t1.nii.gz": "f_truth.nii.gz"}
+    assert names(tmp_path / "data", tmp_path) == wanted
+    listed = {"a_image.nii.gz": "a_label.nii.gz", "f_t1.nii.gz": "f_truth.nii.gz"}
+    assert names(tmp_path / "data" / "cases.csv", tmp_path) == listed
+
+
 def test_slices_unlike_the_label_come_worst_first(tmp_path):
     make_scan(tmp_path / "scans" / "images" / "one.nii.gz", wedge(), AFFINE)
     label = np.where(wedge() > 0, 5, 0).astype(np.uint8)
