@@ -51,6 +51,11 @@ export class Session extends EventTarget {
     this.#tell("problems");
   }
 
+  /** The Dice of a structure with the reference, where an evaluation is looked at. */
+  diceOf(structure) {
+    return this.facts.dice?.[structure] ?? null;
+  }
+
   progress() {
     return getJson(`${this.path}/progress`);
   }

@@ -112,6 +112,13 @@ export class Viewer {
     this.draw();
   }
 
+  /** Show another mask of the same scan in place of the one that is laid over it. */
+  showLabels(labels) {
+    this.#labels = labels;
+    this.nv.drawBitmap = labels.data;
+    this.refreshLabels({ lower: [0, 0, 0], upper: labels.shape });
+  }
+
   /** Bring a box of the mask to the screen. */
   refreshLabels(box) {
     const [width, height, depth] = sizeOf(box);
@@ -127,7 +134,10 @@ export class Viewer {
     this.draw();
   }
 
-  /** @param {{red: number, green: number, blue: number, visible: boolean}[]} colours - of the structures, in order */
+  /**
+   * @param {{red: number, green: number, blue: number, visible: boolean}[]} colours - of the structures, in order, and of
+   *   what else a mask holds after them
+   */
   setColours(colours) {
     const lut = new Uint8ClampedArray(256 * 4);
     colours.forEach(({ red, green, blue, visible }, index) => lut.set([red, green, blue, visible ? 255 : 0], 4 * index + 4));
