@@ -10,7 +10,7 @@ import pytest
 
 from segfocal.io import nifti
 from tests import ROOT
-from tests.scans import make_scan
+from tests.scans import affine_of, make_scan
 from tests.serve.browser import SIZES, Visitor, chromium, served
 from tests.serve.served import AFFINE, LIVER, SPLEEN, make_scans, wedge, world
 from tests.serve.test_session import predicted
@@ -213,6 +213,33 @@ def test_the_picture_shows_the_voxels_where_the_world_has_them(browser, address)
         assert len(true) > 10
         assert 0 < sum(true) < len(true)
         assert seen == true
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "axes"), [("int16", "SAR"), ("uint8", "LPS"), ("uint16", "RAS"), ("float32", "PIR")])
+def test_colours_made_here_are_those_of_the_shader(browser, tmp_path, kind, axes):
+    """Chromium draws in software: the page colours voxels itself; NiiVue's own pass shows the same."""
+    pil = pytest.importorskip("PIL.Image")
+    import io
+
+    voxels = np.random.default_rng(0).normal(60, 40, (24, 20, 9)).clip(0, 250)
+    affine = affine_of(spacing_mm=(2.0, 3.0, 4.0), axes=axes)
+    make_scan(tmp_path / "scans" / "noise.nii.gz", voxels.astype(kind), affine)
+    shots = []
+    with served(tmp_path) as address:
+        person = Visitor(browser, address)
+        person.open("noise")
+        assert person.page.evaluate("segfocal.viewer.inSoftware")
+        for here in ("true", "false"):
+            person.page.evaluate(f"segfocal.viewer.inSoftware = {here}; segfocal.viewer.setWindow(20.5, 180.25)")
+            person.rest()
+            shot = person.page.locator("#stage").screenshot()
+            shots.append(np.asarray(pil.open(io.BytesIO(shot)).convert("L"), dtype=int))
+        assert person.complaints == []
+    assert shots[0].std() > 30
+    differs = np.abs(shots[0] - shots[1])
+    assert differs.max() <= 8  # 3-D adds up many voxels, each within a level
+    assert (differs > 2).mean() < 1e-3
 
 
 @pytest.mark.slow
