@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segfocal.connected_components import components
 from segfocal.grid import Grid
 from segfocal.io import volumes
 from segfocal.serve.drawn import in_world
@@ -83,10 +84,18 @@ def slices_unlike(mask: NDArray[np.bool_], wanted: NDArray[np.bool_], *, axis: i
     for z in np.argsort(-wrong, kind="stable")[: np.count_nonzero(wrong)]:
         dice = 1 - wrong[z] / total[z]  # |A xor B| = |A| + |B| - 2 |A and B|
         if dice < _SAME:
-            middle = np.argwhere(differs[z]).mean(0).tolist()
-            place = [*middle[:axis], float(z), *middle[axis:]]
+            at = _inside_largest(differs[z])
+            place = [*at[:axis], float(z), *at[axis:]]
             rows.append(_row(grid, int(z), place, kind="differs") | _size(dice, wrong[z] * pixel_mm2))
     return rows
+
+
+def _inside_largest(differs: NDArray[np.bool_]) -> list[float]:
+    """Return the pixel of the largest piece that is nearest to its middle; that of many lesions lies between them."""
+    pieces = components(differs)
+    pixels = np.argwhere(pieces.numbers == int(pieces.sizes.argmax()) + 1)
+    nearest = ((pixels - pixels.mean(0)) ** 2).sum(1).argmin()
+    return [float(one) for one in pixels[nearest]]
 
 
 def _size(dice: float, mm2: float) -> dict[str, float]:
