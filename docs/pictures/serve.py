@@ -1,4 +1,4 @@
-"""Draws docs/pictures/serve_*.png and view.png: the page with the demo's labels as masks, so that they depend on no model.
+"""Draws docs/pictures/serve_*.png and view.png: the page with the demo's labels as masks, so that no model matters.
 
 python docs/pictures/serve.py
 """

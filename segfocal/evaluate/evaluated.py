@@ -19,7 +19,14 @@ _AGAIN = "evaluate again: metrics.json then names its files"
 
 
 class ListedFiles(Schema):
-    """The files of a case, relative to the folder; None for one that is not there."""
+    """The files of a case, relative to the folder; None for one that is not there.
+
+    Args:
+        case: its name.
+        reference: the true label map.
+        prediction: the mask that was judged.
+        image: the scan.
+    """
 
     case: str
     reference: PathText
@@ -28,7 +35,16 @@ class ListedFiles(Schema):
 
 
 class ListedRow(Schema):
-    """What was measured of a structure of a case; of a case that failed only its message."""
+    """What was measured of a structure of a case.
+
+    Args:
+        case: its name.
+        structure: its name; "" of a case that failed, or in which no mask holds any.
+        label: its value.
+        dice: in [0,1].
+        status: which of the masks hold it, or "failed".
+        message: what went wrong.
+    """
 
     case: str
     structure: str
@@ -39,7 +55,14 @@ class ListedRow(Schema):
 
 
 class ListedFacts(Schema):
-    """metrics.json, as far as it is read again."""
+    """metrics.json, as far as it is read again.
+
+    Args:
+        labels: that were asked for; None: those of the masks.
+        ignore: the value of voxels that were left out.
+        cases: a row for each case and structure.
+        files: of each case.
+    """
 
     labels: dict[str, int] | None = None
     ignore: int | None = None
