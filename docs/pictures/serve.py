@@ -84,7 +84,7 @@ def judged(folder):
         (folder / "masks").mkdir(exist_ok=True)
         nib.save(nib.Nifti1Image(mask, label.affine, label.header), folder / "masks" / f"{name}.nii.gz")
     settings = EvaluationSettings(labels=VALUES, groups=("overlap",))
-    places = {"prediction": folder / "masks", "reference": DEMO / "*_label.nii.gz", "image": folder / "scans"}
+    places = {"prediction": folder / "masks", "reference": DEMO / "ct_*_label.nii.gz", "image": folder / "scans"}
     evaluate(MaskEvaluation(**places, output=folder / "judged", settings=settings, workers=1, pictures=0))
     return folder / "judged"
 
@@ -114,7 +114,7 @@ def take(person, name):
     image = Image.open(path).convert("RGB")
     for width in (1280, 1152, 1024, 896):
         smaller = image.resize((width, image.height * width // image.width), Image.Resampling.LANCZOS)
-        smaller.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        smaller.quantize(128, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
         if path.stat().st_size <= MOST_BYTES:
             return
 
