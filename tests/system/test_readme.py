@@ -19,11 +19,16 @@ from tests.scans import make_scan
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROMPTED = {"_target_": "segfocal.models.PromptUNet", "image_size": 16, "widths": [8, 8]}
-COMMAND = re.compile(r"python scripts/(\w+)\.py([^`|#\n]*)")
+# a line of code, or a piece of code in a line of text
+COMMAND = re.compile(r"(?:^    (?:PYTHONPATH=\. )?|`)(?:segfocal |python scripts/)([a-z][a-z_-]*)(?:\.py)?([^`|#\n]*)", re.M)
 
 
 def commands():
-    found = [(page.name, *match) for page in PAGES for match in COMMAND.findall(page.read_text())]
+    found = [
+        (page.name, name.replace("-", "_"), options)
+        for page in PAGES
+        for name, options in COMMAND.findall(page.read_text())
+    ]
     return [pytest.param(name, options, id=f"{page}:{name} {options.strip()}") for page, name, options in found]
 
 
