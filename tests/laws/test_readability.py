@@ -9,7 +9,12 @@ from tests import ROOT
 from tests.prose import sentences, words
 
 FIRST = [ROOT / "README.md", ROOT / "docs" / "index.md"]
-PAGES = [*FIRST, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "data").rglob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *FIRST,
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "data").rglob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 MEAN, FIRST_LONGEST, LONGEST = 20, 30, 40
 # Each is in italics where it is explained: *Dice*, *masks*.
 TERMS = ("Dice", "label", "mask", "bundle", "prompt", "fold", "target", "lesion", "extra")
@@ -56,4 +61,8 @@ def test_a_term_is_explained_where_it_first_stands(path):
     """In prose: *term* marks the explanation, and the sentence before it does not use the word."""
     told = " ".join(sentences(path.read_text()))
     first = {term: re.search(rf"\*?\b{term}(?:s|es)?\b\*?", told) for term in TERMS}
-    assert {term: told[found.start() - 40 : found.end() + 20] for term, found in first.items() if found and not re.fullmatch(r"\*\w+\*", found[0])} == {}
+    assert {
+        term: told[found.start() - 40 : found.end() + 20]
+        for term, found in first.items()
+        if found and not re.fullmatch(r"\*\w+\*", found[0])
+    } == {}
