@@ -144,8 +144,6 @@ def _commands(case: Case, folder: Path, prompts: list[str]) -> list[str]:
         kind = "none" if prompt == "no prompt" else prompt
         mask = shown_path(_mask(case, kind, folder))
         asked = f" prompt=box prompts={label}" if kind == "box" else ""
-        commands.append(
-            f"segfocal predict bundle={place}/bundle input={image} output={mask}{asked} overwrite=true"
-        )
+        commands.append(f"segfocal predict bundle={place}/bundle input={image} output={mask}{asked} overwrite=true")
         commands.append(f"segfocal evaluate prediction={mask} reference={label} overwrite=true")
     return commands

@@ -12,9 +12,12 @@ import uvicorn
 from segfocal.errors import UserError
 from segfocal.folder_lock import only_one
 from segfocal.inference import bundle as bundles
+from segfocal.inference.ensemble import members_of
 from segfocal.inference.predictor import Predictor
+from segfocal.inference.segment import promptable
 from segfocal.serve import training_folder
 from segfocal.serve.http_app import Serving, build_app
+from segfocal.serve.mask import takes_prompts
 from segfocal.serve.nninteractive.viewer_routes import viewer_routes
 from segfocal.serve.options import ServeOptions
 from segfocal.serve.sessions import keep_key
@@ -30,9 +33,8 @@ def serve(options: ServeOptions, *, say: Callable[[str], Any]) -> None:
     Raises:
         UserError: no bundle, no scans, a port that is taken, a folder that cannot be written or is in use.
     """
-    bundle = bundles.load(options.bundle)
+    predictor = served(options)
     check_writable(options.output / training_folder.NAMES)
-    predictor = Predictor([bundle], sliding=options.sliding, device=options.device)
     with only_one(options.sessions, doing="serve sessions"), _listening(options) as place:
         options.sessions.chmod(0o700)  # what was drawn on patients' scans is nobody else's
         here = replace(options, port=place.getsockname()[1])
@@ -48,6 +50,19 @@ def serve(options: ServeOptions, *, say: Callable[[str], Any]) -> None:
             timeout_graceful_shutdown=_PATIENCE,
         )
         _Server(config, ready=lambda: say(_address(here, key))).run(sockets=[place])
+
+
+def served(options: ServeOptions) -> Predictor:
+    """Return the model: of an ensemble, as `auto` leaves it, all its members, whose logits are averaged.
+
+    Raises:
+        UserError: no bundle, or several of a model that answers prompts.
+    """
+    loaded = [bundles.load(member) for member in members_of(options.bundle)]
+    predictor = Predictor(loaded, sliding=options.sliding, device=options.device)
+    if takes_prompts(predictor):
+        promptable(predictor)
+    return predictor
 
 
 class _Server(uvicorn.Server):
