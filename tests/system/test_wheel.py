@@ -50,7 +50,7 @@ def dist_info(wheel):
 def test_it_holds_the_licences_of_all_that_is_in_it(wheel):
     (facts,) = wheel.glob("*.dist-info")
     assert (facts / "licenses" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
-    assert "NiiVue" in (wheel / "segfocal/serve/page/vendor/LICENCES.txt").read_text()
+    assert "@niivue/niivue" in (wheel / "segfocal/serve/page/vendor/LICENCES.txt").read_text()
     assert (wheel / "segfocal/demo_scans/LICENSE").read_bytes() == (DEMO / "LICENSE").read_bytes()
     assert "segfocal = segfocal.cli.main:main" in (facts / "entry_points.txt").read_text()
 
