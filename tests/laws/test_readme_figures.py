@@ -16,6 +16,7 @@ COLUMNS, _, *ROWS = [
 ]
 FOCAL_DICE = ("jobs", "20 focal + Dice")
 MS = ("forward_backward", "median")
+CONTENDERS = {"segfocal": ("ours", "ours, torch"), "MONAI": ("monai", "loop")}
 # Where the numbers of each row are, in their order: what of the file, and what it is multiplied by.
 FIGURES = {
     "Dice after": {
@@ -23,8 +24,8 @@ FIGURES = {
         "nnU-Net": [("arms", "nnunet_3d_fullres", "mean"), ("arms", "nnunet_2d", "mean")],
         "MONAI": [("arms", "monai", "mean")],
     },
-    "A mask of": {"segfocal": [("rows", "ours", "median")], "MONAI": [("rows", "monai", "median")]},
-    "Memory for": {"segfocal": [("rows", "ours", "beyond_gib", 0)], "MONAI": [("rows", "monai", "beyond_gib", 0)]},
+    "A mask of": {column: [("rows", name, "median") for name in names] for column, names in CONTENDERS.items()},
+    "Memory for": {column: [("rows", name, "beyond_gib", 0) for name in names] for column, names in CONTENDERS.items()},
     "Focal + Dice": {
         "segfocal": [(*FOCAL_DICE, f"ours {how}", *MS) for how in ("eager", "compiled")],
         "MONAI": [(*FOCAL_DICE, f"MONAI 1.6.1 DiceFocalLoss{how}", *MS) for how in ("", ", compiled")],
