@@ -6,8 +6,9 @@
 Data is what the loop waits for, with so many loading processes each, which work beside the other parts (0: the loop
 reads for itself). The rest is timed one part after the other, with the device waited for; the loss is that of all
 rounds of a step. --compare takes turns, `steps` steps of sam_tiny or unet each, between the step as it was before the
-changes of `train_before.py`, with each of them alone, with all but each, and with all: medians over the rounds of the
-ratio to the step before in the same round. Prints a table and writes JSON under benchmarks/results.
+changes of `train_before.py`, with each of them alone, with all but each, with all, and with all and
+train.precision=auto (bfloat16 where the device multiplies it in hardware): medians over the rounds of the ratio to the
+step before in the same round. Prints a table and writes JSON under benchmarks/results.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from accelerate.state import AcceleratorState
 from hydra import compose, initialize_config_dir
 from train_before import CHANGES, OF_ONE_MODEL, options_before, put_back, step_as_before
 
@@ -82,8 +84,10 @@ class Training:
     without: changes of `train_before.py` that it does not have.
     """
 
-    def __init__(self, model, folder, asked, *, workers=0, steps=10**6, without=()):
-        options = [f"train.precision={asked.precision}", f"train.steps={steps}", f"train.workers={workers}"]
+    def __init__(self, model, folder, asked, *, workers=0, steps=10**6, without=(), precision=None):
+        AcceleratorState._reset_state(reset_partial_state=True)  # keeps the precision of the run before
+        precision = precision or asked.precision
+        options = [f"train.precision={precision}", f"train.steps={steps}", f"train.workers={workers}"]
         self.plan = plan_of(model, [*options, f"train.batch_size={asked.batch_size}", *options_before(without)])
         self.without = without
         accelerator = connect(self.plan.settings, folder)
@@ -153,7 +157,9 @@ def compared(model, asked):
             name: Training(model, Path(folders.enter_context(tempfile.TemporaryDirectory())), asked, without=without)
             for name, without in ways.items()
         }
-        seconds = {name: [] for name in ways}
+        place = Path(folders.enter_context(tempfile.TemporaryDirectory()))
+        trainings["all, precision=auto"] = Training(model, place, asked, precision="auto")
+        seconds = {name: [] for name in trainings}
         for training in trainings.values():
             training.steps(WARM_UP)
         for _, (name, training) in itertools.product(range(asked.rounds), trainings.items()):

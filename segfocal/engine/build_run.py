@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import cast
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
 from torch import nn
 
@@ -29,6 +31,7 @@ from segfocal.models.prior import prior_logits
 from segfocal.tasks.task import Task
 
 _PATIENCE = timedelta(hours=12)  # of processes that wait while the main one prepares or validates
+_LAST_TENSORS = 0.25  # seconds; a thread needs microseconds, where it gets a core
 
 
 def connect(settings: TrainingSettings, folder: Path) -> Accelerator:
@@ -59,6 +62,18 @@ def connect(settings: TrainingSettings, folder: Path) -> Accelerator:
         log_with=None if settings.tracker == NONE else settings.tracker,
         project_dir=str(folder),
     )
+
+
+def disconnect(accelerator: Accelerator) -> None:
+    """Take this process from among those that trained together; it may end at any time after that.
+
+    Gloo's threads free the tensors of what was summed last when it is done, not before, and need the interpreter for
+    that; where it ends at that moment, they abort the process (pytorch/pytorch#179291). So they are given the time.
+    """
+    if accelerator.num_processes > 1:
+        time.sleep(_LAST_TENSORS)
+    accelerator.end_training()
+    AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision
 
 
 def build_run(

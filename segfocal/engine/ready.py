@@ -7,14 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from accelerate.state import AcceleratorState
-
 from segfocal.data.sampling.dataset import SliceDataset
 from segfocal.data.sampling.object_dataset import dataset_of
 from segfocal.data.store.prepare import check_pairs, prepare
 from segfocal.data.store.prepared_case import check_foreground, pixel_rates
 from segfocal.engine.across_processes import main_folder
-from segfocal.engine.build_run import build_run, connect
+from segfocal.engine.build_run import build_run, connect, disconnect
 from segfocal.engine.organ_rules import organ_rules
 from segfocal.engine.plan import Plan
 from segfocal.engine.progress import CaseProgress
@@ -58,8 +56,7 @@ def ready_run(plan: Plan, folder: Path) -> Iterator[ReadyRun]:
         _tell_what_accumulates(run)
         yield ReadyRun(run=run, dataset=dataset, rates=rates)
     finally:
-        accelerator.end_training()
-        AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision
+        disconnect(accelerator)
 
 
 def _rules_of(plan: Plan) -> dict[str, PostprocessRules]:

@@ -15,14 +15,28 @@ from tests.system.commands import segfocal, small_training
 pytestmark = pytest.mark.slow  # every run starts two interpreters more
 
 SCRIPT = conf_folder().parent / "scripts" / "train.py"
+ENDING = """
+import sys
+import torch
+from accelerate import Accelerator
+from segfocal.engine.build_run import disconnect
+
+accelerator = Accelerator(cpu=True)
+model = accelerator.prepare(torch.nn.Linear(8, 1))
+model(torch.ones(2, 8)).sum().backward()
+count = torch.ones(1)
+sys.setswitchinterval(60)  # other threads run only where this one waits
+torch.distributed.all_reduce(count)
+disconnect(accelerator)
+"""
 SEMANTIC = ["model=unet", "task=semantic", "model.widths=[8,16,16]"]
 
 
-def together(*options):
+def together(*options, script=SCRIPT):
     """Train in two processes of one machine."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run([*launcher, SCRIPT, *options], env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run([*launcher, script, *options], env=environment, capture_output=True, text=True, timeout=300)
 
 
 def losses(folder):
@@ -55,6 +69,13 @@ def test_two_processes_equal_one(kind, options, spheres, tmp_path, monkeypatch):
     torch.testing.assert_close(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-5, atol=1e-5)
     one, two = (load_file(tmp_path / name / "bundle" / "model.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
+
+
+def test_processes_that_talked_can_end_at_once(tmp_path):
+    script = tmp_path / "ending.py"
+    script.write_text(ENDING)
+    run = together(script=script)  # without the pause of `disconnect` it is aborted
+    assert run.returncode == 0, run.stderr
 
 
 def test_a_run_of_two_processes_can_be_resumed(spheres, tmp_path):

@@ -10,8 +10,30 @@ from torch.nn.functional import scaled_dot_product_attention
 from segfocal.models.sam.upstream import DecoderAttention, EncoderAttention
 
 _ALIGNMENT = 8  # fused kernels of GPUs want head widths in eights
+_MOST_WEIGHTS = 1 << 20  # of a head that are kept for the way back
 
 Size = tuple[int, int]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None, *, scale: float | None = None) -> Tensor:
+    """Return softmax(q·kᵀ·scale)·v, [n,heads,t,d], by the kernel that is quickest there.
+
+    In bfloat16 torch's fused kernel goes back on a CPU three times as slowly as its two products and a softmax do.
+
+    Args:
+        q: queries [n,heads,t,d].
+        k: keys [n,heads,s,d].
+        v: values [n,heads,s,d].
+        visible: which keys are seen, of bool, that broadcasts to [n,heads,t,s]; None for all.
+        scale: of the products; None for d^−½.
+    """
+    trains = q.requires_grad and q.device.type == "cpu" and q.dtype == torch.bfloat16
+    if not trains or q.shape[-2] * k.shape[-2] > _MOST_WEIGHTS:
+        return scaled_dot_product_attention(q, k, v, attn_mask=visible, scale=scale)
+    weights = (q * (q.shape[-1] ** -0.5 if scale is None else scale)) @ k.transpose(-1, -2)
+    if visible is not None:
+        weights = weights.masked_fill(~visible, -torch.inf)
+    return weights.softmax(dim=-1) @ v
 
 
 class FusedEncoderAttention(EncoderAttention):
@@ -29,7 +51,7 @@ class FusedEncoderAttention(EncoderAttention):
         if window or self.use_rel_pos:
             return self.proj(self._within(self.qkv(x), (window or h, window or w)))
         q, k, v = self.qkv(x).reshape(b, h * w, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        out = scaled_dot_product_attention(q, k, v)
+        out = attend(q, k, v)
         return self.proj(out.transpose(1, 2).reshape(b, h, w, -1))
 
     def _within(self, qkv: Tensor, window: Size) -> Tensor:
@@ -56,7 +78,7 @@ class FusedEncoderAttention(EncoderAttention):
         q, k = torch.cat(queries, dim=-1), torch.cat(keys, dim=-1)
         aligned = q.shape[-1] + -q.shape[-1] % _ALIGNMENT
         q, k, v = (F.pad(tokens.flatten(2, 3), (0, aligned - tokens.shape[-1])) for tokens in (q, k, v))
-        return _untiled(scaled_dot_product_attention(q, k, v, scale=1.0)[..., :width], size, tile)
+        return _untiled(attend(q, k, v, scale=1.0)[..., :width], size, tile)
 
     def _filled(self, tokens: Tensor, place: int, window: Size) -> Tensor:
         """Fill keys (place 1) or values (2) [n,heads,h,w,d] up to a window: of a token of zeros they are the bias."""
@@ -130,5 +152,5 @@ class FusedDecoderAttention(DecoderAttention):
             count = len(k)
         q, k, v = (self._separate_heads(tokens, self.num_heads) for tokens in (q, k, v))
         mask = None if visible is None else visible[:, None, None, :]
-        out = self._recombine_heads(scaled_dot_product_attention(q, k, v, attn_mask=mask))
+        out = self._recombine_heads(attend(q, k, v, mask))
         return self.out_proj(out.reshape(count, length, width))
