@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from segfocal.engine.plan import Plan
 
 _NOTES = (
-    "The demo labels are predictions of the TotalSegmentator model, not drawn by hand (see data/demo/README.md).",
+    "The demo labels are predictions of the TotalSegmentator model, not drawn by hand (see README.md beside them).",
     "One scan to train on and one to judge by: a demonstration that the pipeline works, not a clinical result.",
     "“box” prompts every slice with the bounding box of the reference, which a user would have to draw.",
     "The held-out scan chose no checkpoint (the bundle holds the last weights), but the defaults were settled on it.",
