@@ -5,8 +5,11 @@ import pytest
 from segfocal.errors import UserError
 from segfocal.inference import bundle as bundles
 from segfocal.inference import ensemble
+from segfocal.inference.predictor import Predictor
+from segfocal.inference.sliding.sliding_options import SlidingOptions
 from tests.random_bundle import make_bundle
-from tests.serve.served import options_in
+from tests.serve import browser
+from tests.serve.served import make_scans, options_in
 
 PROMPTED = {"_target_": "segfocal.models.PromptUNet", "image_size": 16, "widths": [8, 8]}
 
@@ -35,3 +38,19 @@ def test_several_models_that_answer_prompts_are_refused_before_anything_listens(
     ensemble_in(tmp_path, config=PROMPTED, needs_prompts=True)
     with pytest.raises(UserError, match="one bundle for prompts"):
         served(options_in(tmp_path))
+
+
+@pytest.mark.slow
+def test_the_page_of_a_model_without_prompts_offers_the_whole_scan_and_no_carrying(tmp_path):
+    make_scans(tmp_path, "one")
+    members = [bundles.load(make_bundle(tmp_path / f"{seed}", seed=seed)) for seed in range(2)]
+    predictor = Predictor(members, sliding=SlidingOptions(engine="torch"))
+    with browser.chromium() as found, browser.served(tmp_path, predictor) as address:
+        person = browser.Visitor(found, address)
+        person.open("one")
+        person.page.click("#predict")
+        person.page.wait_for_selector("#undo:enabled")
+        person.rest()
+        assert person.page.is_disabled("#carry")
+        assert person.page.inner_text("#model-hint") == ""
+        assert person.complaints == []
