@@ -9,7 +9,8 @@ export function tellState(page) {
   enable("#undo", facts?.can_undo);
   enable("#redo", facts?.can_redo);
   enable("#save", facts);
-  enable("#carry", facts && facts.prompts > 0);
+  const carries = Object.values(page.about.prompts).some(Boolean); // else the model answers whole scans only
+  enable("#carry", facts && carries && facts.prompts > 0);
   enable("#predict", facts && page.about.without_prompt);
   enable("#absent", facts);
   enable("#reset", facts && facts.prompts > 0);
@@ -17,7 +18,7 @@ export function tellState(page) {
   enable("#problem-on", facts);
   enable("#problem-back", facts);
   document.body.classList.toggle("busy", busy);
-  const alone = facts?.prompts > 0 && facts.reach_mm === 0;
+  const alone = carries && facts?.prompts > 0 && facts.reach_mm === 0;
   find("#carry").classList.toggle("primary", Boolean(alone || facts?.pending));
   find("#model-hint").textContent = alone
     ? "Only the slices with prompts are answered."
