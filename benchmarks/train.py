@@ -34,7 +34,8 @@ from segfocal.cli.training_plan import build_plan
 from segfocal.data.sampling.dataset import SliceDataset, Steps, load
 from segfocal.data.store.prepare import prepare
 from segfocal.data.store.prepared_case import pixel_rates
-from segfocal.engine.build_run import build_run, connect
+from segfocal.engine.build_run import build_run
+from segfocal.engine.connect import connect
 from segfocal.engine.prefetch import on_device
 
 PARTS = ("data", "augment", "forward", "loss", "backward", "optimiser")

@@ -53,7 +53,17 @@ def _loaded(
             part.dir = os.path.expanduser(written)
     if run_mode == RunMode.RUN:
         config.hydra.sweep.subdir = _folder_name(config)
+    elif _of_workers(config):
+        from segfocal.cli.cluster_launcher import launch_by
+
+        launch_by(config)
     return config
+
+
+def _of_workers(config: DictConfig) -> bool:
+    """Return whether the jobs of a sweep are for a cluster's workers, and no launcher of Hydra's is chosen."""
+    launcher = config.hydra.runtime.choices.get("hydra/launcher") or "basic"
+    return launcher == "basic" and (config.get("cluster") or {}).get("kind", "none") != "none"
 
 
 def _folder_name(config: DictConfig) -> str | None:

@@ -67,6 +67,8 @@ def validate_folds(
     from segfocal.cross_validate.cross_validate import cross_validate as walk
     from segfocal.device import choose_device
 
+    _train_on_cluster(config, folder, folds)
+
     def plan(fold: int) -> Plan:
         return build_plan(with_values(config, {"data.fold": fold}))
 
@@ -85,6 +87,19 @@ def validate_folds(
             postprocess=postprocess,
         )
     )
+
+
+def _train_on_cluster(config: DictConfig, folder: Path, folds: int) -> None:
+    """Have the folds trained side by side where a config names a cluster; the walk then finds each finished."""
+    from segfocal.cli.cluster_folds import FoldTrainer, train_folds
+    from segfocal.cluster.cluster_settings import ClusterSettings
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    settings = ClusterSettings.of(plain.get("cluster") or {}, imports=plain["imports"])
+    if settings.kind == "none":
+        return
+    configs = tuple(with_values(config, {"data.fold": fold}) for fold in range(folds))
+    train_folds(FoldTrainer(configs=configs, output=folder, folder=Path.cwd()), settings)
 
 
 def claim_folder(config: DictConfig, folder: Path, *, command: str) -> None:

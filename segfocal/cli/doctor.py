@@ -46,6 +46,7 @@ def doctor(config: DictConfig) -> bool:
 
 
 def _examination(plain: dict[str, Any]) -> Examination:
+    from segfocal.cluster.cluster_settings import ClusterSettings
     from segfocal.doctor.diagnosis import Examination
 
     if plain["pictures"] < 0:
@@ -59,6 +60,7 @@ def _examination(plain: dict[str, Any]) -> Examination:
         label_names=plain["data"].get("label_names"),
         ignore=plain["data"].get("ignore"),
         output=Path(plain["output"]) if plain["output"] else beside,
+        cluster=ClusterSettings.of(plain["cluster"]),
         **{name: plain[name] for name in ("modality", "fix", "same_shape", "workers", "pictures", "overwrite")},
     )
 

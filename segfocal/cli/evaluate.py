@@ -94,6 +94,7 @@ def _warn_of_crowded(texts: Sequence[str]) -> None:
 
 def _evaluation(plain: Any) -> MaskEvaluation:
     """Build the record of a config; UserError for a value out of range."""
+    from segfocal.cluster.cluster_settings import ClusterSettings
     from segfocal.evaluate.options import EvaluationSettings, MaskEvaluation
 
     groups = plain["metrics"]
@@ -120,6 +121,7 @@ def _evaluation(plain: Any) -> MaskEvaluation:
         workers=plain["workers"],
         pictures=plain["pictures"],
         overwrite=plain["overwrite"],
+        cluster=ClusterSettings.of(plain["cluster"]),
         **given,
     )
 

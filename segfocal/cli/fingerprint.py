@@ -18,7 +18,7 @@ from segfocal.errors import UserError
 from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
-    from segfocal.data.case import CaseList
+    from segfocal.data.case import Case, CaseList
     from segfocal.fingerprint.measure import CaseStatistics, MeasureOptions
     from segfocal.structure import Structure
 
@@ -37,7 +37,6 @@ def fingerprint(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from segfocal.data.cases import files_read
-    from segfocal.fingerprint.measure import measure_cases
     from segfocal.fingerprint.page import DataChoice, check_folder, write
     from segfocal.fingerprint.suggestions import suggest
     from segfocal.fingerprint.summary import summarise
@@ -51,7 +50,7 @@ def fingerprint(config: DictConfig) -> None:
     cases, data = listed.cases, _with_spacing(plain["data"], listed)
     read = files_read(cases, data["root"], data.get("label_names"), data.get("splits"))
     check_folder(folder, read, overwrite=plain["overwrite"])
-    measured = list(_shown(measure_cases(cases, options, workers=plain["workers"]), total=len(cases)))
+    measured = list(_shown(_measured(cases, options, plain), total=len(cases)))
     _refuse_unreadable(measured, plain["data"]["root"])
     found = summarise(measured)
     try:
@@ -77,6 +76,14 @@ def fingerprint(config: DictConfig) -> None:
     _print(found, suggestions)
     print(f"page:  {shown_path(folder.resolve() / 'fingerprint.html')}")
     print(f"sweep: {command}")
+
+
+def _measured(cases: Sequence[Case], options: MeasureOptions, plain: dict[str, Any]) -> Iterator[CaseStatistics]:
+    from segfocal.cluster.cluster_settings import ClusterSettings
+    from segfocal.fingerprint.measure import measure_cases
+
+    cluster = ClusterSettings.of(plain["cluster"], imports=plain["imports"])
+    return measure_cases(cases, options, workers=plain["workers"], cluster=cluster)
 
 
 def _check(plain: dict[str, Any]) -> None:

@@ -69,15 +69,28 @@ _RUN: dict[str, Any] = {
     "augment": Group,
     "resume": Place | None,
 }
+_CLUSTER: dict[str, Any] = {
+    "cluster": Group,
+    "cluster.kind": Literal["none", "ray"],
+    "cluster.address": str | None,
+    "cluster.actors": Count | list[Count | None],
+    "cluster.cpus": float,
+    "cluster.gpus": float,
+    "cluster.memory_gib": float | None,
+    "cluster.retries": int,
+    "cluster.case_minutes": float | None,
+    "cluster.dashboard": bool,
+}
 _COMMANDS: dict[str, dict[str, Any]] = {
-    "train": _DATA | _WEIGHTS | _RUN,
-    "demo": _DATA | _WEIGHTS | _RUN,
-    "cross_validate": _DATA | _WEIGHTS | _RUN | {"output": Place},
-    "auto": _DATA | _WEIGHTS | _RUN | {"output": Place, "minutes": float, "fix": bool},
-    "prepare": _DATA | {"workers": Count, "components": bool, "prune": bool},
+    "train": _DATA | _WEIGHTS | _RUN | _CLUSTER,
+    "demo": _DATA | _WEIGHTS | _RUN | _CLUSTER,
+    "cross_validate": _DATA | _WEIGHTS | _RUN | _CLUSTER | {"output": Place},
+    "auto": _DATA | _WEIGHTS | _RUN | _CLUSTER | {"output": Place, "minutes": float, "fix": bool},
+    "prepare": _CLUSTER | _DATA | {"workers": Count, "components": bool, "prune": bool},
     "show_augment": _DATA | {"augment": Group, "output": Place, "samples": Count, "step": int, "columns": Count},
-    "fingerprint": _DATA | {"split": str, "far_mm": float, "workers": Count | None, "output": Place},
-    "doctor": _DATA
+    "fingerprint": _CLUSTER | _DATA | {"split": str, "far_mm": float, "workers": Count | None, "output": Place},
+    "doctor": _CLUSTER
+    | _DATA
     | {
         "output": Place | None,
         "modality": str,
@@ -87,7 +100,8 @@ _COMMANDS: dict[str, dict[str, Any]] = {
         "pictures": int,
         "workers": Count | None,
     },
-    "predict": {
+    "predict": _CLUSTER
+    | {
         "bundle": Places,
         "input": Places,
         "output": Place,
@@ -102,9 +116,11 @@ _COMMANDS: dict[str, dict[str, Any]] = {
         "engine": Engine,
         "probabilities": bool,
         "separate": bool,
+        "part": str | None,
         "retry": bool,
     },
-    "evaluate": {
+    "evaluate": _CLUSTER
+    | {
         "prediction": Place,
         "reference": Place,
         "output": Place | None,

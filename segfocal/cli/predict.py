@@ -14,6 +14,7 @@ from segfocal.errors import UserError
 from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
+    from segfocal.cluster.cluster_settings import ClusterSettings
     from segfocal.predict.options import PredictOptions, PromptOptions
 
 _OLD_KEYS = ("boxes", "reference")  # of prompts for prompt=box, before prompts=FILE held them all
@@ -26,14 +27,17 @@ def main() -> int:
 
 def predict(config: DictConfig) -> None:
     """Segment one scan, or many, by a config and print what was written."""
-    from segfocal.folder_lock import only_one
+    from segfocal.cluster.cluster_settings import ClusterSettings
     from segfocal.inference import bundle as bundles
     from segfocal.predict.inputs import channels_apart, find_scans, names_many, passed_over
-    from segfocal.predict.many import MANIFEST, predict_many
+    from segfocal.predict.manifest import MANIFEST
+    from segfocal.predict.many import predict_many
+    from segfocal.predict.parts import Part
     from segfocal.predict.predict import predict as predict_one
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    options = predict_options(plain)
+    cluster = ClusterSettings.of(plain["cluster"], imports=plain["imports"])
+    options = predict_options(plain | {"device": _device_here(plain, cluster)})
     for key in _OLD_KEYS:
         if plain[key]:
             print(f"note: {key}={plain[key]} is now prompts={plain[key]}, with prompt=box as before", file=sys.stderr)
@@ -44,8 +48,16 @@ def predict(config: DictConfig) -> None:
         tell_passed_over(passed, options.scan)
         if channels == 1 and (note := channels_apart(scans)):
             print(visible(note), file=sys.stderr)
-        with only_one(folder, doing="segment many scans"):
-            summary = predict_many(options, scans, passed=passed, retry=plain["retry"], say=_say)
+        part = Part.of(plain["part"]) if plain["part"] is not None else None
+        summary = predict_many(
+            options,
+            scans,
+            passed=passed,
+            retry=plain["retry"],
+            part=part,
+            cluster=None if cluster.kind == "none" else cluster,
+            say=_say,
+        )
         if summary.none_done:
             raise UserError(
                 expected="a mask of one scan at least",
@@ -54,6 +66,7 @@ def predict(config: DictConfig) -> None:
                 do="mend what the lines above name",
             )
         return
+    _check_for_one(plain)
     report = predict_one(options)
     sizes = [f"{name} {ml:.1f} ml" for name, ml in report.get("volume_ml", {}).items()]
     sizes += [f"{name} {count} pixels" for name, count in report.get("pixels", {}).items()]
@@ -62,6 +75,30 @@ def predict(config: DictConfig) -> None:
         print(visible(f"warning: {options.scan}: {report['warning']}"), file=sys.stderr)
     if count := report.get("slices"):
         print(f"slices: {count['prompted']} prompted, {count['answered']} answered, {count['asked']} asked now")
+
+
+def _device_here(plain: dict[str, Any], cluster: ClusterSettings) -> str:
+    """Return the device asked for of this process; workers take the GPUs that they are given, whatever is here."""
+    if cluster.kind == "none":
+        return plain["device"]
+    if plain["device"] != "auto" and (plain["device"] == "cpu") != (cluster.gpus == 0):
+        raise UserError(
+            expected="cluster.gpus for workers with a GPU, 0 for workers without",
+            found=f"device={plain['device']} and cluster.gpus={cluster.gpus:g}",
+            do="leave device out, or change cluster.gpus",
+        )
+    return "auto"
+
+
+def _check_for_one(plain: dict[str, Any]) -> None:
+    """Raise UserError for options that only many scans have."""
+    given = "cluster=ray" if plain["cluster"]["kind"] != "none" else f"part={plain['part']}"
+    if given != "part=None":
+        raise UserError(
+            expected=f"many scans for {given}: a folder, a pattern or a list",
+            found=f"input={plain['input']}",
+            do="leave it out, or name the folder of the scan",
+        )
 
 
 def _say(line: str) -> None:
@@ -148,6 +185,7 @@ def _check_kinds(plain: dict[str, Any]) -> None:
         given = as_list(plain[key])
         if not given or not all(isinstance(one, str) for one in given):
             raise UserError(expected=f"a path, or a list of paths, for {key}", found=f"{key}={plain[key]}", do=do)
+    _check_no_address(plain)
     if not isinstance(plain["output"], str):
         raise UserError(expected="a path for output", found=f"output={plain['output']}", do="give the file or folder")
     for key, kind in (("overlap", (int, float)), ("batch_size", (int,))):
@@ -157,3 +195,15 @@ def _check_kinds(plain: dict[str, Any]) -> None:
         if plain[key] not in words:
             expected = " or ".join(f"{key}={word}" for word in words)
             raise UserError(expected=expected, found=f"{key}={plain[key]}", do="change that option")
+
+
+def _check_no_address(plain: dict[str, Any]) -> None:
+    """Raise UserError for s3://… and the like, which no path is."""
+    for key in ("bundle", "input", "output"):
+        for given in as_list(plain[key]):
+            if "://" in str(given):
+                raise UserError(
+                    expected=f"a path for {key}",
+                    found=f"the address {given}",
+                    do="mount the bucket, or copy what is in it, and give the folder",
+                )

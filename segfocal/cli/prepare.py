@@ -29,6 +29,7 @@ def main() -> int:
 
 def prepare(config: DictConfig) -> None:
     """Prepare the training cases of a config, as training would, and print what that took and takes."""
+    from segfocal.cluster.cluster_settings import ClusterSettings
     from segfocal.data.store import cache as caches
     from segfocal.data.store.prepare import prepare as prepare_cases
     from segfocal.engine.progress import CaseProgress
@@ -36,12 +37,13 @@ def prepare(config: DictConfig) -> None:
     plain: Any = OmegaConf.to_container(with_geometry(config), resolve=True, throw_on_missing=True)
     cache, workers = Path(plain["cache"]), plain["workers"]
     _check(plain)
+    cluster = ClusterSettings.of(plain["cluster"], imports=plain["imports"])
     with fitting_together():
         cases, preparation = training_cases(plain)
     before = sum(caches.folder_of(cache, case, preparation).is_dir() for case in cases)
     started = time.perf_counter()
     with CaseProgress() as shown:
-        prepared = prepare_cases(cases, preparation, cache, workers=workers, shown=shown)
+        prepared = prepare_cases(cases, preparation, cache, workers=workers, shown=shown, cluster=cluster)
     seconds, size = time.perf_counter() - started, caches.bytes_of(ready.folder for ready in prepared)
     print(
         f"{_counted(len(cases))}: {len(cases) - before} prepared in {seconds:.1f} s, {before} ready before; "

@@ -119,7 +119,7 @@ def _changes(config: str, saved: Path, overrides: Sequence[str]) -> dict[str, tu
 
     An option of train, data or weights that the run did not have yet, and that was not typed, is a newer version's.
     """
-    from segfocal.compare.runs import NEUTRAL
+    from segfocal.compare.runs import NEUTRAL, OF_THE_SWEEP
     from segfocal.foreign.door import parse_yaml, read_yaml
 
     old, new = _flat(read_yaml(saved) or {}), _flat(parse_yaml(config, where="the options") or {})
@@ -127,7 +127,7 @@ def _changes(config: str, saved: Path, overrides: Sequence[str]) -> dict[str, tu
 
     def tells(key: str) -> bool:
         newer = key not in old and key.startswith(_GROWING) and not key.startswith(said)
-        return not newer and key not in NEUTRAL and not key.startswith("sweep.")
+        return not newer and key not in NEUTRAL and not key.startswith(OF_THE_SWEEP)
 
     different = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     return {key: (old.get(key), new.get(key)) for key in different if tells(key)}

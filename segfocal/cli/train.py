@@ -18,6 +18,7 @@ from segfocal.cli.app import run, shown_path
 from segfocal.cli.geometry_options import run_to_resume, with_geometry
 from segfocal.cli.resume import AUTO, RunRequest, check_place, has_finished, resumed
 from segfocal.cli.training_plan import build_plan
+from segfocal.errors import UserError
 from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def train_by(config: DictConfig, request: RunRequest) -> dict[str, Any]:
         UserError: as `train_in`, and options that do not fit together.
     """
     with _noting_refusal(request):
+        _check_alone(config, request)
         plan = build_plan(config)
         if plan.weights and _is_main_process():
             print(visible(str(plan.weights)))
@@ -112,9 +114,19 @@ def _request(config: DictConfig) -> RunRequest:
         overwrite=config.overwrite,
         automatic=config.resume == AUTO,
         overrides=tuple(hydra.overrides.task),
-        choices=dict(hydra.runtime.choices),
+        choices={group: name for group, name in hydra.runtime.choices.items() if group != "cluster"},
         one_of_many=hydra.mode == RunMode.MULTIRUN,
     )
+
+
+def _check_alone(config: DictConfig, request: RunRequest) -> None:
+    """Raise UserError where workers are asked for, which do whole runs, and there is one run alone."""
+    if not request.one_of_many and (config.get("cluster") or {}).get("kind", "none") != "none":
+        raise UserError(
+            expected="several runs (train -m, cross-validate) for the workers of a cluster",
+            found=f"one run with cluster={config.cluster.kind}",
+            do="leave cluster out; several GPUs train one run by torchrun or accelerate launch, see docs/scale.md",
+        )
 
 
 @contextmanager

@@ -86,8 +86,13 @@ def _plan(config: DictConfig) -> Plan:
         settings=settings,
         seed=plain["seed"],
         resume=Path(plain["resume"]) if plain["resume"] and plain["resume"] != AUTO else None,
-        config=OmegaConf.to_yaml(config, resolve=True),
+        config=OmegaConf.to_yaml(OmegaConf.masked_copy(config, _told(config)), resolve=True),
     )
+
+
+def _told(config: DictConfig) -> list[str]:
+    """Return the keys of a config that a run writes down: where it is made changes nothing of it."""
+    return [str(key) for key in config if key != "cluster"]
 
 
 def _sampling(data: Mapping[str, Any], window: tuple[int, ...], *, by_object: bool, cells: bool) -> Sampling:

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from scipy.stats import wilcoxon
 
-from segfocal.compare.runs import METRICS, NEUTRAL, RunResult
+from segfocal.compare.runs import METRICS, NEUTRAL, OF_THE_SWEEP, RunResult
 from segfocal.metrics import holm
 from segfocal.metrics.paired import FEWEST_PAIRS
 from segfocal.report.plots import DiceGrid
@@ -62,7 +62,7 @@ def varied(runs: Sequence[RunResult]) -> list[str]:
 
 
 def _different(runs: Sequence[RunResult], keys: Iterable[str]) -> list[str]:
-    telling = [key for key in keys if key not in NEUTRAL and not key.startswith("sweep.")]
+    telling = [key for key in keys if key not in NEUTRAL and not key.startswith(OF_THE_SWEEP)]
     return [key for key in telling if len({run.value(key) for run in runs if run.options or key in run.overrides}) > 1]
 
 

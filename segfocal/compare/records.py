@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from segfocal.errors import Fault, UserError
 from segfocal.foreign import door
+from segfocal.foreign.json_lines import json_lines
 from segfocal.foreign.schema import Schema, checked
 
 _DO = "leave that run out, or mend the file"
@@ -91,7 +92,7 @@ def read_summary(path: Path) -> dict[str, Any]:
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a metrics.jsonl up to a line that a kill cut short; UserError for lines of another form."""
     rows = []
-    for line, where in door.json_lines(path):
+    for line, where in json_lines(path):
         try:
             row = door.parse_json(line, where=where)
         except UserError as error:

@@ -20,9 +20,11 @@ REFUSED_FILE = "refused.json"
 RunStatus = Literal["finished", "stopped early", "failed", "unfinished"]
 METRICS = ("dice", "iou", "precision", "recall", "accuracy", "auc", "hd95_mm", "tp", "fp", "fn", "tn")
 # Options that change nothing of what a run learns.
-NEUTRAL: tuple[str, ...] = ("resume", "debug", "overwrite", "cache", "imports", "experiment")
+NEUTRAL: tuple[str, ...] = ("resume", "debug", "overwrite", "cache", "imports", "experiment", "cluster")
 NEUTRAL += ("train.device", "train.workers", "train.tracker", "train.profile")
+NEUTRAL += ("train.worker_timeout", "train.process_timeout")
 NEUTRAL += ("train.save_minutes", "train.keep_checkpoints", "train.channels_last")
+OF_THE_SWEEP = ("sweep.", "cluster.")  # options that say which runs there are, and where
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")  # in words of YAML 1.1 a text: 1e-3
 _COUNTS = ("tp", "fp", "fn", "tn")
 

@@ -55,7 +55,7 @@ def diagnose(
     read = files_read(listed.cases, examination.root, examination.label_names)
     claim(results, read, overwrite=examination.overwrite)
     make_folder(output)
-    done = examine_all(listed.cases, names=listed.allowed, workers=examination.workers)
+    done = examine_all(listed.cases, names=listed.allowed, workers=examination.workers, cluster=examination.cluster)
     reports = list(showing(listed.cases, done) if showing else done)
     of_cases = [one for report in reports for one in report.findings]
     findings = worst_first([*listed.findings, *of_cases, *_of_dataset(reports, listed, examination)])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from segfocal.cluster.cluster_settings import HERE, ClusterSettings
 from segfocal.doctor.checks import Finding
 from segfocal.doctor.repair import FileRepair
 from segfocal.errors import UserError
@@ -30,6 +31,7 @@ class Examination:
         workers: processes, a case each; None for as many as there are cores and memory for.
         pictures: cases on the page, worst first; more would make it slow to open.
         overwrite: replace earlier results.
+        cluster: whose workers examine the cases; by default `workers` processes of this machine do.
     """
 
     root: Path
@@ -42,6 +44,7 @@ class Examination:
     workers: int | None = None
     pictures: int = 200
     overwrite: bool = False
+    cluster: ClusterSettings = HERE
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
+from segfocal.cluster.cluster_settings import HERE, ClusterSettings
+from segfocal.cluster.in_order import results_in_order
 from segfocal.data.case import Case
 from segfocal.doctor.case_report import CaseReport, examine
 from segfocal.doctor.checks import Check, Finding
@@ -18,15 +20,26 @@ _TIMES = 8  # bytes of memory that examining takes, at most, for each byte of vo
 _KILLED = "the process that read it was killed, perhaps for want of memory"
 
 
-def examine_all(cases: Sequence[Case], *, names: Mapping[str, int], workers: int | None) -> Iterator[CaseReport]:
+def examine_all(
+    cases: Sequence[Case],
+    *,
+    names: Mapping[str, int],
+    workers: int | None,
+    cluster: ClusterSettings = HERE,
+) -> Iterator[CaseReport]:
     """Yield the reports of all cases, in order.
 
     Args:
         cases: the cases to examine.
         names: label values by structure name, as of `examine`.
         workers: processes, a case each; None for as many as there are cores and memory for, and one for small cases.
+        cluster: whose workers examine in place of processes of this machine.
     """
     work = partial(examine, names=names)
+    if cluster.kind != "none":
+        folders = sorted({case.image.parent for case in cases})[:1]
+        yield from results_in_order(cluster, work, cases, failed=_unread, folders=folders)
+        return
     sizes = [_bytes(case) for case in cases]
     if workers is None and sum(sizes) < _SMALL_BYTES:
         yield from map(work, cases)
@@ -49,8 +62,12 @@ def _alone(case: Case, names: Mapping[str, int]) -> CaseReport:
         with pool(1) as process:
             return process.submit(examine, case, names=names).result()
     except BrokenProcessPool:
-        killed = Finding(check=Check.UNREADABLE, found=_KILLED, case=case.name, file=case.image)
-        return CaseReport(case=case, findings=[killed])
+        return _unread(case, _KILLED)
+
+
+def _unread(case: Case, why: str) -> CaseReport:
+    found = Finding(check=Check.UNREADABLE, found=why, case=case.name, file=case.image)
+    return CaseReport(case=case, findings=[found])
 
 
 def _bytes(case: Case) -> int:

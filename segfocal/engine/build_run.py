@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
+from accelerate.utils import set_seed
 from torch import nn
 
 from segfocal.data.sampling.hard_examples import LastLosses
-from segfocal.device import choose_device, quick_precision
 from segfocal.engine import checkpoint
 from segfocal.engine.averaged_weights import make_average
 from segfocal.engine.lr_schedule import make_lr_schedule
@@ -24,56 +20,10 @@ from segfocal.engine.optimizer import GIVEN_WEIGHTS_LR, lay_out_moments, make_op
 from segfocal.engine.plan import Plan
 from segfocal.engine.run import Run, RunState
 from segfocal.engine.settings import TrainingSettings
-from segfocal.engine.trackers import NONE, check_tracker
 from segfocal.errors import UserError
 from segfocal.models import PromptableModel, SegmentationModel
 from segfocal.models.prior import prior_logits
 from segfocal.tasks.task import Task
-
-_PATIENCE = timedelta(hours=12)  # of processes that wait while the main one prepares or validates
-_LAST_TENSORS = 0.25  # seconds; a thread needs microseconds, where it gets a core
-
-
-def connect(settings: TrainingSettings, folder: Path) -> Accelerator:
-    """Return this process's place among those that train together (one, unless torchrun or accelerate started more).
-
-    Raises:
-        UserError: a precision the device has not, a tracker whose package is missing.
-    """
-    if settings.precision == "fp16" and (settings.device == "cpu" or not torch.cuda.is_available()):
-        raise UserError(expected="a CUDA GPU for train.precision=fp16", found="a CPU", do="use bf16 or fp32")
-    check_tracker(settings.tracker)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if settings.batch_size % (world * settings.accumulate):
-        raise UserError(
-            expected=f"train.batch_size a multiple of {world} processes × train.accumulate={settings.accumulate}",
-            found=str(settings.batch_size),
-            do="change one of them",
-        )
-    precision: str = settings.precision
-    if precision == "auto":
-        precision = quick_precision(choose_device(settings.device))
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a batch without clicks has no use for theirs
-    return Accelerator(
-        mixed_precision={"fp32": "no"}.get(precision, precision),
-        cpu=settings.device == "cpu",
-        gradient_accumulation_steps=settings.accumulate,
-        kwargs_handlers=[unused, InitProcessGroupKwargs(timeout=_PATIENCE)],
-        log_with=None if settings.tracker == NONE else settings.tracker,
-        project_dir=str(folder),
-    )
-
-
-def disconnect(accelerator: Accelerator) -> None:
-    """Take this process from among those that trained together; it may end at any time after that.
-
-    Gloo's threads free the tensors of what was summed last when it is done, not before, and need the interpreter for
-    that; where it ends at that moment, they abort the process (pytorch/pytorch#179291). So they are given the time.
-    """
-    if accelerator.num_processes > 1:
-        time.sleep(_LAST_TENSORS)
-    accelerator.end_training()
-    AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision
 
 
 def build_run(

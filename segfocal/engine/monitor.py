@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from segfocal.data.sampling.workers import naming_lost_workers
+from segfocal.engine.across_processes import naming_lost_processes
 from segfocal.engine.health import Health
 from segfocal.engine.profiling import profiler
 from segfocal.engine.progress import StepProgress
@@ -21,12 +22,13 @@ def monitored(run: Run, *, seconds: float) -> Iterator[Monitor]:
     """Yield the monitor of a run that has trained for `seconds` before; it listens for signals until the block ends.
 
     Raises:
-        UserError: a loading process died or hangs.
+        UserError: a loading process, or one that trains with this one, died or hangs.
     """
     settings, silent = run.plan.settings, not run.accelerator.is_main_process
     started = time.monotonic() - seconds
     with (
         _progress(run, silent=silent) as bar,
+        naming_lost_processes(run.accelerator, timeout=settings.process_timeout),
         naming_lost_workers(settings.workers, timeout=settings.worker_timeout),
         StopRequest() as stop,
         profiler(run.folder / "trace.json", wanted=settings.profile and not silent) as profiled,

@@ -11,8 +11,9 @@ from segfocal.data.sampling.dataset import SliceDataset
 from segfocal.data.sampling.object_dataset import dataset_of
 from segfocal.data.store.prepare import check_pairs, prepare
 from segfocal.data.store.prepared_case import check_foreground, pixel_rates
-from segfocal.engine.across_processes import main_folder
-from segfocal.engine.build_run import build_run, connect, disconnect
+from segfocal.engine.across_processes import main_folder, naming_lost_processes
+from segfocal.engine.build_run import build_run
+from segfocal.engine.connect import connect, disconnect
 from segfocal.engine.organ_rules import organ_rules
 from segfocal.engine.plan import Plan
 from segfocal.engine.progress import CaseProgress
@@ -41,19 +42,20 @@ def ready_run(plan: Plan, folder: Path) -> Iterator[ReadyRun]:
     """
     accelerator = connect(plan.settings, folder)
     try:
-        folder = main_folder(folder)
-        make_folder(folder)
-        check_pairs(plan.cases.of("val"))  # before any work, not at the first validation
-        workers = max(1, plan.settings.workers)
-        with accelerator.main_process_first(), CaseProgress(silent=not accelerator.is_main_process) as shown:
-            prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache, workers=workers, shown=shown)
-        check_foreground(prepared, plan.preparation.structures, where=plan.where)
-        rates = tuple(pixel_rates(prepared))
-        dataset = dataset_of(prepared, len(plan.preparation.structures), plan.sampling)
-        run = build_run(plan, folder, accelerator, rates=rates, losses=dataset.losses)
-        run.values = over_cases([case.percentiles for case in prepared])
-        run.rules = _rules_of(plan)
-        _tell_what_accumulates(run)
+        with naming_lost_processes(accelerator, timeout=plan.settings.process_timeout):
+            folder = main_folder(folder)
+            make_folder(folder)
+            check_pairs(plan.cases.of("val"))  # before any work, not at the first validation
+            workers = max(1, plan.settings.workers)
+            with accelerator.main_process_first(), CaseProgress(silent=not accelerator.is_main_process) as shown:
+                prepared = prepare(plan.cases.of("train"), plan.preparation, plan.cache, workers=workers, shown=shown)
+            check_foreground(prepared, plan.preparation.structures, where=plan.where)
+            rates = tuple(pixel_rates(prepared))
+            dataset = dataset_of(prepared, len(plan.preparation.structures), plan.sampling)
+            run = build_run(plan, folder, accelerator, rates=rates, losses=dataset.losses)
+            run.values = over_cases([case.percentiles for case in prepared])
+            run.rules = _rules_of(plan)
+            _tell_what_accumulates(run)
         yield ReadyRun(run=run, dataset=dataset, rates=rates)
     finally:
         disconnect(accelerator)

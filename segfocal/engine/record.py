@@ -18,7 +18,8 @@ from torch import nn
 import segfocal
 from segfocal.errors import Fault, UserError, warn
 from segfocal.files import make_folder, write_json, write_text, written_beside
-from segfocal.foreign.door import json_lines, parse_json, shown
+from segfocal.foreign.door import parse_json, shown
+from segfocal.foreign.json_lines import json_lines
 from segfocal.losses import WeightedSum
 from segfocal.models import ParameterGroup, parameter_table
 from segfocal.report import plots

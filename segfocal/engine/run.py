@@ -53,6 +53,10 @@ class RunState:
             self.best_dice, self.best_step = dice, self.step
         return better
 
+    def verdict(self) -> dict[str, Any]:
+        """Return what validations have changed, which the main process alone makes."""
+        return {"best_dice": self.best_dice, "best_step": self.best_step, "stale": self.stale}
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
         return dict(self.__dict__)

@@ -41,6 +41,8 @@ class TrainingSettings:
             smaller pieces are left out; "auto", those that raised Dice on the validation scans; "none".
         workers: loading processes, ≥ 0 and at most `most_workers`; 0 loads in the main one, which any machine can.
         worker_timeout: seconds without a batch after which loading processes count as hung, > 0; None for never.
+        process_timeout: seconds that processes which train together wait for each other, > 0: the others wait while the
+            main one prepares and validates; half a day, which no validation takes.
         precision: of the network: "fp32", "bf16", "fp16" (GPU only), or "auto": bf16 where the device multiplies it in
             hardware, else fp32; losses stay in float32.
         tf32: on GPUs that have it, products to 10 bits: faster.
@@ -76,6 +78,7 @@ class TrainingSettings:
     postprocess: Literal["labels", "auto", "none"] = "labels"
     workers: int = 0
     worker_timeout: float | None = 600.0
+    process_timeout: float = 43200.0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     tf32: bool = True
     channels_last: Literal["auto"] | bool = "auto"
@@ -117,6 +120,7 @@ class TrainingSettings:
             "patience": _counted_or_null(self.patience),
             "workers": (f"≥ 0, at most {most_workers()} on this machine", 0 <= self.workers <= most_workers()),
             "worker_timeout": _positive_or_null(self.worker_timeout),
+            "process_timeout": ("> 0, at most 10000000", 0 < self.process_timeout <= 1e7),
             "overfit": _counted_or_null(self.overfit),
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from safetensors import SafetensorError
 
-from segfocal.engine.across_processes import in_any_process
+from segfocal.engine.across_processes import told_by_main
 from segfocal.engine.monitor import Monitor
 from segfocal.engine.run import Run
 from segfocal.engine.validate import mean_dice, validate
@@ -29,9 +29,8 @@ def validate_run(run: Run, monitor: Monitor) -> dict[str, float]:
         monitor.health.validated(scores)
         if state.note_dice(row["val_dice"]):
             _keep_best(run)
-    run.accelerator.wait_for_everyone()
-    at_plateau = state.stale > 0 and state.stale % run.plan.settings.plateau == 0
-    state.plateaus += in_any_process(run.accelerator, at_plateau)
+    state.load_state_dict(told_by_main(state.verdict()))  # the others wait here
+    state.plateaus += state.stale > 0 and state.stale % run.plan.settings.plateau == 0
     return row
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from math import prod
 from pathlib import Path
 
+from segfocal.cluster.in_order import results_in_order
 from segfocal.errors import UserError
 from segfocal.evaluate.judge import JudgedCase, judge, judge_or_note, marked
 from segfocal.evaluate.options import MaskEvaluation
@@ -121,6 +122,14 @@ def _check_maps(cases: Sequence[CaseFiles], place: Path) -> None:
 def _judged(cases: Sequence[CaseFiles], evaluation: MaskEvaluation) -> Iterator[JudgedCase]:
     """Yield the cases judged, in order, by several processes; each holds one case at a time."""
     work = partial(judge_or_note, settings=evaluation.settings, compared=evaluation.compared, ranked=evaluation.ranked)
+    if evaluation.cluster.kind != "none":
+
+        def failed(files: CaseFiles, why: str) -> JudgedCase:
+            return JudgedCase(files=files, compared=evaluation.compared, failure=files.without_folders(why))
+
+        folders = [evaluation.prediction, evaluation.reference]
+        yield from results_in_order(evaluation.cluster, work, cases, failed=failed, folders=folders)
+        return
     count = _affordable(cases) if evaluation.workers is None else evaluation.workers
     yield from in_order(work, cases, count=count, doing="judge a case each")
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from segfocal.cluster.cluster_settings import HERE, ClusterSettings
 from segfocal.errors import UserError
 from segfocal.io.volumes import is_many
 from segfocal.metrics.lesion_sizes import MEASURES, Measure
@@ -112,6 +113,7 @@ class MaskEvaluation:
         workers: processes, a case each, ≥ 1; None starts as many as cores and memory allow.
         pictures: how many of the worst structures of many cases the page shows, ≥ 0.
         overwrite: whether results of an earlier evaluation may be replaced.
+        cluster: whose workers judge many cases; by default `workers` processes of this machine do.
 
     Raises:
         UserError: workers or pictures out of range.
@@ -127,6 +129,7 @@ class MaskEvaluation:
     workers: int | None = None
     pictures: int = 6
     overwrite: bool = False
+    cluster: ClusterSettings = HERE
 
     def __post_init__(self) -> None:
         workers, pictures = self.workers, self.pictures

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
+from segfocal.cluster.cluster_settings import HERE, ClusterSettings
+from segfocal.cluster.in_order import results_in_order
 from segfocal.connected_components import components
 from segfocal.data.case import Case
 from segfocal.data.ignore_label import ignored_in
@@ -104,14 +106,30 @@ class CaseStatistics:
     intensities: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
 
 
-def measure_cases(cases: Sequence[Case], options: MeasureOptions, *, workers: int | None) -> Iterator[CaseStatistics]:
-    """Yield the statistics of each case, in order, `workers` processes at a time; each holds one case in memory.
+def measure_cases(
+    cases: Sequence[Case],
+    options: MeasureOptions,
+    *,
+    workers: int | None,
+    cluster: ClusterSettings = HERE,
+) -> Iterator[CaseStatistics]:
+    """Yield the statistics of each case, in order; each process holds one case in memory.
 
-    workers: None for one a core, or a single one where starting them would take longer.
+    Args:
+        cases: to measure.
+        options: what, and how.
+        workers: processes; None for one a core, or a single one where starting them would take longer.
+        cluster: whose workers measure in place of processes of this machine.
 
     Raises:
         UserError: a process that was killed.
     """
+    if cluster.kind != "none":
+        folders = sorted({case.image.parent for case in cases})
+        yield from results_in_order(
+            cluster, partial(_measured, options=options), cases, failed=_unmeasured, folders=folders[:1]
+        )
+        return
     count = _affordable(cases) if workers is None else workers
     yield from in_order(partial(_measured, options=options), cases, count=count, doing="read a case each")
 
@@ -124,6 +142,10 @@ def _affordable(cases: Sequence[Case]) -> int:
         except UserError:  # becomes the problem of its statistics
             continue
     return affordable(max(sizes) * _BYTES_A_VOXEL) if sum(sizes) > _FEW else 1
+
+
+def _unmeasured(case: Case, why: str) -> CaseStatistics:
+    return CaseStatistics(name=case.name, problem=why)
 
 
 def _measured(case: Case, options: MeasureOptions) -> CaseStatistics:

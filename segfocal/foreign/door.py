@@ -14,14 +14,15 @@ import re
 import reprlib
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from segfocal.errors import Fault, UserError
 
-_MARKS = (
+MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -73,7 +74,7 @@ def read_text(path: Path, *, expected: str, limits: Limits) -> str:
         UserError: no file, no regular one, one that is too large, other bytes.
     """
     data = _bytes_of(path, expected, limits)
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -85,14 +86,6 @@ def read_text(path: Path, *, expected: str, limits: Limits) -> str:
 def read_json(path: Path, limits: Limits = OWN) -> Any:
     """Return the value of a JSON file; UserError where it is missing, no JSON, or beyond the limits."""
     return parse_json(read_text(path, expected="a JSON file", limits=limits), where=path, limits=limits)
-
-
-def json_lines(path: Path, limits: Limits = OWN) -> Iterator[tuple[str, str]]:
-    """Yield the lines of a JSONL file that are not blank, each with its place for messages."""
-    text = read_text(path, expected="a JSONL file", limits=limits)
-    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would part at U+2028 within a string, too
-        if line.strip():
-            yield line, f"{path}, line {number}"
 
 
 def parse_json(text: str, *, where: str | Path, limits: Limits = OWN) -> Any:
@@ -205,35 +198,33 @@ class _Values:
 
 def _bytes_of(path: Path, expected: str, limits: Limits) -> bytes:
     most = int(limits.mebibytes * (1 << 20))
+    with opened(path, expected=expected) as file:
+        data, size = file.read(most + 1), os.fstat(file.fileno()).st_size
+    if len(data) > most:
+        expected = f"{expected} of at most {limits.mebibytes:g} MiB"
+        found = f"{max(size, len(data)) / (1 << 20):.4g} MiB"
+        raise UserError(expected=expected, found=found, where=path, do="check that it is the right file")
+    return data
+
+
+@contextmanager
+def opened(path: Path, *, expected: str) -> Iterator[BinaryIO]:
+    """Yield a regular file, open to be read; UserError for one that cannot be. A pipe or a device is not waited for."""
     try:
-        data, size = _beginning(path, expected, most + 1)
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise _no_file(expected, mode, path)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                raise _no_file(expected, mode, path)
+            yield file
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         missing = isinstance(error, FileNotFoundError)
         found = "no such file" if missing else getattr(error, "strerror", None) or str(error)
         fault = Fault.MISSING if missing else Fault.OTHER
         raise UserError(expected=expected, found=found, where=path, do="check the path", fault=fault) from error
-    if len(data) > most:
-        expected = f"{expected} of at most {limits.mebibytes:g} MiB"
-        found = f"{size / (1 << 20):.4g} MiB"
-        raise UserError(expected=expected, found=found, where=path, do="check that it is the right file")
-    return data
-
-
-def _beginning(path: Path, expected: str, most: int) -> tuple[bytes, int]:
-    """Return the first `most` bytes of a regular file and how many it has; a pipe or a device is not waited for."""
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode):
-        raise _no_file(expected, mode, path)
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise _no_file(expected, state.st_mode, path)
-        with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(most)
-        return data, max(state.st_size, len(data))
-    finally:
-        os.close(descriptor)
 
 
 def _no_file(expected: str, mode: int, path: Path) -> UserError:

@@ -2,8 +2,11 @@
 
 import csv
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -19,7 +22,7 @@ ENDING = """
 import sys
 import torch
 from accelerate import Accelerator
-from segfocal.engine.build_run import disconnect
+from segfocal.engine.connect import disconnect
 
 accelerator = Accelerator(cpu=True)
 model = accelerator.prepare(torch.nn.Linear(8, 1))
@@ -32,15 +35,25 @@ disconnect(accelerator)
 SEMANTIC = ["model=unet", "task=semantic", "model.widths=[8,16,16]"]
 
 
+LAUNCHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
 def together(*options, script=SCRIPT):
     """Train in two processes of one machine."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run([*launcher, script, *options], env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run([*LAUNCHER, script, *options], env=ONE_THREAD, capture_output=True, text=True, timeout=300)
+
+
+def rows(folder):
+    return list(csv.DictReader((folder / "metrics.csv").open()))
 
 
 def losses(folder):
-    return torch.tensor([float(row["loss"]) for row in csv.DictReader((folder / "metrics.csv").open())])
+    return torch.tensor([float(row["loss"]) for row in rows(folder)])
+
+
+def dice(folder):
+    return [float(row["val_dice"]) for row in rows(folder) if row["val_dice"]]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +80,9 @@ def test_two_processes_equal_one(kind, options, spheres, tmp_path, monkeypatch):
     assert run.stdout.count("bundle: ") == 1  # only one of them speaks
     # rounding: gradients are summed in another order, and five optimiser steps carry that on
     torch.testing.assert_close(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-5, atol=1e-5)
+    assert len(dice(tmp_path / "one")) == 2
+    # of masks of some thousand voxels, of which a few lie at 0.5
+    assert dice(tmp_path / "two") == pytest.approx(dice(tmp_path / "one"), abs=0.01)
     one, two = (load_file(tmp_path / name / "bundle" / "model.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
 
@@ -84,3 +100,65 @@ def test_a_run_of_two_processes_can_be_resumed(spheres, tmp_path):
         run = together(*small_training(spheres, tmp_path / "run", *settings, f"train.steps={steps}"))
         assert run.returncode == 0, run.stderr
     assert len(losses(tmp_path / "run")) == 4
+
+
+def begun(folder, *options):
+    """Start two processes as srun would, each told its place by variables; what they say goes into `folder`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(2):
+        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        environment = ONE_THREAD | {name: str(value) for name, value in place.items()}
+        with (folder / f"said_{rank}").open("w") as out:
+            command = [sys.executable, SCRIPT, *options]
+            started.append(subprocess.Popen(command, env=environment, stdout=out, stderr=out))
+    return started
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs signals")
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("SIGKILL", "found one that has gone"), ("SIGSTOP", "found one that has not answered for 20 seconds")],
+)
+def test_a_rank_that_dies_or_hangs_ends_the_other_in_one_line_and_the_run_goes_on(how, said, spheres, tmp_path):
+    settings = ["train.device=cpu", "train.validate_every=2", "resume=auto", "train.process_timeout=20"]
+    folder = tmp_path / "run"
+    ranks = begun(tmp_path, *small_training(spheres, folder, *settings, "train.steps=500"))
+    try:
+        while not (folder / "checkpoints" / "step_000002").is_dir() and ranks[0].poll() is None:
+            time.sleep(0.1)
+        ranks[1].send_signal(getattr(signal, how))
+        assert ranks[0].wait(120) == 1  # its patience, and what a busy machine takes to end it
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+    text = (tmp_path / "said_0").read_text()
+    assert text.count(f"error: expected 2 processes that train together to the end; {said}") == 1
+    assert "a fault in segfocal" not in text
+    made = len(losses(folder))
+    run = together(*small_training(spheres, folder, *settings, f"train.steps={made + 2}"))
+    assert run.returncode == 0, run.stderr
+    assert [int(row["step"]) for row in rows(folder)] == list(range(1, made + 3))
+
+
+def test_what_a_validation_finds_in_the_main_process_holds_in_all_after_a_resume(spheres, tmp_path):
+    """The others had the count of stale validations of the checkpoint, and halved the rate at every validation."""
+    settings = ["train.device=cpu", "train.schedule=plateau", "train.plateau=2", "train.validate_every=1"]
+    for steps, given in ((3, [0.5, 0.4, 0.4]), (7, [0.6, 0.7, 0.8, 0.9])):
+        script = tmp_path / f"train_{steps}.py"
+        script.write_text(
+            "import sys\n"
+            "import segfocal.engine.validate_run as judged\n"
+            f"dice = iter({given})\n"
+            "judged.mean_dice = lambda *_, structure=None, **__: 0.5 if structure else next(dice)\n"
+            "from segfocal.cli.train import main\n"
+            "sys.exit(main())\n"
+        )
+        options = small_training(spheres, tmp_path / "run", *settings, f"train.steps={steps}", "resume=auto")
+        run = together(*options, script=script)
+        assert run.returncode == 0, run.stderr
+    rates = [float(row["lr"]) for row in rows(tmp_path / "run")]
+    assert rates[4:] == pytest.approx([rates[3] / 2] * 3)  # known in the step after the validation

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from segfocal.errors import Fault, UserError
-from segfocal.foreign.door import Limits, json_lines, parse_json, parse_yaml, read_json, read_yaml, shown
+from segfocal.foreign.door import Limits, parse_json, parse_yaml, read_json, read_yaml, shown
 
 STRICT = Limits()
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -148,16 +148,6 @@ def test_yaml_is_read_as_omegaconf_writes_and_reads_it(tmp_path, value):
 @pytest.mark.parametrize("text", ["1e-3", "1_000", "010", "0x1f", "2026-11-29", "1:30", ".5", "no", "~", "+.inf", "-1"])
 def test_yaml_typed_by_hand_means_what_it_means_to_omegaconf(text):
     assert parse_yaml(f"a: {text}", where="") == OmegaConf.to_container(OmegaConf.create(f"a: {text}"))
-
-
-def test_lines_of_json_are_parted_at_line_ends_alone(tmp_path):
-    rows = [{"name": "a\u2028b\x85c"}, {"name": "d"}]
-    (tmp_path / "x").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\r\n\n")
-    assert [parse_json(line, where=place) for line, place in json_lines(tmp_path / "x")] == rows
-    assert [place for _, place in json_lines(tmp_path / "x")] == [
-        f"{tmp_path / 'x'}, line 1",
-        f"{tmp_path / 'x'}, line 2",
-    ]
 
 
 def test_code_may_tell_damage_from_what_is_refused():

@@ -24,7 +24,7 @@ from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle_facts import read_facts
 from segfocal.inference.prompted.prompt_file import read_prompts
 from segfocal.models.weights.origin import origin_of
-from segfocal.predict.manifest_entries import read_manifest
+from segfocal.predict.manifest_entries import headings_from
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
 from tests.random_bundle import MODEL, make_bundle
@@ -150,7 +150,7 @@ def test_prompts_json(tmp_path):
 def test_manifest_jsonl_of_predictions(tmp_path):
     entry = {"name": "a", "state": "done", "input": ["a", 1, 2], "signature": "5", "sha256": {"a": "0"}, "seconds": 1.0}
     valid = [entry, entry | {"state": "failed", "message": "cut"}]
-    hold(writer(tmp_path / "m.jsonl", lines), lambda: read_manifest(tmp_path / "m.jsonl"), valid)
+    hold(writer(tmp_path / "m.jsonl", lines), lambda: list(headings_from(tmp_path / "m.jsonl")), valid)
 
 
 def test_run_json_summary_and_rows(tmp_path):

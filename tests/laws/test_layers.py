@@ -35,6 +35,7 @@ LAYERS = {
     "intensity": 1,
     "intensity_statistics": 1,
     "augment": 1,
+    "cluster": 1,
     "parallel": 1,
     "resample": 1,
     "folder_lock": 1,
@@ -66,6 +67,7 @@ ONLY_IN = {
     "fastapi": {"serve"},
     "starlette": {"serve"},
     "uvicorn": {"serve"},
+    "ray": {"cluster"},
 }
 FORBIDDEN = {"utils", "common", "helpers", "misc", "manager"}
 COMMANDS = {"cli", "predict", "evaluate", "export", "doctor", "fingerprint", "compare", "cross_validate", "auto"}

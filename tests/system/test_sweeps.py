@@ -1,6 +1,7 @@
 """Experiments that are many runs: the grid, a failing run, and what a second call of the same command does."""
 
 import csv
+import importlib.util
 import math
 import os
 import subprocess
@@ -150,3 +151,38 @@ def test_other_launchers_finish_a_sweep_of_four_jobs(launcher, spheres, tmp_path
     made = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert made.returncode == 0, made.stderr
     assert [row["status"] for row in results(tmp_path / "grid")] == ["finished"] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray")
+def test_a_sweep_on_workers_marks_the_job_that_fails_and_the_same_command_makes_it_alone(spheres, tmp_path):
+    later = tmp_path / "later.csv"  # not there at first
+    options = [o for o in grid(spheres, tmp_path / "grid", "cluster=ray", "cluster.actors=2") if "data.root" not in o]
+    options = ["-m", *options[1:], f"data.root={spheres},{later}", "seed=0,1", "resume=auto"]
+    command = [sys.executable, conf_folder().parent / "scripts" / "train.py", *options]
+
+    def made():
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+
+    first = made()
+    assert first.returncode == 1, first.stderr
+    rows = results(tmp_path / "grid")
+    assert sorted(row["status"] for row in rows) == ["failed", "failed", "finished", "finished"]
+    assert first.stderr.count(f"nothing there in {later}") == 2
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "grid").glob("*/metrics.jsonl")}
+    assert len(before) == 2
+    later.write_text(spheres.read_text())
+    second = made()
+    assert second.returncode == 0, second.stderr
+    assert [row["status"] for row in results(tmp_path / "grid")] == ["finished"] * 4
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    assert "cluster" not in (tmp_path / "grid" / "comparison" / "compare.html").read_text()
+
+
+def test_one_run_alone_is_not_for_workers(spheres, tmp_path, monkeypatch, capfd):
+    options = ["data=csv", f"data.root={spheres}", f"hydra.run.dir={tmp_path / 'run'}", "target=1", "cluster=ray"]
+    assert segfocal(monkeypatch, "train", *options) == 1
+    said = capfd.readouterr().err
+    assert "found one run with cluster=ray" in said
+    assert "torchrun" in said

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segfocal.cluster.cluster_settings import HERE, ClusterSettings
+from segfocal.cluster.in_order import results_in_order
 from segfocal.data.case import Case
 from segfocal.data.dicom_labels import label_grid, read_label
 from segfocal.data.mask_files import check_size, label_map, on_image, read_masks
@@ -48,6 +50,7 @@ def prepare(
     *,
     workers: int = 1,
     shown: Shown = lambda done, total, text: None,
+    cluster: ClusterSettings = HERE,
 ) -> list[PreparedCase]:
     """Return the prepared slices of cases, preparing those that `cache` does not hold yet.
 
@@ -59,6 +62,7 @@ def prepare(
         cache: the folder of prepared cases.
         workers: threads, a case each: what takes time (inflating, resampling, compressing) leaves Python's lock.
         shown: called before the first case with what they will take, then after each with its name.
+        cluster: whose workers prepare in place of threads of this process; the cache is a folder that all machines see.
 
     Raises:
         UserError: an unreadable file, image and label on different grids, a cache that cannot be written, a disk with
@@ -77,7 +81,8 @@ def prepare(
             raise _Full(f"room for about {_gib(needed)} of prepared slices", f"{_gib(free)} free", cache)
         shown(0, len(missing), f"about {_gib(needed)} in {cache}, where {_gib(free)} are free")
         with workplace(cache) as place:
-            _prepare_all(missing, preparation, place, workers=workers, shown=shown)
+            todo = [(case, preparation, place / folder.name, folder) for case, folder in missing]
+            _watch(_outcomes(todo, min(workers, len(todo)), cluster), len(missing), shown)
     return prepared
 
 
@@ -105,15 +110,13 @@ class _Full(UserError):
         super().__init__(expected=expected, found=found, where=where, do=do)
 
 
-def _prepare_all(
-    missing: Sequence[tuple[Case, Path]], preparation: Preparation, place: Path, *, workers: int, shown: Shown
-) -> None:
+def _watch(outcomes: _Outcomes, count: int, shown: Shown) -> None:
+    """Show each case as it is done; UserError at the end that names those that could not be."""
     problems: list[UserError] = []
-    todo = [(case, preparation, place / folder.name, folder) for case, folder in missing]
-    with closing(_outcomes(todo, min(workers, len(todo)))) as outcomes:
+    with closing(outcomes):
         for done, (case, problem) in enumerate(outcomes, start=1):
             problems += [problem] if problem else []
-            shown(done, len(missing), f"{case.name}: {problem}" if problem else case.name)
+            shown(done, count, f"{case.name}: {problem}" if problem else case.name)
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -127,10 +130,16 @@ def _prepare_all(
 
 
 _Work = tuple[Case, Preparation, Path, Path]  # a case, how, where it is made, where it goes
+_Outcomes = Generator[tuple[Case, UserError | None], None, None]
 
 
-def _outcomes(todo: Sequence[_Work], workers: int) -> Generator[tuple[Case, UserError | None], None, None]:
+def _outcomes(todo: Sequence[_Work], workers: int, cluster: ClusterSettings) -> _Outcomes:
     """Yield each case once it is done, with the problem of one that cannot be prepared."""
+    if cluster.kind != "none":
+        folders = [todo[0][2].parent, todo[0][0].image.parent]
+        problems = results_in_order(cluster, _attempt, todo, failed=_unprepared, folders=folders)
+        yield from ((work[0], problem) for work, problem in zip(todo, problems, strict=True))
+        return
     if workers == 1:
         yield from ((work[0], _attempt(work)) for work in todo)
         return
@@ -143,6 +152,10 @@ def _outcomes(todo: Sequence[_Work], workers: int) -> Generator[tuple[Case, User
     finally:
         pool.shutdown(cancel_futures=True)  # what has begun ends: its folder must not vanish under it
         torch.set_num_threads(threads)
+
+
+def _unprepared(work: _Work, why: str) -> UserError:
+    return UserError(expected=f"{work[0].name} prepared", found=why, do="mend that; the other cases are prepared")
 
 
 def _attempt(work: _Work) -> UserError | None:
