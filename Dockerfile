@@ -13,6 +13,7 @@ COPY constraints.txt ./
 RUN if [ -n "${TORCH_INDEX}" ]; then pip install --index-url "${TORCH_INDEX}" --constraint constraints.txt torch; fi
 COPY pyproject.toml README.md LICENSE ./
 COPY conf conf
+COPY data/demo data/demo
 COPY segfocal segfocal
 
 FROM base AS cpu

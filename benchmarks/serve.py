@@ -8,28 +8,18 @@ server is the command as users start it. Prints a table; --output writes it as J
 benchmarks/prompted.py; here it counts what a person waits for.
 """
 
-import argparse
 import http.client
 import json
-import os
-import platform
 import shutil
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import nibabel as nib
 import numpy as np
-
-ROOT = Path(__file__).parents[1]
-DEMO = ROOT / "data" / "demo"
+from serving import machine, options_of, percentiles, places, resident_mib, served, told
 
 
 class Client:
@@ -54,31 +44,6 @@ class Client:
         return json.loads(data) if "json" in answer.headers.get("content-type", "") else data
 
 
-def start(bundle, scans, folder, *more):
-    """Start a server; return its process and the address that it prints when it is ready."""
-    command = [sys.executable, str(ROOT / "scripts" / "serve.py"), f"bundle={bundle}", f"input={scans}", "port=0"]
-    command += [f"output={folder / 'corrected'}", f"session={folder / 'sessions'}", *more]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    address = process.stdout.readline().strip()
-    if not address.startswith("http"):
-        raise RuntimeError(f"no server: {address}")
-    return process, address
-
-
-def resident_mib(process):
-    text = Path(f"/proc/{process.pid}/status").read_text()
-    return int(text.split("VmRSS:")[1].split()[0]) / 1024
-
-
-def places(label, value):
-    """Return voxels to click at: corners of a box round the structure on its largest slice, and places inside."""
-    z = int((label == value).sum((0, 1)).argmax())
-    inside = np.argwhere(label[:, :, z] == value)
-    low, high = inside.min(0), inside.max(0)
-    picked = inside[np.linspace(0, len(inside) - 1, 7).astype(int)[1:-1]]
-    return [[*low.tolist(), z], [*high.tolist(), z]], [[*voxel.tolist(), z] for voxel in picked]
-
-
 def session(client, scan, structure, corners, inside):
     """Do what a person does with one scan."""
     opened = client.ask("POST", "/api/sessions", {"scan": scan}, what="open")
@@ -100,31 +65,16 @@ def session(client, scan, structure, corners, inside):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("bundle", help="bundle=FOLDER of a promptable model")
-    parser.add_argument("--sessions", type=int, default=50)
-    parser.add_argument("--at-once", type=int, default=5)
-    parser.add_argument("--scan", type=Path, default=DEMO / "ct_b_image.nii.gz")
-    parser.add_argument("--label", type=Path, default=DEMO / "ct_b_label.nii.gz")
-    parser.add_argument("--value", type=int, default=5, help="of the structure in the label")
-    parser.add_argument("--structure", default="liver")
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
+    options = options_of(__doc__).parse_args()
     corners, inside = places(np.asanyarray(nib.load(options.label).dataobj), options.value)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        (folder / "scans").mkdir()
+
+    def fill(folder):
         for number in range(options.sessions):
-            shutil.copyfile(options.scan, folder / "scans" / f"scan_{number:03d}.nii.gz")
-        process, address = start(options.bundle.removeprefix("bundle="), folder / "scans", folder)
-        try:
-            report = measure(process, address, options, corners, inside)
-        finally:
-            process.terminate()
-            process.wait(30)
-    print(json.dumps(report, indent=2))
-    if options.output:
-        options.output.write_text(json.dumps(report, indent=2) + "\n")
+            shutil.copyfile(options.scan, folder / f"scan_{number:03d}.nii.gz")
+
+    with served(options, fill) as (process, address, _):
+        report = measure(process, address, options, corners, inside)
+    told(report, options)
 
 
 def measure(process, address, options, corners, inside):
@@ -146,18 +96,9 @@ def measure(process, address, options, corners, inside):
     for client in made:
         for what, times in client.seconds.items():
             seconds[what] += times
-    rows = {
-        what: {
-            "n": len(times),
-            "p50": round(float(np.percentile(times, 50)), 3),
-            "p95": round(np.percentile(times, 95), 3),
-        }
-        for what, times in seconds.items()
-    }
+    rows = {what: percentiles(times) for what, times in seconds.items()}
     return {
-        "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "command": " ".join(sys.argv),
+        **machine(),
         "sessions": options.sessions,
         "at_once": options.at_once,
         "errors": 0,

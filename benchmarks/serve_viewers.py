@@ -7,17 +7,11 @@ structure is largest, takes one back, begins anew with its own mask, clicks once
 is off: prompts are answered on their slices alone; else every answer is carried through the volume.
 """
 
-import argparse
-import json
 import os
-import platform
-import sys
-import tempfile
 import threading
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -25,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import nibabel as nib
 import numpy as np
 from nnInteractive.inference.remote import nnInteractiveRemoteInferenceSession
-from serve import DEMO, places, resident_mib, start
+from serving import machine, options_of, percentiles, places, resident_mib, served, told
 
 
 class Timed:
@@ -69,16 +63,8 @@ def session(timed, image, spacing, structure, corners, inside, *, carried):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("bundle", help="bundle=FOLDER of a promptable model")
-    parser.add_argument("--sessions", type=int, default=50)
-    parser.add_argument("--at-once", type=int, default=5)
-    parser.add_argument("--scan", type=Path, default=DEMO / "ct_b_image.nii.gz")
-    parser.add_argument("--label", type=Path, default=DEMO / "ct_b_label.nii.gz")
-    parser.add_argument("--value", type=int, default=5, help="of the structure in the label")
-    parser.add_argument("--structure", default="liver")
+    parser = options_of(__doc__)
     parser.add_argument("--slices", action="store_true", help="prompts are answered on their slices alone")
-    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     scan = nib.load(options.scan)
     image = np.ascontiguousarray(np.asanyarray(scan.dataobj).transpose())
@@ -91,19 +77,10 @@ def main():
         "inside": [place[::-1] for place in inside],
         "carried": not options.slices,
     }
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        (folder / "scans").mkdir()
-        process, address = start(options.bundle.removeprefix("bundle="), "null", folder)
-        try:
-            report = measure(process, address, options, about)
-            report["left_mib"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) >> 20
-        finally:
-            process.terminate()
-            process.wait(30)
-    print(json.dumps(report, indent=2))
-    if options.output:
-        options.output.write_text(json.dumps(report, indent=2) + "\n")
+    with served(options) as (process, address, folder):
+        report = measure(process, address, options, about)
+        report["left_mib"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) >> 20
+    told(report, options)
 
 
 def measure(process, address, options, about):
@@ -120,15 +97,10 @@ def measure(process, address, options, about):
     with ThreadPoolExecutor(options.at_once) as threads:
         list(threads.map(run, range(options.sessions)))
     clicks = [one for what in ("box", "point", "scribble", "point on it") for one in seconds[what]]
-    rows = {
-        what: {"n": len(times), "p50": percentile(times, 50), "p95": percentile(times, 95)}
-        for what, times in {**seconds, "any click": clicks}.items()
-    }
+    rows = {what: percentiles(times) for what, times in {**seconds, "any click": clicks}.items()}
     return {
-        "date": date.today().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **machine(),
         "client": version("nninteractive-client"),
-        "command": " ".join(sys.argv),
         "errors": errors,
         "minutes": round((time.perf_counter() - started) / 60, 2),
         "servers_cpu_seconds_a_session": round((cpu_seconds(process) - worked) / options.sessions, 2),
@@ -141,10 +113,6 @@ def cpu_seconds(process):
     """Return for how long a process ran on a processor, which does not depend on what else the machine does."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def percentile(times, percent):
-    return round(float(np.percentile(times, percent)), 3)
 
 
 if __name__ == "__main__":

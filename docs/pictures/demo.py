@@ -1,6 +1,6 @@
 """Draws docs/pictures/demo.png, the top of README: a slice of the demo's held-out scan, its reference, the demo's mask.
 
-python scripts/demo.py && python docs/pictures/demo.py
+segfocal demo && python docs/pictures/demo.py
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Draws docs/pictures/serve_*.png: the page with the demo's labels as masks, so that the pictures depend on no model.
+"""Draws docs/pictures/serve_*.png and view.png: the page with the demo's labels as masks, so that no model matters.
 
 python docs/pictures/serve.py
 """
@@ -14,12 +14,15 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # for the tests' browser
 
+from segfocal.evaluate.evaluate import evaluate  # noqa: E402
+from segfocal.evaluate.options import EvaluationSettings, MaskEvaluation  # noqa: E402
 from segfocal.inference import bundle as bundles  # noqa: E402
 from segfocal.inference.predictor import Predictor  # noqa: E402
 from segfocal.inference.sliding.sliding_options import SlidingOptions  # noqa: E402
 from segfocal.structure import Structure  # noqa: E402
 from tests.random_bundle import make_bundle  # noqa: E402
 from tests.serve.browser import Visitor, chromium, served  # noqa: E402
+from tests.serve.view.judged import viewed  # noqa: E402
 
 DEMO = ROOT / "data" / "demo"
 VALUES = {"liver": 5, "spleen": 1, "right kidney": 2, "left kidney": 3, "aorta": 52}
@@ -44,6 +47,11 @@ def main():
             take(person, "serve_keys")
             person = begun(browser, address, "desk", "light")
             take(person, "serve_light")
+        with viewed(judged(folder)) as address:
+            person = Visitor(browser, address)
+            person.open("ct_a")
+            person.press("x", "x")
+            take(person, "view")
 
 
 def predictor_in(folder):
@@ -66,6 +74,21 @@ def mark(serving):
                 session.save(serving.options.output)
 
 
+def judged(folder):
+    """Evaluate made-up predictions: the labels, moved by some voxels, and one kidney taken for the spleen."""
+    for name, moved in {"ct_a": 3, "ct_b": 6}.items():
+        label = nib.load(DEMO / f"{name}_label.nii.gz")
+        array = np.asarray(label.dataobj)
+        mask = np.roll(array, moved, axis=0)
+        mask[array == VALUES["left kidney"]] = VALUES["spleen"]
+        (folder / "masks").mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(mask, label.affine, label.header), folder / "masks" / f"{name}.nii.gz")
+    settings = EvaluationSettings(labels=VALUES, groups=("overlap",))
+    places = {"prediction": folder / "masks", "reference": DEMO / "ct_*_label.nii.gz", "image": folder / "scans"}
+    evaluate(MaskEvaluation(**places, output=folder / "judged", settings=settings, workers=1, pictures=0))
+    return folder / "judged"
+
+
 def liver():
     """Return two corners of the liver's box on the slice that is shown, in world mm."""
     label = nib.load(DEMO / "ct_a_label.nii.gz")
@@ -85,13 +108,21 @@ def begun(browser, address, size, scheme):
     return person
 
 
+def palette_of(image):
+    """Return 128 colours: 88 of what most pixels are, the greys, and 40 of what any is, the structures."""
+    common, rare = image.quantize(88).getpalette(), image.quantize(40, Image.Quantize.MAXCOVERAGE).getpalette()
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*common[: 3 * 88], *rare[: 3 * 40]])
+    return palette
+
+
 def take(person, name):
     """Write a picture of 128 colours, as large as `MOST_BYTES` allow."""
     path = person.picture(Path(__file__).with_name(f"{name}.png"))
     image = Image.open(path).convert("RGB")
     for width in (1280, 1152, 1024, 896):
         smaller = image.resize((width, image.height * width // image.width), Image.Resampling.LANCZOS)
-        smaller.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        smaller.quantize(palette=palette_of(smaller), dither=Image.Dither.NONE).save(path, optimize=True)
         if path.stat().st_size <= MOST_BYTES:
             return
 

@@ -44,8 +44,9 @@ def conf_folder() -> Path:
 
 
 def demo_data() -> str:
-    """Return the folder of the demo scans, which a source tree has and an installed package has not."""
-    return str(_PACKAGE.parent / "data" / "demo")
+    """Return the folder of the demo scans: inside the installed package, or beside it in a source tree."""
+    inside = _PACKAGE / "demo_scans"
+    return str(inside if inside.is_dir() else _PACKAGE.parent / "data" / "demo")
 
 
 def register_resolvers() -> None:

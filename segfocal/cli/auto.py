@@ -70,7 +70,7 @@ def auto(config: DictConfig) -> float:
         minutes=minutes,
         fingerprint=workshop.fingerprint,
         left_out=left_out,
-        command=f"python scripts/predict.py bundle={shlex.quote(place)} input=scan.nii.gz output=mask.nii.gz",
+        command=f"segfocal predict bundle={shlex.quote(place)} input=scan.nii.gz output=mask.nii.gz",
     )
     page = write_auto_page(folder, result, facts)
     print_outcome(result.outcome, folder)

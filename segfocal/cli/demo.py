@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from segfocal.engine.plan import Plan
 
 _NOTES = (
-    "The demo labels are predictions of the TotalSegmentator model, not drawn by hand (see data/demo/README.md).",
+    "The demo labels are predictions of the TotalSegmentator model, not drawn by hand (see README.md beside them).",
     "One scan to train on and one to judge by: a demonstration that the pipeline works, not a clinical result.",
     "“box” prompts every slice with the bounding box of the reference, which a user would have to draw.",
     "The held-out scan chose no checkpoint (the bundle holds the last weights), but the defaults were settled on it.",
@@ -139,13 +139,11 @@ def _commands(case: Case, folder: Path, prompts: list[str]) -> list[str]:
     """Return the command lines that do the same by hand."""
     image, label, place = shown_path(case.image), shown_path(case.label), shown_path(folder)
     options = " ".join(shlex.quote(argument) for argument in sys.argv[1:] if not argument.startswith("hydra."))
-    commands = [f"python scripts/train.py hydra.run.dir={place} overwrite=true {options}".rstrip()]
+    commands = [f"segfocal train hydra.run.dir={place} overwrite=true {options}".rstrip()]
     for prompt in prompts:
         kind = "none" if prompt == "no prompt" else prompt
         mask = shown_path(_mask(case, kind, folder))
         asked = f" prompt=box prompts={label}" if kind == "box" else ""
-        commands.append(
-            f"python scripts/predict.py bundle={place}/bundle input={image} output={mask}{asked} overwrite=true"
-        )
-        commands.append(f"python scripts/evaluate.py prediction={mask} reference={label} overwrite=true")
+        commands.append(f"segfocal predict bundle={place}/bundle input={image} output={mask}{asked} overwrite=true")
+        commands.append(f"segfocal evaluate prediction={mask} reference={label} overwrite=true")
     return commands

@@ -40,7 +40,7 @@ def export(config: DictConfig) -> None:
 
 
 def _scan(given: str | None) -> Path:
-    """Return the scan to compare on: the given one, or the demo's where there is a source tree."""
+    """Return the scan to compare on: the given one, or the demo's where this installation has it."""
     demo = Path(demo_data()) / "ct_b_image.nii.gz"
     if given is None and not demo.is_file():
         raise UserError(

@@ -166,7 +166,7 @@ def _refuse_unreadable(measured: Sequence[CaseStatistics], root: str) -> None:
             expected="every case readable",
             found=f"{len(bad)} that are not; {bad[0].name}: {bad[0].problem}",
             where=root,
-            do="python scripts/doctor.py names them all and mends what can be mended",
+            do="segfocal doctor names them all and mends what can be mended",
         )
 
 

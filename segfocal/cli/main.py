@@ -14,6 +14,7 @@ COMMANDS = {
     "cross-validate": "train a model for each fold, judge every case by one that never saw it, keep them as one bundle",
     "predict": "segment a scan with a trained bundle",
     "serve": "look at scans, click and correct: a page in the browser, and the protocol of viewers",
+    "view": "look at an evaluation, the worst cases first: scan, reference and prediction in the browser",
     "evaluate": "compare masks with their references, and predictions with each other",
     "evaluate-prompts": "ask a promptable model with boxes and clicks and score its answers",
     "export": "write a bundle for other programs: ONNX, OpenVINO, MONAI",

@@ -161,6 +161,7 @@ _COMMANDS: dict[str, dict[str, Any]] = {
         "batch_size": Count,
         "engine": Engine,
     },
+    "view": {"input": Place, "image": Place | None, "host": str, "port": int, "key": str | None},
     "export": {
         "bundle": Place,
         "output": Place,

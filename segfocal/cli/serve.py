@@ -23,6 +23,15 @@ def main() -> int:
 
 def serve(config: DictConfig) -> None:
     """Serve by a config until the process is told to end."""
+    check_extra()
+    from segfocal.serve.run_server import serve as listen
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    listen(serve_options(plain), say=lambda line: print(visible(line), flush=True))
+
+
+def check_extra() -> None:
+    """Raise UserError where the packages of the extra `serve` are not installed."""
     missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
     if missing:
         raise UserError(
@@ -30,10 +39,6 @@ def serve(config: DictConfig) -> None:
             found=f"no {' and no '.join(missing)}",
             do="run pip install 'segfocal[serve]'",
         )
-    from segfocal.serve.run_server import serve as listen
-
-    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    listen(serve_options(plain), say=lambda line: print(visible(line), flush=True))
 
 
 def serve_options(plain: dict[str, Any]) -> ServeOptions:

@@ -76,7 +76,7 @@ class RunResult:
     def command(self) -> str:
         """The command that repeats it."""
         single = ["hydra.mode=RUN"] if any(option.startswith("experiment=") for option in self.asked) else []
-        return " ".join(["python scripts/train.py", *[_quoted(option) for option in [*self.asked, *single]]])
+        return " ".join(["segfocal train", *[_quoted(option) for option in [*self.asked, *single]]])
 
 
 def note_start(folder: Path, overrides: Sequence[str], choices: Mapping[str, str | None] | None = None) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import segfocal
+from segfocal.errors import UserError
 from segfocal.evaluate.judge import JudgedCase
 from segfocal.evaluate.lesion_summary import summarise_lesions
 from segfocal.evaluate.options import MaskEvaluation
@@ -24,7 +26,7 @@ from segfocal.evaluate.pictures import (
     draw_worst,
     pictures_of,
 )
-from segfocal.evaluate.prediction_report import files_of_report
+from segfocal.evaluate.prediction_report import files_of_report, read_prediction_report
 from segfocal.evaluate.summary import Contrast, StructureSummary, contrast, summarise
 from segfocal.files import check_apart, check_new, claim, make_folder, write_json, write_table
 from segfocal.io import passed_over
@@ -144,9 +146,21 @@ def _facts(
         "tolerance_mm": evaluation.settings.tolerance_mm,
         "structures": {summary.structure: summary.facts() for summary in summaries},
         "comparison": [each.row() for each in contrasts],
+        "labels": evaluation.settings.labels,
+        "ignore": evaluation.settings.ignore,
         "cases": [row for case in judged for row in case.rows()],
+        "files": [_files(case.files, evaluation.output) for case in judged],
         "predictions_without_reference": list(unmatched),
     }
+
+
+def _files(files: CaseFiles, folder: Path) -> dict[str, str | None]:
+    """Return the files of a case as seen from the results, by which `evaluated.py` finds them again."""
+    scan = files.image
+    with suppress(UserError):  # a report that cannot be read has failed the case
+        scan = scan or read_prediction_report(files.prediction).scan
+    named = {"reference": files.reference, "prediction": files.prediction, "image": scan}
+    return {"case": files.name} | {kind: _beside(path, folder) if path else None for kind, path in named.items()}
 
 
 def _beside(path: Path, folder: Path) -> str:

@@ -52,7 +52,7 @@ def write(
         data: what the sweep trains on.
     """
     make_folder(folder)
-    command = f"python scripts/train.py --config-dir {_quoted(str(folder))} experiment={SWEEP}"
+    command = f"segfocal train --config-dir {_quoted(str(folder))} experiment={SWEEP}"
     said = [{"option": s.option, "value": s.value, "swept": s.swept, "why": s.why} for s in suggestions]
     write_json(folder / "fingerprint.json", {**about, **fingerprint, "suggestions": said, "command": command})
     present = {name: row for name, row in fingerprint["structures"].items() if row["voxels"]}

@@ -1,7 +1,7 @@
 """The model card: README.md in the folder of a bundle, which says to people what is in it and what is known of it.
 
 Its head is YAML, for programs. Every number comes from a file that the card names with its SHA-256. What only people
-know is left to fill in.
+know is left to fill in, and a new card keeps what was filled in on the old one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,21 @@ from typing import Any
 
 from segfocal.errors import UserError
 from segfocal.files import sha256_of, write_text
+from segfocal.inference import filled_in
 from segfocal.inference.bundle_facts import read_facts
+from segfocal.inference.filled_in import FilledIn
 from segfocal.report import markdown
 
-CARD = "README.md"
+CARD = filled_in.CARD
 _FACTS, _WEIGHTS = "bundle.json", "model.safetensors"
-_FILL_IN = "*To be filled in"
+_FIELDS = ("Training data", "Intended use", "Licence")  # in which a person fills something in
+_OTHERS = ("Targets", "Input", "Metrics", "Limits", "Hashes")
+_ASK_DATA = "where the scans are from (scanners, sites, years, patients), who drew the labels and how."
+_ASK_USE = "for whom, on which scans, to which end, and what it must not be used for."
+_ASK_LICENCE = (
+    "the licence of these weights. That of the training data, and of weights that training began with, may bind them. "
+    "segfocal itself is under the Apache License 2.0."
+)
 _FEW = 30  # cases, below which an interval says little
 
 
@@ -79,6 +88,8 @@ class CardResults:
 def write_card(folder: Path, *, members: Sequence[str] = (), results: CardResults | None = None) -> None:
     """Write the card of a bundle, or of an ensemble of some, in place of one that is there.
 
+    What a person has filled in on that one stays: open fields, the licence, further keys of the head, further sections.
+
     Args:
         folder: the bundle, whole.
         members: of an ensemble, the names of the folders of its bundles.
@@ -94,7 +105,9 @@ def write_card(folder: Path, *, members: Sequence[str] = (), results: CardResult
     hashes = {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
     sources = {} if results is None else {_beside(results.source, folder): sha256_of(results.source)}
     head = _head(facts[0], hashes, results, sources)
-    write_text(folder / CARD, "\n".join([markdown.head(head), *_sections(facts, hashes, results, sources)]))
+    own = filled_in.read_filled_in(folder / CARD, keys=head.keys() - {"license"}, fields=_FIELDS, others=_OTHERS)
+    sections = _sections(facts, hashes, results, sources, own=own)
+    write_text(folder / CARD, "\n".join([markdown.head({**head, **own.head}), *sections]))
 
 
 def _head(
@@ -121,6 +134,8 @@ def _sections(
     hashes: Mapping[str, str],
     results: CardResults | None,
     sources: Mapping[str, str],
+    *,
+    own: FilledIn,
 ) -> list[str]:
     first, count = facts[0], len(facts)
     names = ", ".join(markdown.escaped(one["name"]) for one in first["structures"])
@@ -138,16 +153,16 @@ def _sections(
         markdown.table(["what", "value"], _input_rows(first)),
         "\n## Training data\n",
         markdown.table(["what", "value"], _training_rows(facts)),
-        f"\n{_FILL_IN}: where the scans are from (scanners, sites, years, patients), who drew the labels and how.*",
+        "\n" + own.text("Training data", _ASK_DATA),
         "\n## Metrics\n",
         _metrics(results, sources),
         "\n## Intended use\n",
-        f"{_FILL_IN}: for whom, on which scans, to which end, and what it must not be used for.*",
+        own.text("Intended use", _ASK_USE),
         "\n## Limits\n",
         "\n".join(f"- {line}" for line in _limits(first, facts, results)),
         "\n## Licence\n",
-        f"{_FILL_IN}: the licence of these weights. That of the training data, and of weights that training began "
-        "with, may bind them. segfocal itself is under the Apache License 2.0.*",
+        own.text("Licence", _ASK_LICENCE),
+        *(f"\n{section.rstrip()}" for section in own.sections),
         "\n## Hashes\n",
         markdown.table(["file", "SHA-256"], list({**hashes, **sources}.items())),
         "",

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from segfocal.connected_components import components
 from segfocal.grid import Grid, Volume
 from segfocal.intensity import Intensity, of_first
 from segfocal.report.plots import as_text, leave_margins, save
@@ -63,20 +64,31 @@ def draw_largest(path: Path, picture: CasePicture) -> None:
 
 
 def draw_errors(path: Path, picture: CasePicture) -> None:
-    """Write a PNG of the slices with most wrong pixels, cut to what is inside either mask.
+    """Write a PNG of the slices with most wrong pixels, cut to the piece of both masks together with most of them.
 
     The slices without outlines stand above only if there is a scan.
     """
     image, true, found = _arrays(picture)
-    inside = true | found
+    worst = worst_piece(true, found)
     rows, columns = (
-        _around(np.flatnonzero(inside.any(axis=axes)), size)
+        _around(np.flatnonzero(worst.any(axis=axes)), size)
         for axes, size in zip(((0, 2), (0, 1)), image.shape[1:], strict=True)
     )
     cut = np.s_[:, rows, columns]
     image, true, found = image[cut], true[cut], found[cut]
     panels = _panels(picture, image, true, found, ranked_by=true ^ found, count=_WRONG)
     _write(path, panels, picture.heading, plain=picture.scan is not None)
+
+
+def worst_piece(true: NDArray[np.bool_], found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the connected piece of two masks [d,h,w] together in which most voxels are in one of them alone.
+
+    Of one organ that is the organ. Of many lesions it is one of them: all together would be a few pixels each.
+    """
+    pieces = components(true | found)
+    wrong = np.bincount(pieces.numbers[true ^ found], minlength=len(pieces.sizes) + 1)
+    wrong[0] = -1
+    return pieces.numbers == int(wrong.argmax()) if len(pieces.sizes) else true | found
 
 
 def _arrays(picture: CasePicture) -> tuple[NDArray, NDArray[np.bool_], NDArray[np.bool_]]:

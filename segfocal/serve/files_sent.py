@@ -8,11 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from starlette.responses import Response
 
 from segfocal.grid import Volume
 from segfocal.io import nifti, volumes
 from segfocal.serve.history import Prompted
+from segfocal.serve.mask import Box
 from segfocal.serve.refusal import Refused
 from segfocal.serve.session import Session
 
@@ -27,14 +29,17 @@ def image_name(session: Session) -> str:
 
 def image_file(session: Session) -> Path:
     """Return the first channel as a NIfTI file: the scan's own, or one that is made of another format."""
-    own = session.scan.files[0]
     session.scan.check_unchanged(session.history.stamps)
-    if nifti.is_nifti(own):
-        return own
-    made = session.folder / "image.nii.gz"
     with session.lock_of_files:
-        if not made.exists():
-            nifti.write_new(made, volumes.read_stored(own), overwrite=True)
+        return nifti_of(session.scan.files[0], session.folder / "image.nii.gz")
+
+
+def nifti_of(scan: Path | Volume, made: Path) -> Path:
+    """Return a scan as a NIfTI file: its own, or `made` where it is none, written once."""
+    if isinstance(scan, Path) and nifti.is_nifti(scan):
+        return scan
+    if not made.exists():
+        nifti.write_new(made, volumes.read_stored(scan) if isinstance(scan, Path) else scan, overwrite=True)
     return made
 
 
@@ -65,7 +70,11 @@ def mask_part(session: Session, since: int | None) -> Response:
     box = session.box_since(since)
     if box is None:
         return Response(status_code=204, headers={"X-Revision": str(revision)})
-    labels = session.mask(box)
+    return labels_sent(session.mask(box), box, revision=revision)
+
+
+def labels_sent(labels: NDArray, box: Box, *, revision: int) -> Response:
+    """Return label values of a box, the scan's first axis fastest, with what says where they lie."""
     return Response(
         labels.tobytes(order="F"),
         media_type=_BINARY,

@@ -6,53 +6,26 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import FileResponse, Response
 
 import segfocal
-from segfocal.errors import UserError
 from segfocal.files import written_beside
 from segfocal.inference.predictor import Predictor
 from segfocal.inference.prompted.prompt_entries import MOST_ENTRIES
 from segfocal.serve import drawn, http_sessions, training_folder
-from segfocal.serve.access import Access, told
+from segfocal.serve.application import application
 from segfocal.serve.mask import takes_prompts
 from segfocal.serve.options import ServeOptions
-from segfocal.serve.refusal import Refused, refused
+from segfocal.serve.page_files import page_routes, presets_told, structures_told
+from segfocal.serve.refusal import Refused
 from segfocal.serve.scans import ScanList, ServedScan
 from segfocal.serve.sessions import Sessions
-from segfocal.serve.worker import Worker, tell
-from segfocal.structure import Structure
+from segfocal.serve.worker import Worker
 
 API = 1
-_PAGE = Path(__file__).parent / "page"
-_KINDS_OF_FILE = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".map": "application/json",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".wasm": "application/wasm",
-    ".txt": "text/plain; charset=utf-8",
-}
-_COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c", "#008080")
-_PRESETS = (
-    ("soft tissue", -160.0, 240.0),
-    ("lung", -1350.0, 150.0),
-    ("bone", -450.0, 1050.0),
-    ("brain", 0.0, 80.0),
-    ("liver", -45.0, 105.0),
-    ("vessels", -100.0, 500.0),
-)
 _BETWEEN_LOOKS = 30.0  # seconds, for idle sessions
 
 
@@ -108,27 +81,8 @@ def build_app(serving: Serving, *, key: str, more: Sequence[APIRouter] = ()) -> 
             serving.sessions.stop_work()
             await asyncio.to_thread(serving.worker.stop)
 
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=living)
-    app.include_router(_router(serving))
-    app.include_router(http_sessions.router(serving.sessions, serving.worker))
-    for router in more:
-        app.include_router(router)
-    for kind in (UserError, HTTPException, RequestValidationError, Exception):
-        app.add_exception_handler(kind, _failed)
-    options = serving.options
-    app.add_middleware(Access, key=key, local=options.is_local, cookie=f"segfocal_{options.port}")
-    return app
-
-
-async def _failed(_: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException):
-        words = {404: "an address of this server", 405: "another method for this address"}
-        expected = words.get(error.status_code, "another request")
-        return told(Refused(error.status_code, expected=expected, found="none like it", do="see docs/serve.md"))
-    if isinstance(error, RequestValidationError):
-        return told(Refused(422, expected="another request", found="values that do not fit", do="see docs/serve.md"))
-    tell(error)
-    return told(refused(error))
+    routers = [page_routes(serving.worker), _router(serving), http_sessions.router(serving.sessions, serving.worker)]
+    return application([*routers, *more], serving.options, key=key, living=living)
 
 
 async def _close_idle(serving: Serving) -> None:
@@ -141,18 +95,6 @@ async def _close_idle(serving: Serving) -> None:
 def _router(serving: Serving) -> APIRouter:
     """Return the routes beside those of sessions."""
     router = APIRouter()
-
-    @router.get("/healthz")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @router.get("/")
-    async def page(request: Request) -> Response:
-        return await serving.worker.read(lambda: _page_file("index.html"))
-
-    @router.get("/page/{path:path}")
-    async def part_of_page(path: str) -> Response:
-        return await serving.worker.read(lambda: _page_file(path))
 
     @router.get("/api/about")
     async def about() -> dict[str, Any]:
@@ -189,24 +131,11 @@ def about_serving(serving: Serving) -> dict[str, Any]:
             "prompts": MOST_ENTRIES,
             "places_of_a_prompt": drawn.MOST_PLACES,
         },
-        "presets": [{"name": name, "low": low, "high": high} for name, low, high in _PRESETS],
+        "presets": presets_told(),
         "folder": options.inputs is not None,
         "output": str(options.output),
         "train_command": training_folder.train_command(options.output, bundle.structures),
     }
-
-
-def structures_told(structures: Sequence[Structure]) -> list[dict[str, Any]]:
-    """Return structures with a colour each."""
-    return [
-        {
-            "name": one.name,
-            "value": one.value,
-            "colour": _COLOURS[number % len(_COLOURS)],
-            "overlaps": one.overlaps,
-        }
-        for number, one in enumerate(structures)
-    ]
 
 
 def _listed(serving: Serving) -> list[dict[str, Any]]:
@@ -254,13 +183,3 @@ async def _received(request: Request, name: str, serving: Serving) -> ServedScan
         return serving.scans.add(path)
 
     return await serving.worker.read(received)
-
-
-def _page_file(path: str) -> Response:
-    """Return a file of the page; Refused for what is none, wherever the path leads."""
-    place = PurePosixPath(path)
-    kind = _KINDS_OF_FILE.get(place.suffix.lower())
-    plain = kind is not None and not place.is_absolute() and "\\" not in path and "\0" not in path
-    if not plain or any(part.startswith(".") for part in place.parts) or not (_PAGE / place).is_file():
-        raise Refused(404, expected="a file of the page", found=repr(path)[:80], do="open /")
-    return FileResponse(_PAGE / place, media_type=kind, headers={"Cache-Control": "no-cache"})

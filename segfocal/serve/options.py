@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from segfocal.errors import UserError
 from segfocal.grid import check_frame
 from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.inference.sliding.sliding_options import SlidingOptions
-
-LEAST_KEY = 16  # characters of a key that others could try to guess
+from segfocal.serve.address import Address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +47,14 @@ class ServeLimits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeOptions:
-    """One server.
+class ServeOptions(Address):
+    """One server, at an address; without a key one is made up and kept beside the sessions.
 
     Args:
         bundle: the folder of the model.
         inputs: a folder, pattern or list of scans; None: scans are uploaded.
         output: the folder of corrected masks, as `train data.root=` reads it.
         sessions: the folder of sessions.
-        host: the address it listens on; others than this machine's own need a key.
-        port: 0 takes any that is free.
-        key: what requests must show; None makes one up and keeps it beside the sessions.
         viewer_axes: three letters, where the axes of arrays from other viewers point to; None goes by their spacing.
         limits: of memory, uploads and patience.
         propagation: what a slice hands on to the next one, and where that ends.
@@ -67,17 +62,13 @@ class ServeOptions:
         device: of the network; by default the GPU, if there is one.
 
     Raises:
-        UserError: a host that is no address, another machine's access without a key, a key too short, a port that
-            cannot be.
+        UserError: an address that cannot be, or axes that are none.
     """
 
     bundle: Path
     inputs: Path | None
     output: Path
     sessions: Path
-    host: str = "127.0.0.1"
-    port: int = 1527
-    key: str | None = None
     viewer_axes: str | None = None
     limits: ServeLimits = field(default_factory=ServeLimits)
     propagation: PropagationOptions = field(default_factory=PropagationOptions)
@@ -85,31 +76,8 @@ class ServeOptions:
     device: torch.device = field(default_factory=lambda: choose_device("auto"))
 
     def __post_init__(self) -> None:
-        if type(self.port) is not int or not 0 <= self.port < 65536:
-            raise UserError(expected="port from 0 to 65535", found=f"port={self.port}", do="change that option")
-        if not isinstance(self.host, str) or _address(self.host) is None:
-            raise UserError(
-                expected="an address for host, as 127.0.0.1 or 0.0.0.0", found=f"host={self.host}", do="give a number"
-            )
-        if not self.is_local and self.key is None:
-            raise UserError(
-                expected=f"key=… of {LEAST_KEY} characters or more for a server that other machines can reach",
-                found=f"host={self.host} without a key",
-                do="add a key, or leave out host: the server then answers this machine alone",
-            )
-        if self.key is not None and not _is_key(self.key):
-            raise UserError(
-                expected=f"a key of {LEAST_KEY} to 256 letters, digits, - or _",
-                found="another one",
-                do='make one, as with: python -c "import secrets; print(secrets.token_urlsafe())"',
-            )
+        super().__post_init__()
         _check_axes(self.viewer_axes)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether this machine alone can reach the server."""
-        address = _address(self.host)
-        return address is not None and address.is_loopback
 
 
 def _check_axes(axes: str | None) -> None:
@@ -121,15 +89,3 @@ def _check_axes(axes: str | None) -> None:
             found=f"viewer_axes={axes}",
             do="change that option, or leave it out",
         ) from error
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
-    except ValueError:
-        return None
-
-
-def _is_key(key: str) -> bool:
-    fine = isinstance(key, str) and key.isascii() and key.replace("-", "").replace("_", "").isalnum()
-    return fine and LEAST_KEY <= len(key) <= 256

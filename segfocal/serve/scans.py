@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
+from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
+from segfocal.data.layouts.label_files import labels_beside
 from segfocal.errors import UserError
 from segfocal.files import make_folder, slug
 from segfocal.grid import Grid, Volume
@@ -20,6 +22,8 @@ from segfocal.io import nifti, volumes
 from segfocal.io.dicom.file_kinds import is_dicom
 from segfocal.predict.inputs import Scan, find_scans
 from segfocal.serve.refusal import Refused
+
+_LISTS = (".csv", ".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,18 +173,11 @@ class ScanList:
 
 def _found(inputs: Path, output: Path, channels: int) -> list[ServedScan]:
     """Return the scans of an input; the labels of a data set are none, but known to the scan that they belong to."""
-    labels: dict[tuple[Path, ...], Path] = {}
-    masks: set[Path] = set()
-    if not is_dicom(inputs) and (inputs.is_dir() or inputs.suffix.lower() == ".csv"):
-        with suppress(UserError):
-            for case in read_cases(inputs).cases:
-                masks.update(path.resolve() for path in case.label_files)
-                if case.masks is None and case.label.is_file():
-                    labels[tuple(path.resolve() for path in case.images)] = case.label
     if is_dicom(inputs) or (volumes.is_named(inputs) and inputs.is_file()):
         scans = [Scan(inputs.name + (".nii.gz" if is_dicom(inputs) else ""), inputs)]
     else:
         scans = find_scans(inputs, output=output, channels=channels)
+    labels, masks = _labels(inputs, scans)
     kept = [scan for scan in scans if scan.path.resolve() not in masks]
     folders = [str(PurePosixPath(scan.name).parent) for scan in kept]
     above = len(PurePosixPath(os.path.commonpath(folders)).parts) if folders else 0
@@ -188,7 +185,34 @@ def _found(inputs: Path, output: Path, channels: int) -> list[ServedScan]:
         ServedScan.of(
             "/".join(PurePosixPath(scan.name).parts[above:]),
             scan.files,
-            labels.get(tuple(path.resolve() for path in scan.files)),
+            labels.get(scan.path.resolve()),
         )
         for scan in kept
     ]
+
+
+def _labels(inputs: Path, scans: Sequence[Scan]) -> tuple[dict[Path, Path], set[Path]]:
+    """Return the label of each scan that has one, by its first file, and every file that is a label and so no scan.
+
+    Data sets are read as for training. In a folder that is none, a list of cases says what belongs together, then the
+    names of the files do.
+    """
+    beside = labels_beside(scan.path for scan in scans)
+    labels = {image.resolve(): label for label, image in beside.items()}
+    masks = {path.resolve() for path in beside}
+    for case in _cases(inputs):
+        masks.update(path.resolve() for path in case.label_files)
+        if case.masks is None and case.label.is_file():
+            labels[case.image.resolve()] = case.label
+    return labels, masks
+
+
+def _cases(inputs: Path) -> Sequence[Case]:
+    """Return the cases of an input that is a data set, a list of cases, or a folder with such a list in it."""
+    if is_dicom(inputs) or not (inputs.is_dir() or inputs.suffix.lower() in _LISTS):
+        return ()
+    lists = sorted(path for path in inputs.glob("[!.]*") if path.suffix.lower() in _LISTS) if inputs.is_dir() else []
+    for place in (inputs, *lists):
+        with suppress(UserError):
+            return read_cases(place).cases
+    return ()

@@ -24,7 +24,7 @@ def test_a_comparison_is_tables_pictures_and_one_page_with_every_command(sweep):
     assert [row["status"] for row in rows].count("failed") == 1
     assert all(math.isfinite(float(row["dice"])) for row in rows if row["status"] == "finished")
     page = (sweep / "comparison" / "compare.html").read_text()
-    assert "python scripts/train.py loss=a seed=2 steps=9" in page
+    assert "segfocal train loss=a seed=2 steps=9" in page
     assert "expected a target; found none" in page
     assert "http" not in page.replace("http-equiv", "")  # needs nothing from outside
     assert (sweep / "comparison" / "dice.png").stat().st_size > 1000

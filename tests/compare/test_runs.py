@@ -14,7 +14,7 @@ def test_a_run_cut_short_is_unfinished_and_a_command_is_quoted_where_a_shell_wou
     (run,) = read_runs([tmp_path / "run"])
     assert run.status == "unfinished"
     assert run.metrics == {}
-    assert run.command == "python scripts/train.py 'gamma={linear:{0:0,1:2}}'"
+    assert run.command == "segfocal train 'gamma={linear:{0:0,1:2}}'"
 
 
 def test_a_refusal_leaves_an_earlier_result_alone_and_a_new_start_does_not(tmp_path):

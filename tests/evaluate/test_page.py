@@ -34,7 +34,8 @@ def test_misses_come_first_then_false_positives_and_the_larger_before_others(tmp
     page = (tmp_path / "out" / "report.html").read_text()
     assert 'href="lesions.csv"' in page
     table = page[page.index("misses first") :]
-    lesions = re.findall(r'<span class="badge [^"]*">([^<]*)</span></td>\s*<td>(\d) of the (\w+)</td>', table)
+    cells = r'<span class="badge [^"]*">([^<]*)</span></td>\s*<td class="text">(\d) of the (\w+)</td>'
+    lesions = re.findall(cells, table)
     assert lesions == [
         ("missed", "1", "reference"),
         ("missed", "4", "reference"),

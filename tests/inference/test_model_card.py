@@ -1,6 +1,7 @@
 """The card of a bundle says what its files say, shows names of others, and no number without its file."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -64,6 +65,77 @@ def test_a_bundle_that_is_replaced_loses_the_metrics_of_the_old_one(random_bundl
     (folder / CARD).write_text("0.99")
     bundles.save(bundles.load(random_bundle), folder)
     assert "0.99" not in (folder / CARD).read_text()
+
+
+def without_hashes(card):
+    """Return the text of a card but for hashes, which another write of the same weights may change."""
+    return re.sub(r"\b[0-9a-f]{64}\b", "HASH", card.read_text())
+
+
+def filled_in_by_a_person(card):
+    """Fill in every open field of a card, and add a key and a section; return the new text of the three fields."""
+    text, told = card.read_text(), []
+    for number in range(3):
+        start = text.index("*To be filled in")
+        end = text.index("\n\n", start)
+        told.append(f"Told {number}.\n\n```\n## no heading\n```\n\nMore: | a | b |")
+        text = text[:start] + told[-1] + text[end:]
+    text = text.replace("license: unknown", "license: cc-by-4.0").replace("\n---\n", "\ncontact: ward 3\n---\n")
+    card.write_text(text.replace("\n## Hashes", "\n## Who to ask\n\nWard 3.\n\n## Hashes"), newline="")
+    return told
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_a_bundle_that_is_saved_again_keeps_what_was_filled_in(random_bundle, tmp_path, line_end):
+    folder = tmp_path / "bundle"
+    bundles.save(bundles.load(random_bundle), folder)
+    told = filled_in_by_a_person(folder / CARD)
+    before = without_hashes(folder / CARD)
+    (folder / CARD).write_bytes((folder / CARD).read_bytes().replace(b"\n", line_end))
+    for _ in range(2):  # once more keeps it, too, and adds nothing
+        bundles.save(bundles.load(random_bundle), folder)
+        assert without_hashes(folder / CARD) == before
+    head, body = head_and_body(folder)
+    assert head["license"] == "cc-by-4.0"
+    assert head["contact"] == "ward 3"
+    assert all(text in body for text in told)
+    assert "To be filled in" not in body
+    assert body.count("## Who to ask\n\nWard 3.\n") == 1
+
+
+def test_what_was_filled_in_stands_beside_new_facts(random_bundle, tmp_path):
+    folder = make_bundle(tmp_path / "bundle", training={"cases": ["a"], "steps": 10, "seed": 0})
+    filled_in_by_a_person(folder / CARD)
+    bundles.save(bundles.load(random_bundle), folder)
+    head, body = head_and_body(folder)
+    assert head["sha256"]["bundle.json"] == sha256_of(folder / "bundle.json")
+    assert cells(body, "optimiser steps") != ["10"]
+    assert body.count("| what | value |") == 2  # input and training, each once
+    assert "Told 0." in body
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\xff\xfe\x00", b"---\na: [\n---\n## Intended use\n\nFor us.\n", b"## Intended use\n\n```\n"]
+)
+def test_a_card_that_a_person_has_damaged_is_written_anew(random_bundle, tmp_path, damage):
+    folder = tmp_path / "bundle"
+    bundles.save(bundles.load(random_bundle), folder)
+    (folder / CARD).write_bytes(damage)
+    bundles.save(bundles.load(random_bundle), folder)
+    head, body = head_and_body(folder)
+    assert head["license"] == "unknown"
+    assert ("For us." in body) == (b"For us." in damage)
+    titles = ["Targets", "Input", "Training data", "Metrics", "Intended use", "Limits", "Licence", "Hashes"]
+    assert re.findall(r"^## (.*)$", body, flags=re.M) == titles
+
+
+def test_an_ensemble_keeps_what_was_filled_in(tmp_path):
+    member = bundles.load(make_bundle(tmp_path / "one"))
+    ensemble.save([member, member], tmp_path / "all", facts={})
+    filled_in_by_a_person(tmp_path / "all" / CARD)
+    before = without_hashes(tmp_path / "all" / CARD)
+    ensemble.save([member, member], tmp_path / "all", facts={})
+    assert without_hashes(tmp_path / "all" / CARD) == before
 
 
 def test_an_ensemble_has_a_card_of_all_its_members(tmp_path):

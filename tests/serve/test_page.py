@@ -10,7 +10,7 @@ import pytest
 
 from segfocal.io import nifti
 from tests import ROOT
-from tests.scans import make_scan
+from tests.scans import affine_of, make_scan
 from tests.serve.browser import SIZES, Visitor, chromium, served
 from tests.serve.served import AFFINE, LIVER, SPLEEN, make_scans, wedge, world
 from tests.serve.test_session import predicted
@@ -135,6 +135,41 @@ def test_brush_and_eraser_change_the_mask_where_they_pass(browser, address, tmp_
 
 
 @pytest.mark.slow
+def test_slices_to_look_at_are_gone_to_the_largest_difference_first(browser, tmp_path):
+    """The label wants the liver on slices 1 to 7; the clicks answer 2 and 5: two are empty in between, six differ."""
+    make_scan(tmp_path / "scans" / "images" / "one.nii.gz", wedge(), AFFINE)
+    label = np.where(wedge() > 0, 5, 0).astype(np.uint8)
+    label[18:22] = 0
+    make_scan(tmp_path / "scans" / "labels" / "one.nii.gz", label, AFFINE)
+    with served(tmp_path) as address:
+        person = Visitor(browser, address)
+        person.open("one")
+        person.press("p")
+        for slice_ in (5, 2):
+            person.page.evaluate("place => segfocal.viewer.moveToPlace(place)", world(9, 7, slice_))
+            person.click(world(9, 7, slice_))
+        pixels = (label == 5).sum((0, 1))
+        assert pixels.tolist() == [0, 99, 90, 100, 90, 90, 88, 88, 0]
+        told = person.page.locator("#problem-text")
+        assert told.inner_text() == "7 slices. Press . for the first."
+        seen = []
+        for _ in range(7):
+            person.page.click("#problem-on")
+            person.rest()
+            x, y, z = person.page.evaluate("segfocal.viewer.place")
+            seen.append(round((np.linalg.inv(AFFINE) @ [x, y, z, 1])[2]))
+        assert seen == [3, 4, 3, 1, 4, 6, 7]
+        assert told.inner_text().startswith("7 of 7: 528 mm² differ, Dice 0.00")
+        person.page.click("#problem-on")
+        assert told.inner_text() == "1 of 7: empty between marked slices."
+        person.page.click("#problem-back")
+        assert told.inner_text().startswith("7 of 7")
+        person.press(",")
+        assert told.inner_text().startswith("6 of 7: 528 mm²")
+        assert person.complaints == []
+
+
+@pytest.mark.slow
 def test_a_click_sends_the_world_place_that_is_seen_there(browser, address):
     """The scan's axes run to left, posterior, superior, and are turned; a pixel is 0.5 mm or less."""
     person = Visitor(browser, address)
@@ -178,6 +213,33 @@ def test_the_picture_shows_the_voxels_where_the_world_has_them(browser, address)
         assert len(true) > 10
         assert 0 < sum(true) < len(true)
         assert seen == true
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "axes"), [("int16", "SAR"), ("uint8", "LPS"), ("uint16", "RAS"), ("float32", "PIR")])
+def test_colours_made_here_are_those_of_the_shader(browser, tmp_path, kind, axes):
+    """Chromium draws in software: the page colours voxels itself; NiiVue's own pass shows the same."""
+    pil = pytest.importorskip("PIL.Image")
+    import io
+
+    voxels = np.random.default_rng(0).normal(60, 40, (24, 20, 9)).clip(0, 250)
+    affine = affine_of(spacing_mm=(2.0, 3.0, 4.0), axes=axes)
+    make_scan(tmp_path / "scans" / "noise.nii.gz", voxels.astype(kind), affine)
+    shots = []
+    with served(tmp_path) as address:
+        person = Visitor(browser, address)
+        person.open("noise")
+        assert person.page.evaluate("segfocal.viewer.inSoftware")
+        for here in ("true", "false"):
+            person.page.evaluate(f"segfocal.viewer.inSoftware = {here}; segfocal.viewer.setWindow(20.5, 180.25)")
+            person.rest()
+            shot = person.page.locator("#stage").screenshot()
+            shots.append(np.asarray(pil.open(io.BytesIO(shot)).convert("L"), dtype=int))
+        assert person.complaints == []
+    assert shots[0].std() > 30
+    differs = np.abs(shots[0] - shots[1])
+    assert differs.max() <= 8  # 3-D adds up many voxels, each within a level
+    assert (differs > 2).mean() < 1e-3
 
 
 @pytest.mark.slow

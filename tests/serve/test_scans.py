@@ -33,7 +33,25 @@ def test_a_folder_of_scans_alone_and_one_scan(tmp_path):
     assert names(None, tmp_path) == {}
 
 
-def test_slices_unlike_the_label_come_worst_first(tmp_path):
+def test_labels_beside_their_scans_are_no_scans(tmp_path):
+    """As in data/demo: a list of cases names some of them, names of files tell the others."""
+    image, label = wedge(), (wedge() > 0).astype(np.uint8)
+    for name in ("a_image", "b_image", "c", "d_label", "e", "f_t1"):
+        make_scan(tmp_path / "data" / f"{name}.nii.gz", image, AFFINE)
+    for name in ("a_label", "b_label", "c_seg", "f_truth"):
+        make_scan(tmp_path / "data" / f"{name}.nii.gz", label, AFFINE)
+    rows = ["name,image,label", "a,a_image.nii.gz,a_label.nii.gz", "f,f_t1.nii.gz,f_truth.nii.gz"]
+    (tmp_path / "data" / "cases.csv").write_text("\n".join(rows))
+    (tmp_path / "data" / "ages.csv").write_text("name,age\na,61\n")
+    wanted = {"a_image.nii.gz": "a_label.nii.gz", "b_image.nii.gz": "b_label.nii.gz", "c.nii.gz": "c_seg.nii.gz"}
+    wanted |= {"d_label.nii.gz": None, "e.nii.gz": None, "f_t1.nii.gz": "f_truth.nii.gz"}
+    assert names(tmp_path / "data", tmp_path) == wanted
+    listed = {"a_image.nii.gz": "a_label.nii.gz", "f_t1.nii.gz": "f_truth.nii.gz"}
+    assert names(tmp_path / "data" / "cases.csv", tmp_path) == listed
+
+
+def test_slices_unlike_the_label_come_with_the_largest_difference_first(tmp_path):
+    """Of 2 mm by 3 mm a pixel: 110 pixels on slices 2 and 4, 99 on slice 1, and what the model marks on slice 3."""
     make_scan(tmp_path / "scans" / "images" / "one.nii.gz", wedge(), AFFINE)
     label = np.where(wedge() > 0, 5, 0).astype(np.uint8)
     label[:, :, 3] = 0  # nothing is wanted where the click will answer
@@ -42,7 +60,11 @@ def test_slices_unlike_the_label_come_worst_first(tmp_path):
     session = opened(tmp_path)
     session.add_prompt("point", "liver", [LIVER])
     rows = [row for row in disagreement(session, "liver") if row["kind"] == "differs"]
-    assert [(row["index"], row["dice"]) for row in rows] == [(1, 0.0), (2, 0.0), (3, 0.0), (4, 0.0)]
+    marked = int((session.mask()[:, :, 3] == 5).sum())
+    assert 99 < marked < 110
+    told = [(row["index"], row["dice"], row["mm2"]) for row in rows]
+    assert told == [(2, 0.0, 660.0), (4, 0.0, 660.0), (3, 0.0, 6.0 * marked), (1, 0.0, 594.0)]
+    assert np.allclose(rows[1]["world_mm"], world(10, 7, 4), atol=1e-3)  # of the larger piece, rows 6–14, columns 3–12
     with pytest.raises(Refused, match="structure liver or spleen"):
         disagreement(session, "heart")
 

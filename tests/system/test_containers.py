@@ -32,6 +32,15 @@ def test_the_image_is_built_of_files_that_are_there_and_named_to_docker():
     assert all((ROOT / source).exists() and f"!{source}" in named for source in sources)
 
 
+def test_the_image_is_given_all_that_the_wheel_takes_in():
+    listed = (ROOT / "pyproject.toml").read_text().partition(".force-include]\n")[2].partition("\n[")[0]
+    taken = re.findall(r'^"?([\w./]+)"? = "segfocal/', listed, flags=re.M)
+    sources = [word for line in re.findall(r"^COPY (.*)", FILE, flags=re.M) for word in line.split()[:-1]]
+    assert {"conf", "data/demo/cases.csv"} <= set(taken)
+    assert [name for name in taken if not any(f"{name}/".startswith(f"{source}/") for source in sources)] == []
+    assert all((ROOT / name).exists() for name in taken)
+
+
 def test_the_image_runs_the_console_script_with_extras_and_stages_that_there_are():
     project = (ROOT / "pyproject.toml").read_text()
     (entry,) = re.findall(r'^ENTRYPOINT \["(\w+)"\]', FILE, flags=re.M)

@@ -35,5 +35,5 @@ def test_the_demo_writes_masks_figures_and_one_self_contained_page(tmp_path, mon
     page = (folder / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 3
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
-    assert "python scripts/predict.py bundle=" in page
+    assert "segfocal predict bundle=" in page
     assert "TotalSegmentator" in page

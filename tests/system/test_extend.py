@@ -14,7 +14,7 @@ from tests.system.commands import SMALL
 
 PAGE = (ROOT / "docs" / "extend.md").read_text()
 FILES = re.findall(r"^`(\S+)`\n\n```\w+\n(.*?)```", PAGE, flags=re.S | re.M)
-COMMANDS = re.findall(r"^    ((?:PYTHONPATH=\. )?python .*)$", PAGE, flags=re.M)
+COMMANDS = re.findall(r"^    ((?:PYTHONPATH=\. )?(?:python|segfocal) .*)$", PAGE, flags=re.M)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_the_page_holds_the_examples_it_promises():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in COMMANDS if "train.py" in c], ids=["loss", "model", "data set"])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "segfocal train" in c], ids=["loss", "model", "data set"])
 def test_an_example_trains(command, place):
     words = shlex.split(command.removeprefix("PYTHONPATH=. "))[2:]
     small = [o for o in SMALL if not (o.startswith("model.") and "model=" in command)]

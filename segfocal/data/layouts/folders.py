@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from segfocal.data.case import Case, CaseList
+from segfocal.data.layouts.label_files import ENDING
 from segfocal.data.layouts.layout import (
     Contents,
     Layout,
@@ -33,7 +34,6 @@ from segfocal.io.volumes import SUFFIXES, stem
 
 _IMAGES = ("images", "image", "imgs", "scans", "volumes")
 _LABELS = ("labels", "label", "masks", "mask", "segmentations", "segs")
-_ENDING = re.compile(r"[_-](seg|segmentation|label|labels|mask|gt)$", re.IGNORECASE)
 _NUMBERED = re.compile(r"(.+)_(\d{4})")
 
 
@@ -126,7 +126,7 @@ def _by_name(labels: Iterable[Path], problems: list[Problem]) -> dict[str, Path]
             )
             problems.append(Problem(error=error, case=stem(path), file=path))
     for name, path in list(found.items()):
-        found.setdefault(_ENDING.sub("", name), path)
+        found.setdefault(ENDING.sub("", name), path)
     return found
 
 

@@ -66,8 +66,8 @@ const three = (text) => text.split(",").map(Number);
  * @returns {{lower: number[], upper: number[], values: Uint8Array|Uint16Array}|null} half-open, in the file's voxels, the
  *   first axis fastest; null where nothing changed
  */
-export async function fetchLabels(session, since) {
-  const response = await request(`/api/sessions/${session}/mask.bin?since=${since}`);
+export async function fetchLabels(session, since, which = "mask") {
+  const response = await request(`/api/sessions/${session}/${which}.bin?since=${since}`);
   if (response.status === 204) return null;
   const bytes = await response.arrayBuffer();
   const values = response.headers.get("X-Dtype") === "uint16" ? new Uint16Array(bytes) : new Uint8Array(bytes);

@@ -52,10 +52,20 @@ function tellSaved(answer, session) {
   find("#saved-dialog").showModal();
 }
 
+/** An evaluation is looked at: there is nothing to edit. */
+function beginViewing() {
+  document.body.classList.add("viewing");
+  find("#scans h2").textContent = "Cases, the worst first";
+  find("#scans").setAttribute("aria-label", "Cases");
+  find("#next-scan span").textContent = "Next case";
+  find("#next-scan").title = "Next case (M)";
+}
+
 async function start() {
   const notices = new Notices(find("#line"), find("#alert"), find("#job"));
   try {
     const about = await getJson("/api/about");
+    if (about.viewing) beginViewing();
     const page = new Page(about, notices);
     page.onSaved = tellSaved;
     tieButtons(page);

@@ -1,6 +1,7 @@
 // The page as a whole: which scan is open, and what each button and key does with it.
 
 import { fetchNifti } from "./api.js";
+import { Compare, DIFFERENCES } from "./compare.js";
 import { Labels } from "./labels.js";
 import { LAYOUTS, PLANES } from "./layout.js";
 import { Markers } from "./markers.js";
@@ -30,7 +31,9 @@ export class Page {
     this.structures = new Structures(find("#structures"), (chosen) => {
       this.#recolour();
       if (chosen) this.#lookForProblems();
+      else if (this.compare?.shown === "difference") this.#showCompared();
     });
+    this.compare = about.viewing ? new Compare(() => this.#showCompared()) : null;
     this.scans = new Scans(find("#scans"), (scan) => this.open(scan), notices);
     this.strip = new Strip(find("#strip"), (slice) => this.goToSlice(slice));
     this.windows = new Windows(this.viewer, about.presets);
@@ -91,7 +94,7 @@ export class Page {
       const session = await Session.open(scan.id);
       const bytes = await fetchNifti(session.facts.image);
       if (turn !== this.#opening) return;
-      await this.#show(session, bytes);
+      await this.#show(session, bytes, scan);
       history.replaceState(null, "", `#scan=${encodeURIComponent(scan.id)}`);
     } catch (error) {
       if (turn !== this.#opening) return;
@@ -103,8 +106,9 @@ export class Page {
     }
   }
 
-  async #show(session, bytes) {
+  async #show(session, bytes, scan) {
     const { facts } = session;
+    facts.dice = scan.dice;
     await this.viewer.show(bytes, facts.affine, () => this.windows.first());
     const sliceAxis = this.viewer.order.findIndex((axis) => Math.abs(axis) - 1 === facts.slice_axis);
     this.labels = new Labels(facts.shape, this.viewer.order, sliceAxis, this.about.structures);
@@ -116,14 +120,31 @@ export class Page {
     for (const name of ["facts", "prompts", "problems", "busy"]) session.addEventListener(name, () => tellState(this));
     follow(session, this.notices);
     find("#empty").hidden = true;
+    find("#no-image").hidden = facts.has_image !== false;
     tellTitle(facts.name, sizeTold(session));
     this.#recolour();
     this.notices.show({ text: "Reading the mask" }); // the server brings the scan to the model meanwhile
     await session.follow();
-    this.#lookForProblems();
+    if (this.compare) await this.#readReference(session);
+    await this.#lookForProblems();
+    if (this.compare && this.session?.problems.length) this.stepProblem(1);
+  }
+
+  async #readReference(session) {
+    await this.compare.read(session.facts.session, this.labels);
+    if (session === this.session) this.#showCompared();
+  }
+
+  /** Lay the mask over the scan that is chosen among prediction, reference and difference. */
+  #showCompared() {
+    const labels = this.session && this.compare.labels(this.structures.all);
+    if (!labels) return;
+    this.viewer.showLabels(labels);
+    this.#recolour();
   }
 
   leave() {
+    this.compare?.forget();
     if (this.session) {
       this.session.closed = true;
       this.notices.show(null);
@@ -264,7 +285,7 @@ export class Page {
     if (!this.session) return;
     await this.#lookForProblems();
     const { problems } = this.session;
-    if (!problems.length) return this.notices.say("No slice disagrees, none is empty between marked ones.");
+    if (!problems.length) return this.notices.say(this.compare ? "No slice differs in this structure." : "No slice disagrees, none is empty between marked ones.");
     this.problem = ((this.problem ?? (by > 0 ? -1 : 0)) + by + problems.length) % problems.length;
     this.viewer.moveToPlace(problems[this.problem].world_mm);
     tellProblem(this);
@@ -325,7 +346,8 @@ export class Page {
   }
 
   #recolour() {
-    this.viewer.setColours(this.structures.colours);
+    const others = DIFFERENCES.map(({ colour: [red, green, blue] }) => ({ red, green, blue, visible: true }));
+    this.viewer.setColours(this.compare ? [...this.structures.colours, ...others] : this.structures.colours);
     tellState(this);
     this.markers.draw();
   }
@@ -343,7 +365,7 @@ export class Page {
     this.strip.show({
       length: this.labels.shape[axis],
       slice: this.slice,
-      counts: this.labels.counts[this.structures.chosen],
+      counts: (this.compare?.shown === "reference" ? this.compare.reference ?? this.labels : this.labels).counts[this.structures.chosen],
       colour: this.structures.current.colour,
       prompted: new Set(this.session.prompts.filter(({ world_mm: places }) => places?.length).map(({ world_mm: [place] }) => sliceOf(place))),
       problems: this.session.problems.map(({ world_mm: place }) => sliceOf(place)),

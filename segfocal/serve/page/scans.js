@@ -4,6 +4,15 @@ import { getJson, upload } from "./api.js";
 
 const STATUS = { new: "Not begun", begun: "Begun", saved: "Saved" };
 
+function factsOf(scan) {
+  if (scan.status in STATUS) return STATUS[scan.status] + (scan.labelled ? " · has a label" : "");
+  if (scan.failure) return "Could not be judged";
+  if (!scan.predicted) return "No prediction";
+  const count = Object.keys(scan.dice).length;
+  if (!count) return "No structure in either mask";
+  return `Dice ${scan.mean_dice.toFixed(3)}${count > 1 ? ` · mean of ${count}` : ""}`;
+}
+
 export class Scans {
   /**
    * @param {HTMLElement} panel - holds the list, the field and the file input
@@ -31,7 +40,9 @@ export class Scans {
     const shown = this.all.filter(({ name }) => name.toLowerCase().includes(wanted));
     this.list.replaceChildren(...shown.map((scan) => this.#row(scan)));
     const saved = this.all.filter(({ status }) => status === "saved").length;
-    this.panel.querySelector("#scan-count").textContent = this.all.length ? `${saved} of ${this.all.length} saved` : "";
+    const looking = document.body.classList.contains("viewing");
+    const count = looking ? `${this.all.length}` : `${saved} of ${this.all.length} saved`;
+    this.panel.querySelector("#scan-count").textContent = this.all.length ? count : "";
     this.panel.querySelector("#no-scans").hidden = shown.length > 0;
     this.panel.querySelector("#no-scans").textContent = this.all.length ? "No scan is called that." : "No scan yet: drop one here.";
     this.field.hidden = this.all.length < 8;
@@ -87,7 +98,8 @@ export class Scans {
     name.textContent = scan.name;
     button.title = scan.name;
     facts.className = "facts";
-    facts.textContent = STATUS[scan.status] + (scan.labelled ? " · has a label" : "");
+    facts.textContent = factsOf(scan);
+    if (scan.mean_dice !== undefined && scan.mean_dice !== null) dot.style.setProperty("--share", scan.mean_dice);
     if (scan.id === this.current) button.setAttribute("aria-current", "true");
     button.append(dot, name, facts);
     button.addEventListener("click", () => this.open(scan));
@@ -103,6 +115,7 @@ export class Scans {
       veil.hidden = depth === 0;
     };
     const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+    if (document.body.classList.contains("viewing")) return;
     addEventListener("dragenter", (event) => holdsFiles(event) && show(1));
     addEventListener("dragleave", (event) => holdsFiles(event) && show(-1));
     addEventListener("dragover", (event) => holdsFiles(event) && event.preventDefault());

@@ -7,6 +7,7 @@ export class Session extends EventTarget {
   #masked = 0; // the revision that the mask on the page shows
   #waiting = 0;
   #asked = null; // of which structure and revision the problems are
+  #answer = null; // a promise of them
 
   /** @param {object} facts - as the server answers them, see docs/serve.md */
   constructor(facts) {
@@ -44,11 +45,28 @@ export class Session extends EventTarget {
   /** Ask which slices of a structure to look at, unless that is known. */
   async readProblems(structure) {
     const about = `${structure} ${this.facts.revision}`;
-    if (about === this.#asked) return;
-    this.#asked = about;
-    const { slices } = await getJson(`${this.path}/disagreement?structure=${encodeURIComponent(structure)}`);
-    this.problems = slices;
-    this.#tell("problems");
+    if (about !== this.#asked) {
+      this.#asked = about;
+      this.#answer = this.#askProblems(structure, about);
+    }
+    return this.#answer;
+  }
+
+  async #askProblems(structure, about) {
+    try {
+      const { slices } = await getJson(`${this.path}/disagreement?structure=${encodeURIComponent(structure)}`);
+      if (about !== this.#asked) return; // another structure was chosen meanwhile
+      this.problems = slices;
+      this.#tell("problems");
+    } catch (error) {
+      this.#asked = null;
+      throw error;
+    }
+  }
+
+  /** The Dice of a structure with the reference, where an evaluation is looked at. */
+  diceOf(structure) {
+    return this.facts.dice?.[structure] ?? null;
   }
 
   progress() {

@@ -5,6 +5,14 @@
  * @returns {{keys: string[], text: string, group: string, run: (key: string) => void}[]}
  */
 export function shortcutsOf(page) {
+  const rows = allOf(page);
+  if (!page.about.viewing) return rows.filter(({ text }) => text !== COMPARED);
+  return rows.filter(({ group, keys }) => group === "View" || keys[0] === "m");
+}
+
+const COMPARED = "Prediction, reference, difference";
+
+function allOf(page) {
   const tool = (key, name, text) => ({ keys: [key], text, group: "Tools", run: () => page.chooseTool(name) });
   const row = (group, keys, text, run) => ({ group, keys, text, run });
   return [
@@ -30,6 +38,7 @@ export function shortcutsOf(page) {
     row("View", ["PageUp", "PageDown"], "Ten slices on, back", (key) => page.step(key === "PageUp" ? 10 : -10)),
     row("View", [".", ","], "Next, previous slice to look at", (key) => page.stepProblem(key === "." ? 1 : -1)),
     row("View", ["1", "2", "3", "4", "5", "6", "7", "8", "9"], "Structure by its number", (key) => page.chooseStructure(key - 1)),
+    row("View", ["x"], COMPARED, () => page.compare.next()),
     row("View", ["h"], "Hide or show the mask", () => page.toggleMask()),
     row("View", ["o", "i"], "Mask more, less opaque", (key) => page.fade(key === "o" ? 0.1 : -0.1)),
     row("View", ["w"], "Next window", () => page.nextWindow()),

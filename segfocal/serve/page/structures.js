@@ -42,11 +42,17 @@ export class Structures {
     });
   }
 
-  /** @param {number[]} millilitres - of each structure */
-  tell(millilitres) {
+  /**
+   * @param {number[]} millilitres - of each structure
+   * @param {(number|null)[]|null} dice - of each, shown in place of its volume; null where there is none to show
+   */
+  tell(millilitres, dice = null) {
     this.list.querySelectorAll(".volume").forEach((place, index) => {
       const ml = millilitres[index];
-      place.textContent = ml > 0 ? `${ml.toFixed(ml < 10 ? 1 : 0)} ml` : "–";
+      const volume = ml > 0 ? `${ml.toFixed(ml < 10 ? 1 : 0)} ml` : "–";
+      const own = dice?.[index] ?? null;
+      place.textContent = !dice ? volume : own === null ? "–" : `Dice ${own.toFixed(2)}`;
+      place.title = dice ? volume : "";
     });
   }
 

@@ -9,7 +9,8 @@ export function tellState(page) {
   enable("#undo", facts?.can_undo);
   enable("#redo", facts?.can_redo);
   enable("#save", facts);
-  enable("#carry", facts && facts.prompts > 0);
+  const carries = Object.values(page.about.prompts).some(Boolean); // else the model answers whole scans only
+  enable("#carry", facts && carries && facts.prompts > 0);
   enable("#predict", facts && page.about.without_prompt);
   enable("#absent", facts);
   enable("#reset", facts && facts.prompts > 0);
@@ -17,7 +18,7 @@ export function tellState(page) {
   enable("#problem-on", facts);
   enable("#problem-back", facts);
   document.body.classList.toggle("busy", busy);
-  const alone = facts?.prompts > 0 && facts.reach_mm === 0;
+  const alone = carries && facts?.prompts > 0 && facts.reach_mm === 0;
   find("#carry").classList.toggle("primary", Boolean(alone || facts?.pending));
   find("#model-hint").textContent = alone
     ? "Only the slices with prompts are answered."
@@ -31,8 +32,10 @@ export function tellState(page) {
 
 function tellVolumes(page) {
   if (!page.labels) return page.structures.tell(page.structures.all.map(() => 0));
+  const { session } = page;
+  const dice = page.about.viewing ? page.structures.all.map(({ name }) => session.diceOf(name)) : null;
   const ml = page.viewer.spacing.reduce((one, other) => one * other, 1) / 1000;
-  page.structures.tell(page.labels.counts.map((slices) => slices.reduce((one, other) => one + other, 0) * ml));
+  page.structures.tell(page.labels.counts.map((slices) => slices.reduce((one, other) => one + other, 0) * ml), dice);
 }
 
 export function tellProblem(page) {
@@ -50,9 +53,16 @@ export function tellPlace(page, pick) {
   const voxel = pick.voxel.map(Math.round);
   const [x, y, z] = pick.place.map((mm) => mm.toFixed(1).replace("-", "−"));
   const value = page.viewer.intensityAt(voxel);
-  const structure = page.labels.at(voxel);
-  const parts = [`x ${x}  y ${y}  z ${z} mm`, `${Math.round(value)}`.replace("-", "−"), structure?.name];
+  const found = page.about.viewing ? bothOf(page.compare, voxel) : page.labels.at(voxel)?.name;
+  const parts = [`x ${x}  y ${y}  z ${z} mm`, `${Math.round(value)}`.replace("-", "−"), found];
   place.textContent = parts.filter(Boolean).join("   ·   ");
+}
+
+/** What both masks say of a voxel; nothing where both say background. */
+function bothOf({ prediction, reference }, voxel) {
+  const [predicted, wanted] = [prediction, reference].map((labels) => labels?.at(voxel)?.name);
+  if (predicted === wanted) return predicted;
+  return `predicted ${predicted ?? "nothing"}, reference ${wanted ?? "nothing"}`;
 }
 
 export function tellTitle(name, text) {
@@ -67,7 +77,7 @@ export function sizeTold({ facts }) {
   return `${shape.join(" × ")} · ${mm.join(" × ")} mm`;
 }
 
-function reasonOf({ kind, dice }) {
+function reasonOf({ kind, dice, mm2 }) {
   if (kind === "empty") return "empty between marked slices";
-  return dice === null || dice === undefined ? "differs from the label" : `Dice ${dice.toFixed(2)} with the label`;
+  return `${mm2 < 1000 ? `${Math.round(mm2)} mm²` : `${(mm2 / 100).toFixed(0)} cm²`} differ, Dice ${dice.toFixed(2)}`;
 }

@@ -4,6 +4,7 @@
 // and labels.js: everybody else speaks of world mm, or of a slice by its number along an axis of the page.
 
 import { Niivue, NVImage, SLICE_TYPE } from "./vendor/niivue.js";
+import { colourHere, drawsInSoftware } from "./colouring.js";
 import { percentilesOf } from "./intensities.js";
 import { sizeOf } from "./labels.js";
 import { Layout, PLANES, SPACE } from "./layout.js";
@@ -49,6 +50,8 @@ export class Viewer {
 
   async start() {
     await this.nv.attachToCanvas(this.canvas, true);
+    this.inSoftware = drawsInSoftware(this.nv.gl);
+    colourHere(this.nv, () => this.inSoftware);
     this.#layout = new Layout(this.nv);
     this.#rest3D();
     this.nv.drawRimOpacity = 1;
@@ -91,6 +94,7 @@ export class Viewer {
     this.#setCrosshair();
     [volume.cal_min, volume.cal_max] = windowOf();
     this.hurried = true;
+    this.#slow = this.inSoftware; // the planes first
     this.nv.addVolume(volume);
     this.fit();
   }
@@ -100,6 +104,7 @@ export class Viewer {
     this.nv.drawBitmap = null;
     this.nv.removeVolume(this.#volume);
     this.#volume = this.#labels = null;
+    this.solid.width = 0;
     this.draw();
   }
 
@@ -110,6 +115,13 @@ export class Viewer {
     nv.drawTexture = nv.r8Tex(nv.drawTexture, nv.gl.TEXTURE0 + DRAWING_UNIT, this.#volume.dimsRAS, true);
     nv.drawBitmap = labels.data;
     this.draw();
+  }
+
+  /** Show another mask of the same scan in place of the one that is laid over it. */
+  showLabels(labels) {
+    this.#labels = labels;
+    this.nv.drawBitmap = labels.data;
+    this.refreshLabels({ lower: [0, 0, 0], upper: labels.shape });
   }
 
   /** Bring a box of the mask to the screen. */
@@ -127,7 +139,10 @@ export class Viewer {
     this.draw();
   }
 
-  /** @param {{red: number, green: number, blue: number, visible: boolean}[]} colours - of the structures, in order */
+  /**
+   * @param {{red: number, green: number, blue: number, visible: boolean}[]} colours - of the structures, in order, and of
+   *   what else a mask holds after them
+   */
   setColours(colours) {
     const lut = new Uint8ClampedArray(256 * 4);
     colours.forEach(({ red, green, blue, visible }, index) => lut.set([red, green, blue, visible ? 255 : 0], 4 * index + 4));
