@@ -14,6 +14,7 @@ from segfocal.errors import UserError
 from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
+    from segfocal.cluster.cluster_settings import ClusterSettings
     from segfocal.predict.options import PredictOptions, PromptOptions
 
 _OLD_KEYS = ("boxes", "reference")  # of prompts for prompt=box, before prompts=FILE held them all
@@ -36,7 +37,7 @@ def predict(config: DictConfig) -> None:
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     cluster = ClusterSettings.of(plain["cluster"], imports=plain["imports"])
-    options = predict_options(plain)
+    options = predict_options(plain | {"device": _device_here(plain, cluster)})
     for key in _OLD_KEYS:
         if plain[key]:
             print(f"note: {key}={plain[key]} is now prompts={plain[key]}, with prompt=box as before", file=sys.stderr)
@@ -74,6 +75,19 @@ def predict(config: DictConfig) -> None:
         print(visible(f"warning: {options.scan}: {report['warning']}"), file=sys.stderr)
     if count := report.get("slices"):
         print(f"slices: {count['prompted']} prompted, {count['answered']} answered, {count['asked']} asked now")
+
+
+def _device_here(plain: dict[str, Any], cluster: ClusterSettings) -> str:
+    """Return the device asked for of this process; workers take the GPUs that they are given, whatever is here."""
+    if cluster.kind == "none":
+        return plain["device"]
+    if plain["device"] != "auto" and (plain["device"] == "cpu") != (cluster.gpus == 0):
+        raise UserError(
+            expected="cluster.gpus for workers with a GPU, 0 for workers without",
+            found=f"device={plain['device']} and cluster.gpus={cluster.gpus:g}",
+            do="leave device out, or change cluster.gpus",
+        )
+    return "auto"
 
 
 def _check_for_one(plain: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from segfocal.cluster.cluster_settings import ClusterSettings
@@ -22,12 +21,11 @@ from segfocal.cluster.ray_tasks import RayCluster
 from segfocal.errors import UserError
 
 _STARTS = 4  # tries
-_LONGEST = 40  # characters of a folder with sockets in it: theirs may have a hundred
 _PATIENCE = 10  # seconds for an address to answer
 _STORE_BYTES = 100 << 20  # of shared memory: nothing but paths and reports travels
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray does by default where firewalls ask
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
-_QUIET |= {"RAY_raylet_start_wait_time_s": "120"}  # 30 by default, which a busy machine can take
+_QUIET |= {"RAY_raylet_start_wait_time_s": "60"}  # 30 by default, which a busy machine can take
 _INSTALL = "install it on each machine: pip install -c constraints.txt -e '.[ray]'"
 
 
@@ -43,7 +41,7 @@ def ray_cluster(settings: ClusterSettings) -> Iterator[RayCluster]:
     if settings.address is not None:
         _check_answers(settings.address)
     own = {} if settings.address else _LOOPBACK_ONLY | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
-    with _environment(_QUIET | own), TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+    with _environment(_QUIET | own):
         import ray
 
         if ray.is_initialized():
@@ -52,7 +50,7 @@ def ray_cluster(settings: ClusterSettings) -> Iterator[RayCluster]:
                 found="one that has started or joined it",
                 do="call ray.shutdown() first, or use cluster=none",
             )
-        _connect(ray, settings, folder)
+        _connect(ray, settings)
         try:
             yield RayCluster(settings)
         finally:
@@ -77,8 +75,8 @@ def _token() -> str:
     return secrets.token_hex(32)
 
 
-def _connect(ray: Any, settings: ClusterSettings, folder: str) -> None:
-    """Start Ray, or join the one at an address. folder: for its sockets and logs, which no other user reads."""
+def _connect(ray: Any, settings: ClusterSettings) -> None:
+    """Start Ray, or join the one at an address."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     ray._private.worker._worker_logs_enabled = False  # its paragraph on each worker that dies; ours is a line
     if settings.address is None:
@@ -87,7 +85,6 @@ def _connect(ray: Any, settings: ClusterSettings, folder: str) -> None:
             "dashboard_host": "127.0.0.1",
             "num_cpus": _cores(),
         }
-        own |= {"_temp_dir": folder} if len(folder) <= _LONGEST else {}
         _start(ray, object_store_memory=_STORE_BYTES, **own, **quiet)
         _check_loopback(ray)
         return
@@ -103,7 +100,7 @@ def _connect(ray: Any, settings: ClusterSettings, folder: str) -> None:
 
 
 def _start(ray: Any, **options: Any) -> None:
-    """Start Ray on this machine; it gives itself half a minute, which on a busy one takes several tries."""
+    """Start Ray on this machine; it gives itself a minute, which on a busy one takes several tries."""
     for left in reversed(range(_STARTS)):
         try:
             ray.init(address="local", **options)

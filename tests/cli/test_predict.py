@@ -101,6 +101,13 @@ def test_an_address_of_an_object_store_is_one_line(option):
         options(option)
 
 
+@pytest.mark.parametrize("more", [["device=cuda"], ["device=cpu", "cluster.gpus=1"]])
+def test_a_device_that_workers_have_not_is_one_line(more, monkeypatch, capsys):
+    given = ["bundle=b", "input=scans", "output=masks", "cluster=ray", *more]
+    assert segfocal(monkeypatch, "predict", *given) == 1
+    assert f"found {more[0]} and cluster.gpus={more[1][-1] if more[1:] else 0}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("more", "named"), [(["cluster=ray"], "cluster=ray"), (["part=1/2"], "part=1/2")])
 def test_one_scan_is_neither_parted_nor_given_to_workers(more, named, monkeypatch, capsys):
     given = ["bundle=b", "input=ct.nii.gz", "output=m.nii.gz", *more]
