@@ -94,9 +94,18 @@ class Manifest:
                     self._at[file] = heading.end
 
     def _note(self, heading: Heading, file: Path) -> None:
+        if self._is_outdated(heading, file):
+            return
         state, signature = sys.intern(heading.state), sys.intern(heading.signature)
         self._last[heading.name] = _Record(state, signature, heading.input, file, heading.start)
         self._failed_before.discard(heading.name)
+
+    def _is_outdated(self, heading: Heading, file: Path) -> bool:
+        """Say whether another process has done the same scan: one was killed at it, and its part is read later."""
+        record = self._last.get(heading.name)
+        if record is None or record.state != "done" or heading.state == "done" or file in (record.file, self.path):
+            return False
+        return (record.signature, record.input) == (heading.signature, heading.input)
 
     def entry(self, name: str) -> Entry | None:
         """Return the last line of a scan; None where there is none."""
@@ -192,7 +201,8 @@ class Manifest:
         begin = 0 if from_start else self._at.get(file, 0)
         if file.exists():
             for heading in list(headings_from(file, begin, growing=True)):
-                self._write(entry_at(file, heading.start, heading.name))
+                if not self._is_outdated(heading, file):
+                    self._write(entry_at(file, heading.start, heading.name))
                 self._at[file] = heading.end
 
 

@@ -71,6 +71,20 @@ def test_what_a_killed_part_and_its_workers_wrote_is_read_by_all_and_joins_later
     assert not (tmp_path / PARTS).exists()
 
 
+def test_what_another_did_after_a_killed_part_began_it_stays_done_when_that_part_is_read_later(tmp_path):
+    (tmp_path / PARTS).mkdir()
+    Manifest(tmp_path, "s", part="auto_killed").add(SCANS[0], state="begun")
+    with own_manifest(tmp_path, "s", Part()) as manifest:
+        manifest.add(SCANS[0], state="begun")
+        manifest.add(SCANS[0], state="done", sha256={})
+    with own_manifest(tmp_path, "s", None) as manifest:  # the killed one's part joins
+        assert manifest.entry(SCANS[0].name)["state"] == "done"
+    assert [line["state"] for line in lines(tmp_path)] == ["begun", "done"]
+    again = Manifest(tmp_path, "s")
+    again.read()
+    assert again.entry(SCANS[0].name)["state"] == "done"
+
+
 def test_no_other_command_for_all_or_for_the_same_part_while_a_part_is_at_work(tmp_path):
     at_work = Part(number=1, count=2)
     with own_manifest(tmp_path, "s", at_work) as manifest:
