@@ -88,7 +88,8 @@ def _volume_recipes(fingerprint: Mapping[str, Any]) -> list[Recipe]:
 
 
 def _recipe(name: str, options: Mapping[str, Any], why: str) -> Recipe:
-    shared = {"loss": "focal+dice", "model.prior": "auto", "train.lr": 0.003, "train.batch_size": 8}
+    shared: dict[str, Any] = {"loss": "focal+dice", "model.prior": "auto"}
+    shared |= {"train.lr": 0.003, "train.batch_size": 8, "train.precision": "fp32"}
     return Recipe(name=name, options={**shared, **options}, why=why)
 
 

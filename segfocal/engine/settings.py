@@ -17,7 +17,7 @@ class TrainingSettings:
     """How long and how to train: the group `train` of a config.
 
     Args:
-        steps: optimiser steps, 1 to a billion; 300 learn the demo scans in a few minutes on a CPU.
+        steps: optimiser steps, 1 to a billion; 600 learn the demo scans in a few minutes on a CPU.
         minutes: of training by the clock, > 0, in place of `steps`; schedules follow their used share. None: `steps`
             count, which give the same numbers again.
         batch_size: samples an optimiser step, over all processes and all its forward passes, ≥ 1.
@@ -70,7 +70,7 @@ class TrainingSettings:
     warmup: float = 0.1
     clip_norm: float | None = 1.0
     ema: float = 0.98
-    validate_every: int = 100
+    validate_every: int = 200
     save_minutes: float | None = 10.0
     keep_checkpoints: int = 2
     patience: int | None = None
@@ -79,7 +79,7 @@ class TrainingSettings:
     workers: int = 0
     worker_timeout: float | None = 600.0
     process_timeout: float = 43200.0
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     tf32: bool = True
     channels_last: Literal["auto"] | bool = "auto"
     compile: bool = False
