@@ -34,6 +34,7 @@ def connect(settings: TrainingSettings, folder: Path) -> Accelerator:
     check_tracker(settings.tracker)
     _check_whole()
     _check_shares(settings)
+    _check_meeting()
     precision: str = settings.precision
     if precision == "auto":
         precision = quick_precision(choose_device(settings.device))
@@ -51,11 +52,7 @@ def connect(settings: TrainingSettings, folder: Path) -> Accelerator:
         AcceleratorState._reset_state(reset_partial_state=True)
         if "WORLD_SIZE" not in os.environ:
             raise
-        raise UserError(
-            expected="processes that find each other by RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT",
-            found=" ".join(str(error).split())[:200],
-            do="start them by torchrun, or as docs/scale.md shows",
-        ) from error
+        raise _apart(" ".join(str(error).split())[:200]) from error
 
 
 def disconnect(accelerator: Accelerator) -> None:
@@ -68,6 +65,21 @@ def disconnect(accelerator: Accelerator) -> None:
         time.sleep(_LAST_TENSORS)
     accelerator.end_training()
     AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision
+
+
+def _check_meeting() -> None:
+    """Raise UserError where several processes are not told where they meet: the first would wait for the others."""
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and missing:
+        raise _apart(f"no {', '.join(missing)} in the environment")
+
+
+def _apart(found: str) -> UserError:
+    return UserError(
+        expected="processes that find each other by RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT",
+        found=found,
+        do="start them by torchrun, or as docs/scale.md shows",
+    )
 
 
 def _check_whole() -> None:
