@@ -22,8 +22,13 @@ _LAST_TENSORS = 0.25  # seconds; a thread needs microseconds, where it gets a co
 _SHARDS = ("fsdp", "deepspeed", "megatron_lm")  # names in Accelerate's ACCELERATE_USE_…
 
 
-def connect(settings: TrainingSettings, folder: Path) -> Accelerator:
+def connect(settings: TrainingSettings, folder: Path, *, dims: int = 2) -> Accelerator:
     """Return this process's place among those that train together (one, unless torchrun or accelerate started more).
+
+    Args:
+        settings: of training.
+        folder: of the run, for a tracker.
+        dims: of what the network convolves: 2 for slices, 3 for patches.
 
     Raises:
         UserError: a precision the device has not, a tracker whose package is missing, a model in shards, more processes
@@ -35,9 +40,7 @@ def connect(settings: TrainingSettings, folder: Path) -> Accelerator:
     _check_whole()
     _check_shares(settings)
     _check_meeting()
-    precision: str = settings.precision
-    if precision == "auto":
-        precision = quick_precision(choose_device(settings.device))
+    precision = _precision(settings, dims)
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a batch without clicks has no use for theirs
     try:
         return Accelerator(
@@ -65,6 +68,24 @@ def disconnect(accelerator: Accelerator) -> None:
         time.sleep(_LAST_TENSORS)
     accelerator.end_training()
     AcceleratorState._reset_state(reset_partial_state=True)  # the next run of a multirun may differ in precision
+
+
+def _precision(settings: TrainingSettings, dims: int) -> str:
+    """Return the precision of the network. On a CPU torch 2.13 goes back wrongly over 3-D convolutions in bfloat16.
+
+    Weight gradients of small maps are then now and then what lay in memory before: in 3 of 100 passes of a U-Net.
+    """
+    device = choose_device(settings.device)
+    wrong = device.type == "cpu" and dims == 3
+    if settings.precision == "auto":
+        return "fp32" if wrong else quick_precision(device)
+    if settings.precision == "bf16" and wrong:
+        raise UserError(
+            expected="train.precision=fp32 for 3-D patches on a CPU",
+            found="bf16, in which torch's 3-D convolutions have wrong gradients there",
+            do="use fp32 or auto",
+        )
+    return settings.precision
 
 
 def _check_meeting() -> None:

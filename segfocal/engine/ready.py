@@ -40,7 +40,7 @@ def ready_run(plan: Plan, folder: Path) -> Iterator[ReadyRun]:
     Raises:
         UserError: data that cannot be used, a folder that cannot be written, options that do not fit the device.
     """
-    accelerator = connect(plan.settings, folder)
+    accelerator = connect(plan.settings, folder, dims=len(plan.window))
     try:
         with naming_lost_processes(accelerator, timeout=plan.settings.process_timeout):
             folder = main_folder(folder)

@@ -44,7 +44,7 @@ class TrainingSettings:
         process_timeout: seconds that processes which train together wait for each other, > 0: the others wait while the
             main one prepares and validates; half a day, which no validation takes.
         precision: of the network: "fp32", "bf16", "fp16" (GPU only), or "auto": bf16 where the device multiplies it in
-            hardware, else fp32; losses stay in float32.
+            hardware, else fp32, as for 3-D patches on a CPU; losses stay in float32.
         tf32: on GPUs that have it, products to 10 bits: faster.
         channels_last: memory order of images and weights: true, false, or "auto": on a CPU, for models that train
             faster so (sam_tiny). It changes the rounding of results, no more.
@@ -57,7 +57,7 @@ class TrainingSettings:
         tracker: what besides the run directory gets the record: "none", "tensorboard", "mlflow" or "wandb".
     """
 
-    steps: int = 300
+    steps: int = 600
     minutes: float | None = None
     batch_size: int = 8
     accumulate: int = 1

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from segfocal.engine.connect import connect
+from segfocal.engine.connect import connect, disconnect
 from segfocal.engine.settings import TrainingSettings
 from segfocal.errors import UserError
 
@@ -38,3 +38,12 @@ def test_processes_that_were_not_told_where_to_meet_are_one_line(missing, monkey
     with pytest.raises(UserError, match=f"find each other by RANK.*found no {missing} in the environment") as said:
         connect(TrainingSettings(device="cpu"), tmp_path)
     assert "\n" not in str(said.value)
+
+
+def test_patches_on_a_cpu_are_float32(monkeypatch, tmp_path):
+    monkeypatch.setattr("segfocal.engine.connect.quick_precision", lambda device: "bf16")
+    accelerator = connect(TrainingSettings(device="cpu"), tmp_path, dims=3)
+    assert accelerator.mixed_precision == "no"
+    disconnect(accelerator)
+    with pytest.raises(UserError, match=r"fp32 for 3-D patches on a CPU; found bf16"):
+        connect(TrainingSettings(device="cpu", precision="bf16"), tmp_path, dims=3)

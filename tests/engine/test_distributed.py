@@ -70,6 +70,7 @@ def dice(folder):
 )
 def test_two_processes_equal_one(kind, options, spheres, tmp_path, monkeypatch):
     settings = ["train.steps=6", "train.validate_every=3", "train.device=cpu", "train.batch_size=4", *options]
+    settings += ["train.precision=fp32"]
     small = {name: small_training(spheres, tmp_path / name, *settings) for name in ("one", "two")}
     if kind == "semantic":
         sam = ("model.width=", "model.depth=", "model.decoder_width=")

@@ -40,6 +40,7 @@ def test_a_switch_for_speed_or_exactness_changes_no_result_on_a_cpu(option, plai
 
 def test_a_unet_learns_alike_in_either_memory_order(spheres, tmp_path, monkeypatch):
     unet = ["model=unet", "task=semantic", "model.widths=[8,16,16]", "train.steps=3", "train.validate_every=0"]
+    unet += ["train.precision=fp32"]
     rows = []
     for order in ("auto", "true", "false"):
         options = small_training(spheres, tmp_path / order, *unet, f"train.channels_last={order}")
@@ -55,7 +56,8 @@ def test_a_unet_learns_alike_in_either_memory_order(spheres, tmp_path, monkeypat
 def test_a_compiled_network_trains_like_the_plain_one(model, spheres, tmp_path, monkeypatch):
     rows = []
     for name, extra in (("plain", []), ("compiled", ["train.compile=true"])):
-        options = small_training(spheres, tmp_path / name, "train.steps=3", "train.validate_every=0", *extra)
+        fixed = ["train.steps=3", "train.validate_every=0", "train.precision=fp32"]
+        options = small_training(spheres, tmp_path / name, *fixed, *extra)
         if model == "unet":
             options = [o for o in options if not o.startswith("model.")]
             options += ["model=unet", "task=semantic", "model.widths=[8,16,16]"]
@@ -64,7 +66,7 @@ def test_a_compiled_network_trains_like_the_plain_one(model, spheres, tmp_path, 
     assert rows[1] == pytest.approx(rows[0], rel=1e-3)
 
 
-FOCAL = ["loss=focal", "train.batch_size=4", "augment=none"]
+FOCAL = ["loss=focal", "train.batch_size=4", "augment=none", "train.precision=fp32"]
 
 
 @pytest.mark.parametrize("reduction", ["sum", "positives"])
