@@ -101,9 +101,12 @@ class Manifest:
         self._failed_before.discard(heading.name)
 
     def _is_outdated(self, heading: Heading, file: Path) -> bool:
-        """Say whether another process has done the same scan: one was killed at it, and its part is read later."""
+        """Say whether another file has it that the same scan is done.
+
+        So it is of a process that was killed at it, and of lines of a worker that have joined the file already.
+        """
         record = self._last.get(heading.name)
-        if record is None or record.state != "done" or heading.state == "done" or file in (record.file, self.path):
+        if record is None or record.state != "done" or file in (record.file, self.path):
             return False
         return (record.signature, record.input) == (heading.signature, heading.input)
 

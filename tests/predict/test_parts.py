@@ -85,6 +85,20 @@ def test_what_another_did_after_a_killed_part_began_it_stays_done_when_that_part
     assert again.entry(SCANS[0].name)["state"] == "done"
 
 
+def test_lines_of_a_worker_that_have_joined_before_the_command_was_killed_join_once(tmp_path):
+    (tmp_path / PARTS).mkdir()
+    command = Manifest(tmp_path, "s")
+    worker = Manifest(tmp_path, "s", part="all--worker1")
+    for number, scan in enumerate(SCANS[:2]):
+        worker.add(scan, state="begun")
+        worker.add(scan, state="done", sha256={})
+        if number == 0:
+            command.absorb(worker.path)
+    with own_manifest(tmp_path, "s", None):
+        pass
+    assert [line["name"] for line in lines(tmp_path) if line["state"] == "done"] == [scan.name for scan in SCANS[:2]]
+
+
 def test_no_other_command_for_all_or_for_the_same_part_while_a_part_is_at_work(tmp_path):
     at_work = Part(number=1, count=2)
     with own_manifest(tmp_path, "s", at_work) as manifest:
