@@ -70,9 +70,11 @@ def test_search_finds_a_word_in_a_browser_without_a_network(site):
         page.on("request", lambda request: asked.append(request.url))
         here = f"http://127.0.0.1:{server.server_port}/"
         page.goto(f"{here}index.html")
+        page.wait_for_load_state("networkidle")  # keys go nowhere before the search has been loaded
         page.keyboard.press("Control+k")
+        page.locator("input:focus").wait_for()
         page.keyboard.type("Hausdorff")
         page.get_by_text("Evaluate masks").last.wait_for()  # the way to the page, below a hit
-        page.get_by_text(re.compile(r"^\d+ results?$")).first.wait_for()  # counted after the first hit is shown
+        page.get_by_text(re.compile(r"^\d+ results?$")).first.wait_for()
     server.shutdown()
     assert [url for url in asked if not url.startswith((here, "data:", "blob:"))] == []
