@@ -73,7 +73,7 @@ def disconnect(accelerator: Accelerator) -> None:
 def _precision(settings: TrainingSettings, dims: int) -> str:
     """Return the precision of the network. On a CPU torch 2.13 goes back wrongly over 3-D convolutions in bfloat16.
 
-    Weight gradients of small maps are then now and then what lay in memory before: in 45 of 1,080 passes of small U-Nets.
+    Weight gradients of small maps are then now and then what lay in memory: in 45 of 1,080 passes of small U-Nets.
     """
     device = choose_device(settings.device)
     wrong = device.type == "cpu" and dims == 3

@@ -101,14 +101,19 @@ class Manifest:
         self._failed_before.discard(heading.name)
 
     def _is_outdated(self, heading: Heading, file: Path) -> bool:
-        """Say whether another file has it that the same scan is done.
+        """Say whether another file has more: that the same scan is done, or this very line.
 
-        So it is of a process that was killed at it, and of lines of a worker that have joined the file already.
+        So it is of a process that was killed at it, and of lines of a worker that have joined the file already. A mask
+        that was made again, as its user had taken it away, has another line.
         """
         record = self._last.get(heading.name)
         if record is None or record.state != "done" or file in (record.file, self.path):
             return False
-        return (record.signature, record.input) == (heading.signature, heading.input)
+        if (record.signature, record.input) != (heading.signature, heading.input):
+            return False
+        if heading.state != "done":
+            return True
+        return self._entry_in(record, heading.name) == entry_at(file, heading.start, heading.name)
 
     def entry(self, name: str) -> Entry | None:
         """Return the last line of a scan; None where there is none."""

@@ -99,6 +99,20 @@ def test_lines_of_a_worker_that_have_joined_before_the_command_was_killed_join_o
     assert [line["name"] for line in lines(tmp_path) if line["state"] == "done"] == [scan.name for scan in SCANS[:2]]
 
 
+def test_a_mask_that_a_worker_made_again_is_recorded_as_it_is_now(tmp_path):
+    (tmp_path / PARTS).mkdir()
+    command = Manifest(tmp_path, "s")
+    command.add(SCANS[0], state="done", sha256={"p0.nii.gz": "old"})
+    worker = Manifest(tmp_path, "s", part="all--worker1")
+    worker.add(SCANS[0], state="begun")
+    worker.add(SCANS[0], state="done", sha256={"p0.nii.gz": "new"})
+    command.absorb(worker.path)
+    assert command.entry(SCANS[0].name)["sha256"] == {"p0.nii.gz": "new"}
+    again = Manifest(tmp_path, "s")
+    again.read()
+    assert again.entry(SCANS[0].name)["sha256"] == {"p0.nii.gz": "new"}
+
+
 def test_no_other_command_for_all_or_for_the_same_part_while_a_part_is_at_work(tmp_path):
     at_work = Part(number=1, count=2)
     with own_manifest(tmp_path, "s", at_work) as manifest:
