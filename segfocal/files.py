@@ -8,10 +8,9 @@ import json
 import os
 import re
 import stat
-import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ from safetensors import SafetensorError
 
 from segfocal.errors import Fault, UserError
 from segfocal.foreign import door
+from segfocal.plain_names import folded
 from segfocal.writable import check_writable, unwritable
 
 _RECORD = ".segfocal_unfinished.json"  # names of the files that a running command has claimed in a folder
 _COMMANDS: list[dict[Path, set[str]]] = []  # names claimed by folder, of the command that runs in this process
-_LONGEST_NAME = 96  # bytes, of a slug
-_LONGEST = 160  # bytes of a name that endings are added to; file systems take 255
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)", re.DOTALL)  # what `written_beside` makes of a name
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # also the signs of full width
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 
@@ -49,6 +48,19 @@ def written_beside(path: Path) -> Iterator[Path]:
             raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(paths: Iterable[Path]) -> None:
+    """Take away what killed writers left beside files: their temporary ones. Nobody may be writing these files now."""
+    names: dict[Path, set[str]] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).add(path.name)
+    for folder, ours in names.items():
+        with suppress(OSError):
+            left = [found.name for found in os.scandir(folder) if found.name.startswith(".")]
+            for name in left:
+                if (match := _TEMPORARY.fullmatch(name)) and match[1] in ours:
+                    (folder / name).unlink(missing_ok=True)
 
 
 def give_usual_mode(path: Path) -> None:
@@ -102,24 +114,6 @@ def _cell(value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith(_FORMULA) or _NUMBER.fullmatch(value):
         return value
     return f"'{value}"
-
-
-def slug(name: str) -> str:
-    """Return a name as that of a file or folder: itself where any system takes it, else what is left and a hash of all.
-
-    It has no separators, quotes, brackets, spaces or leading dots, and at most 96 bytes. Different names stay so.
-    """
-    plain = re.sub(r"[^\w.,=+-]", "_", name).lstrip(".-")
-    if plain == name and 0 < len(plain.encode()) <= _LONGEST_NAME:
-        return name
-    kept = plain.encode()[: _LONGEST_NAME - 9].decode(errors="ignore").rstrip("_")
-    return f"{kept}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}".lstrip("_")
-
-
-def fit_name(name: str) -> str:
-    """Return a name of the data's as it is where a file can have it, spaces and all, else its `slug`."""
-    fits = name.isprintable() and not name.startswith((".", "-")) and not name.endswith((".", " "))
-    return name if fits and not set(name) & set('/\\:*?"<>|') and 0 < len(name.encode()) <= _LONGEST else slug(name)
 
 
 def check_regular(path: Path, *, expected: str = "a file") -> None:
@@ -275,11 +269,6 @@ def _places(path: Path) -> set[str | tuple[int, int]]:
     except OSError:
         return {real}
     return {real, (state.st_dev, state.st_ino)}
-
-
-def folded(name: str) -> str:
-    """Return a name without what some file systems do not tell apart: case, and how accents are written."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _is_one_name(first: Path, second: Path) -> bool:

@@ -18,13 +18,13 @@ from segfocal.files import (
     check_regular,
     claim,
     claims_recorded,
-    fit_name,
     read_json,
-    slug,
+    remove_unfinished,
     write_json,
     write_table,
     written_beside,
 )
+from segfocal.plain_names import fit_name, slug
 
 ACCENTED = ("caf\u00e9.nii", "cafe\u0301.nii")  # the same letters: composed, decomposed
 
@@ -205,3 +205,19 @@ def test_a_second_name_of_an_input_is_seen_through_a_folder_that_is_not_there_ye
     (tmp_path / "a.png").hardlink_to(scan)
     with pytest.raises(UserError, match="the same file as input and output"):
         check_apart([tmp_path / "new" / ".." / "a.png"], [scan])
+
+
+def test_what_a_killed_writer_left_goes_and_nothing_else(tmp_path):
+    kept = (".0123abcd.other.nii.gz", ".mine.a.nii.gz", ".0123ABCD.a.nii.gz", "a.nii.gz", ".0123abcd.a.nii.gz.bak")
+    for name in (".0123abcd.a.nii.gz", ".fedc9876.a.nii.gz", *kept):
+        (tmp_path / name).touch()
+    remove_unfinished([tmp_path / "a.nii.gz", tmp_path / "none" / "b.nii.gz"])
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
+def test_the_name_of_what_is_written_is_one_that_is_taken_away(tmp_path):
+    with written_beside(tmp_path / "a.nii.gz") as temporary:
+        temporary.touch()
+        remove_unfinished([tmp_path / "a.nii.gz"])
+        assert not temporary.exists()
+        temporary.touch()

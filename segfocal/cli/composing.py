@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from segfocal.cli.foreign_config import check_programs
 from segfocal.errors import UserError
-from segfocal.files import slug
+from segfocal.plain_names import slug
 
 _load = ConfigLoaderImpl.load_configuration
 _KEPT = re.compile(r"(\$\{hydra\.job\.(?:num|id)\}|/)")  # of a folder's name: known when a job starts, or typed

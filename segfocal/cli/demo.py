@@ -15,7 +15,7 @@ from segfocal.cli.resume import AUTO, RunRequest, files_of_plan
 from segfocal.cli.train import prompt_words, train_in
 from segfocal.cli.training_plan import build_plan
 from segfocal.errors import UserError
-from segfocal.files import fit_name
+from segfocal.plain_names import fit_name
 from segfocal.plain_text import visible
 
 if TYPE_CHECKING:

@@ -87,12 +87,15 @@ def _claim(plan: Plan, request: RunRequest) -> None:
     """Raise UserError where the files of a run would replace one it reads or, unasked, some that are no run's."""
     from segfocal.compare.runs import RUN_FILE
     from segfocal.engine.record import FILES, FOLDERS
-    from segfocal.files import check_new, claim
+    from segfocal.files import check_new, claim, remove_unfinished
+    from segfocal.inference import bundle as bundles
 
     folder, read = request.folder, files_of_plan(plan)
     written, folders = ([folder / name for name in names] for names in (FILES, FOLDERS))
     is_run = (folder / RUN_FILE).is_file()
     claim(written, read, overwrite=request.overwrite or is_run, folders=folders)
+    if is_run:  # the folder is held by this process
+        remove_unfinished([*written, *(folder / "bundle" / name for name in bundles.FILES)])
     if not is_run and not request.overwrite:
         for place in folders:
             check_new(place, overwrite=False)

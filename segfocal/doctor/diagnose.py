@@ -24,8 +24,9 @@ from segfocal.doctor.examine_all import examine_all
 from segfocal.doctor.page import write_doctor_page
 from segfocal.doctor.repair import FileRepair, RepairedCase, copies_of, listed_name, repair_case
 from segfocal.errors import UserError
-from segfocal.files import claim, folded, make_folder, write_json, write_text
+from segfocal.files import claim, make_folder, write_json, write_text
 from segfocal.io import passed_over
+from segfocal.plain_names import folded
 
 _RESULTS = ("doctor.json", "doctor.html")
 _RESULTS_OF_FIX = ("cases.csv", "fixes.jsonl", "label_names.json")

@@ -15,12 +15,12 @@ from segfocal.data.case import Case
 from segfocal.doctor.case_report import CaseReport, examine, is_nifti
 from segfocal.doctor.checks import CHECKS, Check, Finding
 from segfocal.errors import UserError
-from segfocal.files import fit_name
 from segfocal.grid import Grid, Volume
 from segfocal.io import nifti, volumes
 from segfocal.io.nifti.geometry import mm_per_unit
 from segfocal.io.nifti.header import read_raw_header
 from segfocal.io.nifti.packing import salvaged
+from segfocal.plain_names import fit_name
 
 _ROUNDS = 3  # one fault may hide the next
 _SLIGHT = 0.5  # of the smallest spacing: a label moved no farther takes the image's header

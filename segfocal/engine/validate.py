@@ -14,7 +14,6 @@ from torch import Tensor
 from segfocal.data.case import Case
 from segfocal.data.ignore_label import ignored_in, without_ignored
 from segfocal.data.store.prepare import read_pair
-from segfocal.files import fit_name
 from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.prompted.scan_prompts import ScanPrompts
@@ -23,6 +22,7 @@ from segfocal.inference.segment import segment
 from segfocal.losses.links import margins
 from segfocal.metrics import Counts, RankHistogram, count, hausdorff95
 from segfocal.models import PromptableModel
+from segfocal.plain_names import fit_name
 from segfocal.report.case_picture import CasePicture, draw_largest
 
 _PICTURES = 100

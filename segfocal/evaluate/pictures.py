@@ -15,11 +15,12 @@ from segfocal.evaluate.judge import JudgedCase
 from segfocal.evaluate.lesion_summary import LesionSummary
 from segfocal.evaluate.pairing import CaseFiles
 from segfocal.evaluate.prediction_report import read_prediction_report
-from segfocal.files import make_folder, slug
+from segfocal.files import make_folder
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
 from segfocal.intensity import Intensity, Percentiles
 from segfocal.io import volumes
+from segfocal.plain_names import slug
 from segfocal.report.case_picture import CasePicture, draw_errors, draw_largest
 from segfocal.report.plots import draw_froc, draw_strips
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from segfocal.files import claim, make_folder, slug, write_json, write_text
+from segfocal.files import claim, make_folder, write_json, write_text
 from segfocal.fingerprint.suggestions import Suggestion
+from segfocal.plain_names import slug
 from segfocal.report import plots
 from segfocal.report.html import write_page
 

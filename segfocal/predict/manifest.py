@@ -46,6 +46,7 @@ class _Record(NamedTuple):
     state: str
     signature: str
     input: bytes
+    line: bytes
     file: Path
     start: int
 
@@ -97,7 +98,7 @@ class Manifest:
         if self._is_outdated(heading, file):
             return
         state, signature = sys.intern(heading.state), sys.intern(heading.signature)
-        self._last[heading.name] = _Record(state, signature, heading.input, file, heading.start)
+        self._last[heading.name] = _Record(state, signature, heading.input, heading.line, file, heading.start)
         self._failed_before.discard(heading.name)
 
     def _is_outdated(self, heading: Heading, file: Path) -> bool:
@@ -111,9 +112,7 @@ class Manifest:
             return False
         if (record.signature, record.input) != (heading.signature, heading.input):
             return False
-        if heading.state != "done":
-            return True
-        return self._entry_in(record, heading.name) == entry_at(file, heading.start, heading.name)
+        return heading.state != "done" or heading.line == record.line
 
     def entry(self, name: str) -> Entry | None:
         """Return the last line of a scan; None where there is none."""
@@ -161,7 +160,12 @@ class Manifest:
         So are those of a run that was killed while it wrote, and all of a manifest of a version that recorded none.
         """
         entry = self.entry(scan.name)
-        return entry is not None and ("sha256" not in entry or entry["state"] == "writing")
+        return entry is not None and ("sha256" not in entry or self.was_interrupted(scan))
+
+    def was_interrupted(self, scan: Scan) -> bool:
+        """Say whether a run that was killed had begun to write files of a scan."""
+        entry = self.entry(scan.name)
+        return entry is not None and entry["state"] == "writing"
 
     def is_ours(self, scan: Scan, files: Sequence[Path]) -> bool:
         """Say whether files of a scan are there, all as a run wrote them; one changed since is the user's."""
@@ -199,7 +203,7 @@ class Manifest:
         self.path.parent.mkdir(exist_ok=True)
         line = line_of(entry)
         start = append(self.path, line)
-        self._note(heading_of(entry, start, start + len(line)), self.path)
+        self._note(heading_of(entry, line, start), self.path)
         self._in_work[entry["name"]] = entry
         if entry["state"] not in ("begun", "writing"):
             del self._in_work[entry["name"]]

@@ -65,6 +65,7 @@ class Heading(NamedTuple):
         state: what it says.
         signature: of the bundles and options.
         input: 8 bytes that stand for the state of its files.
+        line: 8 bytes that stand for all of it.
         start: the byte of the file at which the line begins.
         end: the byte after it.
     """
@@ -73,6 +74,7 @@ class Heading(NamedTuple):
     state: str
     signature: str
     input: bytes
+    line: bytes
     start: int
     end: int
 
@@ -92,17 +94,19 @@ def headings_from(path: Path, start: int = 0, *, growing: bool = False) -> Itera
         end = begin + len(line)
         if plain := _PLAIN.fullmatch(line):
             state, signature = plain[2].decode(), plain[4].decode()
-            yield Heading(text_of(plain[1], path, begin), state, signature, _digest(plain[3]), begin, end)
+            name = text_of(plain[1], path, begin)
+            yield Heading(name, state, signature, _digest(plain[3]), _digest(line), begin, end)
         elif line.strip() and (line.endswith(b"\n") or not growing):
             after = f" after byte {start}" if start else ""
             entry = _parsed(line, path, begin, f"{path}, line {number}{after}")
             if entry is not None:
-                yield heading_of(entry, begin, end)
+                yield heading_of(entry, line, begin)
 
 
-def heading_of(entry: Entry, start: int, end: int) -> Heading:
-    """Return the heading of a line that lies between two bytes of its file."""
-    return Heading(entry["name"], entry["state"], entry["signature"], short_of(entry["input"]), start, end)
+def heading_of(entry: Entry, line: bytes, start: int) -> Heading:
+    """Return the heading of a line that begins at a byte of its file."""
+    short = (short_of(entry["input"]), _digest(line))
+    return Heading(entry["name"], entry["state"], entry["signature"], *short, start, start + len(line))
 
 
 def entry_at(path: Path, start: int, name: str) -> Entry:

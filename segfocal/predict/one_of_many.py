@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segfocal.cluster.worker_errors import in_one_line
+from segfocal.files import remove_unfinished
 from segfocal.grid import Volume
 from segfocal.inference.predictor import Predictor
 from segfocal.memory import forget_peak, peak_gib
@@ -67,6 +68,8 @@ class OneOfMany:
         forget_peak()
         own = self.own(scan)
         left = hashes(files_written(own)) if self.manifest.trusts(scan) else {}
+        if self.manifest.was_interrupted(scan):
+            remove_unfinished(files_written(own))
         self.manifest.add(scan, state="begun", sha256=left)
         return segment_scan(self.predictor, own, volume)
 

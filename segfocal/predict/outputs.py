@@ -13,13 +13,14 @@ import numpy as np
 
 import segfocal
 from segfocal.errors import UserError
-from segfocal.files import check_apart, check_new, claim, fit_name, folded, make_folder
+from segfocal.files import check_apart, check_new, claim, make_folder
 from segfocal.grid import Volume
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.postprocess import describe
 from segfocal.inference.predictor import Predictor
 from segfocal.io import png, volumes
+from segfocal.plain_names import fit_name, folded
 from segfocal.predict.options import OutputOptions, PredictOptions, PromptKind
 from segfocal.predict.prediction import Prediction
 from segfocal.predict.prompts import files_named

@@ -16,10 +16,11 @@ from segfocal.data.case import Case
 from segfocal.data.cases import read_cases
 from segfocal.data.layouts.label_files import labels_beside
 from segfocal.errors import UserError
-from segfocal.files import make_folder, slug
+from segfocal.files import make_folder
 from segfocal.grid import Grid, Volume
 from segfocal.io import nifti, volumes
 from segfocal.io.dicom.file_kinds import is_dicom
+from segfocal.plain_names import slug
 from segfocal.predict.inputs import Scan, find_scans
 from segfocal.serve.refusal import Refused
 

@@ -193,5 +193,6 @@ def test_a_run_killed_twenty_times_ends_as_if_it_had_not_been(spheres, tmp_path)
     assert final.returncode == 0, output
     assert "damaged" not in output
     assert same_weights(whole, cut)
+    assert [path.name for path in cut.rglob(".*")] == [path.name for path in whole.rglob(".*")]  # no half file stays
     losses = [[row["loss"] for row in csv.DictReader((run / "metrics.csv").open())] for run in (whole, cut)]
     assert losses[0] == losses[1]

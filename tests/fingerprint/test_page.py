@@ -4,9 +4,9 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from segfocal.files import slug
 from segfocal.fingerprint.page import DataChoice, sweep
 from segfocal.fingerprint.suggestions import Suggestion
+from segfocal.plain_names import slug
 
 NAMES = ["liver", "a: b", "# no comment", "x\u2028evil: 1", "tab\tand 'quotes\"", "- item", "ümläut"]
 

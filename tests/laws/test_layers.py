@@ -50,6 +50,7 @@ LAYERS = {
     "memory": 0,
     "option_kinds": 0,
     "foreign": -1,
+    "plain_names": -1,
     "writable": -1,
     "errors": -2,
     "plain_text": -3,

@@ -160,11 +160,14 @@ def test_after_a_kill_what_a_run_wrote_is_ours(
     masks = tmp_path / "masks"
     theirs = make_scan(masks / "p1" / "ct.nii.gz", image(0))
     before = theirs.read_bytes()
+    half = theirs.with_name(".0123abcd.ct.nii.gz")  # as a killed writer leaves it
+    half.touch()
     entry = {"name": "p1/ct.nii.gz", "state": state, "input": [], "signature": "of another", "message": ""}
     entry |= {} if recorded is None else {"sha256": recorded}
     (masks / "manifest.jsonl").write_text(json.dumps(entry) + "\n")
     assert segfocal(monkeypatch, "predict", f"bundle={random_bundle}", f"input={scans}", f"output={masks}") == 0
     assert (theirs.read_bytes() != before) is replaced
+    assert half.exists() is (state != "writing")
     assert f"{2 + replaced} done" in capsys.readouterr().out
 
 

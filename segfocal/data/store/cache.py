@@ -23,9 +23,10 @@ from segfocal.data import dicom_labels
 from segfocal.data.case import Case
 from segfocal.data.store.prepared_case import Preparation
 from segfocal.errors import UserError
-from segfocal.files import fit_name, read_json
+from segfocal.files import read_json
 from segfocal.intensity import describe
 from segfocal.io import volumes
+from segfocal.plain_names import fit_name
 
 try:
     import fcntl
