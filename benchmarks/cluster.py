@@ -1,8 +1,9 @@
 """Many scans on a cluster: nodes and driver killed on the way, throughput by workers, and what a case costs the driver.
 
-    simulate    three Ray nodes on this machine, on loopback: at a fifth of the scans a node is killed, at two fifths
-                the driver (SIGKILL, begun again at once), at three fifths a node is added. Every good scan has one
-                mask, that of a run in one process, byte for byte; the broken ones are explained; what was begun twice
+    simulate    five Ray nodes on this machine, on loopback, one of them slow, one with a full disk: at a fifth of the
+                scans a node is killed, at two fifths the driver (SIGKILL, begun again at once), at three fifths a
+                node is added. Every good scan has one mask, that of a run in one process, byte for byte; the broken
+                ones are explained; the full node is left out; what was begun twice
     throughput  scans an hour with 1 and 2 workers of one thread each, over the last 70 % of the scans
     claims      part=auto: ms that a case costs to claim, to look at what others did, and to give up
     memory      the most memory of a command that finds all scans done, by rows of its manifest
@@ -28,6 +29,8 @@ from pathlib import Path
 WAIT = {"RAY_raylet_start_wait_time_s": "300", "RAY_health_check_timeout_ms": "60000"}  # of a busy machine
 os.environ |= WAIT | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+_SEARCHED = [str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH")]
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _SEARCHED))  # workers import node_faults
 CODE = "import sys; from segfocal.cli.main import main; sys.exit(main())"
 STORE = 100 << 20  # bytes of each node's shared memory
 
@@ -53,17 +56,19 @@ def make(folder, *, scans, broken, shape=(12, 11, 5), widths=(4, 8, 8), window=(
 
 
 class Nodes:
-    """Ray nodes of one core on this machine."""
+    """Ray nodes of one core on this machine. faults: of nodes besides the `count` good ones."""
 
-    def __init__(self, count):
+    def __init__(self, count, *, faults=()):
         from ray.cluster_utils import Cluster
 
         own = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": STORE}
         self.cluster = Cluster(initialize_head=True, head_node_args=own)
         self.added = [self.add() for _ in range(count - 1)]
+        for fault in faults:
+            self.add(env_vars={"NODE_FAULT": fault})
 
-    def add(self):
-        return self.cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    def add(self, **options):
+        return self.cluster.add_node(num_cpus=1, object_store_memory=STORE, **options)
 
     def kill(self):
         self.cluster.remove_node(self.added.pop(0), allow_graceful=False)
@@ -77,34 +82,35 @@ def entries(output):
 
 
 def wait_until(share, command, output, count):
-    """Wait until a share of the scans has ended; say how many have."""
-    while (ended := sum(entry["state"] in ("done", "failed") for entry in entries(output))) < share * count:
+    """Wait until a share of the scans has masks; say how many have."""
+    while (made := len({entry["name"] for entry in entries(output) if entry["state"] == "done"})) < share * count:
         assert command.poll() is None, "the driver ended early"
         time.sleep(0.2)
-    return ended
+    return made
 
 
 def simulate(folder, *, scans, broken, say=print):
     """Run scans over nodes that are killed and added, and check what is left; return the facts."""
     bundle, inputs = make(folder, scans=scans, broken=broken)
-    count = scans + broken
     subprocess.run(predict(bundle, inputs, folder / "one"), check=True, stdout=subprocess.DEVNULL)
-    nodes, output, began = Nodes(3), folder / "masks", time.monotonic()
+    nodes, output, began = Nodes(3, faults=("slow", "full")), folder / "masks", time.monotonic()
     log = (folder / "log.txt").open("a")
-    command = predict(bundle, inputs, output, "cluster=ray", f"cluster.address={nodes.cluster.address}")
+    where = ["cluster=ray", f"cluster.address={nodes.cluster.address}", "imports=node_faults"]
+    command = predict(bundle, inputs, output, *where)
     first = subprocess.Popen(command, stdout=log)
-    say(f"a node is killed after {wait_until(0.2, first, output, count)} scans")
+    say(f"a node is killed after {wait_until(0.2, first, output, scans)} scans")
     nodes.kill()
-    say(f"the driver is killed after {wait_until(0.4, first, output, count)} scans")
+    say(f"the driver is killed after {wait_until(0.4, first, output, scans)} scans")
     first.send_signal(signal.SIGKILL)
     first.wait()
     second = subprocess.Popen(command, stdout=log)
-    say(f"a node is added after {wait_until(0.6, second, output, count)} scans")
+    say(f"a node is added after {wait_until(0.6, second, output, scans)} scans")
     nodes.add()
     assert second.wait() == 0
     seconds = time.monotonic() - began
     nodes.cluster.shutdown()
-    return checked(folder / "one", output, scans, broken) | {"seconds": round(seconds)}
+    left_out = (folder / "log.txt").read_text().count("is left out: it fails what others do")
+    return checked(folder / "one", output, scans, broken) | {"left out": left_out, "seconds": round(seconds)}
 
 
 def checked(one, output, scans, broken):

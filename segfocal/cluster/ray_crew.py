@@ -86,7 +86,7 @@ class RayCrew:
             wanted: how many more have something to do; None: as many as there may be.
         """
         least, most = self.settings.actors[0], self.settings.most
-        waiting = max(least - len(self.ready), len(self._usable()), 1)
+        waiting = max(least - len(self.ready), len(self.usable_nodes()), 1)
         waiting = waiting if wanted is None else min(waiting, wanted)
         while len(self.starting) < waiting and len(self.starting) + len(self.ready) < most:
             self._start()
@@ -94,6 +94,17 @@ class RayCrew:
         if not self.ready and not self.told and time.monotonic() - oldest > _ROOM_SECONDS:
             self.told = True
             self.say(f"waiting for room on the cluster for a worker of {self._asked()}")
+
+    def usable_nodes(self) -> set[str]:
+        """Return the machines that are there, may be asked and have, when nothing else runs, what a worker takes."""
+        asked = self.settings.resources
+        return {
+            node["NodeID"]
+            for node in self.ray.nodes()
+            if node["Alive"]
+            and node["NodeID"] not in self.left_out
+            and all(node["Resources"].get(name, 0) >= amount for name, amount in asked.items())
+        }
 
     def nodes(self) -> set[str]:
         """Return the machines that have workers."""
@@ -107,6 +118,18 @@ class RayCrew:
         """Give a free worker a piece of work; return the reference of its answer."""
         self.idle.remove(worker)
         return worker.actor.do.remote(item)
+
+    def leave_out(self, node: str, why: str) -> None:
+        """End the workers of a machine and ask no more of it, unless no other is left."""
+        here = [
+            worker for worker in (*self.ready, *self.starting.values()) if worker.place and worker.place.node == node
+        ]
+        if not here or self.usable_nodes() <= {node}:
+            return
+        for worker in here:
+            self.end(worker)
+        self.left_out[node] = WorkerAnswer(failure=why)
+        self.say(f"  node {here[0].machine.host} is left out: it fails what others do. {why}")
 
     def free(self, worker: RayActor) -> None:
         """Note that a worker has nothing to do."""
@@ -188,7 +211,7 @@ class RayCrew:
         for one in [worker, *(one for one in self.starting.values() if one.place == machine)]:
             self.end(one)
         self.left_out.setdefault(machine.node, answer)
-        if self._usable():
+        if self.usable_nodes():
             self.say(f"  node {machine.host} is left out: {answer.failure}")
             return
         if answer.error is not None:
@@ -216,20 +239,9 @@ class RayCrew:
         self.idle = [one for one in self.idle if one is not worker]
         self.starting = {reference: one for reference, one in self.starting.items() if one is not worker}
 
-    def _usable(self) -> list[str]:
-        """Return the machines that are there, may be asked and have, when nothing else runs, what a worker takes."""
-        asked = self.settings.resources
-        return [
-            node["NodeID"]
-            for node in self.ray.nodes()
-            if node["Alive"]
-            and node["NodeID"] not in self.left_out
-            and all(node["Resources"].get(name, 0) >= amount for name, amount in asked.items())
-        ]
-
     def _check_room(self) -> None:
         """Raise UserError where no machine could ever have what a worker takes."""
-        if self._usable():
+        if self.usable_nodes():
             return
         names = {name: max((node["Resources"].get(name, 0) for node in self.ray.nodes()), default=0) for name in _TOLD}
         most = ", ".join(f"{amount / _TOLD[name][1]:.3g} {_TOLD[name][0]}" for name, amount in names.items())

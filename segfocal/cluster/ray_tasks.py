@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,16 +21,28 @@ from segfocal.cluster.ray_crew import Death, RayActor, RayCrew
 from segfocal.cluster.ray_worker import WorkerAnswer, WorkerPreparation
 
 _TICK = 1.0  # seconds between looks at the clock and at the machines
+_BLAMED = 3  # pieces of work that failed on a machine: with no success it waits; done elsewhere, it is left out
+_WAIT_SECONDS = 60  # at most, of such a machine, to see whether others do better
 
 
 @dataclass(kw_only=True)
 class _Try(Generic[Item]):
-    """A piece of work, how often it was begun, and how often its worker's end was put down to it, and where."""
+    """A piece of work, how often it was begun, and the machines on which it failed."""
 
     item: Item
     begun: int = 0
     nodes: list[str] = field(default_factory=list)
     started: float = 0.0
+
+
+@dataclass(kw_only=True)
+class _Failures:
+    """What failed on a machine since it last did something: how much, how much others did, why and when it last did."""
+
+    count: int = 0
+    done_elsewhere: int = 0
+    why: str = ""
+    last: float = 0.0
 
 
 class RayCluster:
@@ -108,6 +120,7 @@ class _Handout(Generic[Item, Result]):
         self.again: deque[_Try[Item]] = deque()
         self.next: _Try[Item] | None = None
         self.in_hand: dict[Any, tuple[RayActor, _Try[Item]]] = {}  # by the reference of the answer
+        self.failed = defaultdict[str, _Failures](_Failures)  # by machine, since it last did something
 
     def outcomes(self) -> Iterator[WorkOutcome[Item, Result]]:
         while self._look_ahead() or self.again or self.in_hand:
@@ -150,6 +163,8 @@ class _Handout(Generic[Item, Result]):
             if worker.machine.node not in one.nodes:
                 self.again.remove(one)
                 return one
+        if self._waits(worker.machine.node):
+            return None
         if self._look_ahead():
             coming, self.next = self.next, None
             return coming
@@ -168,11 +183,33 @@ class _Handout(Generic[Item, Result]):
         elif answer.failure is not None and answer.elsewhere:
             yield from self._failed(one, worker, answer.failure)
         else:
+            if answer.failure is None:
+                self._succeeded(one, worker.machine.node)
             yield self._outcome(one, worker, result=answer.result, failure=answer.failure)
+
+    def _succeeded(self, one: _Try[Item], node: str) -> None:
+        """Leave out machines that fail what others do, as one whose disk is full."""
+        self.failed.pop(node, None)
+        for other in {*one.nodes} - {node}:
+            failures = self.failed[other]
+            failures.done_elsewhere += 1
+            if failures.done_elsewhere >= _BLAMED:
+                self.crew.leave_out(other, failures.why)
+
+    def _waits(self, node: str) -> bool:
+        """Say whether a machine that only fails gets nothing new while others may show whose fault that is."""
+        failures = self.failed.get(node)
+        if failures is None or failures.count < _BLAMED or time.monotonic() - failures.last > _WAIT_SECONDS:
+            return False
+        others = self.crew.usable_nodes() - {node}
+        return any(other not in self.failed or self.failed[other].count < _BLAMED for other in others)
 
     def _failed(self, one: _Try[Item], worker: RayActor, why: str) -> Iterator[WorkOutcome[Item, Result]]:
         """Yield the last failure of a piece of work, or put it back."""
-        one.nodes.append(worker.machine.node)
+        node = worker.machine.node
+        one.nodes.append(node)
+        failures = self.failed[node]
+        failures.count, failures.why, failures.last = failures.count + 1, why, time.monotonic()
         alive = self.crew.alive()
         tries = sum(node in alive for node in one.nodes)  # the end of a machine, told late at times, is not its fault
         if tries <= self.settings.retries:
