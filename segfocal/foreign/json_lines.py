@@ -50,6 +50,8 @@ def placed_lines(path: Path, limits: Limits = OWN, *, start: int = 0) -> Iterato
                 )
             yield start, line
             start += len(line)
+            if not line.endswith(b"\n"):  # the end of the file: what another process adds now is no line of its own
+                return
 
 
 def text_of(line: bytes, path: Path, start: int) -> str:

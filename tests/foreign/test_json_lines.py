@@ -46,3 +46,12 @@ def test_no_line_and_no_sum_of_lines_is_beyond_the_limit(tmp_path, data):
     (tmp_path / "x").write_bytes(data)
     with pytest.raises(UserError, match="at most 1 MiB"):
         list(json_lines(tmp_path / "x", Limits(mebibytes=1)))
+
+
+def test_the_rest_of_a_line_that_is_written_meanwhile_is_no_line(tmp_path):
+    (tmp_path / "x").write_bytes(b"one\ntw")
+    lines = placed_lines(tmp_path / "x")
+    assert [next(lines), next(lines)] == [(0, b"one\n"), (4, b"tw")]
+    with (tmp_path / "x").open("ab") as file:
+        file.write(b"o\nthree\n")
+    assert list(lines) == []
