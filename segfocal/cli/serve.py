@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from segfocal.plain_text import visible
 
 if TYPE_CHECKING:
     from segfocal.serve.options import ServeOptions
+
+_OF_THE_MODEL = ("model", "task", "loss", "augment", "intensity", "train")  # options of a run that hold for other data
+_WEIGHTS = "model.weights"
 
 
 def main() -> int:
@@ -67,4 +71,33 @@ def serve_options(plain: dict[str, Any]) -> ServeOptions:
         propagation=propagation,
         sliding=sliding,
         device=choose_device(plain["device"]),
+        train=plain["train"],
+        train_options=going_on_from(Path(plain["bundle"])),
     )
+
+
+def going_on_from(bundle: Path) -> tuple[str, ...]:
+    """Return the options of `segfocal train` that make the same kind of model as a run's bundle, from its weights on.
+
+    They are those that were typed for its run, on the model and how it is trained, and the bundle's pixel spacing and
+    window. () of a bundle that no run lies around, and of an ensemble.
+    """
+    from segfocal.compare.records import read_note
+    from segfocal.compare.runs import NEUTRAL, RUN_FILE
+    from segfocal.foreign import door
+    from segfocal.inference.bundle import FILES
+
+    note = bundle.resolve().parent / RUN_FILE
+    facts = bundle / FILES[1]
+    if not (note.is_file() and facts.is_file()):
+        return ()
+    names = {word: word.lstrip("+~").split("=", 1)[0] for word in read_note(note).overrides}
+    kept = [w for w, name in names.items() if name.split(".")[0] in _OF_THE_MODEL and name not in (*NEUTRAL, _WEIGHTS)]
+    told = door.read_json(facts)
+    geometry = [f"data.{name}={_in_words(told.get(name))}" for name in ("frame", "spacing_mm", "size", "window")]
+    return (*kept, *geometry, f"data.neighbours={told.get('neighbours', 0)}", f"{_WEIGHTS}={bundle}")
+
+
+def _in_words(value: Any) -> str:
+    """Return a value of JSON as Hydra's command line takes it."""
+    return json.dumps(value).replace(" ", "").replace('"', "")

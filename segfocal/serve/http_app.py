@@ -23,6 +23,7 @@ from segfocal.serve.page_files import page_routes, presets_told, structures_told
 from segfocal.serve.refusal import Refused
 from segfocal.serve.scans import ScanList, ServedScan
 from segfocal.serve.sessions import Sessions
+from segfocal.serve.training_process import TrainingProcess
 from segfocal.serve.worker import Worker
 
 API = 1
@@ -39,6 +40,7 @@ class Serving:
         scans: that can be opened.
         sessions: that are open, or lie on disk.
         worker: the threads that work.
+        training: on what was corrected.
     """
 
     options: ServeOptions
@@ -46,6 +48,7 @@ class Serving:
     scans: ScanList
     sessions: Sessions
     worker: Worker
+    training: TrainingProcess
 
     @classmethod
     def of(cls, options: ServeOptions, predictor: Predictor) -> Serving:
@@ -59,6 +62,7 @@ class Serving:
             scans=scans,
             sessions=Sessions(options, predictor, scans),
             worker=Worker(options.limits.waiting),
+            training=TrainingProcess(options, predictor.bundle.structures),
         )
 
 
@@ -79,6 +83,7 @@ def build_app(serving: Serving, *, key: str, more: Sequence[APIRouter] = ()) -> 
         finally:
             looking.cancel()
             serving.sessions.stop_work()
+            await asyncio.to_thread(serving.training.close)
             await asyncio.to_thread(serving.worker.stop)
 
     routers = [page_routes(serving.worker), _router(serving), http_sessions.router(serving.sessions, serving.worker)]
@@ -103,6 +108,20 @@ def _router(serving: Serving) -> APIRouter:
     @router.get("/api/scans")
     async def scans() -> dict[str, Any]:
         return {"scans": await serving.worker.read(lambda: _listed(serving))}
+
+    @router.get("/api/training")
+    async def training() -> dict[str, Any]:
+        return await serving.worker.read(serving.training.told)
+
+    @router.post("/api/training", status_code=202)
+    async def train() -> dict[str, Any]:
+        await serving.worker.read(serving.training.start)
+        return await serving.worker.read(serving.training.told)
+
+    @router.delete("/api/training")
+    async def stop_training() -> dict[str, Any]:
+        await serving.worker.read(serving.training.stop)
+        return await serving.worker.read(serving.training.told)
 
     @router.post("/api/scans", status_code=201)
     async def upload(request: Request, name: str = "") -> dict[str, str]:
@@ -134,7 +153,8 @@ def about_serving(serving: Serving) -> dict[str, Any]:
         "presets": presets_told(),
         "folder": options.inputs is not None,
         "output": str(options.output),
-        "train_command": training_folder.train_command(options.output, bundle.structures),
+        "train_command": training_folder.train_command(options.output, bundle.structures, options.train_options),
+        "trains": options.train,
     }
 
 

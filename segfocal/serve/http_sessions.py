@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -12,6 +11,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from segfocal.serve import files_sent
 from segfocal.serve.disagreement import disagreement
 from segfocal.serve.mask import Box
+from segfocal.serve.options import ServeOptions
 from segfocal.serve.progress import Progress
 from segfocal.serve.refusal import Refused
 from segfocal.serve.requests import (
@@ -207,8 +207,8 @@ class SessionRequests:
     async def save(self, session: str, request: Request) -> dict[str, Any]:
         """Write mask and prompts into the data set of corrections."""
         form = await read_form(request, Nothing)
-        found, output = await self._found(session), self.sessions.options.output
-        return await self.worker.run(lambda: _saved(found, form, output), session=session)
+        found, options = await self._found(session), self.sessions.options
+        return await self.worker.run(lambda: _saved(found, form, options), session=session)
 
     async def cancel(self, session: str) -> dict[str, Any]:
         """Stop what is being done."""
@@ -227,15 +227,15 @@ class SessionRequests:
         return {"forgotten": session}
 
 
-def _saved(session: Session, form: RequestForm, output: Path) -> dict[str, Any]:
+def _saved(session: Session, form: RequestForm, options: ServeOptions) -> dict[str, Any]:
     _check_revision(session, form)
-    files = session.save(output)
+    files = session.save(options.output)
     return {
         **describe(session),
         "images": [str(path) for path in files.images],
         "mask": str(files.mask),
         "prompts_file": str(files.prompts),
-        "train_command": train_command(output, session.structures),
+        "train_command": train_command(options.output, session.structures, options.train_options),
     }
 
 

@@ -60,6 +60,8 @@ class ServeOptions(Address):
         propagation: what a slice hands on to the next one, and where that ends.
         sliding: how windows slide without a prompt.
         device: of the network; by default the GPU, if there is one.
+        train: whether the page may train on corrections, by a process beside the server.
+        train_options: of `segfocal train`, that make the same kind of model and begin with its weights.
 
     Raises:
         UserError: an address that cannot be, or axes that are none.
@@ -74,6 +76,8 @@ class ServeOptions(Address):
     propagation: PropagationOptions = field(default_factory=PropagationOptions)
     sliding: SlidingOptions = field(default_factory=SlidingOptions)
     device: torch.device = field(default_factory=lambda: choose_device("auto"))
+    train: bool = False
+    train_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

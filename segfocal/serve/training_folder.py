@@ -103,13 +103,24 @@ def write_names(folder: Path, structures: Sequence[Structure]) -> Path:
     return folder / NAMES
 
 
-def train_command(folder: Path, structures: Sequence[Structure]) -> str:
-    """Return the command line that trains on what was corrected; it names structures by their values."""
+def train_words(folder: Path, structures: Sequence[Structure], more: Sequence[str] = ()) -> list[str]:
+    """Return the words of the command that trains on what was corrected; it names structures by their values.
+
+    Args:
+        folder: of corrected masks.
+        structures: of the model.
+        more: options, as those that make the same model and begin with its weights.
+    """
     values = [one.value for one in structures]
     words = ["segfocal", "train", "data=folder", f"data.root={folder}", f"data.label_names={folder / NAMES}"]
     words.append(f"target={values[0] if len(values) == 1 else values}".replace(" ", ""))
     words += ["data.overlap=true"] if structures[0].overlaps else []
-    return " ".join(map(shlex.quote, words))
+    return [*words, *more]
+
+
+def train_command(folder: Path, structures: Sequence[Structure], more: Sequence[str] = ()) -> str:
+    """Return those words as a line for a shell."""
+    return " ".join(map(shlex.quote, train_words(folder, structures, more)))
 
 
 def _share(source: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ import { Notices } from "./notices.js";
 import { Page } from "./page.js";
 import { listen, shortcutsOf, writeHelp } from "./shortcuts.js";
 import { nextTheme } from "./theme.js";
+import { Training } from "./training.js";
 
 const find = (selector) => document.querySelector(selector);
 const LAYOUT_NAMES = { four: "Planes and 3-D", axial: "Axial", coronal: "Coronal", sagittal: "Sagittal", "3-D": "3-D" };
@@ -74,6 +75,7 @@ async function start() {
     writeHelp(table, find("#help-keys"));
     find("#about").textContent = `segfocal ${about.segfocal} · ${about.bundle} · pictures by NiiVue (BSD 2-Clause)`;
     find("#train button").addEventListener("click", () => navigator.clipboard?.writeText(find("#train code").textContent));
+    if (about.trains) new Training(notices);
     globalThis.segfocal = page; // for the console, and for tests that ask where a place is seen
     await page.start();
     document.body.dataset.ready = "true";
