@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
-from torch import nn
+from safetensors.torch import load_model, save_file
+from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
     register_module_parameter_registration_hook,
@@ -102,7 +100,7 @@ def save(bundle: Bundle, folder: Path) -> None:
     """
     make_folder(folder)
     with written_beside(folder / _WEIGHTS) as temporary:
-        save_model(_in_order(bundle.model), str(temporary))  # also of networks that register a layer twice, as DynUNet
+        save_file(_weights_of(bundle.model), str(temporary), metadata={"format": "pt"})
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         write_json(folder / _FACTS, {**_facts(bundle), "weights_sha256": sha256_of(temporary)})
@@ -132,12 +130,14 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _in_order(model: nn.Module) -> nn.Module:
-    """Return a model whose weights lie in memory as safetensors takes them: a copy where they do not."""
-    if all(parameter.is_contiguous() for parameter in model.parameters()):
-        return model
-    plain: Any = deepcopy(model)
-    return plain.to(memory_format=torch.contiguous_format)
+def _weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a model in the order of memory, each once: DynUNet registers layers twice.
+
+    safetensors' own `save_model` notes the other names in an order that changes, so equal models had unequal files.
+    """
+    named = model.state_dict(keep_vars=True)  # tensors themselves, of which equal ones are one object
+    first = {id(tensor): name for name, tensor in reversed(named.items())}
+    return {name: named[name].detach().contiguous() for name in first.values()}
 
 
 def _shareable(training: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def _built(config: dict[str, Any], weights: Path) -> nn.Module:
     there = weights.stat().st_size
     most, asked = _LARGEST_SHARE * there + (1 << 26), 0
 
-    def count(module: nn.Module, name: str, tensor: torch.Tensor | None) -> None:
+    def count(module: nn.Module, name: str, tensor: Tensor | None) -> None:
         nonlocal asked
         asked += 0 if tensor is None else tensor.numel() * tensor.element_size()
         if asked > most:

@@ -4,12 +4,14 @@ import os
 import shutil
 import signal
 import stat
+from dataclasses import replace
 
 import pytest
+import torch
 
 from segfocal import models
 from segfocal.errors import UserError
-from segfocal.files import read_json, write_json
+from segfocal.files import read_json, sha256_of, write_json
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
 from segfocal.intensity_statistics import over_cases
@@ -92,3 +94,17 @@ def dying(folder, moment):
 
 def models_sum(folder):
     return float(sum(weights.detach().double().abs().sum() for weights in bundles.load(folder).model.parameters()))
+
+
+def test_equal_models_have_equal_files(tmp_path):
+    """Also of a network that registers layers twice, whose second names safetensors notes in any order."""
+    first = make_bundle(tmp_path / "0") / "model.safetensors"
+    for number in range(1, 5):
+        bundles.save(bundles.load(tmp_path / str(number - 1)), tmp_path / str(number))
+        assert (tmp_path / str(number) / "model.safetensors").read_bytes() == first.read_bytes()
+
+
+def test_weights_that_lie_in_another_order_in_memory_are_the_same_file(tmp_path):
+    one = bundles.load(make_bundle(tmp_path / "one"))
+    bundles.save(replace(one, model=one.model.to(memory_format=torch.channels_last)), tmp_path / "other")
+    assert sha256_of(tmp_path / "other" / "model.safetensors") == sha256_of(tmp_path / "one" / "model.safetensors")
