@@ -31,6 +31,7 @@ LISTED = {
     "models/engines/openvino_engine.py": "a temporary folder, and one that export moves when it is whole",
     "models/portable.py": "a folder that export moves when it is whole",
     "export/export.py": "a folder that is moved when it is whole",
+    "serve/training_process.py": "what a process says, as it says it",
     "inference/ensemble.py": "second names of old members' files, while new ones are written",
 }
 
