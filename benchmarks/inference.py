@@ -7,6 +7,7 @@ under benchmarks/results.
 
     ours              predict's parts, engine=auto: ModelInput, Predictor, a label map that grows on disk; isal for gzip
     ours, torch       the same with engine=torch; its mask is the one that others' Dice is measured against
+    ours, bf16        the same as ours with precision=bf16
     ours, onnxruntime the same with engine=onnxruntime
     ours, compiled    the same with compile=true, its compilation (counted) included
     monai             LoadImage, ScaleIntensityRange, SlidingWindowInferer on the slices as a batch, argmax, nibabel;
@@ -76,6 +77,7 @@ CONFIGS = {
     "unet_3d": {"_target_": "segfocal.models.UNet", "dims": 3},
 }
 ENGINES = {"ours": "auto", "ours, torch": "torch", "ours, onnxruntime": "onnxruntime", "ours, compiled": "torch"}
+ENGINES["ours, bf16"] = "auto"
 LOWER, UPPER = -160.0, 240.0
 DEMO = Path(__file__).parents[1] / "data" / "demo" / "ct_b_image.nii.gz"
 
@@ -137,6 +139,7 @@ def predictor_of(network, asked, folder):
         batch_size=batch_of(asked),
         compile=asked.contender == "ours, compiled",
         engine=ENGINES[asked.contender] if asked.device == "cpu" else "torch",
+        precision="bf16" if asked.contender == "ours, bf16" else "fp32",
     )
     return Predictor([bundle], sliding=sliding, device=asked.device)
 

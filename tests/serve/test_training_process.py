@@ -9,6 +9,7 @@ import pytest
 from segfocal.cli.serve import going_on_from
 from segfocal.serve import training_process
 from tests.random_bundle import make_bundle
+from tests.serve.browser import Visitor, chromium, served
 from tests.serve.served import LIVER, SPLEEN, make_scans
 from tests.system.commands import segfocal, small_training
 
@@ -31,8 +32,12 @@ class Process:
 
 
 @pytest.fixture
-def trainer(make_client, tmp_path, monkeypatch):
+def no_process(monkeypatch):
     monkeypatch.setattr(training_process, "subprocess", SimpleNamespace(Popen=Process, DEVNULL=None))
+
+
+@pytest.fixture
+def trainer(make_client, tmp_path, no_process):
     make_scans(tmp_path)
     return make_client(train=True, train_options=("loss=focal",))
 
@@ -43,6 +48,14 @@ def save(client):
     for name, place in (("liver", LIVER), ("spleen", SPLEEN)):
         client.post(f"{session}/prompts", json={"structure": name, "kind": "point", "world_mm": [place]})
     return client.post(f"{session}/save").json()
+
+
+def make_progress(folder):
+    """Leave in the folder of a run what it has written by its 25th step of 30, a row cut short."""
+    folder.mkdir()
+    (folder / "config.yaml").write_text("train: {steps: 30, minutes: null}\n")
+    rows = [{"step": 20, "loss": 0.5, "val_dice": 0.8}, {"step": 25, "loss": 0.4}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step')
 
 
 def test_it_trains_only_where_that_was_allowed(client):
@@ -62,10 +75,7 @@ def test_one_at_a_time_on_what_was_saved_and_its_end_is_told(trainer, tmp_path):
     assert trainer.post("/api/training").status_code == 409
     process = trainer.serving.training._process
     assert process.command[3:-1] == [word.strip("'") for word in command.split()][1:]
-    folder.mkdir()
-    (folder / "config.yaml").write_text("train: {steps: 30, minutes: null}\n")
-    rows = [{"step": 20, "loss": 0.5, "val_dice": 0.8}, {"step": 25, "loss": 0.4}]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step')
+    make_progress(folder)
     told = trainer.get("/api/training").json()
     assert (told["step"], told["steps"], told["loss"], told["val_dice"]) == (25, 30, 0.4, 0.8)
     ended = trainer.delete("/api/training").json()
@@ -105,3 +115,27 @@ def test_a_corrected_scan_trains_the_model_on(spheres, make_client, tmp_path, mo
     assert (told["step"], told["steps"]) == (2, 2)
     report = json.loads((tmp_path / "sessions" / "training" / "run_001" / "weights.json").read_text())
     assert report
+
+
+@pytest.mark.slow
+def test_the_pages_button_trains_says_how_far_and_stops(tmp_path, no_process):
+    make_scans(tmp_path)
+    with chromium() as browser, served(tmp_path, train=True) as address:
+        person = Visitor(browser, address)
+        person.open("one")
+        person.press("p")
+        person.click(LIVER)
+        person.press("Control+s")
+        person.page.wait_for_selector("#saved-dialog[open]")
+
+        def says(text, button):
+            for part, words in (("span", text), ("button", button)):
+                person.page.wait_for_selector(f'#training {part}:text-is("{words}")')
+
+        person.page.click("#training button")
+        says("Preparing the scans.", "Stop")
+        make_progress(tmp_path / "sessions" / "training" / "run_001")
+        says("Step 25 of 30, loss 0.400, Dice 0.800.", "Stop")
+        person.page.click("#training button")
+        says("error: expected two cases; found one", "Train")
+        assert person.foreign == person.complaints == []
