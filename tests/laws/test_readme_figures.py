@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 
 import pytest
 
@@ -96,3 +97,11 @@ def test_the_demos_numbers_are_those_of_the_results():
     took = re.search(r"(\d+), (\d+) and (\d+) s on two CPU threads", " ".join(PAGE.split())).groups()
     assert list(took) == [row[5] for row in rows]
     assert "on two threads" in page[:2000]
+
+
+def test_the_badges_say_what_the_project_says():
+    place = ROOT / "docs" / "pictures"
+    made = runpy.run_path(str(place / "badges.py"))
+    for file, (name, value) in made["badges"]().items():
+        assert f"docs/pictures/{file}" in PAGE
+        assert (place / file).read_text() == made["drawn"](name, value)
