@@ -17,10 +17,10 @@ from segfocal.errors import UserError
 from segfocal.export import monai_bundle
 from segfocal.export.facts import facts, ports
 from segfocal.export.halves import write_halves
+from segfocal.export.mean_network import load_one
 from segfocal.export.onnx_network import OnnxNetwork, OnnxPromptable
 from segfocal.export.parity import Parity, compare, compare_prompted
 from segfocal.files import check_new, claim, make_folder, write_json
-from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.segment import check_channels
 from segfocal.io import volumes
@@ -38,7 +38,7 @@ class ExportOptions:
     """One bundle to export.
 
     Args:
-        bundle: its folder.
+        bundle: its folder, or that of an ensemble.
         output: the folder to write.
         scan: what model and exported network are compared on; of several channels the first one's file.
         more: files of its further channels.
@@ -67,7 +67,7 @@ def export(options: ExportOptions) -> dict[str, Any]:
     """
     started = time.monotonic()
     check_packages(*({"monai_bundle": (), "openvino": (*PACKAGES, "openvino")}.get(options.format, PACKAGES)))
-    bundle = bundles.load(options.bundle)
+    bundle = load_one(options.bundle)
     if bundle.needs_prompts and options.format != "onnx":
         raise UserError(
             expected=f"a model that segments without a prompt for format={options.format}",

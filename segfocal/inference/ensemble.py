@@ -13,7 +13,7 @@ from typing import Any
 
 import segfocal
 from segfocal.errors import UserError
-from segfocal.files import read_json, write_json
+from segfocal.files import read_json, remove_unfinished, write_json
 from segfocal.inference import bundle as bundles
 from segfocal.inference.bundle import ENSEMBLE_LIST, Bundle
 from segfocal.inference.model_card import CARD, write_card
@@ -37,9 +37,7 @@ def save(members: Sequence[Bundle], folder: Path, *, facts: Mapping[str, Any]) -
     write_card(folder, members=names)
     for old in folder.glob(f"{_ASIDE}*"):
         shutil.rmtree(old, ignore_errors=True)
-    for name in (ENSEMBLE_LIST, CARD):
-        for unfinished in folder.glob(f".????????.{name}"):  # of a save that was killed
-            unfinished.unlink(missing_ok=True)
+    remove_unfinished([folder / ENSEMBLE_LIST, folder / CARD])
 
 
 def _set_aside(names: Sequence[str], folder: Path) -> None:

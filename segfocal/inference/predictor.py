@@ -39,7 +39,7 @@ class Predictor:
         self, bundles: Sequence[Bundle], *, sliding: SlidingOptions, device: torch.device | str = "cpu"
     ) -> None:
         self.bundle, self.sliding, self.device = bundles[0], sliding, torch.device(device)
-        _check_alike(bundles)
+        check_alike(bundles)
         if sliding.precision == "fp16" and self.device.type == "cpu":
             raise UserError(
                 expected="precision=fp32 or bf16 on a CPU", found="precision=fp16", do="change it, or use device=cuda"
@@ -135,7 +135,7 @@ def _combinations(flips: Sequence[str]) -> list[list[int]]:
     return combinations
 
 
-def _check_alike(bundles: Sequence[Bundle]) -> None:
+def check_alike(bundles: Sequence[Bundle]) -> None:
     """Raise UserError unless bundles see scans alike and say the same of them."""
     facts: dict[str, Callable[[Bundle], object]] = {
         "grid": lambda b: b.grid,
