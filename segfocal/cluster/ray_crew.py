@@ -110,6 +110,10 @@ class RayCrew:
         """Return the machines that have workers."""
         return {worker.machine.node for worker in self.ready}
 
+    def prospects(self) -> set[str]:
+        """Return the machines that have workers, or may have one that is asked for."""
+        return self.nodes() | (self.usable_nodes() if self.starting else set())
+
     def free_workers(self) -> list[RayActor]:
         """Return workers without work."""
         return list(self.idle)

@@ -201,7 +201,7 @@ class _Handout(Generic[Item, Result]):
         failures = self.failed.get(node)
         if failures is None or failures.count < _BLAMED or time.monotonic() - failures.last > _WAIT_SECONDS:
             return False
-        others = self.crew.usable_nodes() - {node}
+        others = self.crew.prospects() - {node}
         return any(other not in self.failed or self.failed[other].count < _BLAMED for other in others)
 
     def _failed(self, one: _Try[Item], worker: RayActor, why: str) -> Iterator[WorkOutcome[Item, Result]]:

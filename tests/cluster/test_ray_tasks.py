@@ -25,7 +25,7 @@ class Crew:
     def nodes(self):
         return {worker.name for worker in self.workers}
 
-    alive = usable_nodes = nodes
+    alive = prospects = nodes
 
     def grow(self, wanted):
         pass
@@ -85,7 +85,7 @@ def test_a_machine_that_only_fails_waits_for_those_that_have_yet_to_start():
 
         looks = 0
 
-        def usable_nodes(self):
+        def prospects(self):
             return {"full", "late"}
 
         def free_workers(self):
