@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from segfocal.cli.train import train_in
 from segfocal.cli.training_plan import build_plan
 from segfocal.errors import UserError
 from segfocal.plain_text import visible
+from segfocal.typed_words import line, option
 
 if TYPE_CHECKING:
     from segfocal.auto.race import Heat
@@ -70,7 +70,7 @@ def auto(config: DictConfig) -> float:
         minutes=minutes,
         fingerprint=workshop.fingerprint,
         left_out=left_out,
-        command=f"segfocal predict bundle={shlex.quote(place)} input=scan.nii.gz output=mask.nii.gz",
+        command=line(["segfocal", "predict", option("bundle", place), "input=scan.nii.gz", "output=mask.nii.gz"]),
     )
     page = write_auto_page(folder, result, facts)
     print_outcome(result.outcome, folder)

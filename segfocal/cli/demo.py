@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from segfocal.cli.training_plan import build_plan
 from segfocal.errors import UserError
 from segfocal.plain_names import fit_name
 from segfocal.plain_text import visible
+from segfocal.typed_words import line, option
 
 if TYPE_CHECKING:
     from segfocal.data.case import Case
@@ -138,12 +138,14 @@ def _write_page(
 def _commands(case: Case, folder: Path, prompts: list[str]) -> list[str]:
     """Return the command lines that do the same by hand."""
     image, label, place = shown_path(case.image), shown_path(case.label), shown_path(folder)
-    options = " ".join(shlex.quote(argument) for argument in sys.argv[1:] if not argument.startswith("hydra."))
-    commands = [f"segfocal train hydra.run.dir={place} overwrite=true {options}".rstrip()]
+    again = [option("hydra.run.dir", place), "overwrite=true"]
+    typed = [argument for argument in sys.argv[1:] if not argument.startswith("hydra.")]
+    commands = [["train", *again, *typed]]
     for prompt in prompts:
         kind = "none" if prompt == "no prompt" else prompt
         mask = shown_path(_mask(case, kind, folder))
-        asked = f" prompt=box prompts={label}" if kind == "box" else ""
-        commands.append(f"segfocal predict bundle={place}/bundle input={image} output={mask}{asked} overwrite=true")
-        commands.append(f"segfocal evaluate prediction={mask} reference={label} overwrite=true")
-    return commands
+        asked = ["prompt=box", option("prompts", label)] if kind == "box" else []
+        places = [option("bundle", f"{place}/bundle"), option("input", image), option("output", mask)]
+        commands.append(["predict", *places, *asked, "overwrite=true"])
+        commands.append(["evaluate", option("prediction", mask), option("reference", label), "overwrite=true"])
+    return [line(["segfocal", *words]) for words in commands]

@@ -13,6 +13,7 @@ from segfocal.cli.app import run
 from segfocal.cli.data_options import tell_passed_over
 from segfocal.errors import UserError
 from segfocal.plain_text import visible
+from segfocal.typed_words import line, option
 
 if TYPE_CHECKING:
     from segfocal.data.case import Case
@@ -89,8 +90,9 @@ def _print(diagnosis: Diagnosis, examination: Examination) -> None:
     if examination.fix:
         copies = len({repair.to for repair in diagnosis.repairs})
         print(visible(f"{copies} mended copies, {len(diagnosis.left_out)} cases left out: {output / 'fixes.jsonl'}"))
-        names = f" data.label_names={output / 'label_names.json'}" if (output / "label_names.json").is_file() else ""
-        names += "" if diagnosis.ignored is None else f" data.ignore={diagnosis.ignored}"
-        print(visible(f"to train: data=csv data.root={output / 'cases.csv'}{names}"))
+        words = ["data=csv", option("data.root", output / "cases.csv")]
+        words += [option("data.label_names", names) for names in [output / "label_names.json"] if names.is_file()]
+        words += [] if diagnosis.ignored is None else [option("data.ignore", diagnosis.ignored)]
+        print(visible(f"to train: {line(words)}"))
     for name in ("doctor.json", "doctor.html"):
         print(visible(str(output / name)))

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from segfocal.cli.app import run
 from segfocal.errors import UserError
 from segfocal.plain_text import visible
+from segfocal.typed_words import option
 
 if TYPE_CHECKING:
     from segfocal.serve.options import ServeOptions
@@ -95,7 +96,7 @@ def going_on_from(bundle: Path) -> tuple[str, ...]:
     kept = [w for w, name in names.items() if name.split(".")[0] in _OF_THE_MODEL and name not in (*NEUTRAL, _WEIGHTS)]
     told = door.read_json(facts)
     geometry = [f"data.{name}={_in_words(told.get(name))}" for name in ("frame", "spacing_mm", "size", "window")]
-    return (*kept, *geometry, f"data.neighbours={told.get('neighbours', 0)}", f"{_WEIGHTS}={bundle}")
+    return (*kept, *geometry, f"data.neighbours={told.get('neighbours', 0)}", option(_WEIGHTS, bundle))
 
 
 def _in_words(value: Any) -> str:

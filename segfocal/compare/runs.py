@@ -14,6 +14,7 @@ from segfocal.errors import UserError
 from segfocal.files import write_json
 from segfocal.foreign import door
 from segfocal.foreign.door import read_yaml
+from segfocal.typed_words import line
 
 RUN_FILE, _SUMMARY, _ROWS, _CONFIG = "run.json", "summary.json", "metrics.jsonl", "config.yaml"
 REFUSED_FILE = "refused.json"
@@ -76,7 +77,7 @@ class RunResult:
     def command(self) -> str:
         """The command that repeats it."""
         single = ["hydra.mode=RUN"] if any(option.startswith("experiment=") for option in self.asked) else []
-        return " ".join(["segfocal train", *[_quoted(option) for option in [*self.asked, *single]]])
+        return line(["segfocal", "train", *self.asked, *single])
 
 
 def note_start(folder: Path, overrides: Sequence[str], choices: Mapping[str, str | None] | None = None) -> None:
@@ -190,7 +191,3 @@ def _metrics(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def _curve(path: Path) -> list[tuple[int, float]]:
     rows = read_rows(path) if path.is_file() else []
     return [(row["step"], row["val_dice"]) for row in rows if "val_dice" in row]
-
-
-def _quoted(argument: str) -> str:
-    return f"'{argument}'" if any(letter in argument for letter in " {}[]()$&;|*?<>") else argument

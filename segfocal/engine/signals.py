@@ -8,6 +8,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from segfocal.typed_words import line, option
+
 _STOPPING = ("SIGINT", "SIGTERM", "SIGUSR1")  # Ctrl-C; a scheduler's end; SLURM's warning before the end
 
 
@@ -23,7 +25,7 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, name: str, *, step: int, folder: Path, saved: bool) -> None:
         self.code = 128 + getattr(signal, name)
-        how = f"give the same options with hydra.run.dir={folder} resume=auto to go on"
+        how = f"give the same options with {line([option('hydra.run.dir', folder)])} resume=auto to go on"
         super().__init__(f"stopped by {name} after step {step}; {'' if saved else 'NOT SAVED, see above; '}{how}")
 
 

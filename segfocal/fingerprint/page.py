@@ -16,6 +16,7 @@ from segfocal.fingerprint.suggestions import Suggestion
 from segfocal.plain_names import slug
 from segfocal.report import plots
 from segfocal.report.html import write_page
+from segfocal.typed_words import line
 
 SWEEP = "suggested"
 _GROUPS = ("intensity", "loss")
@@ -53,7 +54,7 @@ def write(
         data: what the sweep trains on.
     """
     make_folder(folder)
-    command = f"segfocal train --config-dir {_quoted(str(folder))} experiment={SWEEP}"
+    command = line(["segfocal", "train", "--config-dir", str(folder), f"experiment={SWEEP}"])
     said = [{"option": s.option, "value": s.value, "swept": s.swept, "why": s.why} for s in suggestions]
     write_json(folder / "fingerprint.json", {**about, **fingerprint, "suggestions": said, "command": command})
     present = {name: row for name, row in fingerprint["structures"].items() if row["voxels"]}
@@ -142,7 +143,3 @@ def _runs(axes: Mapping[str, str], names: Sequence[str]) -> str:
 
 def _last(option: str) -> str:
     return option.rsplit(".", 1)[-1]
-
-
-def _quoted(text: str) -> str:
-    return f"'{text}'" if any(letter in text for letter in " {}[]()$&;|*?<>") else text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from segfocal.io import nifti, png, volumes
 from segfocal.io.dicom.file_kinds import is_dicom
 from segfocal.serve.scans import ServedScan
 from segfocal.structure import Structure
+from segfocal.typed_words import line, option
 
 NAMES = "label_names.json"
 _BLOCK = 1 << 24
@@ -112,7 +112,13 @@ def train_words(folder: Path, structures: Sequence[Structure], more: Sequence[st
         more: options, as those that make the same model and begin with its weights.
     """
     values = [one.value for one in structures]
-    words = ["segfocal", "train", "data=folder", f"data.root={folder}", f"data.label_names={folder / NAMES}"]
+    words = [
+        "segfocal",
+        "train",
+        "data=folder",
+        option("data.root", folder),
+        option("data.label_names", folder / NAMES),
+    ]
     words.append(f"target={values[0] if len(values) == 1 else values}".replace(" ", ""))
     words += ["data.overlap=true"] if structures[0].overlaps else []
     return [*words, *more]
@@ -120,7 +126,7 @@ def train_words(folder: Path, structures: Sequence[Structure], more: Sequence[st
 
 def train_command(folder: Path, structures: Sequence[Structure], more: Sequence[str] = ()) -> str:
     """Return those words as a line for a shell."""
-    return " ".join(map(shlex.quote, train_words(folder, structures, more)))
+    return line(train_words(folder, structures, more))
 
 
 def _share(source: Path, target: Path) -> None:

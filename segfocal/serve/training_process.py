@@ -17,6 +17,7 @@ from segfocal.serve.options import ServeOptions
 from segfocal.serve.refusal import Refused
 from segfocal.serve.training_folder import train_words
 from segfocal.structure import Structure
+from segfocal.typed_words import line, option
 
 _RUN = re.compile(r"run_(\d+)")
 _PATIENCE = 60  # seconds for a run that was told to end, which saves a checkpoint
@@ -48,7 +49,7 @@ class TrainingProcess:
         before = [int(match[1]) for path in home.iterdir() if (match := _RUN.fullmatch(path.name))]
         self._folder = home / f"run_{max(before, default=0) + 1:03d}"
         words = train_words(self.options.output, self.structures, self.options.train_options)
-        command = [sys.executable, "-m", "segfocal.cli.main", *words[1:], f"hydra.run.dir={self._folder}"]
+        command = [sys.executable, "-m", "segfocal.cli.main", *words[1:], option("hydra.run.dir", self._folder)]
         with self._said().open("wb") as said:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
 
@@ -84,7 +85,7 @@ class TrainingProcess:
             **_progress(self._folder),
         }
         if status == 0:
-            told["serve_command"] = f"segfocal serve bundle={self._folder / 'bundle'}"
+            told["serve_command"] = line(["segfocal", "serve", option("bundle", self._folder / "bundle")])
         elif status is not None:
             told["why"] = self._last_line()
         return told

@@ -51,6 +51,7 @@ LAYERS = {
     "option_kinds": 0,
     "foreign": -1,
     "plain_names": -1,
+    "typed_words": -1,
     "writable": -1,
     "errors": -2,
     "plain_text": -3,
