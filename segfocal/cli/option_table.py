@@ -152,6 +152,7 @@ _COMMANDS: dict[str, dict[str, Any]] = {
         "port": int,
         "key": str | None,
         "viewer_axes": str | None,
+        "train": bool,
         "limits": Group,
         "limits.sessions": Count,
         "limits.idle_minutes": float,

@@ -80,6 +80,18 @@ def as_yaml(value):
     return _with_unwritable(yaml.safe_dump(value))
 
 
+def timed(read, number, value):
+    """Return what a person is told of a file, "" of one that is read, and the processor's seconds."""
+    began, told = time.process_time(), ""
+    try:
+        read()
+    except UserError as error:
+        told = str(error)
+    except Exception as error:
+        raise AssertionError(f"{number}: {value!r:.300}") from error
+    return told, time.process_time() - began
+
+
 def hold(write, read, valid):
     """Read a valid value spoiled in many ways: one of two ends only, each within a second of the processor."""
     draw = random.Random(7)
@@ -89,15 +101,10 @@ def hold(write, read, valid):
     for number in range(TIMES):
         value = spoiled(valid, draw)
         write(value)
-        began = time.process_time()
-        told = ""
-        try:
-            read()
-        except UserError as error:
-            told = str(error)
-        except Exception as error:
-            raise AssertionError(f"{number}: {value!r:.300}") from error
-        assert time.process_time() - began < 1, value
+        told, seconds = timed(read, number, value)
+        if seconds >= 1:  # a collection of garbage, of a process that ran many tests, is not the reader's
+            told, seconds = timed(read, number, value)
+        assert seconds < 1, value
         assert "\n" not in told, value
         assert len(told) < 1000
         refusals += bool(told)
