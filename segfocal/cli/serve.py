@@ -93,7 +93,9 @@ def going_on_from(bundle: Path) -> tuple[str, ...]:
     if not (note.is_file() and facts.is_file()):
         return ()
     names = {word: word.lstrip("+~").split("=", 1)[0] for word in read_note(note).overrides}
-    kept = [w for w, name in names.items() if name.split(".")[0] in _OF_THE_MODEL and name not in (*NEUTRAL, _WEIGHTS)]
+    kept = [word for word, name in names.items() if name == "experiment"]
+    kept += ["hydra.mode=RUN"] if kept else []  # of the experiments some are sweeps
+    kept += [w for w, name in names.items() if name.split(".")[0] in _OF_THE_MODEL and name not in (*NEUTRAL, _WEIGHTS)]
     told = door.read_json(facts)
     geometry = [f"data.{name}={_in_words(told.get(name))}" for name in ("frame", "spacing_mm", "size", "window")]
     return (*kept, *geometry, f"data.neighbours={told.get('neighbours', 0)}", option(_WEIGHTS, bundle))

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from segfocal.cli.composed import composed
 from segfocal.cli.serve import going_on_from
 from segfocal.serve import training_process
 from tests.random_bundle import make_bundle
@@ -94,6 +95,12 @@ def test_the_options_are_those_of_the_bundles_run_and_its_geometry(tmp_path):
     geometry = ("data.frame=SPL", "data.spacing_mm=[2.0,2.0]", "data.size=null", "data.window=[16,16]")
     expected = ("model=unet", "loss=focal", "train.steps=9", *geometry, "data.neighbours=0", f"model.weights={bundle}")
     assert going_on_from(bundle) == expected
+    typed[0] = "experiment=lesions"  # a sweep, of which this was one run
+    (bundle.parent / "run.json").write_text(json.dumps({"overrides": typed, "choices": {}, "error": None}))
+    again = going_on_from(bundle)
+    assert again == ("experiment=lesions", "hydra.mode=RUN", *expected[1:])
+    config = composed("train", ["data=folder", "data.root=x", "target=5", *again]).config
+    assert (config.model._target_, config.data.window) == ("segfocal.models.UNet", [16, 16])
 
 
 @pytest.mark.slow
