@@ -95,7 +95,8 @@ def _claim(plan: Plan, request: RunRequest) -> None:
     is_run = (folder / RUN_FILE).is_file()
     claim(written, read, overwrite=request.overwrite or is_run, folders=folders)
     if is_run:  # the folder is held by this process
-        remove_unfinished([*written, *(folder / "bundle" / name for name in bundles.FILES)])
+        places = (folder / "bundle", folder / "checkpoints" / "best")
+        remove_unfinished([*written, *(place / name for place in places for name in bundles.FILES)])
     if not is_run and not request.overwrite:
         for place in folders:
             check_new(place, overwrite=False)

@@ -128,6 +128,12 @@ def clear(folder: Path) -> None:
     shutil.rmtree(folder / "checkpoints" / "best", ignore_errors=True)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed run left half written or half removed in a run directory that nobody else writes to now."""
+    for left in (folder / "checkpoints").glob(f".step_*{_WRITING}"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def _inside(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, newest first."""
     named = [path for path in folder.glob("step_*") if path.is_dir() and _NAME.fullmatch(path.name)]

@@ -38,6 +38,7 @@ def begun(plan: Plan, folder: Path) -> Iterator[Training]:
         if accelerator.is_main_process:
             precision = {"no": "fp32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
             write_json(ready.run.folder / "environment.json", environment(precision))
+            checkpoint.remove_unfinished(ready.run.folder)
             if plan.resume is None:
                 checkpoint.clear(ready.run.folder)
             write_text(ready.run.folder / "config.yaml", plan.config)

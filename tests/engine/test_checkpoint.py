@@ -139,6 +139,17 @@ def test_what_a_kill_left_half_written_is_neither_read_nor_kept(accelerator, tmp
     assert names(folder) == ["step_000001", "step_000002"]
 
 
+def test_a_run_that_goes_on_removes_what_a_kill_left_half_written_or_half_removed(spheres, tmp_path, monkeypatch):
+    command = ["train", *small_training(spheres, tmp_path / "run", "train.steps=5", "resume=auto")]
+    assert segfocal(monkeypatch, *command) == 0
+    saved = tmp_path / "run" / "checkpoints"
+    for left in (".step_000002.writing", ".step_000001.removed.writing", "best/.0123abcd.bundle.json"):
+        shutil.copytree(saved / "step_000005", saved / left) if left.startswith(".") else (saved / left).write_text("{")
+    assert segfocal(monkeypatch, *command, "train.steps=7") == 0
+    assert not list(saved.rglob(".*"))
+    assert names(saved) == ["best", "step_000005", "step_000007"]
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("PytorchStreamWriter failed")])
 def test_a_full_disk_costs_neither_the_run_nor_the_checkpoint_before(error, accelerator, tmp_path, monkeypatch):
     folder = tmp_path / "checkpoints"
