@@ -23,7 +23,7 @@ from segfocal.writable import check_writable, unwritable
 
 _RECORD = ".segfocal_unfinished.json"  # names of the files that a running command has claimed in a folder
 _COMMANDS: list[dict[Path, set[str]]] = []  # names claimed by folder, of the command that runs in this process
-_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)", re.DOTALL)  # what `written_beside` makes of a name
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.(.+)", re.DOTALL)  # what `_temporary_of` makes of a name
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # also the signs of full width
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 
@@ -36,7 +36,7 @@ def written_beside(path: Path) -> Iterator[Path]:
     suffixes, by which writers choose a format.
     """
     make_folder(path.parent)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    temporary = _temporary_of(path)
     try:
         try:
             yield temporary
@@ -48,6 +48,10 @@ def written_beside(path: Path) -> Iterator[Path]:
             raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary_of(path: Path) -> Path:
+    return path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
 
 
 def remove_unfinished(paths: Iterable[Path]) -> None:
@@ -65,7 +69,8 @@ def remove_unfinished(paths: Iterable[Path]) -> None:
 
 def give_usual_mode(path: Path) -> None:
     """Give a file the permissions of any new file in its folder, by the user's umask; safetensors writes with 0600."""
-    probe = path.with_name(f".{uuid.uuid4().hex[:8]}")
+    match = _TEMPORARY.fullmatch(path.name)
+    probe = _temporary_of(path.with_name(match[1]) if match else path)  # named so that it goes when a kill leaves it
     try:
         probe.touch()
         usual = stat.S_IMODE(probe.stat().st_mode)
