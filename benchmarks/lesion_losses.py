@@ -1,11 +1,12 @@
 """Losses by lesion on synthetic lesions: how many of the small ones are found at equal false positives a case.
 
     python benchmarks/lesion_losses.py [--losses focal+dice focal+cc_dice …] [--seeds 0 1 2 3 4] [--copies 16]
-                                       [--steps 600] [--rate 2] [--runs runs/lesions] [train options …]
+                                       [--steps 1500] [--rate 2] [--runs runs/lesions] [--options KEY=VALUE …]
 
 Does all of it, and only what is missing: makes the lesions (scripts/make_lesions.py), trains by experiment=lesions, a
 run for each loss and seed, segments the held-out scans, and writes a table and a plot beside the runs and JSON under
-benchmarks/results. Options of training that follow go to every run.
+benchmarks/results. --options go to every run's training. Held out is every other copy of each scan: other lesions in the
+bodies that are trained on. Two scans are too few to learn bodies from, and what is compared is which lesions a loss finds.
 
 A run's threshold is where its FROC over all held-out cases has at most --rate false positives a case; recall is that of
 the smallest third of all their lesions there. Losses are compared with the first one (focal+dice) by case, each case's
@@ -51,10 +52,10 @@ def prepare(asked):
     """Make the lesions and the runs that are missing."""
     data = Path("runs/synthetic_lesions")
     if not (data / "cases.csv").is_file():
-        run(str(ROOT / "scripts/make_lesions.py"), "--copies", str(asked.copies))
+        run(str(ROOT / "scripts/make_lesions.py"), "--copies", str(asked.copies), "--split", "copies")
     losses, seeds = ",".join(asked.losses), ",".join(map(str, asked.seeds))
     options = [f"sweep.loss=[{losses}]", f"sweep.seed=[{seeds}]", f"train.steps={asked.steps}"]
-    options += [f"train.validate_every={asked.steps}", f"hydra.sweep.dir={asked.runs}", *asked.options]
+    options += [f"hydra.sweep.dir={asked.runs}", *asked.options]
     run(str(ROOT / "scripts/train.py"), "experiment=lesions", *options)
     return [case for case in read_cases(data / "cases.csv").cases if case.split == "val"]
 
@@ -172,10 +173,11 @@ def main():
     parser.add_argument("--losses", nargs="+", default=LOSSES, help="the first is what others are against")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--copies", type=int, default=16, help="of each scan, where the lesions are not made yet")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--rate", type=float, default=2.0, help="false positives a case")
     parser.add_argument("--runs", type=Path, default=Path("runs/lesions"))
-    asked, asked.options = parser.parse_known_args()
+    parser.add_argument("--options", nargs="*", default=[], help="of segfocal train")
+    asked = parser.parse_args()
     cases = prepare(asked)
     write(asked, table_of(asked, cases), cases)
 

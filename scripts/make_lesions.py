@@ -1,10 +1,12 @@
 """Synthetic lesions in the demo CTs: a data set of many small targets, made up, to try losses and metrics by lesion on.
 
     python scripts/make_lesions.py [--output runs/synthetic_lesions] [--copies 8] [--seed 0] [--cases CASES.csv]
+                                    [--finest-mm 2] [--split scans|copies]
 
 Each copy of a scan gets 1 to 15 lesions of 2 to 20 mm in the liver and in and around the lungs: ellipsoids with an
-uneven border that fades over a millimetre or so, darker or brighter than what they lie in. The label holds these alone,
-1 where a voxel lies at least half in a lesion. NOTHING HERE IS A FINDING: every case, structure and file is named
+uneven border that fades over a millimetre or so, darker or brighter than what they lie in. Voxels longer than 2 mm are
+made that short first: in larger ones the smallest lesion has no contrast left. The label holds lesions alone, 1 where a
+voxel lies at least half in one. NOTHING HERE IS A FINDING: every case, structure and file is named
 synthetic.
 
 Written: images/ and labels/ with a file a case, cases.csv (scans listed as train and val keep their part),
@@ -29,17 +31,22 @@ from segfocal.errors import UserError
 from segfocal.files import check_new, write_json, write_table
 from segfocal.grid import Volume
 from segfocal.io import nifti
+from segfocal.resample import ModelGrid
 
 STRUCTURE = "synthetic_lesion"
 DEMO = Path(__file__).resolve().parents[1] / "data" / "demo" / "cases.csv"
 MOST, DIAMETERS_MM = 15, (2.0, 20.0)
 APART_MM = 10.0  # between the borders of two lesions: in voxels of 3 mm they never grow together
 BLUR_MM = (0.3, 1.2)
-# label values in the demo scans, and the contrast in HU of a lesion against what it lies in
+# label values in the demo scans, and the contrast in HU of a lesion against what it lies in: metastases and cysts are
+# 40 to 100 darker than a liver with contrast medium and some as much brighter; a solid nodule in air is soft tissue
 SITES: dict[str, tuple[tuple[int, ...], tuple[tuple[float, float], ...]]] = {
-    "liver": ((5,), ((-60.0, -15.0), (20.0, 70.0))),
-    "lungs": ((10, 11, 12, 13, 14), ((400.0, 800.0),)),
+    "liver": ((5,), ((-100.0, -40.0), (40.0, 100.0))),
+    "lungs": ((10, 11, 12, 13, 14), ((750.0, 950.0),)),
 }
+_SPLIT_HELP = (
+    "what validates: the scans listed as val, or every other copy of each scan, so in bodies that training has"
+)
 README = """# Synthetic lesions
 
 **Nothing here is a finding.** Every lesion was drawn into a scan by `scripts/make_lesions.py` (seed {seed}): its place,
@@ -161,14 +168,27 @@ def with_lesions(
     return image, mask, rows
 
 
-def make(output: Path, *, cases: Path, copies: int, seed: int) -> list[dict[str, Any]]:
-    """Write the data set into `output`; return a row a lesion."""
+def refined(scan: Volume, labels: Volume, finest_mm: float) -> tuple[Volume, Volume]:
+    """Return both with no side of a voxel longer than `finest_mm`; of the labels only the sites."""
+    first, second, third = (min(side, finest_mm) for side in scan.grid.spacing_mm)
+    if (first, second, third) == scan.grid.spacing_mm:
+        return scan, labels
+    finer = ModelGrid(frame=scan.grid.frame, spacing_mm=(first, second, third))
+    values = [value for values, _ in SITES.values() for value in values]
+    sites = finer.labels(labels, values)
+    return finer.image(scan), Volume(array=np.array([0, *values], np.uint8)[sites.array], grid=sites.grid)
+
+
+def make(
+    output: Path, *, cases: Path, copies: int, seed: int, finest_mm: float = DIAMETERS_MM[0], split: str = "scans"
+) -> list[dict[str, Any]]:
+    """Write the data set into `output`; return a row a lesion. By "copies" every other copy of each scan validates."""
     listed = read_cases(cases).cases
     rows: list[dict[str, str]] = []
     lesions: list[dict[str, Any]] = []
     check_new(output / "cases.csv", overwrite=False)
     for number, case in enumerate(listed):
-        scan, labels = nifti.read(case.image), nifti.read_labels(case.label)
+        scan, labels = refined(nifti.read(case.image), nifti.read_labels(case.label), finest_mm)
         for copy in range(copies):
             name = f"synthetic_{case.name}_{copy:02d}"
             rng = np.random.default_rng([seed, number, copy])
@@ -177,10 +197,11 @@ def make(output: Path, *, cases: Path, copies: int, seed: int) -> list[dict[str,
             for place in places:
                 place.parent.mkdir(parents=True, exist_ok=True)
             volumes = [Volume(array=array, grid=scan.grid) for array in (np.round(image).astype(np.int16), mask)]
-            nifti.write(places[0], volumes[0], like=case.image)
-            nifti.write(places[1], volumes[1], like=case.image)
+            nifti.write(places[0], volumes[0], like=scan.grid)
+            nifti.write(places[1], volumes[1], like=scan.grid)
+            part = (case.split or "") if split == "scans" else ("train", "val")[copy % 2]
             relative = [str(place.relative_to(output)) for place in places]
-            rows.append({"name": name, "image": relative[0], "label": relative[1], "split": case.split or ""})
+            rows.append({"name": name, "image": relative[0], "label": relative[1], "split": part})
             lesions += [{"case": name, **row} for row in found]
     write_json(output / "label_names.json", {"1": STRUCTURE})
     write_table(output / "lesions.csv", lesions)
@@ -196,9 +217,11 @@ def main() -> int:
     parser.add_argument("--cases", type=Path, default=DEMO, help="a CSV of CT scans with name, image, label and split")
     parser.add_argument("--copies", type=int, default=8, help="of each scan")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--finest-mm", type=float, default=DIAMETERS_MM[0], help="longest side of a voxel")
+    parser.add_argument("--split", choices=["scans", "copies"], default="scans", help=_SPLIT_HELP)
     asked = parser.parse_args()
     try:
-        lesions = make(asked.output, cases=asked.cases, copies=asked.copies, seed=asked.seed)
+        lesions = make(**vars(asked))
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

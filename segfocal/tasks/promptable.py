@@ -79,6 +79,7 @@ class Promptable(nn.Module):
         check_multimask(training.multimask, model, criterion)
         self.model, self.criterion = model, criterion
         self.rounds, self.first, self.plan = training.rounds, training.first, training.plan
+        self.trained_rounds = training.trained_rounds
         self.masks_per_image, self.multimask = training.masks_per_image, training.multimask
         self.recompute, self.embeddings = training.recompute, training.embeddings
         self._cache: EmbeddingCache | None = None
@@ -99,26 +100,31 @@ class Promptable(nn.Module):
             )
 
     def forward(self, batch: Batch) -> LossReport:
-        """Return the mean loss over the rounds."""
-        kind, *shared = step_uniforms(batch.keys[0], 1 + self.rounds)
+        """Return the mean loss over the rounds that are trained."""
+        kind, *shared, last = step_uniforms(batch.keys[0], 2 + self.rounds)
         targets = self._targets(batch)
         if self.first.drawn_by == "batch":
             targets.first[:, 0] = kind
 
         embedding = self.model.shared(self._encode(batch.image))
         prompt = self.first.draw(targets.masks, targets.first, targets.ignored, targets.first_strokes)
-        answer, report = self._round(embedding, prompt, targets)
-        reports = [report]
         corrections = self.plan.corrections(self.rounds, shared)
-        for number, correction in enumerate(corrections):
-            draws, strokes = targets.clicks[:, number], None if targets.strokes is None else targets.strokes[:, number]
+        untrained = 0
+        if self.trained_rounds == "drawn":
+            untrained = int(last * self.rounds)
+            corrections = corrections[:untrained]
+        answer, report = self._round(embedding, prompt, targets, trained=not untrained)
+        reports = [report]
+        for number, correction in enumerate(corrections, start=1):
+            draws = targets.clicks[:, number - 1]
+            strokes = None if targets.strokes is None else targets.strokes[:, number - 1]
             prompt = self.plan.corrected(prompt, answer, targets.masks, correction, draws, strokes)
             # what a round leaves out comes back in the next
             shown = self.plan.shown(prompt, strokes, new_clicks=correction.clicks)
             shown = prompt.only_mask() if correction.mask_only else shown
-            answer, report = self._round(embedding, shown, targets)
+            answer, report = self._round(embedding, shown, targets, trained=number >= untrained)
             reports.append(report)
-        return LossReport.mean(reports)
+        return LossReport.mean(reports[untrained:])
 
     def loss_target(self, batch: Batch) -> Tensor:
         """Return the masks [n,1,h,w] that get a prompt."""
@@ -171,11 +177,19 @@ class Promptable(nn.Module):
             self._cache = EmbeddingCache(Path(self.embeddings), self.model)
         return self._cache.encode(image)
 
-    def _round(self, embedding: Embedding, prompt: Prompt, targets: _Targets) -> tuple[Answer, LossReport]:
+    def _round(
+        self, embedding: Embedding, prompt: Prompt, targets: _Targets, *, trained: bool
+    ) -> tuple[Answer, LossReport]:
         """Return the answer [n,1,h,w] to correct next, and the loss of the mask that is trained.
 
         Ignored pixels are background in the answer, as in the target, so no correction is clicked there.
         """
+        if trained:
+            return self._answered(embedding, prompt, targets)
+        with torch.no_grad():
+            return self._answered(embedding, prompt, targets)
+
+    def _answered(self, embedding: Embedding, prompt: Prompt, targets: _Targets) -> tuple[Answer, LossReport]:
         answer = self._decode(embedding, prompt)
         answer = answer._replace(logits=settled(answer.logits, targets.ignored))
         trained = trained_logits(answer, targets.masks, self.multimask)

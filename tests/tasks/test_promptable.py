@@ -56,6 +56,40 @@ def test_the_defaults_train_as_they_always_did(rounds, recorded):
     assert trace(rounds) == pytest.approx(recorded, rel=1e-4)  # other processors round otherwise, six steps long
 
 
+def one_pass(trained_rounds, step, *, autocast=False):
+    """Return the loss of a step of three rounds, its gradients by name, and the number of answers."""
+    task = Promptable(model=tiny(), criterion=criterion(), rounds=3, trained_rounds=trained_rounds, first=PROMPTED)
+    listening = Listening(task.model)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        report = task(batch(step=step))
+    report.total.backward()
+    gradients = {name: p.grad for name, p in task.named_parameters() if p.grad is not None and p.grad.any()}
+    return report.total.item(), gradients, listening
+
+
+def test_a_drawn_round_is_one_of_those_that_all_train_and_the_only_one_with_gradients():
+    answers = set()
+    for step in range(8):
+        loss, _, drawn = one_pass("drawn", step)
+        _, _, every = one_pass("all", step)
+        number = len(drawn.answers)
+        torch.testing.assert_close(drawn.answers[-1].logits, every.answers[number - 1].logits)
+        task = Promptable(model=tiny(), criterion=criterion(), rounds=3)
+        expected = task.criterion(every.answers[number - 1].logits, task.loss_target(batch(step=step)))
+        assert loss == pytest.approx(expected.total.item(), rel=1e-5)
+        assert [answer.logits.requires_grad for answer in drawn.answers] == [False] * (number - 1) + [True]
+        answers.add(number)
+    assert answers == {1, 2, 3}
+
+
+def test_rounds_without_gradients_take_none_from_the_round_that_is_trained_in_bf16():
+    step = next(step for step in range(20) if len(one_pass("drawn", step)[2].answers) == 3)
+    exact, cast = one_pass("drawn", step)[1], one_pass("drawn", step, autocast=True)[1]
+    assert exact.keys() == cast.keys()
+    whole = [torch.cat([gradients[name].flatten() for name in exact]) for gradients in (exact, cast)]
+    assert torch.nn.functional.cosine_similarity(*whole, dim=0) > 0.98
+
+
 def silent_after(task, steps=4, **options):
     """Return the names of parameters that no batch of a few reached with a gradient."""
     silent = {name for name, p in task.named_parameters() if p.requires_grad}
