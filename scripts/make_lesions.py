@@ -4,10 +4,10 @@
                                     [--finest-mm 2] [--split scans|copies]
 
 Each copy of a scan gets 1 to 15 lesions of 2 to 20 mm in the liver and in and around the lungs: ellipsoids with an
-uneven border that fades over a millimetre or so, darker or brighter than what they lie in. Voxels longer than 2 mm are
-made that short first: in larger ones the smallest lesion has no contrast left. The label holds lesions alone, 1 where a
-voxel lies at least half in one. NOTHING HERE IS A FINDING: every case, structure and file is named
-synthetic.
+uneven border that fades over a millimetre or so, darker or brighter than what they lie in. A copy ends 20 mm
+beyond them, and its voxels are at most 2 mm long: in larger ones the smallest lesion has no contrast left. The label
+holds lesions alone, 1 where a voxel lies at least half in one. NOTHING HERE IS A FINDING: every case, structure and
+file is named synthetic.
 
 Written: images/ and labels/ with a file a case, cases.csv (scans listed as train and val keep their part),
 label_names.json, lesions.csv (where each lesion is and how large it was made), README.md. A seed gives the same files.
@@ -29,7 +29,7 @@ from segfocal.data.cases import read_cases
 from segfocal.distance_transform import edt
 from segfocal.errors import UserError
 from segfocal.files import check_new, write_json, write_table
-from segfocal.grid import Volume
+from segfocal.grid import Grid, Volume
 from segfocal.io import nifti
 from segfocal.resample import ModelGrid
 
@@ -38,6 +38,7 @@ DEMO = Path(__file__).resolve().parents[1] / "data" / "demo" / "cases.csv"
 MOST, DIAMETERS_MM = 15, (2.0, 20.0)
 APART_MM = 10.0  # between the borders of two lesions: in voxels of 3 mm they never grow together
 BLUR_MM = (0.3, 1.2)
+AROUND_MM = 20.0  # of a scan around liver and lungs
 # label values in the demo scans, and the contrast in HU of a lesion against what it lies in: metastases and cysts are
 # 40 to 100 darker than a liver with contrast medium and some as much brighter; a solid nodule in air is soft tissue
 SITES: dict[str, tuple[tuple[int, ...], tuple[tuple[float, float], ...]]] = {
@@ -100,8 +101,6 @@ def lesions_for(labels: NDArray, spacing_mm: NDArray[np.float64], rng: np.random
         inside = np.isin(labels, values)
         if inside.any():
             depths[site] = edt(inside, spacing=spacing_mm.tolist())
-    if not depths:
-        raise UserError(expected="a scan with a liver or lungs in its label", found="neither", do="leave it out")
     found: list[Lesion] = []
     for _ in range(int(rng.integers(1, MOST + 1))):
         site = list(depths)[rng.integers(len(depths))]
@@ -168,15 +167,26 @@ def with_lesions(
     return image, mask, rows
 
 
-def refined(scan: Volume, labels: Volume, finest_mm: float) -> tuple[Volume, Volume]:
-    """Return both with no side of a voxel longer than `finest_mm`; of the labels only the sites."""
-    first, second, third = (min(side, finest_mm) for side in scan.grid.spacing_mm)
-    if (first, second, third) == scan.grid.spacing_mm:
-        return scan, labels
-    finer = ModelGrid(frame=scan.grid.frame, spacing_mm=(first, second, third))
+def around_the_sites(scan: Volume, labels: Volume, finest_mm: float) -> tuple[Volume, Volume]:
+    """Return both up to 20 mm around the sites, no side of a voxel longer than `finest_mm`; labels of sites alone."""
     values = [value for values, _ in SITES.values() for value in values]
-    sites = finer.labels(labels, values)
-    return finer.image(scan), Volume(array=np.array([0, *values], np.uint8)[sites.array], grid=sites.grid)
+    sites = np.isin(labels.array, values)
+    if not sites.any():
+        raise UserError(expected="a scan with a liver or lungs in its label", found="neither", do="leave it out")
+    margins = np.ceil(AROUND_MM / np.array(scan.grid.spacing_mm)).astype(int)
+    low = np.maximum(np.argwhere(sites).min(0) - margins, 0)
+    high = np.minimum(np.argwhere(sites).max(0) + margins + 1, sites.shape)
+    moved = scan.grid.affine.copy()
+    moved[:3, 3] += moved[:3, :3] @ low
+    grid = Grid(shape=tuple((high - low).tolist()), affine=moved)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    scan, labels = Volume(array=scan.array[box], grid=grid), Volume(array=labels.array[box] * sites[box], grid=grid)
+    first, second, third = (min(side, finest_mm) for side in grid.spacing_mm)
+    if (first, second, third) == grid.spacing_mm:
+        return scan, labels
+    finer = ModelGrid(frame=grid.frame, spacing_mm=(first, second, third))
+    found = finer.labels(labels, values)
+    return finer.image(scan), Volume(array=np.array([0, *values], np.uint8)[found.array], grid=found.grid)
 
 
 def make(
@@ -188,7 +198,7 @@ def make(
     lesions: list[dict[str, Any]] = []
     check_new(output / "cases.csv", overwrite=False)
     for number, case in enumerate(listed):
-        scan, labels = refined(nifti.read(case.image), nifti.read_labels(case.label), finest_mm)
+        scan, labels = around_the_sites(nifti.read(case.image), nifti.read_labels(case.label), finest_mm)
         for copy in range(copies):
             name = f"synthetic_{case.name}_{copy:02d}"
             rng = np.random.default_rng([seed, number, copy])

@@ -116,11 +116,11 @@ def test_synthetic_lesions_are_where_their_table_says_and_named_so(tmp_path):
 
 
 def test_synthetic_lesions_of_coarse_scans_lie_in_finer_voxels_and_copies_may_be_held_out(tmp_path):
-    """A liver of 5 mm voxels: sides of 2.5 mm, the same corner in the world, lesions in the liver, copies by turns."""
+    """A liver of 5 mm voxels: 20 mm around it in sides of 2.5 mm, at their place in the world, copies by turns."""
     make = runpy.run_path(str(ROOT / "scripts" / "make_lesions.py"))["make"]
-    shape, affine = (16, 20, 12), affine_of(spacing_mm=(5.0, 5.0, 1.0), axes="RAS")
+    shape, affine = (24, 20, 12), affine_of(spacing_mm=(5.0, 5.0, 1.0), axes="RAS")
     liver = np.zeros(shape, np.uint8)
-    liver[2:14, 2:18] = 5
+    liver[7:19, 2:18] = 5
     make_scan(tmp_path / "ct_image.nii.gz", np.full(shape, 60, np.int16), affine)
     make_scan(tmp_path / "ct_label.nii.gz", liver, affine)
     (tmp_path / "cases.csv").write_text("name,image,label,split\nct,ct_image.nii.gz,ct_label.nii.gz,train\n")
@@ -130,9 +130,9 @@ def test_synthetic_lesions_of_coarse_scans_lie_in_finer_voxels_and_copies_may_be
         assert [row["split"] for row in csv.DictReader(file)] == ["train", "val", "train", "val"]
     for copy in range(4):
         mask = nifti.read_labels(made / "labels" / f"synthetic_ct_{copy:02d}.nii.gz")
-        assert mask.array.shape == (32, 40, 12)
+        assert mask.array.shape == (40, 40, 12)
         assert mask.grid.spacing_mm == pytest.approx((2.5, 2.5, 1.0))
         corner = mask.grid.affine @ [-0.5, -0.5, -0.5, 1]
-        assert corner == pytest.approx(affine @ [-0.5, -0.5, -0.5, 1])
+        assert corner == pytest.approx(affine @ [2.5, -0.5, -0.5, 1])  # from the fourth voxel on
         assert mask.array.any()
-    assert all(4 <= row["i"] < 28 and 4 <= row["j"] < 36 for row in rows)
+    assert all(8 <= row["i"] < 32 and 4 <= row["j"] < 36 for row in rows)
