@@ -5,8 +5,8 @@
 
 Does all of it, and only what is missing: makes the lesions (scripts/make_lesions.py), trains by experiment=lesions, a
 run for each loss and seed, segments the held-out scans, and writes a table and a plot beside the runs and JSON under
-benchmarks/results. --options go to every run's training. Held out is every other copy of each scan: other lesions in the
-bodies that are trained on. Two scans are too few to learn bodies from, and what is compared is which lesions a loss finds.
+benchmarks/results. --options go to every run's training. Held out is every other copy of each scan: other lesions in
+bodies that are trained on, as two scans are too few to learn bodies from. What is compared is which lesions are found.
 
 A run's threshold is where its FROC over all held-out cases has at most --rate false positives a case; recall is that of
 the smallest third of all their lesions there. Losses are compared with the first one (focal+dice) by case, each case's
