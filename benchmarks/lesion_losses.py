@@ -1,7 +1,7 @@
 """Losses by lesion on synthetic lesions: how many of the small ones are found at equal false positives a case.
 
     python benchmarks/lesion_losses.py [--losses focal+dice focal+cc_dice …] [--seeds 0 1 2 3 4] [--copies 16]
-                                       [--steps 1500] [--rate 2] [--runs runs/lesions] [--options KEY=VALUE …]
+                                       [--steps 1200] [--rate 2] [--runs runs/lesions] [--options KEY=VALUE …]
 
 Does all of it, and only what is missing: makes the lesions (scripts/make_lesions.py), trains by experiment=lesions, a
 run for each loss and seed, segments the held-out scans, and writes a table and a plot beside the runs and JSON under
@@ -173,7 +173,7 @@ def main():
     parser.add_argument("--losses", nargs="+", default=LOSSES, help="the first is what others are against")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--copies", type=int, default=16, help="of each scan, where the lesions are not made yet")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--rate", type=float, default=2.0, help="false positives a case")
     parser.add_argument("--runs", type=Path, default=Path("runs/lesions"))
     parser.add_argument("--options", nargs="*", default=[], help="of segfocal train")
