@@ -4,16 +4,21 @@
 
 A seed trains experiment=prompt_unet for so many minutes (or steps, to try it), then its bundle is asked on ct_b slice
 by slice (a box, and clicks in the middle of the largest error), and in whole volumes (a box and five clicks). Prints
-mean Dice of each structure over seeds, and their least and largest; writes all under --output, runs/prompt_unet_half.
+mean Dice of each structure over seeds, and their least and largest; writes all under --output, and the values of each
+seed to benchmarks/results.
 """
 
 import argparse
 import json
+import platform
 import subprocess
 import sys
 from collections import defaultdict
+from datetime import date
 from pathlib import Path
 from statistics import fmean
+
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINED = ["liver", "spleen", "stomach", "aorta", "colon"]
@@ -46,6 +51,16 @@ def run_seed(seed, asked):
     return rows
 
 
+def write(found, asked):
+    """Write the values of each protocol, structure and prompt, one a seed."""
+    rows = [{"protocol": p, "structure": s, "prompt": q, "values": values} for (p, s, q), values in found.items()]
+    trained = f"{asked.steps} steps" if asked.steps else f"{asked.minutes} minutes"
+    facts = {"date": date.today().isoformat(), "machine": platform.processor() or platform.machine()}
+    facts |= {"torch": torch.__version__, "seeds": asked.seeds, "trained": trained, "options": asked.options}
+    place = ROOT / "benchmarks" / "results" / "prompt_unet_half_cpu.json"
+    place.write_text(json.dumps(facts | {"rows": rows}, indent=1) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -59,9 +74,7 @@ def main():
     for seed in asked.seeds:
         for protocol, structure, prompt, value in run_seed(seed, asked):
             found[protocol, structure, prompt].append(value)
-    asked.output.mkdir(parents=True, exist_ok=True)
-    rows = [{"protocol": p, "structure": s, "prompt": q, "values": values} for (p, s, q), values in found.items()]
-    (asked.output / "table.json").write_text(json.dumps(rows, indent=1))
+    write(found, asked)
     for (protocol, structure, prompt), values in found.items():
         print(f"{protocol:8} {structure:22} {prompt:8} {fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})")
 

@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+from statistics import fmean
 
 import pytest
 
@@ -97,6 +98,14 @@ def test_the_demos_numbers_are_those_of_the_results():
     took = re.search(r"(\d+), (\d+) and (\d+) s on two CPU threads", " ".join(PAGE.split())).groups()
     assert list(took) == [row[5] for row in rows]
     assert "on two threads" in page[:2000]
+
+
+def test_the_clicks_of_the_readme_are_those_of_three_seeds():
+    rows = json.loads((RESULTS / "prompt_unet_half_cpu.json").read_text())["rows"]
+    mean = {(r["structure"], r["prompt"]): fmean(r["values"]) for r in rows if r["protocol"] == "slices"}
+    asked = [(one, clicks) for one in ("liver", "spleen", "aorta", "stomach") for clicks in "15"]
+    told = " ".join(PAGE.partition("`prompt_unet`, trained on one CT")[2].partition("(")[0].split())
+    assert re.findall(r"0\.\d{3}", told) == [f"{mean[one]:.3f}" for one in [*asked, ("mean of others", "5")]]
 
 
 def test_the_badges_say_what_the_project_says():
