@@ -9,7 +9,7 @@ beyond them, and its voxels are at most 2 mm long: in larger ones the smallest l
 holds lesions alone, 1 where a voxel lies at least half in one. NOTHING HERE IS A FINDING: every case, structure and
 file is named synthetic.
 
-Written: images/ and labels/ with a file a case, cases.csv (scans listed as train and val keep their part),
+Written: images/ and labels/ with a file a case, cases.csv (the parts of the scans, or by copies),
 label_names.json, lesions.csv (where each lesion is and how large it was made), README.md. A seed gives the same files.
 """
 
@@ -45,9 +45,6 @@ SITES: dict[str, tuple[tuple[int, ...], tuple[tuple[float, float], ...]]] = {
     "liver": ((5,), ((-100.0, -40.0), (40.0, 100.0))),
     "lungs": ((10, 11, 12, 13, 14), ((750.0, 950.0),)),
 }
-_SPLIT_HELP = (
-    "what validates: the scans listed as val, or every other copy of each scan, so in bodies that training has"
-)
 README = """# Synthetic lesions
 
 **Nothing here is a finding.** Every lesion was drawn into a scan by `scripts/make_lesions.py` (seed {seed}): its place,
@@ -228,11 +225,16 @@ def main() -> int:
     parser.add_argument("--copies", type=int, default=8, help="of each scan")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--finest-mm", type=float, default=DIAMETERS_MM[0], help="longest side of a voxel")
-    parser.add_argument("--split", choices=["scans", "copies"], default="scans", help=_SPLIT_HELP)
+    parser.add_argument(
+        "--split",
+        choices=["scans", "copies"],
+        default="scans",
+        help="held out: the scans listed as val, or every other copy of each scan, in bodies that training has",
+    )
     asked = parser.parse_args()
     try:
         lesions = make(**vars(asked))
-    except UserError as error:
+    except (UserError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     cases = {row["case"] for row in lesions}

@@ -4,6 +4,7 @@ Each process averages its gradient with the other's, as distributed training doe
 """
 
 import multiprocessing
+import signal
 from functools import partial
 
 import pytest
@@ -136,8 +137,9 @@ def halves(tmp_path_factory):
     for worker in workers:
         if worker.is_alive():
             worker.kill()
-    # what each found is in its file; gloo's threads may still abort a process that has written it and ends
-    assert all((folder / f"{rank}.pt").is_file() for rank in range(2)), [worker.exitcode for worker in workers]
+    # gloo's threads may abort a process that ends, when what it found is in its file already
+    assert {worker.exitcode for worker in workers} <= {0, -signal.SIGABRT}
+    assert all((folder / f"{rank}.pt").is_file() for rank in range(2))
     return [torch.load(folder / f"{rank}.pt") | torch.load(folder / f"accumulated_{rank}.pt") for rank in range(2)]
 
 

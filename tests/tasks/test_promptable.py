@@ -57,7 +57,7 @@ def test_the_defaults_train_as_they_always_did(rounds, recorded):
 
 
 def one_pass(trained_rounds, step, *, autocast=False):
-    """Return the loss of a step of three rounds, its gradients by name, and the number of answers."""
+    """Return the loss of a step of three rounds, its gradients by name, and what listened to its answers."""
     task = Promptable(model=tiny(), criterion=criterion(), rounds=3, trained_rounds=trained_rounds, first=PROMPTED)
     listening = Listening(task.model)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
