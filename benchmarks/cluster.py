@@ -208,6 +208,8 @@ def main():
     parser.add_argument("--broken", type=int, default=2)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
     without_ray = {"claims", "memory"}
     for name in options.checks or CHECKS:
         if importlib.util.find_spec("ray") is None and name not in without_ray:
