@@ -17,6 +17,7 @@ from segfocal.errors import UserError
 from segfocal.plain_text import nearest
 
 _UNKNOWN = re.compile(r"Could not override '([^']+)'")
+_MISSING = re.compile(r"Missing mandatory value: (\S+)")
 _CHOICE = re.compile(r"Could not find '([^']+)'")
 
 
@@ -57,6 +58,9 @@ def _said(error: BaseException) -> str:
     lines = [line.strip() for line in f"{error} {cause or ''}".splitlines()]
     text = " ".join(line for line in lines if line and not line.startswith(("full_key:", "object_type=")))
     key = getattr(cause or error, "full_key", None)
+    if missing := _MISSING.search(text):  # of an option that takes another's value the key is its own
+        name = key if key and key.rpartition(".")[2] == missing[1] else missing[1]
+        return f"{name} has no default: write {name}=VALUE"
     return text.rstrip(".") + (f" ({key})" if key and key not in text else "")
 
 

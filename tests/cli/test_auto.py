@@ -3,6 +3,8 @@
 import math
 from pathlib import Path
 
+import pytest
+
 from segfocal.cli.cross_validate import print_outcome
 from segfocal.cross_validate.results import Outcome
 from tests.scans import make_sphere_cases
@@ -33,3 +35,13 @@ def test_of_one_case_alone_no_metrics_are_printed(capsys):
     assert "no case was held out" in said
     assert "nan" not in said
     assert "bundle" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [(["data.root=scans"], "output"), (["output=made"], "data.root"), (["output=made", "data=csv"], "data.root")],
+)
+def test_what_has_no_default_is_named_as_it_is_typed(options, name, capsys, monkeypatch):
+    """`cache` takes the value of `output`: what is missing is that."""
+    assert segfocal(monkeypatch, "auto", "minutes=3", "target=1", *options) == 1
+    assert f"config: {name} has no default: write {name}=VALUE. --help" in capsys.readouterr().err
