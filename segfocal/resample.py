@@ -186,3 +186,8 @@ def resized(images: Tensor, size: tuple[int, ...]) -> Tensor:
 
 def _interpolated(images: Tensor, size: tuple[int, ...], *, antialias: bool) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=antialias)
+
+
+def nearest_slices(count: int, wanted: int) -> list[int]:
+    """Return which of `count` slices lies nearest to the middle of each of `wanted` that fill the same extent."""
+    return [min(int((place + 0.5) * count / wanted), count - 1) for place in range(wanted)]

@@ -8,7 +8,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -50,10 +50,11 @@ def demo_data() -> str:
 
 
 def register_resolvers() -> None:
-    """Make the functions known that YAML files call: ${demo_data:}, ${choices:…} and ${side:…}."""
+    """Make the functions known that YAML files call: ${demo_data:}, ${choices:…}, ${side:…} and ${sides:…}."""
     OmegaConf.register_new_resolver("demo_data", demo_data, replace=True)
     OmegaConf.register_new_resolver("choices", _choices, replace=True)
     OmegaConf.register_new_resolver("side", _side, replace=True)
+    OmegaConf.register_new_resolver("sides", _sides, replace=True)
 
 
 def _choices(values: Any) -> str:
@@ -65,6 +66,11 @@ def _choices(values: Any) -> str:
 def _side(window: Any) -> Any:
     """Return the first side of a window, which may be one number for all."""
     return window if isinstance(window, int | float | str) else window[0]
+
+
+def _sides(window: Any) -> Any:
+    """Return the sides of a volume's window, and the first one of a slice's."""
+    return list(window) if isinstance(window, Sequence) and len(window) == 3 else _side(window)
 
 
 def place(text: str) -> Path:

@@ -55,11 +55,12 @@ def check_components(task: Task, augment: Augmentation) -> None:
 
 
 def check_volumes(task: Task, window: tuple[int, ...], grid: ModelGrid) -> None:
-    """Raise ValueError for a promptable task of volumes: prompts, and what is carried on from them, are of slices."""
+    """Raise ValueError for a promptable task of slices that are resampled along their axis: prompts lie on slices."""
     from segfocal.tasks import Promptable
 
-    for name, value in (("window", window), ("spacing_mm", grid.spacing_mm or ())):
-        if len(value) == 3 and isinstance(task, Promptable):
-            raise ValueError(
-                f"expected data.{name} of two numbers for a promptable task; got {list(value)}: use task=semantic"
-            )
+    spacing_mm = grid.spacing_mm or ()
+    if len(spacing_mm) == 3 and len(window) == 2 and isinstance(task, Promptable):
+        raise ValueError(
+            f"expected data.spacing_mm of two numbers for a promptable task of slices; got {list(spacing_mm)}: use "
+            "task=semantic, or data.window of three numbers with model=prompt_unet"
+        )

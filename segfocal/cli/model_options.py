@@ -15,7 +15,7 @@ def build_model(
         classes: number of targets; for a model with that option.
         channels: of its images, neighbouring slices included; for a model with that option. Others take grey images,
             and RGB ones if they have a `channel_order`.
-        window: pixels (h, w), or voxels (d, h, w) for a model with the option `dims`.
+        window: pixels (h, w), or voxels (d, h, w) for a model with the option `dims`, or an `image_size` of three sides.
 
     Raises:
         ValueError: a window or a number of channels that the model cannot have.
@@ -29,9 +29,9 @@ def build_model(
         config.pop("prior", None)
     known = {"classes": classes, "channels": channels, "dims": len(window)}
     config |= {key: value for key, value in known.items() if key in config}
-    if len(window) == 3 and "dims" not in config:
+    if len(window) == 3 and "dims" not in config and not isinstance(config.get("image_size"), list):
         raise ValueError(
-            f"expected data.window of two numbers for this model; got {list(window)}: use model=unet task=semantic"
+            f"expected data.window of two numbers for this model; got {list(window)}: use model=unet task=semantic, or model=prompt_unet"
         )
     possible = (1, 3) if "channel_order" in config else (1,)
     if "channels" not in config and channels not in possible:
@@ -43,9 +43,10 @@ def build_model(
     model = models.build(config)
     if not isinstance(model, models.SegmentationModel):
         return model, config
-    size, multiple = model.image_size, model.size_multiple
-    if size is not None and window != (size, size):
-        raise ValueError(f"expected a window of the model's image_size {size}×{size}; got data.window={list(window)}")
+    shape, multiple = model.image_shape, model.size_multiple
+    if shape is not None and window != shape:
+        sides = "×".join(map(str, shape))
+        raise ValueError(f"expected a window of the model's image_size {sides}; got data.window={list(window)}")
     if any(side % multiple for side in window):
         raise ValueError(f"expected data.window in multiples of {multiple} for this model; got {list(window)}")
     return model, config

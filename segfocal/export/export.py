@@ -107,7 +107,14 @@ def claim_files(options: ExportOptions, bundle: Bundle) -> list[Path]:
 
 
 def _check_is_taken(bundle: Bundle, options: ExportOptions) -> None:
-    """Raise UserError for a model of volumes, or of more than a slice of one channel, as a MONAI bundle."""
+    """Raise UserError for a model of volumes with prompts, or of more than a slice of one channel as a MONAI bundle."""
+    if bundle.needs_prompts and len(bundle.window) == 3:
+        raise UserError(
+            expected="a model of slices, where it was trained with prompts only",
+            found=f"windows of {'×'.join(map(str, bundle.window))}",
+            where=options.bundle,
+            do="use segfocal predict or serve, with engine=openvino or onnxruntime",
+        )
     if options.format != "monai_bundle":
         return
     if len(bundle.window) == 3 or len(bundle.grid.spacing_mm or ()) == 3:

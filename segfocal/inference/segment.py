@@ -19,8 +19,10 @@ from segfocal.inference.labelling import Watcher, label_slab
 from segfocal.inference.postprocess import PostprocessRules, clean
 from segfocal.inference.predictor import Predictor
 from segfocal.inference.prompted.propagation import propagate
+from segfocal.inference.prompted.ready_volume import answer_boxes_of_volume
 from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, ScanPrompts
 from segfocal.inference.prompted.slice_boxes import answer_boxes
+from segfocal.inference.prompted.volume_model import VolumeModel
 from segfocal.inference.sliding.model_input import ModelInput
 from segfocal.inference.sliding.sliding_options import SlidingOptions
 from segfocal.inference.sliding.sweep import Slab
@@ -157,6 +159,11 @@ def _answered(predictor: Predictor, image: ModelInput, prompts: ScanPrompts) -> 
     whole = image.whole()
     if isinstance(prompts, PropagatedPrompts):
         return propagate(prompts, whole, model, device=device, batch_size=size)
+    if model.of_volumes:
+        volume = VolumeModel(
+            image=whole, model=model, spacing_mm=image.grid.spacing_mm, change="slice", device=device
+        )
+        return iter([Slab(0, whole.shape[1], answer_boxes_of_volume(prompts, volume))])
     boxes = prompts.boxes(whole.shape[1])
     return answer_boxes(whole, model, boxes, batch_size=size, device=device, zoom=prompts.zoom)
 

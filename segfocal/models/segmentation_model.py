@@ -12,7 +12,7 @@ class SegmentationModel(nn.Module):
 
     Args:
         classes: channels of logits k.
-        image_size: pixels of a side of the only size it takes, None for any.
+        image_shape: pixels (h, w), or voxels (d, h, w), of the only images that it takes; None for any.
         size_multiple: sides of images must be multiples of it.
         prior: what `start_from` is asked for when training begins: a share of foreground, "auto", or None.
         quicker_channels_last: a CPU trains it faster with images and weights in channels-last memory order (measured:
@@ -21,7 +21,7 @@ class SegmentationModel(nn.Module):
     """
 
     classes: int
-    image_size: int | None = None
+    image_shape: tuple[int, ...] | None = None
     size_multiple: int = 1
     prior: Prior = None
     quicker_channels_last: bool = False

@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 def boxes_of(target: Tensor) -> Tensor:
-    """Return the bounding box [n,4] of each mask [n,1,h,w]; a row of NaN where a mask is empty."""
+    """Return the bounding box [n,4] of each mask [n,1,h,w], [n,6] of [n,1,d,h,w]; a row of NaN where one is empty."""
     inside = target[:, 0] > 0.5
-    x0, x1 = _extent(inside.any(1))
-    y0, y1 = _extent(inside.any(2))
-    boxes = torch.stack([x0, y0, x1, y1], dim=1)
+    axes = range(inside.ndim - 1, 0, -1)  # x first
+    extents = [_extent(inside.movedim(axis, 1).flatten(2).any(2)) for axis in axes]
+    boxes = torch.stack([low for low, _ in extents] + [high for _, high in extents], dim=1)
     return torch.where(inside.flatten(1).any(1, keepdim=True), boxes, torch.nan)
 
 
@@ -27,19 +27,19 @@ def jitter_boxes(boxes_xyxy: Tensor, uniforms: Tensor, *, pixels: float, share: 
     """Return boxes with each side moved by itself, inward or outward; at least a pixel is left between two sides.
 
     Args:
-        boxes_xyxy: [n,4]; a row of NaN stays one.
-        uniforms: [n,4] in [0,1), one for each side: 0.5 leaves it where it is.
+        boxes_xyxy: [n,4], or [n,6] of volumes; a row of NaN stays one.
+        uniforms: as many in [0,1), one for each side: 0.5 leaves it where it is.
         pixels: the largest move, ≥ 0.
-        share: the largest move as a share of the box's width or height, ≥ 0; the larger of the two limits counts.
+        share: the largest move as a share of the box's length along that axis, ≥ 0; the larger of both limits counts.
     """
-    reach = torch.maximum(share * _size(boxes_xyxy), torch.full_like(boxes_xyxy[:, :2], pixels)).repeat(1, 2)
-    moved = boxes_xyxy + (2 * uniforms - 1) * reach
-    low, high = moved[:, :2], moved[:, 2:]
+    reach = torch.maximum(share * _size(boxes_xyxy), torch.full_like(uniforms[:, : _axes(boxes_xyxy)], pixels))
+    moved = boxes_xyxy + (2 * uniforms - 1) * reach.repeat(1, 2)
+    low, high = moved.chunk(2, dim=1)
     return torch.cat([torch.minimum(low, high - 1), torch.maximum(high, low + 1)], dim=1)
 
 
 def shift_boxes(boxes_xyxy: Tensor, uniforms: Tensor, *, pixels: float) -> Tensor:
-    """Return boxes [n,4] moved as a whole by `uniforms` [n,2] in [0,1), one for x and one for y.
+    """Return boxes [n,4] or [n,6] moved as a whole by `uniforms` in [0,1), one for each axis, x first.
 
     The largest move is `pixels` or half the shorter side, whichever is smaller. Source: SAM-Med2D, which moves by whole
     pixels.
@@ -49,5 +49,10 @@ def shift_boxes(boxes_xyxy: Tensor, uniforms: Tensor, *, pixels: float) -> Tenso
 
 
 def _size(boxes_xyxy: Tensor) -> Tensor:
-    """Return width and height [n,2]."""
-    return boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    """Return width and height [n,2], of volumes depth too."""
+    low, high = boxes_xyxy.chunk(2, dim=1)
+    return high - low
+
+
+def _axes(boxes_xyxy: Tensor) -> int:
+    return boxes_xyxy.shape[1] // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -14,9 +15,9 @@ ErrorClicks = Literal["uniform", "largest"]
 
 
 def clicks_in(region: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw pixels of each region [n,h,w] (bool), uniformly and with replacement; return xy and found [n].
+    """Draw pixels of each region [n,h,w] or [n,d,h,w] (bool), uniformly and with replacement; return xy and found [n].
 
-    Uniform numbers [n] give one click a region, xy [n,2]; [n,c] give c clicks, xy [n,c,2]. An empty region gives (0, 0)
+    Uniform numbers [n] give one click a region, xy [n,2] or xyz [n,3]; [n,c] give c clicks, xy [n,c,2]. An empty region gives (0, 0)
     and found False.
     """
     flat = region.flatten(1)
@@ -46,8 +47,8 @@ def error_clicks(
     Where nothing is wrong the label is ABSENT.
 
     Args:
-        logits: [n,1,h,w], the answer; its mask is where they are > 0.
-        target: [n,1,h,w].
+        logits: [n,1,h,w], or [n,1,d,h,w] of volumes; the mask is where they are > 0.
+        target: likewise.
         uniforms: [n] in [0,1); [n,c] for c clicks at once, xy [n,c,2] and labels [n,c].
         at: "uniform", the default, draws from all wrong pixels, as SAM-Med2D. "largest" takes the middle of the largest
             connected error (the pixel farthest from its border), then of the next largest; further clicks are uniform.
@@ -60,7 +61,7 @@ def error_clicks(
     if at == "largest":
         centres = centres_of(wrong & truth, wrong & ~truth, count=draws.shape[1])
         xy = torch.where(torch.isnan(centres), xy, centres)
-    missed = truth.flatten(1).gather(1, (xy[..., 1] * truth.shape[2] + xy[..., 0]).long())
+    missed = truth.flatten(1).gather(1, _index(xy, truth.shape[1:]))
     labels = torch.where(found[:, None], missed.long(), ABSENT)
     return (xy, labels) if uniforms.ndim == 2 else (xy[:, 0], labels[:, 0])
 
@@ -69,10 +70,21 @@ def _columns(uniforms: Tensor) -> Tensor:
     return uniforms if uniforms.ndim == 2 else uniforms[:, None]
 
 
+def _index(xy: Tensor, size: Sequence[int]) -> Tensor:
+    """Return the flat indices [n,c] of pixels xy [n,c,2], or xyz [n,c,3], in an image of `size`, (h, w) or (d, h, w)."""
+    index = torch.zeros_like(xy[..., 0], dtype=torch.long)
+    for place, side in zip(xy.flip(-1).long().unbind(-1), size, strict=True):
+        index = index * side + place
+    return index
+
+
 def _placed(index: Tensor, found: Tensor, region: Tensor, *, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return flat pixel indices [n,c] as xy, [n,c,2] or [n,2] as `like` is [n,c] or [n]; (0, 0) where not found."""
-    w = region.shape[2]
+    """Return flat pixel indices [n,c] as xy, [n,c,2] or [n,2] as `like` is [n,c] or [n]; zeros where not found."""
     index = index.clamp(max=region[0].numel() - 1)
-    xy = torch.stack([index % w, index // w], dim=-1).float()
+    places = []
+    for side in reversed(region.shape[1:]):
+        places.append(index % side)
+        index = index // side
+    xy = torch.stack(places, dim=-1).float()
     xy = torch.where(found[:, None, None], xy, 0.0)
     return (xy if like.ndim == 2 else xy[:, 0]), found

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,15 +27,25 @@ _SLACK = 0.25  # or this share of the side of a square as large
 def scribbles_in(region: Tensor, uniforms: Tensor) -> Tensor:
     """Return a line [n,h,w] in {0,1} in each region [n,h,w] (bool), by uniforms [n,SCRIBBLE_DRAWS].
 
-    An empty region has none. One half are its middle line, computed on the CPU; the others a curve from one random
+    An empty region has none; of volumes [n,d,h,w] it lies in the slice where a region is largest. One half are its middle line, computed on the CPU; the others a curve from one random
     pixel of it to another, bent towards a third, as far as it lies in the region.
     """
+    if region.ndim == 4:
+        return _in_largest_slice(partial(scribbles_in, uniforms=uniforms), region)
     curved = uniforms[:, 0] < 0.5
     lines = _curves(region, uniforms[:, 1:]) & region
     straight = (~curved).nonzero()[:, 0]
     if len(straight):
         lines[straight] = _middle_lines(region[straight])
     return lines.float()
+
+
+def _in_largest_slice(draw: Callable[[Tensor], Tensor], region: Tensor) -> Tensor:
+    """Return volumes [n,d,h,w] of what is drawn for the largest slice [n,h,w] of each region [n,d,h,w]."""
+    rows, largest = torch.arange(len(region), device=region.device), region.flatten(2).sum(2).argmax(1)
+    drawn = torch.zeros(region.shape, device=region.device)
+    drawn[rows, largest] = draw(region[rows, largest])
+    return drawn
 
 
 def _curves(region: Tensor, uniforms: Tensor) -> Tensor:
@@ -65,8 +78,11 @@ def lassos_around(region: Tensor, uniforms: Tensor) -> Tensor:
     """Return the area [n,h,w] in {0,1} within an outline around each region [n,h,w] (bool), by [n,LASSO_DRAWS] numbers.
 
     The outline keeps at a distance that strays: from one pixel to a quarter of the side of a square as large as the
-    region, at most 12. An empty region has none. Computed on the CPU.
+    region, at most 12. An empty region has none; of volumes it lies in the slice where a region is largest. Computed on
+    the CPU.
     """
+    if region.ndim == 4:
+        return _in_largest_slice(partial(lassos_around, uniforms=uniforms), region)
     field = uniforms[:, 1:].reshape(-1, 1, _WAVES, _WAVES)
     strays = F.interpolate(field, size=region.shape[1:], mode="bicubic", align_corners=True)[:, 0].cpu().numpy()
     areas = [
@@ -85,13 +101,13 @@ def _lasso(inside: NDArray[np.bool_], slack: float, stray: NDArray[np.float32]) 
 
 
 def component_at(mask: Tensor, points_xy: Tensor) -> Tensor:
-    """Return of each mask [n,h,w] (bool) the connected component [n,h,w] that holds a pixel xy [n,2].
+    """Return of each mask [n,h,w] (bool) the connected component [n,h,w] that holds a pixel xy [n,2]; or of volumes.
 
     It is empty where the pixel is not in the mask. Computed on the CPU.
     """
     chosen = np.zeros(mask.shape, dtype=bool)
-    for out, one, (x, y) in zip(chosen, mask.cpu().numpy(), points_xy.long().tolist(), strict=True):
-        if one[y, x]:
+    for out, one, place in zip(chosen, mask.cpu().numpy(), points_xy.flip(1).long().tolist(), strict=True):
+        if one[tuple(place)]:
             numbers = components(one).numbers
-            out[:] = numbers == numbers[y, x]
+            out[:] = numbers == numbers[tuple(place)]
     return torch.from_numpy(chosen).to(mask.device)

@@ -15,7 +15,8 @@ STROKES = ("scribbles", "lassos")  # the parts that are drawn, as images
 class Prompt:
     """Prompts for a batch of images, n = b·m: those of image i are rows i·m to (i+1)·m − 1.
 
-    Any part may be absent from any row, and a row without any part is legal.
+    Any part may be absent from any row, and a row without any part is legal. Of volumes [d,h,w] there is a third
+    coordinate, z, and a third axis wherever h and w are named: points are (x, y, z), boxes x0 y0 z0 x1 y1 z1.
 
     Args:
         points_xy: [n,c,2], clicks in pixels of the model's image.
@@ -37,21 +38,31 @@ class Prompt:
     lassos: Tensor | None = None
 
     @staticmethod
-    def none(count: int, *, device: torch.device) -> Prompt:
-        """Return `count` empty prompts: the model segments what it was trained for.
+    def none(count: int, *, device: torch.device, axes: int = 2) -> Prompt:
+        """Return `count` empty prompts about images of 2 or 3 axes: the model segments what it was trained for.
 
         Each holds one absent click, as every first prompt in training does, because padding is a token of the decoder.
         """
         return Prompt(
-            points_xy=torch.zeros(count, 1, 2, device=device),
+            points_xy=torch.zeros(count, 1, axes, device=device),
             point_labels=torch.full((count, 1), ABSENT, device=device),
-            boxes_xyxy=torch.full((count, 4), torch.nan, device=device),
+            boxes_xyxy=torch.full((count, 2 * axes), torch.nan, device=device),
             mask_logits=None,
             has_mask=torch.zeros(count, dtype=torch.bool, device=device),
         )
 
     def __len__(self) -> int:
         return self.points_xy.shape[0]
+
+    @property
+    def axes(self) -> int:
+        """2 for prompts about images, 3 about volumes."""
+        return self.points_xy.shape[-1]
+
+    def on(self, device: torch.device) -> Prompt:
+        """Return this prompt with its tensors on a device."""
+        parts = {name: value.to(device) for name, value in vars(self).items() if value is not None}
+        return replace(self, **parts)
 
     def with_boxes(self, boxes_xyxy: Tensor) -> Prompt:
         """Return this prompt with the boxes [n,4] in place of its own."""
@@ -85,5 +96,5 @@ class Prompt:
 
     def only_mask(self) -> Prompt:
         """Return this prompt's mask alone."""
-        nothing = Prompt.none(len(self), device=self.points_xy.device)
+        nothing = Prompt.none(len(self), device=self.points_xy.device, axes=self.axes)
         return replace(nothing, mask_logits=self.mask_logits, has_mask=self.has_mask)

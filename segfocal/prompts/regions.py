@@ -20,10 +20,10 @@ Which = Literal["largest", "random"]
 
 
 def component_of(mask: Tensor, uniforms: Tensor, *, which: Which) -> Tensor:
-    """Return one connected component [n,h,w] of each mask [n,h,w] (bool); an empty mask stays empty.
+    """Return one connected component of each mask [n,h,w] or [n,d,h,w] (bool), alike in shape; none of an empty mask.
 
     Args:
-        mask: [n,h,w].
+        mask: of images or volumes.
         uniforms: [n] in [0,1), read for "random" only.
         which: "largest", the first of equals from the top; or "random", all equally likely.
     """
@@ -36,7 +36,7 @@ def component_of(mask: Tensor, uniforms: Tensor, *, which: Which) -> Tensor:
 
 
 def depth_of(mask: Tensor) -> Tensor:
-    """Return each pixel's Euclidean distance [n,h,w] to the nearest pixel outside its mask [n,h,w] (bool).
+    """Return each pixel's Euclidean distance to the nearest pixel outside its mask [n,h,w] or [n,d,h,w] (bool).
 
     The unit is the pixel. It is 0 outside the mask, and what lies beyond the image is outside.
     """
@@ -47,10 +47,12 @@ def depth_of(mask: Tensor) -> Tensor:
 def centres_of(*regions: Tensor, count: int) -> Tensor:
     """Return the middles xy [n,count,2] of the largest components of several regions [n,h,w] (bool), largest first.
 
+    Of regions [n,d,h,w] they are xyz [n,count,3].
+
     The middle is the pixel farthest from the border. Components of different regions stay apart where they touch. Where
     there are fewer than `count`, rows of NaN follow.
     """
-    centres = np.full((len(regions[0]), count, 2), np.nan, dtype=np.float32)
+    centres = np.full((len(regions[0]), count, regions[0].ndim - 1), np.nan, dtype=np.float32)
     for out, rows in zip(centres, zip(*[r.cpu().numpy() for r in regions], strict=True), strict=True):
         found = [components(one) for one in rows]
         sizes = np.concatenate([own for _, own in found])
@@ -58,8 +60,7 @@ def centres_of(*regions: Tensor, count: int) -> Tensor:
         for place, index in zip(out, np.argsort(-sizes, kind="stable"), strict=False):
             labels, number = places[index]
             depth = _depth(labels == number)
-            y, x = np.unravel_index(depth.argmax(), depth.shape)
-            place[:] = x, y
+            place[:] = np.unravel_index(depth.argmax(), depth.shape)[::-1]
     return torch.from_numpy(centres).to(regions[0].device)
 
 

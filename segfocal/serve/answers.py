@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from segfocal.grid import Grid, Volume
 from segfocal.inference.labelling import label_slab
 from segfocal.inference.predictor import Predictor
-from segfocal.inference.prompted.propagation import Blends, ReadyScan
+from segfocal.inference.prompted.propagation import Blends, ready_for
 from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, SlicePrompt, Watch
 from segfocal.inference.segment import cleaned, label_type, promptable, segment_with, write_labels
@@ -35,7 +35,8 @@ class ScanAnswers:
         kept: a folder of answers and embeddings.
         options: what a slice hands on to the next one; reach_mm comes with each question.
 
-    `slice_by_slice` says whether the model's slices are those of the scan.
+    `slice_by_slice` says whether the model's slices are those of the scan, `whole` whether each answer is of the whole
+    scan.
     """
 
     @torch.no_grad()
@@ -44,10 +45,11 @@ class ScanAnswers:
         image = ModelInput(scan, self.bundle.grid, self.bundle.intensity, neighbours=self.bundle.neighbours)
         self._spacing_mm = image.grid.spacing_mm
         self._turn = scan.grid.orientation_to(self.bundle.grid.frame)
-        self._ready = ReadyScan.of(
+        self._ready = ready_for(
             self._prompts((), 0.0, None), image.whole(), promptable(predictor), device=predictor.device
         )
         self.depth = image.grid.shape[0]
+        self.whole = predictor.bundle.model.of_volumes  # type: ignore[union-attr]
         self.slice_by_slice = self.depth == scan.grid.shape[self._turn.axes[0]]
 
     @torch.no_grad()

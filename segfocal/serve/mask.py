@@ -135,6 +135,8 @@ class SessionMask:
         """Return what makes up each slice: of the prompts since the last carry the prompted ones, else as carried."""
         if self._answers is None:
             return self._blends
+        if self._answers.whole:
+            return self._answers.propagated(self._prompts(standing.asking), standing.reach_mm or None, watch)
         key = (tuple(map(_key, standing.whole)), standing.reach_mm)
         if key not in self._carried:
             whole = self._prompts(standing.whole)

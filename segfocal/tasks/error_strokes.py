@@ -21,7 +21,7 @@ DRAWS = 1 + SCRIBBLE_DRAWS + LASSO_DRAWS  # uniform numbers a prompt takes: whic
 
 
 class ErrorStrokes(NamedTuple):
-    """Strokes [n,2,h,w] in place of clicks, and the rows [n] that get one."""
+    """Strokes [n,2,h,w], or [n,2,d,h,w], in place of clicks, and the rows [n] that get one."""
 
     instead: Tensor
     scribbles: Tensor
@@ -50,9 +50,10 @@ def error_strokes(
     scribbled = (kind[:, 0] < scribbles) & (label != ABSENT)
     lassoed = (kind[:, 0] >= scribbles) & (kind[:, 0] < scribbles + lassos) & (label == 0)
     truth = target[:, 0] > 0.5
-    wrong = ((logits[:, 0] > 0) != truth) & (truth == (label == 1)[:, None, None])
-    error = component_at(wrong & (scribbled | lassoed)[:, None, None], xy)
-    lines = scribbles_in(error & scribbled[:, None, None], of_scribble)
-    areas = lassos_around(error & lassoed[:, None, None], of_lasso) * ~truth
-    sides = torch.stack([label == 1, label == 0], 1)[:, :, None, None]
+    each = (-1, *[1] * (truth.ndim - 1))  # a number of a prompt for all its pixels
+    wrong = ((logits[:, 0] > 0) != truth) & (truth == (label == 1).view(each))
+    error = component_at(wrong & (scribbled | lassoed).view(each), xy)
+    lines = scribbles_in(error & scribbled.view(each), of_scribble)
+    areas = lassos_around(error & lassoed.view(each), of_lasso) * ~truth
+    sides = torch.stack([label == 1, label == 0], 1).unflatten(1, (2, *each[1:]))
     return ErrorStrokes(scribbled | lassoed, sides * lines[:, None], sides * areas[:, None])

@@ -44,6 +44,8 @@ class FirstPrompt:
         box_of: the box is that of the whole "target", of its "largest" connected component, or of a "random" one.
         jitter_pixels: each box side moves by up to so many pixels, ≥ 0.
         jitter_share: or by this share of the box's size, ≥ 0, whichever is more.
+        flat: share of the boxes of volumes, in [0,1], that are one slice thick: that of a slice of the target, as it is
+            drawn on a page. The others are around all of it.
         shift_pixels: the whole box then moves by up to so many pixels, ≥ 0, and at most half its shorter side.
         point_at: "uniform" draws any pixel of the target; "central" in proportion to its distance from the border.
 
@@ -53,8 +55,7 @@ class FirstPrompt:
         ValueError: frequencies that are negative or all zero, a negative distance, an unknown word.
     """
 
-    DRAWS = 9  # uniform numbers a prompt takes: kind, four box sides, click, component, shift in x and in y
-    STROKE_DRAWS = SCRIBBLE_DRAWS + LASSO_DRAWS  # and those of its scribble or lasso
+    STROKE_DRAWS = SCRIBBLE_DRAWS + LASSO_DRAWS  # uniform numbers that a scribble or lasso takes
 
     none: float = 0.5
     box: float = 0.4
@@ -67,6 +68,7 @@ class FirstPrompt:
     box_of: Literal["target", "largest", "random"] = "target"
     jitter_pixels: float = 2.0
     jitter_share: float = 0.1
+    flat: float = 0.5
     shift_pixels: float = 0.0
     point_at: Literal["uniform", "central"] = "uniform"
 
@@ -79,6 +81,8 @@ class FirstPrompt:
             raise ValueError(
                 f"expected prompt frequencies task.first.none, box, … not all zero; got {self._frequencies}"
             )
+        if not isinstance(self.flat, int | float) or not 0 <= self.flat <= 1:
+            raise ValueError(f"expected task.first.flat from 0 to 1; got {self.flat!r}")
         check_word("task.first.drawn_by", self.drawn_by, "sample", "batch")
         check_word("task.first.empty", self.empty, "none", "background")
         check_word("task.first.box_of", self.box_of, "target", "largest", "random")
@@ -88,6 +92,14 @@ class FirstPrompt:
     def _frequencies(self) -> tuple[float, ...]:
         return tuple(getattr(self, kind) for kind in _KINDS)
 
+    @staticmethod
+    def draws(axes: int) -> tuple[int, int]:
+        """Return how many uniform numbers a prompt about images of so many axes takes, in two parts.
+
+        They are its kind, its box's sides and its click; its component and the shift of each axis.
+        """
+        return 2 + 2 * axes, 1 + axes
+
     @property
     def draws_strokes(self) -> bool:
         """Whether there are scribbles or lassos among the prompts."""
@@ -96,27 +108,28 @@ class FirstPrompt:
     def draw(
         self, target: Tensor, draws: Tensor, ignored: Tensor | None = None, strokes: Tensor | None = None
     ) -> Prompt:
-        """Return a prompt for each mask of target [n,1,h,w].
+        """Return a prompt for each mask of target [n,1,h,w], or [n,1,d,h,w].
 
         Args:
             target: the masks.
-            draws: uniform numbers [n, DRAWS].
-            ignored: [n,1,h,w], True where no click falls; the target is empty there.
+            draws: uniform numbers [n, sum(draws(axes))].
+            ignored: of the target's shape, True where no click falls; the target is empty there.
             strokes: uniform numbers [n, STROKE_DRAWS], needed where `draws_strokes`.
         """
-        inside = target[:, 0] > 0.5
+        inside, axes = target[:, 0] > 0.5, target.ndim - 2
+        click = 1 + 2 * axes
         kind = draws[:, 0] * sum(self._frequencies)
         chosen = self._chosen(kind)
         has_box, has_point = chosen["box"] | chosen["box_point"], chosen["point"] | chosen["box_point"]
-        xy, found = (clicks_in if self.point_at == "uniform" else central_clicks_in)(inside, draws[:, 5])
+        xy, found = (clicks_in if self.point_at == "uniform" else central_clicks_in)(inside, draws[:, click])
         labels = torch.where(has_point & found, 1, ABSENT)
         if self.empty == "background":
             instead = ~found & (kind >= self.none)
-            outside, anywhere = clicks_in(~inside if ignored is None else ~(inside | ignored[:, 0]), draws[:, 5])
+            outside, anywhere = clicks_in(~inside if ignored is None else ~(inside | ignored[:, 0]), draws[:, click])
             instead &= anywhere
             xy, labels = torch.where(instead[:, None], outside, xy), torch.where(instead, 0, labels)
         prompt = replace(
-            Prompt.none(len(target), device=target.device),
+            Prompt.none(len(target), device=target.device, axes=axes),
             boxes_xyxy=torch.where(has_box[:, None], self._boxes(inside, draws), torch.nan),
             points_xy=xy[:, None],
             point_labels=labels[:, None],
@@ -136,23 +149,43 @@ class FirstPrompt:
         return chosen
 
     def _boxes(self, inside: Tensor, draws: Tensor) -> Tensor:
-        """Return boxes [n,4] as a user might draw them; NaN for an empty target."""
+        """Return boxes [n,4], or [n,6], as a user might draw them; NaN for an empty target."""
+        axes = inside.ndim - 1
+        component = draws[:, 2 + 2 * axes]
         if self.box_of != "target":
-            inside = component_of(inside, draws[:, 6], which=self.box_of)
-        boxes = jitter_boxes(
-            boxes_of(inside[:, None]), draws[:, 1:5], pixels=self.jitter_pixels, share=self.jitter_share
-        )
-        return shift_boxes(boxes, draws[:, 7:9], pixels=self.shift_pixels) if self.shift_pixels else boxes
+            inside = component_of(inside, component, which=self.box_of)
+        sides = draws[:, 1 : 1 + 2 * axes]
+        flat = component < self.flat
+        if axes == 3 and flat.any():
+            thin = _slices_of(inside, component / max(self.flat, 1e-6))
+            inside = torch.where(flat[:, None, None, None], thin, inside)
+        boxes = jitter_boxes(boxes_of(inside[:, None]), sides, pixels=self.jitter_pixels, share=self.jitter_share)
+        if self.shift_pixels:
+            boxes = shift_boxes(boxes, draws[:, 3 + 2 * axes :], pixels=self.shift_pixels)
+        if axes == 3 and flat.any():  # a slice is chosen, not drawn: it is not off
+            exact = boxes_of(inside[:, None])
+            along = flat[:, None] & torch.tensor([False, False, True] * 2, device=flat.device)
+            boxes = torch.where(along, exact, boxes)
+        return boxes
+
+
+def _slices_of(inside: Tensor, uniforms: Tensor) -> Tensor:
+    """Return one slice of each target [n,d,h,w], of those that hold some of it, all else left out."""
+    held = inside.flatten(2).any(2)
+    wanted = (uniforms.clamp(0, 1 - 1e-6) * held.sum(1)).long() + 1
+    place = held & (held.cumsum(1) == wanted[:, None])
+    return inside & place[:, :, None, None]
 
 
 def _with_strokes(prompt: Prompt, inside: Tensor, chosen: dict[str, Tensor], strokes: Tensor) -> Prompt:
-    """Return prompts with scribbles in, or lassos around, the targets [n,h,w] of the rows that get one."""
+    """Return prompts with scribbles in, or lassos around, the targets [n,*space] of the rows that get one."""
     of_scribble, of_lasso = strokes.split([SCRIBBLE_DRAWS, LASSO_DRAWS], dim=1)
+    around = [1] * (inside.ndim - 1)
     if chosen["scribble"].any():
-        lines = scribbles_in(inside & chosen["scribble"][:, None, None], of_scribble)
+        lines = scribbles_in(inside & chosen["scribble"].unflatten(0, (-1, *around)), of_scribble)
         prompt = prompt.with_scribbles(torch.stack([lines, torch.zeros_like(lines)], 1))
     if chosen["lasso"].any():
-        areas = lassos_around(inside & chosen["lasso"][:, None, None], of_lasso)
+        areas = lassos_around(inside & chosen["lasso"].unflatten(0, (-1, *around)), of_lasso)
         prompt = prompt.with_lassos(torch.stack([areas, torch.zeros_like(areas)], 1))
     return prompt
 

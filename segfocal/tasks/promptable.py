@@ -27,17 +27,14 @@ from segfocal.tasks.prompt_training import PromptTraining
 from segfocal.tasks.prompted_structures import draw_structures
 from segfocal.tasks.rounds import RoundPlan
 
-# A prompt's row of uniform numbers: six of the first prompt, those of the clicks, the other three of the first prompt.
-_BEFORE_CLICKS = 6
-
 
 class _Targets(NamedTuple):
-    """The n = b·m masks that get a prompt, and the random numbers of their prompts.
+    """The n = b·m masks that get a prompt, and the random numbers of their prompts; of volumes with d before h, w.
 
     Args:
         masks: [n,1,h,w].
         ignored: [n,1,h,w], True at pixels without a loss; None without any.
-        first: uniform numbers [n, FirstPrompt.DRAWS] of the first prompts.
+        first: uniform numbers [n, sum(FirstPrompt.draws(axes))] of the first prompts.
         clicks: uniform numbers [n, rounds − 1, most clicks in a round] of the corrections.
         first_strokes: uniform numbers [n, FirstPrompt.STROKE_DRAWS]; None where no first prompt is a stroke.
         strokes: uniform numbers [n, rounds − 1, RoundPlan.STROKE_DRAWS]; None where no round needs them.
@@ -138,7 +135,8 @@ class Promptable(nn.Module):
         """Return the masks to prompt for: m an image, in the order of the images."""
         b, k = batch.target.shape[:2]
         m, clicks_a_round = self.masks_per_image or k, max(self.plan.clicks)
-        parts = [_BEFORE_CLICKS, (self.rounds - 1) * clicks_a_round, FirstPrompt.DRAWS - _BEFORE_CLICKS]
+        of_first = FirstPrompt.draws(batch.target.ndim - 2)
+        parts = [of_first[0], (self.rounds - 1) * clicks_a_round, of_first[1]]  # a prompt's row of uniform numbers
         draws = uniforms(batch.keys, PROMPTING, m * sum(parts) + k).to(batch.image.device)
         of_prompts, of_structures = draws.split([m * sum(parts), k], dim=1)
         before, clicks, after = of_prompts.reshape(b * m, -1).split(parts, dim=1)

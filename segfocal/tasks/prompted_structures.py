@@ -9,7 +9,7 @@ from torch import Tensor
 def draw_structures(target: Tensor, count: int, uniforms: Tensor) -> Tensor:
     """Return the indices [b,count] of the structures that get a prompt, drawn by `uniforms` [b,k].
 
-    They are drawn from the structures present in target [b,k,h,w], in random order. None is drawn again before all
+    They are drawn from the structures present in target [b,k,*space], in random order. None is drawn again before all
     present ones have been. Where none is present, they are drawn from all k.
     """
     present = (target > 0).flatten(2).any(2)

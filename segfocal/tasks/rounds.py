@@ -146,7 +146,7 @@ class RoundPlan:
         drawn = (prompt.point_labels[:, prompt.point_labels.shape[1] - new_clicks :] == ABSENT).all(
             1
         )  # or nothing is new
-        kept = (~dropped["strokes"] | drawn)[:, None, None, None]
+        kept = (~dropped["strokes"] | drawn).unflatten(0, (-1, *[1] * (1 + prompt.axes)))
         return replace(
             prompt,
             point_labels=labels,

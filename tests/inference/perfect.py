@@ -30,7 +30,7 @@ class Perfect(PromptableModel):
         self.image_encoder = _Seen()
         self.image_size, self.channel_order, self.multimask = side, None, False
         self.pixel_mean, self.pixel_std = 0.0, 1.0
-        self.mask_size = (side, side)
+        self.mask_size = self.image_shape = (side, side)
         self.asked = []
 
     def answer(self, embedding, prompt):
@@ -51,5 +51,28 @@ class Perfect(PromptableModel):
         for (x, y), label in zip(prompt["points_xy"].round().long(), prompt["point_labels"], strict=True):
             if label >= 0:
                 under = (components == components[y, x]) & truth
+                found = found | under if label else found & ~under
+        return found
+
+
+class PerfectOfVolumes(Perfect):
+    """The same of volumes. Of a mask it is shown, it answers all components that the mask touches."""
+
+    def __init__(self, window=(8, SIDE, SIDE)):
+        super().__init__()
+        self.image_shape = self.mask_size = window
+
+    def inside(self, truth, prompt):
+        found = torch.zeros_like(truth)
+        components = torch.from_numpy(ndimage.label(truth.numpy(), ndimage.generate_binary_structure(3, 3))[0])
+        x0, y0, z0, x1, y1, z1 = prompt["boxes_xyxy"]
+        if torch.isfinite(x0):
+            touched = components[int(z0) : int(z1), int(y0) : int(y1), int(x0) : int(x1)].unique()
+            found |= truth & torch.isin(components, touched)
+        if "mask_logits" in prompt:
+            found |= truth & torch.isin(components, components[(prompt["mask_logits"][0] > 0) & truth].unique())
+        for (x, y, z), label in zip(prompt["points_xy"].round().long(), prompt["point_labels"], strict=True):
+            if label >= 0:
+                under = (components == components[z, y, x]) & truth
                 found = found | under if label else found & ~under
         return found

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from segfocal import models
+from segfocal.batch import Batch, Origin, SampleKey
 from segfocal.inference import bundle as bundles
 from segfocal.intensity import Percentiles
 from segfocal.models import PromptUNet
@@ -302,3 +303,71 @@ def test_it_gives_one_mask_a_prompt(model):
 
 def test_the_default_is_of_a_size_for_a_cpu():
     assert sum(p.numel() for p in models.PromptUNet().parameters()) == 1_908_993
+
+
+def of_volumes(**options):
+    torch.manual_seed(0)
+    return PromptUNet(**({"image_size": (8, 16, 24), "widths": (16, 24, 32)} | options)).eval()
+
+
+def volume_prompts():
+    """Return four prompts about volumes: none, a box, a click with a mask, and a click outside."""
+    prompt = Prompt.none(4, device=torch.device("cpu"), axes=3)
+    boxes = torch.full((4, 6), torch.nan)
+    boxes[1] = torch.tensor([3.0, 2.0, 1.0, 15.0, 9.0, 6.0])
+    xyz, labels = torch.tensor([[9.0, 4.0, 5.0]]).expand(4, 3), torch.tensor([ABSENT, ABSENT, 1, 0])
+    masks = torch.randn(4, 1, 8, 16, 24, generator=torch.Generator().manual_seed(5))
+    prompt = prompt.with_boxes(boxes).with_clicks(xyz, labels).with_mask(masks)
+    return replace(prompt, has_mask=torch.arange(4) == 2)
+
+
+@torch.no_grad()
+def test_of_volumes_too_the_first_layer_is_one_convolution_of_image_and_prompt():
+    model, prompt = of_volumes(), volume_prompts()
+    image = torch.rand(4, 1, 8, 16, 24, generator=torch.Generator().manual_seed(1))
+    seen = torch.cat([(image - 0.35) / 0.3, draw_prompts(prompt, (8, 16, 24), click_radius=3.0)], dim=1)
+    first, second = model.image_encoder.conv, model.prompt_encoder.conv
+    features = F.conv3d(seen, torch.cat([first.weight, second.weight], dim=1), first.bias, padding=1)
+    logits, predicted_iou = model.unet(features)
+    answer = model.decode(model.encode(image), prompt)
+    assert answer.logits.shape == (4, 1, 8, 16, 24)
+    torch.testing.assert_close(answer.logits, logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answer.predicted_iou, predicted_iou, rtol=1e-4, atol=1e-4)
+    assert model(image)[0].equal(answer.logits[0])
+
+
+@torch.no_grad()
+def test_a_prompt_about_a_volume_is_answered_in_company_as_alone():
+    model, prompt = of_volumes(), volume_prompts()
+    image = torch.rand(1, 1, 8, 16, 24, generator=torch.Generator().manual_seed(1))
+    together = model.decode(model.encode(image), prompt).logits
+    for row in range(4):
+        alone = Prompt(**{name: value[row : row + 1] for name, value in vars(prompt).items() if value is not None})
+        found = model.decode(model.encode(image), alone).logits
+        torch.testing.assert_close(found[0], together[row], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"image_size": (16, 24)}, {"image_size": (4, 4, 4, 4)}, {"image_size": (6, 16, 16)}])
+def test_volumes_that_cannot_be_say_what_can(options):
+    with pytest.raises(ValueError, match=r"model\.image_size to be a multiple of 4; got .*three of volumes"):
+        of_volumes(**options)
+
+
+def test_volumes_are_learnt_with_every_kind_of_prompt_and_correction():
+    model = of_volumes(image_size=(8, 16, 16)).train()
+    first = FirstPrompt(none=0, box=0.3, point=0.3, scribble=0.2, lasso=0.2)
+    plan = RoundPlan(click_at="largest", scribbles=0.2, lassos=0.2, drop=0.2)
+    task = Promptable(model=model, criterion=criterion(), first=first, plan=plan, rounds=3, masks_per_image=2)
+    target = torch.zeros(2, 2, 8, 16, 16, dtype=torch.uint8)
+    target[:, 0, 2:6, 3:9, 4:12] = target[:, 1, 1:5, 10:14, 2:8] = 1
+    image = (target.sum(1, keepdim=True) * 0.4 + 0.1).float()
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []
+    for step in range(12):
+        keys = tuple(SampleKey(1, step, i) for i in range(2))
+        report = task(Batch(image=image, target=target, keys=keys, origins=(Origin("a"),) * 2))
+        optimizer.zero_grad()
+        report.total.backward()
+        optimizer.step()
+        losses.append(report.total.item())
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])

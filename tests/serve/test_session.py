@@ -14,7 +14,9 @@ from segfocal.inference.segment import segment_with
 from segfocal.io import volumes
 from segfocal.predict.options import PromptOptions
 from segfocal.predict.prompts import prompts_of_scan
+from segfocal.resample import ModelGrid
 from segfocal.serve.refusal import Refused
+from tests.inference.perfect import PerfectOfVolumes
 from tests.serve.served import AFFINE, FREE, LIVER, SHAPE, SPLEEN, make_scans, opened, perfect_predictor, wedge, world
 
 GRID = Grid(shape=SHAPE, affine=AFFINE)
@@ -26,9 +28,9 @@ def session(tmp_path):
     return opened(tmp_path)
 
 
-def predicted(file, *, reach_mm=None):
+def predicted(file, *, reach_mm=None, predictor=None):
     """Return what `predict prompts=` answers to a file of prompts."""
-    predictor = perfect_predictor()
+    predictor = predictor or perfect_predictor()
     options = PromptOptions(file=file, propagation=replace(FREE, reach_mm=reach_mm))
     scan = Volume(array=wedge(), grid=GRID)
     with torch.no_grad(), prompts_of_scan(options, GRID, predictor.bundle) as prompts:
@@ -265,3 +267,29 @@ def test_rules_of_the_bundle_count_in_the_mask_as_in_predict(tmp_path):
     session.undo()
     session.undo()
     assert session.mask()[20, 15, 4] == 0
+
+
+def of_volumes():
+    """Return a predictor of a model of volumes, on whose grid there are other slices than the scan's."""
+    window = (8, 32, 32)
+    return perfect_predictor(
+        model=PerfectOfVolumes(window).eval(), window=window, grid=ModelGrid(spacing_mm=(2.0, 1.5, 1.5))
+    )
+
+
+def test_a_model_of_volumes_answers_all_of_the_scan_at_every_click_as_predict_does(tmp_path):
+    make_scans(tmp_path, "one")
+    session = opened(tmp_path, predictor=of_volumes())
+    session.add_prompt("point", "liver", [LIVER])
+    assert slices_of(session.mask(), 5) == list(range(1, 8))
+    assert not session.standing.pending
+    first = session.mask()
+    session.add_prompt("point", "spleen", [SPLEEN])
+    session.add_absence("liver", world(9, 7, 6))
+    mask = session.mask()
+    assert slices_of(mask, 1) == list(range(2, 6))
+    assert slices_of(mask, 5) == [1, 2, 3, 4, 5]
+    assert np.array_equal(mask, predicted(prompts_file(session), predictor=of_volumes()))
+    session.undo()
+    session.undo()
+    assert np.array_equal(session.mask(), first)

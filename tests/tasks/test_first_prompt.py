@@ -10,7 +10,7 @@ SHAPE = (20, 24)
 
 
 def drawn(count=4000, seed=0):
-    return torch.rand(count, FirstPrompt.DRAWS, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(count, sum(FirstPrompt.draws(2)), generator=torch.Generator().manual_seed(seed))
 
 
 def two_pieces(count):

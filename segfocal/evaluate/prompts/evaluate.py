@@ -46,6 +46,9 @@ def evaluate_prompts(
     """
     started, output = time.monotonic(), evaluation.output
     model = check_promptable(evaluation.model)
+    if model.of_volumes:
+        sides = "×".join(map(str, model.image_shape))
+        raise UserError(expected="a model of slices", found=f"one of volumes, {sides}", do="set volumes=true")
     names = [structure.name for structure in evaluation.preparation.structures]
     notes = _left_out(evaluation, names)
     check_results(output, files_read(evaluation.cases, *evaluation.read), overwrite=evaluation.overwrite)

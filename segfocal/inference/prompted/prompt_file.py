@@ -23,7 +23,7 @@ from segfocal.inference.prompted.prompt_entries import KINDS, MOST_ON_A_SLICE, S
 from segfocal.inference.prompted.scan_prompts import SlicePrompt
 from segfocal.inference.prompted.slice_pieces import pieces_of
 from segfocal.io import volumes
-from segfocal.resample import ModelGrid, resize_slices
+from segfocal.resample import ModelGrid, nearest_slices, resize_slices
 from segfocal.structure import Structure
 
 _SHAPES = (
@@ -241,7 +241,9 @@ class _Reader:
     def _mask(self, entry: dict[str, Any], structure: int) -> list[SlicePrompt]:
         """Return a prompt for each slice that a label file marks, or for the one that is named, marked or not."""
         file = self.path.parent / entry["mask"]
-        only = self._slice(entry["slice"]) if entry.get("slice") is not None else None
+        only = entry.get("slice")
+        if only is not None:
+            self._slice(only)
         try:
             labels = self._labels(file)
         except UserError as error:
@@ -253,10 +255,12 @@ class _Reader:
             raise self._wrong("a mask on the scan's grid", f"{difference} in {file}", "resample it")
         labels = laid
         marked = labels.array == self._value(entry, np.unique(labels.array), file)
-        slices = np.flatnonzero(marked.any((1, 2))).tolist() if only is None else [only]
+        sources = nearest_slices(len(marked), self.target.shape[0])  # of the scan, for each slice of the model
+        slices = [z for z, own in enumerate(sources) if marked[own].any()] if only is None else [self._slice(only)]
         if not slices:
             raise self._wrong("a mask that marks a voxel", f"none in {file}", "check its value")
-        masks = torch.from_numpy(resize_slices(marked[slices], self.target.shape[1:]))
+        own = [sources[z] for z in slices] if only is None else [self._turned(only)]
+        masks = torch.from_numpy(resize_slices(marked[own], self.target.shape[1:]))
         return [SlicePrompt(structure=structure, slice=z, mask=m) for z, m in zip(slices, masks, strict=True)]
 
     def _labels(self, file: Path) -> Volume:
@@ -279,9 +283,14 @@ class _Reader:
         return SlicePrompt(structure=structure, slice=self._slice(entry["slice"]), mask=empty)
 
     def _slice(self, index: int) -> int:
-        """Return the model's slice of an index along the scan's own slice axis."""
+        """Return the model's slice of an index along the scan's own slice axis; the nearest where it is resampled."""
         turn = self.scan.orientation_to(self.grid.frame)
         count = self.scan.shape[turn.axes[0]]
         if not 0 <= index < count:
             raise self._wrong(f"a slice of 0 to {count - 1}, along array axis {turn.axes[0]} of the scan", shown(index))
-        return count - 1 - index if turn.flips[0] else index
+        return nearest_slices(self.target.shape[0], count)[self._turned(index)]
+
+    def _turned(self, index: int) -> int:
+        """Return the place of such an index along the slice axis of the turned scan."""
+        turn = self.scan.orientation_to(self.grid.frame)
+        return self.scan.shape[turn.axes[0]] - 1 - index if turn.flips[0] else index

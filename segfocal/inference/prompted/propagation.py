@@ -17,8 +17,10 @@ from segfocal.inference.prompted.answer_cache import AnswerStore, SliceAnswer, n
 from segfocal.inference.prompted.combined_prompt import CombinedPrompt, combine
 from segfocal.inference.prompted.prompt_windows import OUTSIDE
 from segfocal.inference.prompted.propagation_options import PropagationOptions
+from segfocal.inference.prompted.ready_volume import ReadyVolume, VolumeStore
 from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, Reach, SlicePrompt, Watch
 from segfocal.inference.prompted.slice_model import SliceModel
+from segfocal.inference.prompted.volume_model import VolumeModel
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.models.embeddings import EmbeddingCache
@@ -43,12 +45,26 @@ def propagate(
         device: where the model is.
         batch_size: slices at a time.
     """
-    ready = ReadyScan.of(prompts, image, model, device=device)
+    ready = ready_for(prompts, image, model, device=device)
     blends = ready.propagated(prompts)
     depth = image.shape[1]
     for start in range(0, depth, batch_size):
         stop = min(start + batch_size, depth)
         yield Slab(start, stop, ready.logits(blends, start, stop))
+
+
+def ready_for(
+    prompts: PropagatedPrompts, image: Tensor, model: PromptableModel, *, device: torch.device
+) -> ReadyScan | ReadyVolume:
+    """Return a scan ready for prompts with the same options as these; the arguments are those of `propagate`."""
+    if model.of_volumes:
+        model.requires_grad_(False)
+        volume = VolumeModel(
+            image=image, model=model, spacing_mm=prompts.spacing_mm, change=prompts.options.change, device=device
+        )
+        name = signature(image, model, prompts.options, prompts.spacing_mm)
+        return ReadyVolume(volume=volume, store=VolumeStore(prompts.session / name, volume.size))
+    return ReadyScan.of(prompts, image, model, device=device)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

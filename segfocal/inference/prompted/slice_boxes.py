@@ -21,7 +21,7 @@ from segfocal.inference.prompted.zoom import resized, seen, side_for, zoom_of
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.prompts import Prompt, boxes_of
-from segfocal.resample import ModelGrid
+from segfocal.resample import ModelGrid, nearest_slices
 from segfocal.structure import Structure
 
 
@@ -30,6 +30,7 @@ def boxes_from_labels(labels: Volume, structures: Sequence[Structure], grid: Mod
     prompts = []
     for k, structure in enumerate(structures):
         boxes = _boxes_of(labels, structure, grid)
+        boxes = boxes[nearest_slices(len(boxes), grid.of(labels.grid).shape[0])]
         for z in torch.isfinite(boxes).all(1).nonzero().flatten().tolist():
             prompts.append(SlicePrompt(structure=k, slice=z, box_xyxy=tuple(boxes[z].tolist())))
     return ScanPrompts(prompts=prompts, structures=structures)

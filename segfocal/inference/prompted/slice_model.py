@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -184,7 +184,7 @@ class SliceModel:
     def _seen(self, windows: Sequence[PromptWindow], prompt: Prompt) -> tuple[Tensor, float]:
         """Return what the model says of windows of one slice, as `_logits` does."""
         crops = seen(self.image[:, windows[0].z], windows, self.model.image_size).to(self.device)
-        answer = self.model.answer(self.encode(crops), _moved(prompt, self.device))
+        answer = self.model.answer(self.encode(crops), prompt.on(self.device))
         canvas = torch.full(self.size, OUTSIDE)
         for window, logits in zip(windows, answer.logits[:, 0].float().cpu(), strict=True):
             paste(canvas, window, resized(logits[None], window.weights.shape[0])[0])
@@ -238,11 +238,6 @@ def _clicks_and_boxes(
         prompt = prompt.with_boxes(torch.stack([window.box for window in windows]) * scale)
         return prompt.with_clicks(places, own_labels) if len(points_xy) else prompt
     return prompt.only_clicks(places, own_labels) if len(points_xy) else prompt
-
-
-def _moved(prompt: Prompt, device: torch.device) -> Prompt:
-    """Return a prompt with its tensors on a device."""
-    return replace(prompt, **{name: value.to(device) for name, value in vars(prompt).items() if value is not None})
 
 
 def _box_around(given: CombinedPrompt) -> Tensor:

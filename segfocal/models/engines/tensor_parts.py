@@ -98,7 +98,7 @@ def network_part(network: nn.Module, shape: Sequence[int]) -> TensorPart:
 @torch.no_grad()
 def unet_part(model: PromptUNet, channels: int) -> TensorPart:
     """Return the U-Net of a prompt_unet, without its first layer; channels: of its images."""
-    features = model.encode(_phantom((channels, model.image_size, model.image_size))).tokens
+    features = model.encode(_phantom((channels, *model.image_shape))).tokens
     return TensorPart(network=TensorNetwork(model.unet), example=(features,), free=((0,),), compared=probabilities)
 
 

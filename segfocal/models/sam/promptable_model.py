@@ -77,32 +77,41 @@ class PromptableOptions:
 class PromptableModel(SegmentationModel):
     """Encodes images once and answers any number of prompts about them.
 
+    Images have two axes, or with a mask_size of three they are volumes: then [b,c,d,h,w] stands for [b,c,h,w] here.
     Called like an ordinary network, `model(image[b,c,h,w]) -> logits[b,1,h,w]`, it answers no prompt at all, so a
     sliding window can run it. Images are in [0,1] and of the model's own size. What decodes is a subclass's `low_res`.
 
     Args:
         image_encoder: standardised images [b,c,h,w] of the model's size to an Embedding.
-        mask_size: pixels (h, w) of mask prompts and of the masks that `low_res` gives.
+        mask_size: pixels (h, w) of mask prompts and of the masks that `low_res` gives; (d, h, w) for a model of volumes,
+            which are of that size too.
         options: how it takes images and answers.
     """
 
     classes = 1
     image_size: int
+    image_shape: tuple[int, ...]
 
-    def __init__(self, *, image_encoder: nn.Module, mask_size: tuple[int, int], options: PromptableOptions) -> None:
+    def __init__(self, *, image_encoder: nn.Module, mask_size: tuple[int, ...], options: PromptableOptions) -> None:
         super().__init__()
         self.image_encoder, self.mask_size = image_encoder, mask_size
         self.image_size, self.channel_order = options.image_size, options.channel_order
+        self.image_shape = (self.image_size, self.image_size) if len(mask_size) == 2 else mask_size
         self.pixel_mean: float | Tensor
         self.pixel_std: float | Tensor
         for name, value in (("pixel_mean", options.pixel_mean), ("pixel_std", options.pixel_std)):
             if isinstance(value, int | float):
                 setattr(self, name, value)
             else:
-                self.register_buffer(name, torch.tensor(value).reshape(-1, 1, 1), persistent=False)
+                self.register_buffer(name, torch.tensor(value).reshape(-1, *[1] * len(mask_size)), persistent=False)
         self.multimask, self.checkpointing = options.multimask, options.checkpointing
         self.prior = options.prior
         self.output_bias = None if options.prior is None else nn.Parameter(torch.zeros(1))
+
+    @property
+    def of_volumes(self) -> bool:
+        """Whether images and prompts have three axes."""
+        return len(self.image_shape) == 3
 
     @property
     def alternatives(self) -> int:
@@ -150,10 +159,10 @@ class PromptableModel(SegmentationModel):
             self.output_bias.fill_(float(logits.mean()))
 
     def encode(self, image: Tensor) -> Embedding:
-        """Return embeddings of images [b,c,h,w] in [0,1], grey or RGB; ValueError unless h = w = image_size."""
-        if tuple(image.shape[-2:]) != (self.image_size, self.image_size):
+        """Return embeddings of images [b,c,h,w] in [0,1], grey or RGB; ValueError unless they are of `image_shape`."""
+        if tuple(image.shape[2:]) != self.image_shape:
             raise ValueError(
-                f"expected images of {self.image_size}×{self.image_size}; got {tuple(image.shape[-2:])}: set "
+                f"expected images of {'×'.join(map(str, self.image_shape))}; got {tuple(image.shape[2:])}: set "
                 "data.window to the model's image_size"
             )
         return self.image_encoder(self.standardised(image))
@@ -221,7 +230,8 @@ class PromptableModel(SegmentationModel):
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits [b,1,h,w] of images without any prompt."""
         embedding = self.encode(image)
-        return self.answer(embedding, Prompt.none(len(image), device=image.device)).logits
+        nothing = Prompt.none(len(image), device=image.device, axes=3 if self.of_volumes else 2)
+        return self.answer(embedding, nothing).logits
 
     def check_alternatives(self) -> None:
         """Raise ValueError for a model that gives one mask a prompt."""

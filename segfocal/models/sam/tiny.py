@@ -21,6 +21,7 @@ from segfocal.models.sam.two_way_transformer import SharedTwoWayTransformer
 _PATCH = 8  # pixels a token: the stem halves the image three times
 _STEM = (32, 64)  # channels at half and quarter resolution
 GROUPS = 8  # of the group norms
+CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}  # by axes
 
 
 class _GroupNorm(nn.GroupNorm):
@@ -34,13 +35,13 @@ class _GroupNorm(nn.GroupNorm):
 
 
 class Residual(nn.Module):
-    """Two 3×3 convolutions with group norm around a skip connection."""
+    """Two convolutions of 3 pixels a side with group norm around a skip connection; of images, or with dims=3 volumes."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, dims: int = 2) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.first = CONVOLUTIONS[dims](width, width, 3, padding=1)
         self.first_norm = _GroupNorm(GROUPS, width)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.second = CONVOLUTIONS[dims](width, width, 3, padding=1)
         self.second_norm = _GroupNorm(GROUPS, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,10 +49,18 @@ class Residual(nn.Module):
         return x + self.second_norm(self.second(F.gelu(self.first_norm(self.first(x)))))
 
 
-def halve(channels: int, width: int, *, blocks: int) -> nn.Sequential:
-    """Return a stage that halves the resolution and then refines with `blocks` residual blocks."""
-    down = nn.Conv2d(channels, width, 3, stride=2, padding=1)
-    return nn.Sequential(down, _GroupNorm(GROUPS, width), nn.GELU(), *[Residual(width) for _ in range(blocks)])
+def halve(channels: int, width: int, *, blocks: int, dims: int = 2) -> nn.Sequential:
+    """Return a stage that halves the resolution and then refines.
+
+    Args:
+        channels: of the input.
+        width: channels of the output.
+        blocks: residual blocks.
+        dims: 2, or 3 for volumes.
+    """
+    down = CONVOLUTIONS[dims](channels, width, 3, stride=2, padding=1)
+    refined = [Residual(width, dims=dims) for _ in range(blocks)]
+    return nn.Sequential(down, _GroupNorm(GROUPS, width), nn.GELU(), *refined)
 
 
 @dataclass(frozen=True, kw_only=True)

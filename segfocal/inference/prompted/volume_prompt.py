@@ -1,0 +1,188 @@
+"""The prompts of one object of a volume brought together: what is asked at once of a model of volumes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from segfocal.inference.prompted.scan_prompts import SlicePrompt
+
+Size = tuple[int, int, int]  # voxels (d, h, w)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VolumePrompt:
+    """What a user said of one object, on any slices.
+
+    prompts: in their order. Boxes on several slices are one box around them. A slice of a mask without a voxel inside
+    bounds the object: a box then reaches up to it, and without one on the other side to the end of the volume.
+    """
+
+    prompts: tuple[SlicePrompt, ...]
+
+    @property
+    def names(self) -> list[tuple[int, str]]:
+        """What an answer depends on: the slice and the name of each prompt."""
+        return [(prompt.slice, prompt.signature) for prompt in self.prompts]
+
+    @property
+    def marks(self) -> list[SlicePrompt]:
+        """Points, scribbles, and lassos outside."""
+        return [prompt for prompt in self.prompts if prompt.adds]
+
+    @property
+    def last_mark(self) -> SlicePrompt | None:
+        """The last prompt where it is a mark, else None."""
+        return self.prompts[-1] if self.prompts[-1].adds else None
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether anything says where the object is."""
+        marked = any(mark.inside for mark in self.marks)
+        return marked or bool(self.regions) or any(bool(mask.any()) for mask in self.masks.values())
+
+    def steps(self) -> Iterator[VolumePrompt]:
+        """Yield what was asked before each mark was given, where that can be asked, and this prompt last."""
+        for count in range(1, len(self.prompts)):
+            before = VolumePrompt(prompts=self.prompts[:count])
+            if self.prompts[count].adds and before.can_be_asked:
+                yield before
+        yield self
+
+    @cached_property
+    def masks(self) -> dict[int, Tensor]:
+        """The share [h,w] inside, by slice: of several on a slice the last."""
+        return {prompt.slice: prompt.mask for prompt in self.prompts if prompt.mask is not None}
+
+    @cached_property
+    def regions(self) -> dict[int, list[tuple[float, ...]]]:
+        """Boxes, and boxes around lassos inside, [4] each, by slice."""
+        found: dict[int, list[tuple[float, ...]]] = {}
+        for prompt in self.prompts:
+            if prompt.region_xyxy is not None:
+                found.setdefault(prompt.slice, []).append(prompt.region_xyxy)
+        return found
+
+    def box(self, depth: int) -> Tensor | None:
+        """Return the box x0 y0 z0 x1 y1 z1 [6] of the drawn ones in a volume of `depth` slices; None without any."""
+        drawn = [(prompt.slice, prompt.box_xyxy) for prompt in self.prompts if prompt.box_xyxy is not None]
+        if not drawn:
+            return None
+        sides = torch.tensor([box for _, box in drawn])
+        slices = [z for z, _ in drawn]
+        low, high = min(slices), max(slices) + 1
+        absent = sorted(z for z, mask in self.masks.items() if not mask.any())
+        if absent:
+            low = max([z + 1 for z in absent if z < low], default=0)
+            high = min([z for z in absent if z >= high], default=depth)
+        x0y0, x1y1 = sides[:, :2].amin(0).tolist(), sides[:, 2:].amax(0).tolist()
+        return torch.tensor([*x0y0, float(low), *x1y1, float(high)])
+
+    def middle(self, size: Size) -> tuple[float, float, float]:
+        """Return (z, y, x) of the middle of its box, else of its regions, masks or marks inside."""
+        box = self.box(size[0])
+        if box is not None:
+            x0, y0, z0, x1, y1, z1 = box.tolist()
+            return (z0 + z1 - 1) / 2, (y0 + y1) / 2, (x0 + x1) / 2
+        places = [(z, (r[1] + r[3]) / 2, (r[0] + r[2]) / 2) for z, own in self.regions.items() for r in own]
+        for z, mask in self.masks.items():
+            inside = (mask > 0.5).nonzero().float()
+            if len(inside):
+                places.append((z, *inside.mean(0).tolist()))
+        marks = self.marks
+        own = places or [(mark.slice, y, x) for mark in marks if mark.inside for x, y in mark.points]
+        z, y, x = (sum(axis) / len(own) for axis in zip(*own, strict=True))
+        return z, y, x
+
+    @property
+    def points_xyz(self) -> Tensor:
+        """The points among its marks [n,3]."""
+        points = [(*mark.point_xy, float(mark.slice)) for mark in self.marks if mark.point_xy is not None]
+        return torch.tensor(points, dtype=torch.float32).reshape(-1, 3)
+
+    @property
+    def point_labels(self) -> Tensor:
+        """Of these points [n]: 1 inside, 0 outside."""
+        return torch.tensor([int(mark.inside) for mark in self.marks if mark.point_xy is not None], dtype=torch.long)
+
+    def drawn(self, kind: Literal["scribbles", "lassos"], size: Size) -> Tensor | None:
+        """Return its strokes of a kind as volumes [2,d,h,w], inside and outside; None without any.
+
+        A mask that holds something is an outline around it.
+        """
+        outline = kind == "lassos"
+        strokes = [p for p in self.prompts if (p.lasso_xy if outline else p.scribble_xy) is not None]
+        masks = {z: mask for z, mask in self.masks.items() if outline and mask.any()}
+        if not strokes and not masks:
+            return None
+        canvas = torch.zeros(2, *size)
+        for z, mask in masks.items():
+            canvas[0, z] = (mask > 0.5).float()
+        for stroke in strokes:
+            canvas[0 if stroke.inside else 1, stroke.slice][stroke.pixels(size[1:])] = 1
+        return canvas
+
+    def about(self, mark: SlicePrompt, size: Size) -> Tensor:
+        """Return the voxels [d,h,w] (bool) of a mark."""
+        voxels = torch.zeros(size, dtype=torch.bool)
+        voxels[mark.slice] = mark.pixels(size[1:])
+        return voxels
+
+    def held(self, size: Size) -> Tensor:
+        """Return the voxels [d,h,w] (bool) that say where the object is: of regions, masks, and marks inside."""
+        voxels = torch.zeros(size, dtype=torch.bool)
+        for z, own in self.regions.items():
+            for x0, y0, x1, y1 in own:
+                rows, columns = slice(max(0, math.floor(y0)), math.ceil(y1)), slice(max(0, math.floor(x0)), math.ceil(x1))
+                voxels[z, rows, columns] = True
+        for z, mask in self.masks.items():
+            voxels[z] |= mask > 0.5
+        for mark in self.marks:
+            if mark.inside:
+                voxels[mark.slice] |= mark.pixels(size[1:])
+        return voxels
+
+
+def objects_of(prompts: Sequence[SlicePrompt]) -> list[VolumePrompt]:
+    """Bring together the prompts of one structure; return those of each object, in their order.
+
+    Boxes and lassos inside that overlap in the plane, on whatever slices, are of one object, as are all masks. A mark
+    belongs to the object whose boxes hold it, else to the nearest in the plane. Without boxes there is one object.
+    """
+    groups: list[list[tuple[float, ...]]] = []
+    for region in [prompt.region_xyxy for prompt in prompts]:
+        if region is not None:
+            touched = [group for group in groups if any(_overlap(region, other) for other in group)]
+            groups = [group for group in groups if group not in touched]
+            groups.append([region, *(one for group in touched for one in group)])
+    if len(groups) < 2:
+        return [VolumePrompt(prompts=tuple(prompts))] if prompts else []
+    owned: list[list[SlicePrompt]] = [[] for _ in groups]
+    for prompt in prompts:
+        if prompt.mask is not None:  # says of a slice where the structure is, or that there is none
+            for own in owned:
+                own.append(prompt)
+            continue
+        places = prompt.points if prompt.region_xyxy is None else [_middle(prompt.region_xyxy)]
+        nearest = min(range(len(groups)), key=lambda n: min(_distance(r, xy) for r in groups[n] for xy in places))
+        owned[nearest].append(prompt)
+    return [VolumePrompt(prompts=tuple(own)) for own in owned]
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(max(one[axis], other[axis]) < min(one[axis + 2], other[axis + 2]) for axis in (0, 1))
+
+
+def _middle(region: Sequence[float]) -> tuple[float, float]:
+    return (region[0] + region[2]) / 2, (region[1] + region[3]) / 2
+
+
+def _distance(region: Sequence[float], place: Sequence[float]) -> float:
+    """Return how far a pixel lies outside a box, 0 inside."""
+    return math.hypot(*(max(region[a] - place[a], place[a] - region[a + 2], 0.0) for a in (0, 1)))
