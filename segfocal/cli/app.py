@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from segfocal.cli import composing
-from segfocal.cli.config_errors import config_message
+from segfocal.cli.config_errors import check_packages, config_message
 from segfocal.cli.settling import imported, settle
 from segfocal.errors import UserError, UserNote
 from segfocal.files import claims_recorded
@@ -99,6 +99,7 @@ def run(config_name: str, job: Callable[[DictConfig], float | None]) -> int:
         _take_a_gpu()
         try:
             check_text(OmegaConf.to_container(config, resolve=False))
+            check_packages(config)
             import_modules(config)
             settle(config, config_name, overrides=_typed())
             with claims_recorded():

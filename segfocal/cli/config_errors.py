@@ -10,7 +10,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import OverrideParseException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from segfocal.errors import UserError
@@ -45,6 +45,17 @@ def config_message(error: BaseException, command: str | None, conf: Path) -> str
         return said
     near = None if command is None else _meant(said, command, conf)
     return f"{said}.{f' Did you mean {near}?' if near else ''} --help lists every key and choice."
+
+
+def check_packages(config: DictConfig) -> None:
+    """Raise UserError for a file of overrides that Hydra has put aside, in a key of its own, where nobody reads it."""
+    for group in ("experiment", "imbalance"):
+        if OmegaConf.is_dict(config.get(group)):
+            raise UserError(
+                expected=f'"# @package _global_" as the first line of the file of {group}=',
+                found="another first line, with which none of its options would count",
+                do="add that line",
+            )
 
 
 def _said(error: BaseException) -> str:

@@ -15,7 +15,8 @@ def build_model(
         classes: number of targets; for a model with that option.
         channels: of its images, neighbouring slices included; for a model with that option. Others take grey images,
             and RGB ones if they have a `channel_order`.
-        window: pixels (h, w), or voxels (d, h, w) for a model with the option `dims`, or an `image_size` of three sides.
+        window: pixels (h, w), or voxels (d, h, w) for a model with the option `dims`, or with an `image_size` of three
+            sides.
 
     Raises:
         ValueError: a window or a number of channels that the model cannot have.
@@ -31,7 +32,8 @@ def build_model(
     config |= {key: value for key, value in known.items() if key in config}
     if len(window) == 3 and "dims" not in config and not isinstance(config.get("image_size"), list):
         raise ValueError(
-            f"expected data.window of two numbers for this model; got {list(window)}: use model=unet task=semantic, or model=prompt_unet"
+            f"expected data.window of two numbers for this model; got {list(window)}: use model=unet task=semantic, or "
+            "model=prompt_unet"
         )
     possible = (1, 3) if "channel_order" in config else (1,)
     if "channels" not in config and channels not in possible:

@@ -164,7 +164,8 @@ class ResidualUNet(nn.Module):
         levels = list(pairwise(widths))
         self.down = nn.ModuleList(halve(fine, coarse, blocks=1, dims=dims) for fine, coarse in levels)
         self.up = nn.ModuleList(_Doubled(coarse, fine, dims) for fine, coarse in reversed(levels))
-        self.logits = CONVOLUTIONS[dims](widths[0], 1, 1, bias=False)  # a level of all logits is the prior's bias, or the norms'
+        # without a bias: a level of all logits is the prior's, or the norms'
+        self.logits = CONVOLUTIONS[dims](widths[0], 1, 1, bias=False)
         self.predicted_iou = nn.Linear(widths[-1], 1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:

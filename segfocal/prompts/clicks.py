@@ -17,8 +17,8 @@ ErrorClicks = Literal["uniform", "largest"]
 def clicks_in(region: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """Draw pixels of each region [n,h,w] or [n,d,h,w] (bool), uniformly and with replacement; return xy and found [n].
 
-    Uniform numbers [n] give one click a region, xy [n,2] or xyz [n,3]; [n,c] give c clicks, xy [n,c,2]. An empty region gives (0, 0)
-    and found False.
+    Uniform numbers [n] give one click a region, xy [n,2] or xyz [n,3]; [n,c] give c clicks, xy [n,c,2]. An empty region
+    gives zeros and found False.
     """
     flat = region.flatten(1)
     count = flat.sum(1)
@@ -71,7 +71,7 @@ def _columns(uniforms: Tensor) -> Tensor:
 
 
 def _index(xy: Tensor, size: Sequence[int]) -> Tensor:
-    """Return the flat indices [n,c] of pixels xy [n,c,2], or xyz [n,c,3], in an image of `size`, (h, w) or (d, h, w)."""
+    """Return the flat indices [n,c] of pixels xy [n,c,2], or xyz [n,c,3], in an image of `size` (h, w) or (d, h, w)."""
     index = torch.zeros_like(xy[..., 0], dtype=torch.long)
     for place, side in zip(xy.flip(-1).long().unbind(-1), size, strict=True):
         index = index * side + place

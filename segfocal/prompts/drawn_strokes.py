@@ -27,8 +27,9 @@ _SLACK = 0.25  # or this share of the side of a square as large
 def scribbles_in(region: Tensor, uniforms: Tensor) -> Tensor:
     """Return a line [n,h,w] in {0,1} in each region [n,h,w] (bool), by uniforms [n,SCRIBBLE_DRAWS].
 
-    An empty region has none; of volumes [n,d,h,w] it lies in the slice where a region is largest. One half are its middle line, computed on the CPU; the others a curve from one random
-    pixel of it to another, bent towards a third, as far as it lies in the region.
+    An empty region has none; of volumes [n,d,h,w] it lies in the slice where a region is largest. One half are its
+    middle line, computed on the CPU; the others a curve from one random pixel of it to another, bent towards a third,
+    as far as it lies in the region.
     """
     if region.ndim == 4:
         return _in_largest_slice(partial(scribbles_in, uniforms=uniforms), region)

@@ -1,7 +1,7 @@
 """A prompt drawn as channels of an image, in which all that is absent is zero everywhere.
 
-Clicks are discs (balls in volumes), a box is its area, a mask what it says of each pixel; scribbles are lines three pixels wide, lassos
-the areas within them.
+Clicks are discs (balls in volumes), a box is its area, a mask what it says of each pixel; scribbles are lines three
+pixels wide, lassos the areas within them.
 
 Source: Sofiiuk et al., "Reviving Iterative Training with Mask Guidance for Interactive Segmentation", ICIP 2022: discs
 of a fixed radius, and the previous answer as a channel. Differences: boxes, scribbles and lassos have channels too; a

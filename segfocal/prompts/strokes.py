@@ -72,7 +72,10 @@ def as_clicks_and_boxes(prompt: Prompt, *, known: Sequence[str] = ()) -> Prompt:
 
 
 def _spread(regions: Tensor, label: int) -> tuple[Tensor, Tensor]:
-    """Return clicks xy [n,c,2] in regions [n,h,w], or xyz in [n,d,h,w], and their labels [n,c], ABSENT where a region needs fewer than c."""
+    """Return clicks xy [n,c,2] in regions [n,h,w], or xyz in [n,d,h,w], and their labels [n,c].
+
+    A label is ABSENT where a region needs fewer than c.
+    """
     places = [_spread_in(region) for region in (regions > 0.5).cpu().numpy()]
     most = max(map(len, places))
     xy, labels = torch.zeros(len(places), most, regions.ndim - 1), torch.full((len(places), most), ABSENT)

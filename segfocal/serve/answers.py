@@ -49,7 +49,7 @@ class ScanAnswers:
             self._prompts((), 0.0, None), image.whole(), promptable(predictor), device=predictor.device
         )
         self.depth = image.grid.shape[0]
-        self.whole = predictor.bundle.model.of_volumes  # type: ignore[union-attr]
+        self.whole = predictor.bundle.model.of_volumes
         self.slice_by_slice = self.depth == scan.grid.shape[self._turn.axes[0]]
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ import pytest
 
 from segfocal.cli.app import run_plainly, shown_path
 from segfocal.errors import UserNote
+from tests.system.commands import segfocal
 
 HOSTILE = "a\x1b[2J\u202e.nii"
 SHOWN = "a\\x1b[2J\\u202e.nii"
@@ -40,3 +41,16 @@ def test_a_path_is_shown_relative_to_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert shown_path(tmp_path / "runs" / HOSTILE) == f"runs/{SHOWN}"
     assert shown_path(Path("/elsewhere/a")) == "/elsewhere/a"
+
+
+@pytest.mark.parametrize("group", ["experiment", "imbalance"])
+def test_a_file_of_options_that_would_all_be_put_aside_is_told(group, tmp_path, monkeypatch, capfd):
+    """Hydra puts a file without that line under a key of the group's name, and trains as if it were not there."""
+    (tmp_path / "conf" / group).mkdir(parents=True)
+    (tmp_path / "conf" / group / "mine.yaml").write_text("train: {steps: 3}\n")
+    options = ["--config-dir", tmp_path / "conf", f"{group}=mine", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert segfocal(monkeypatch, "train", *options) == 1
+    said = capfd.readouterr().err
+    assert said.startswith('error: expected "# @package _global_" as the first line')
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()

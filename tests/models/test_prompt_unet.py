@@ -347,10 +347,10 @@ def test_a_prompt_about_a_volume_is_answered_in_company_as_alone():
         torch.testing.assert_close(found[0], together[row], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{"image_size": (16, 24)}, {"image_size": (4, 4, 4, 4)}, {"image_size": (6, 16, 16)}])
-def test_volumes_that_cannot_be_say_what_can(options):
+@pytest.mark.parametrize("size", [(16, 24), (4, 4, 4, 4), (6, 16, 16)])
+def test_volumes_that_cannot_be_say_what_can(size):
     with pytest.raises(ValueError, match=r"model\.image_size to be a multiple of 4; got .*three of volumes"):
-        of_volumes(**options)
+        of_volumes(image_size=size)
 
 
 def test_volumes_are_learnt_with_every_kind_of_prompt_and_correction():

@@ -146,9 +146,9 @@ def test_a_first_prompt_of_each_kind_is_about_the_target():
     clicked = prompt.point_labels[:, 0] == 1
     x, y, z = prompt.points_xy[clicked, 0].long().unbind(1)
     assert target[clicked, 0][torch.arange(len(x)), z, y, x].all()
-    assert prompt.scribbles[:, 0].flatten(1).any(1).sum() + prompt.lassos[:, 0].flatten(1).any(1).sum() == (
-        ~clicked
-    ).sum()
+    assert (
+        prompt.scribbles[:, 0].flatten(1).any(1).sum() + prompt.lassos[:, 0].flatten(1).any(1).sum() == (~clicked).sum()
+    )
     empty = FirstPrompt(none=0, box=1, point=0, empty="background").draw(torch.zeros(9, 1, *SIZE), first_drawn(9))
     assert empty.boxes_xyxy.isnan().all()
     assert (empty.point_labels == 0).all()
@@ -157,5 +157,5 @@ def test_a_first_prompt_of_each_kind_is_about_the_target():
 
 @pytest.mark.parametrize("flat", [-0.1, 1.1, "half"])
 def test_a_share_of_flat_boxes_out_of_range_is_told(flat):
-    with pytest.raises(ValueError, match="expected task.first.flat from 0 to 1"):
+    with pytest.raises(ValueError, match=r"expected task\.first\.flat from 0 to 1"):
         FirstPrompt(flat=flat)

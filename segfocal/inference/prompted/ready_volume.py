@@ -81,7 +81,7 @@ class ReadyVolume:
                 continue
             before = self.store.load(earlier) if earlier else None
             seen = asked.prompts[-1].slice
-            watching = None if watch is None else lambda z=seen: watch(z)  # type: ignore[misc]
+            watching = None if watch is None else lambda z=seen: watch(z)
             self.store.keep(name, self.volume.ask(asked, before, watch=watching))
             reach.asked |= {prompt.slice for prompt in asked.prompts}
         return name

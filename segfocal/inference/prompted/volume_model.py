@@ -76,9 +76,11 @@ class VolumeModel:
                 continue
             if watch:
                 watch()
-            logits = self._window(corner, given, canvas)
-            part, inner = self._trusted(corner)
-            canvas[part] = torch.where(fresh[part], canvas[part], logits[inner].clamp(min=OUTSIDE + 1))
+            logits = self._window(corner, given, canvas).clamp(min=OUTSIDE + 1)
+            part, inner = self._part(corner, 0)  # of its rim counts where there is nothing
+            canvas[part] = torch.where(canvas[part] > OUTSIDE, canvas[part], logits[inner].clamp(max=0.0))
+            part, inner = self._part(corner, _RIM)
+            canvas[part] = torch.where(fresh[part], canvas[part], logits[inner])
             fresh[part] = True
             asked.add(corner)
             windows.extend(self._beyond(part, canvas, known, fresh))
@@ -100,18 +102,19 @@ class VolumeModel:
         )
         return z, y, x
 
-    def _trusted(self, corner: Corner) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-        """Return the part of the volume that a window's answer is taken for, and the same in the window."""
+    def _part(self, corner: Corner, share: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """Return the part of the volume that a window sees, and the same in the window.
+
+        Where the volume goes on beyond it, a rim is left out: one of so many parts of its side; none for 0.
+        """
         part = []
         for start, side, size in zip(corner, self.model.image_shape, self.size, strict=True):
-            rim = side // _RIM
+            rim = side // share if share else 0
             part.append(slice(start + rim * (start > 0), min(start + side - rim * (start + side < size), size)))
         inner = tuple(slice(o.start - start, o.stop - start) for o, start in zip(part, corner, strict=True))
         return tuple(part), inner
 
-    def _beyond(
-        self, part: tuple[slice, ...], canvas: Tensor, known: Tensor | None, fresh: Tensor
-    ) -> Iterator[Corner]:
+    def _beyond(self, part: tuple[slice, ...], canvas: Tensor, known: Tensor | None, fresh: Tensor) -> Iterator[Corner]:
         """Yield the windows about where a mask meets the border of a part and goes on where nothing was answered.
 
         Where there is an answer to correct, that is where the mask is not as it was.
@@ -124,9 +127,11 @@ class VolumeModel:
             face[axis] = slice(line, line + 1)
             next_to = [*part]
             next_to[axis] = slice(line + step, line + step + 1)
-            inside, beyond = canvas[tuple(face)] > 0, ~fresh[tuple(next_to)]
-            changed = inside if known is None else inside != (known[tuple(face)] > 0)
-            goes_on = (inside & beyond & (canvas[tuple(next_to)] == OUTSIDE)) | (changed & beyond)
+            goes_on = inside = canvas[tuple(face)] > 0
+            if known is not None:
+                changed = inside != (known[tuple(face)] > 0)
+                goes_on = changed | (inside & (known[tuple(next_to)] == OUTSIDE))
+            goes_on = goes_on & ~fresh[tuple(next_to)]
             if goes_on.any():
                 low = torch.tensor([side.start for side in face])
                 yield self._around((goes_on.nonzero().double().mean(0) + low).tolist())
@@ -135,9 +140,9 @@ class VolumeModel:
         """Return the model's logits [d,h,w] of a window, shown what is known of it as a mask."""
         image = self._crop(self.image, corner)
         prompt = self._prompt(corner, given)
-        known = self._crop(canvas[None] > OUTSIDE, corner, beyond=False)
+        known = self._crop(canvas[None] > OUTSIDE, corner)
         if known.any():
-            logits = torch.where(known, self._crop(canvas[None], corner, beyond=False), 0.0)
+            logits = torch.where(known, self._crop(canvas[None], corner), 0.0)
             prompt = prompt.with_mask(logits[None])
         embedding = self.model.encode(image[None].to(self.device))
         return self.model.answer(embedding, prompt.on(self.device)).logits[0, 0].float().cpu()
@@ -157,21 +162,17 @@ class VolumeModel:
                 prompt = prompt.with_boxes(torch.cat([low, high])[None])
         scribbles, lassos = given.drawn("scribbles", self.size), given.drawn("lassos", self.size)
         if scribbles is not None:
-            prompt = prompt.with_scribbles(self._crop(scribbles, corner, beyond=False)[None])
+            prompt = prompt.with_scribbles(self._crop(scribbles, corner)[None])
         if lassos is not None:
-            prompt = prompt.with_lassos(self._crop(lassos, corner, beyond=False)[None])
+            prompt = prompt.with_lassos(self._crop(lassos, corner)[None])
         return prompt
 
-    def _crop(self, volume: Tensor, corner: Corner, *, beyond: bool = True) -> Tensor:
-        """Return the part [c,*window] of a volume [c,d,h,w]; beyond its end the last voxel goes on, or there is 0."""
-        for axis, (start, side) in enumerate(zip(corner, self.model.image_shape, strict=True), start=1):
-            places = torch.arange(start, start + side)
-            cut = volume.index_select(axis, places.clamp(max=volume.shape[axis] - 1))
-            if not beyond and start + side > volume.shape[axis]:
-                cut = cut.clone()
-                cut.narrow(axis, volume.shape[axis] - start, start + side - volume.shape[axis]).zero_()
-            volume = cut
-        return volume
+    def _crop(self, volume: Tensor, corner: Corner) -> Tensor:
+        """Return the part [c,*window] of a volume [c,d,h,w], with zeros beyond its end, as in training."""
+        seen = volume.new_zeros(len(volume), *self.model.image_shape)
+        part = volume[(slice(None), *[slice(a, a + side) for a, side in zip(corner, seen.shape[1:], strict=True)])]
+        seen[tuple(slice(0, side) for side in part.shape)] = part
+        return seen
 
     def _holding(self, canvas: Tensor, given: VolumePrompt, before: Tensor | None) -> Tensor:
         """Return logits [d,h,w] of which all is true that the user said."""
@@ -186,8 +187,8 @@ class VolumeModel:
             near = [near_box(own, torch.tensor(box, dtype=torch.float32), marked) for box in boxes]
             canvas[z] = torch.stack(near).amax(0) if near else own
         if given.regions or given.masks:
-            inside = canvas > 0
-            canvas = torch.where(~inside | touching(inside, given.held(self.size)), canvas, OUTSIDE)
+            found = canvas > 0
+            canvas = torch.where(~found | touching(found, given.held(self.size)), canvas, OUTSIDE)
         mark = given.last_mark
         if before is not None and mark is not None and self.change == "component":
             canvas = changed_about(before, canvas, given.about(mark, self.size))

@@ -139,8 +139,8 @@ class VolumePrompt:
         voxels = torch.zeros(size, dtype=torch.bool)
         for z, own in self.regions.items():
             for x0, y0, x1, y1 in own:
-                rows, columns = slice(max(0, math.floor(y0)), math.ceil(y1)), slice(max(0, math.floor(x0)), math.ceil(x1))
-                voxels[z, rows, columns] = True
+                top, left = max(0, math.floor(y0)), max(0, math.floor(x0))
+                voxels[z, top : math.ceil(y1), left : math.ceil(x1)] = True
         for z, mask in self.masks.items():
             voxels[z] |= mask > 0.5
         for mark in self.marks:

@@ -83,8 +83,8 @@ class PromptableModel(SegmentationModel):
 
     Args:
         image_encoder: standardised images [b,c,h,w] of the model's size to an Embedding.
-        mask_size: pixels (h, w) of mask prompts and of the masks that `low_res` gives; (d, h, w) for a model of volumes,
-            which are of that size too.
+        mask_size: pixels (h, w) of mask prompts and of the masks that `low_res` gives; (d, h, w) for a model of
+            volumes, which are of that size too.
         options: how it takes images and answers.
     """
 

@@ -35,7 +35,7 @@ class _GroupNorm(nn.GroupNorm):
 
 
 class Residual(nn.Module):
-    """Two convolutions of 3 pixels a side with group norm around a skip connection; of images, or with dims=3 volumes."""
+    """Two convolutions of 3 pixels a side with group norm around a skip connection; dims=3 is of volumes."""
 
     def __init__(self, width: int, *, dims: int = 2) -> None:
         super().__init__()

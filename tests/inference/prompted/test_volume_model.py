@@ -107,7 +107,7 @@ def test_a_click_outside_takes_a_piece_away_and_leaves_the_others(answered):
     assert torch.equal(answered(image, both, model)[0][0] > 0, only(BAR) | only(CUBE))
     logits, _ = answered(image, [*both, point(7, 34, 45, inside=False)], model)
     left = (logits[0] > 0) & ~only(BAR)
-    assert torch.equal(logits[0, *BAR] > 0, torch.ones(18, 6, 50, dtype=torch.bool))
+    assert torch.equal(logits[0][BAR] > 0, torch.ones(18, 6, 50, dtype=torch.bool))
     assert left[6, 33, 44]  # the click that said so still holds
     assert left.sum() < 20
 
