@@ -163,7 +163,12 @@ def write(asked, rows, cases):
         asked.runs / "synthetic_lesions.png", {row["loss"]: row["small_recall"] for row in rows}, xlabel=label
     )
     facts = {"date": date.today().isoformat(), "machine": platform.processor() or platform.machine()}
-    facts |= {"command": " ".join(sys.argv), "cases": len(cases), "rate": asked.rate, "torch": torch.__version__}
+    facts |= {
+        "command": " ".join(["python benchmarks/lesion_losses.py", *sys.argv[1:]]),
+        "cases": len(cases),
+        "rate": asked.rate,
+        "torch": torch.__version__,
+    }
     place = ROOT / "benchmarks" / "results" / "lesion_losses_synthetic.json"
     place.write_text(json.dumps(facts | {"rows": rows}, indent=1) + "\n")
 

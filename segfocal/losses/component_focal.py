@@ -31,7 +31,7 @@ class ComponentFocalLoss(AlphaTerm):
 
     Args:
         power: q in [0,2], by which small components weigh more; 0 is FocalLoss, 1 gives all components the same weight.
-            0.5, between both: at 1 a lesion of one pixel weighs as much as one of a thousand.
+            1, by which small synthetic lesions were found most (docs/lesions.md).
         gamma: as in FocalLoss.
         alpha: as in FocalLoss.
         validate: check values too; False, because it synchronises a GPU more often.
@@ -48,7 +48,7 @@ class ComponentFocalLoss(AlphaTerm):
     uses_components = True
 
     def __init__(
-        self, power: float = 0.5, gamma: NumberOrSchedule = 2.0, alpha: Alpha = 0.25, validate: bool = False
+        self, power: float = 1.0, gamma: NumberOrSchedule = 2.0, alpha: Alpha = 0.25, validate: bool = False
     ) -> None:
         super().__init__(alpha, validate=validate)
         if not 0 <= power <= 2:

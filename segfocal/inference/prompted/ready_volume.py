@@ -50,18 +50,21 @@ class ReadyVolume:
         """Return the logits [k,n,h,w] of the slices from `start` to before `stop`."""
         logits = torch.full((len(blends), stop - start, *self.volume.size[1:]), OUTSIDE)
         for k, own in enumerate(blends):
-            for z in range(start, stop):
-                for name in own[z][0][0] if z in own else ():
-                    logits[k, z - start] = torch.maximum(logits[k, z - start], self.store.load(name)[z])
+            named_at = {z: own[z][0][0] for z in range(start, stop) if z in own}
+            for name in dict.fromkeys(name for names in named_at.values() for name in names):  # each is read once
+                answer = self.store.load(name)
+                for z in [z for z, names in named_at.items() if name in names]:
+                    logits[k, z - start] = torch.maximum(logits[k, z - start], answer[z])
         return logits
 
     def _answered(self, prompts: PropagatedPrompts, k: int, reach: Reach) -> Blends:
         own = [prompt for prompt in prompts.prompts if prompt.structure == k]
         reach.prompted = {prompt.slice for prompt in own}
         names = tuple(self._answer(given, reach, prompts.watch) for given in objects_of(own))
+        held = {name: (self.store.load(name) > 0).flatten(1).any(1).tolist() for name in names}
         found: Blends = {}
         for z in range(self.volume.size[0]):
-            inside = tuple(name for name in names if (self.store.load(name)[z] > 0).any())
+            inside = tuple(name for name in names if held[name][z])
             if inside and not self._too_far(z, own, prompts.options.reach_mm):
                 found[z] = [(inside, 1.0)]
         reach.answered = set(found)
