@@ -1,9 +1,11 @@
 """prompt_unet from scratch: half of the structures of ct_a trained, these and others asked for on another body.
 
-    python benchmarks/prompt_unet.py [--seeds 0 1 2] [--minutes 30] [--steps N] [--options KEY=VALUE …]
+    python benchmarks/prompt_unet.py [--experiment prompt_unet] [--seeds 0 1 2] [--minutes 30] [--steps N]
+                                     [--options KEY=VALUE …]
 
-A seed trains experiment=prompt_unet for so many minutes (or steps, to try it), then its bundle is asked on ct_b slice
-by slice (a box, and clicks in the middle of the largest error), and in whole volumes (a box and five clicks). Prints
+A seed trains an experiment for so many minutes (or steps, to try it), then its bundle is asked on ct_b slice by slice
+(a box, and clicks in the middle of the largest error; not one of volumes, as prompt_unet_3d), and in whole volumes (a
+box and five clicks). Prints
 mean Dice of each structure over seeds, and their least and largest; writes all under --output, and the values of each
 seed to benchmarks/results.
 """
@@ -21,6 +23,7 @@ from statistics import fmean
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+OF_VOLUMES = "prompt_unet_3d"
 TRAINED = ["liver", "spleen", "stomach", "aorta", "colon"]
 OTHERS = ["spinal_cord", "inferior_vena_cava", "autochthon_left", "autochthon_right", "vertebrae_T12", "rib_left_9"]
 
@@ -35,13 +38,15 @@ def run_seed(seed, asked):
     budget = f"train.steps={asked.steps}" if asked.steps else f"train.minutes={asked.minutes}"
     options = [budget, *(["train.minutes=null"] if asked.steps else []), *asked.options]
     if not (place / "bundle" / "bundle.json").is_file():
-        command("train", "experiment=prompt_unet", f"seed={seed}", *options, f"hydra.run.dir={place}", "overwrite=true")
+        command("train", f"experiment={asked.experiment}", f"seed={seed}", *options, f"hydra.run.dir={place}", "overwrite=true")
     about = [f"bundle={place}/bundle", f"target=[{','.join(asked.structures)}]", "overwrite=true"]
     drawn = ["prompts=[box,1,3,5,9]", "first_click=central", "click_at=largest"]
-    command("evaluate_prompts", *about, *drawn, f"hydra.run.dir={place}/slices")
+    if asked.experiment != OF_VOLUMES:
+        command("evaluate_prompts", *about, *drawn, f"hydra.run.dir={place}/slices")
     carried = "propagate.carry=box+mask"  # as it was trained: the answer before comes with a click
     command("evaluate_prompts", *about, "volumes=true", carried, f"hydra.run.dir={place}/volumes")
-    slices = json.loads((place / "slices" / "summary.json").read_text())["scores"]
+    kept = place / "slices" / "summary.json"
+    slices = json.loads(kept.read_text())["scores"] if asked.experiment != OF_VOLUMES else []
     whole = json.loads((place / "volumes" / "volumes.json").read_text())["scores"]
     rows = [("slices", row["structure"], row["prompt"], row["dice"]) for row in slices if row["case"] == "all"]
     rows += [
@@ -57,18 +62,19 @@ def write(found, asked):
     trained = f"{asked.steps} steps" if asked.steps else f"{asked.minutes} minutes"
     facts = {"date": date.today().isoformat(), "machine": platform.processor() or platform.machine()}
     facts |= {"torch": torch.__version__, "seeds": asked.seeds, "trained": trained, "options": asked.options}
-    place = ROOT / "benchmarks" / "results" / "prompt_unet_half_cpu.json"
+    place = ROOT / "benchmarks" / "results" / f"{asked.experiment}_half_cpu.json"
     place.write_text(json.dumps(facts | {"rows": rows}, indent=1) + "\n")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiment", default="prompt_unet", choices=["prompt_unet", OF_VOLUMES])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--minutes", type=float, default=30.0, help="of training, by the clock")
     parser.add_argument("--steps", type=int, help="of training, in place of minutes")
     parser.add_argument("--structures", nargs="+", default=[*TRAINED, *OTHERS])
     parser.add_argument("--options", nargs="*", default=[], help="of segfocal train")
-    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "prompt_unet_half")
+    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "prompt_unet_half", help="a folder for each experiment")
     asked = parser.parse_args()
     found = defaultdict(list)
     for seed in asked.seeds:
