@@ -38,7 +38,8 @@ def run_seed(seed, asked):
     budget = f"train.steps={asked.steps}" if asked.steps else f"train.minutes={asked.minutes}"
     options = [budget, *(["train.minutes=null"] if asked.steps else []), *asked.options]
     if not (place / "bundle" / "bundle.json").is_file():
-        command("train", f"experiment={asked.experiment}", f"seed={seed}", *options, f"hydra.run.dir={place}", "overwrite=true")
+        options += [f"seed={seed}", f"hydra.run.dir={place}", "overwrite=true"]
+        command("train", f"experiment={asked.experiment}", *options)
     about = [f"bundle={place}/bundle", f"target=[{','.join(asked.structures)}]", "overwrite=true"]
     drawn = ["prompts=[box,1,3,5,9]", "first_click=central", "click_at=largest"]
     if asked.experiment != OF_VOLUMES:
@@ -74,7 +75,7 @@ def main():
     parser.add_argument("--steps", type=int, help="of training, in place of minutes")
     parser.add_argument("--structures", nargs="+", default=[*TRAINED, *OTHERS])
     parser.add_argument("--options", nargs="*", default=[], help="of segfocal train")
-    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "prompt_unet_half", help="a folder for each experiment")
+    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "prompt_unet_half", help="one an experiment")
     asked = parser.parse_args()
     found = defaultdict(list)
     for seed in asked.seeds:
