@@ -75,8 +75,9 @@ def main():
     parser.add_argument("--steps", type=int, help="of training, in place of minutes")
     parser.add_argument("--structures", nargs="+", default=[*TRAINED, *OTHERS])
     parser.add_argument("--options", nargs="*", default=[], help="of segfocal train")
-    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "prompt_unet_half", help="one an experiment")
+    parser.add_argument("--output", type=Path, help="by default runs/EXPERIMENT_half")
     asked = parser.parse_args()
+    asked.output = asked.output or ROOT / "runs" / f"{asked.experiment}_half"
     found = defaultdict(list)
     for seed in asked.seeds:
         for protocol, structure, prompt, value in run_seed(seed, asked):

@@ -188,6 +188,15 @@ def _interpolated(images: Tensor, size: tuple[int, ...], *, antialias: bool) -> 
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=antialias)
 
 
+def slices_joined(count: int, wanted: int) -> list[list[int]]:
+    """Return which of `count` slices each of `wanted` that fill the same extent stands for.
+
+    Those to which it is the nearest, so that none is lost; else the one nearest to it.
+    """
+    near, own = nearest_slices(wanted, count), nearest_slices(count, wanted)
+    return [[place for place, z in enumerate(near) if z == one] or [own[one]] for one in range(wanted)]
+
+
 def nearest_slices(count: int, wanted: int) -> list[int]:
     """Return which of `count` slices lies nearest to the middle of each of `wanted` that fill the same extent."""
     return [min(int((place + 0.5) * count / wanted), count - 1) for place in range(wanted)]

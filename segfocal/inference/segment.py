@@ -161,7 +161,7 @@ def _answered(predictor: Predictor, image: ModelInput, prompts: ScanPrompts) -> 
         return propagate(prompts, whole, model, device=device, batch_size=size)
     if model.of_volumes:
         volume = VolumeModel(image=whole, model=model, spacing_mm=image.grid.spacing_mm, change="slice", device=device)
-        return iter([Slab(0, whole.shape[1], answer_boxes_of_volume(prompts, volume))])
+        return answer_boxes_of_volume(prompts, volume, batch_size=size)
     boxes = prompts.boxes(whole.shape[1])
     return answer_boxes(whole, model, boxes, batch_size=size, device=device, zoom=prompts.zoom)
 

@@ -35,8 +35,7 @@ class ScanAnswers:
         kept: a folder of answers and embeddings.
         options: what a slice hands on to the next one; reach_mm comes with each question.
 
-    `slice_by_slice` says whether the model's slices are those of the scan, `whole` whether each answer is of the whole
-    scan.
+    `slice_by_slice` says whether the model's slices are those of the scan.
     """
 
     @torch.no_grad()
@@ -49,7 +48,6 @@ class ScanAnswers:
             self._prompts((), 0.0, None), image.whole(), promptable(predictor), device=predictor.device
         )
         self.depth = image.grid.shape[0]
-        self.whole = predictor.bundle.model.of_volumes
         self.slice_by_slice = self.depth == scan.grid.shape[self._turn.axes[0]]
 
     @torch.no_grad()

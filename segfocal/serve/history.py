@@ -116,6 +116,10 @@ class Standing:
         """Whether slices that are not prompted wait to be answered anew."""
         return self.reach_mm != 0 and bool(self.since)
 
+    def of_volumes(self) -> Standing:
+        """Return the same for a model whose answers are of the whole scan: nothing waits, and a reach of 0 is none."""
+        return replace(self, reach_mm=self.reach_mm or None, whole=self.asking, since=())
+
     def after(self, action: AnyAction) -> Standing:
         """Return what stands after one more action."""
         if isinstance(action, Carried):

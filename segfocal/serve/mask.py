@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segfocal.grid import Volume
+from segfocal.inference.bundle import Bundle
 from segfocal.inference.predictor import Predictor
 from segfocal.inference.prompted.prompt_entries import MOST_ENTRIES, MOST_ON_A_SLICE
 from segfocal.inference.prompted.prompt_file import read_new_prompts
@@ -35,6 +36,11 @@ _Part = tuple[slice, ...]
 def takes_prompts(predictor: Predictor) -> bool:
     """Return whether the model answers prompts."""
     return isinstance(predictor.bundle.model, PromptableModel)
+
+
+def answers_volumes(bundle: Bundle) -> bool:
+    """Return whether an answer to a prompt is of the whole scan."""
+    return isinstance(bundle.model, PromptableModel) and bundle.model.of_volumes
 
 
 class SessionMask:
@@ -88,6 +94,7 @@ class SessionMask:
             standing: what stands now.
             watch: is called with each slice that is asked anew, and may end it by raising: then nothing changed.
         """
+        standing = standing.of_volumes() if answers_volumes(self.bundle) else standing
         blends = self._blends_of(standing, watch)
         strokes = _difference(self._standing.strokes, standing.strokes)
         if self._whole_again:
@@ -135,8 +142,6 @@ class SessionMask:
         """Return what makes up each slice: of the prompts since the last carry the prompted ones, else as carried."""
         if self._answers is None:
             return self._blends
-        if self._answers.whole:
-            return self._answers.propagated(self._prompts(standing.asking), standing.reach_mm or None, watch)
         key = (tuple(map(_key, standing.whole)), standing.reach_mm)
         if key not in self._carried:
             whole = self._prompts(standing.whole)

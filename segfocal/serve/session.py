@@ -23,7 +23,7 @@ from segfocal.serve import drawn
 from segfocal.serve.answers import slice_axis, without_prompt
 from segfocal.serve.brush import check_stroke
 from segfocal.serve.history import Carried, History, Masked, Plane, Prompted, Reset, Standing, Stroke
-from segfocal.serve.mask import Box, SessionMask, joined
+from segfocal.serve.mask import Box, SessionMask, answers_volumes, joined
 from segfocal.serve.progress import Progress
 from segfocal.serve.refusal import Refused
 from segfocal.serve.scans import ServedScan
@@ -261,7 +261,8 @@ class Session:
     @property
     def standing(self) -> Standing:
         """What stands after all that was done."""
-        return self.history.standing()
+        standing = self.history.standing()
+        return standing.of_volumes() if answers_volumes(self.predictor.bundle) else standing
 
     def mask(self, box: Box | None = None) -> NDArray:
         """Return a copy of the label values, of the scan's shape, or of a box of it."""

@@ -24,6 +24,7 @@ from segfocal.prompts import (
     shift_boxes,
 )
 
+_OTHER = 61.0  # makes another uniform number of one
 _KINDS = ("none", "box", "point", "box_point", "scribble", "lasso")
 
 
@@ -151,22 +152,25 @@ class FirstPrompt:
     def _boxes(self, inside: Tensor, draws: Tensor) -> Tensor:
         """Return boxes [n,4], or [n,6], as a user might draw them; NaN for an empty target."""
         axes = inside.ndim - 1
-        component = draws[:, 2 + 2 * axes]
+        component, sides = draws[:, 2 + 2 * axes], draws[:, 1 : 1 + 2 * axes]
         if self.box_of != "target":
             inside = component_of(inside, component, which=self.box_of)
-        sides = draws[:, 1 : 1 + 2 * axes]
-        flat = component < self.flat
-        if axes == 3 and flat.any():
-            thin = _slices_of(inside, component / max(self.flat, 1e-6))
-            inside = torch.where(flat[:, None, None, None], thin, inside)
+        if axes == 3:
+            return self._boxes_of_volumes(inside, sides, (component * _OTHER) % 1, draws[:, 3 + 2 * axes :])
         boxes = jitter_boxes(boxes_of(inside[:, None]), sides, pixels=self.jitter_pixels, share=self.jitter_share)
-        if self.shift_pixels:
-            boxes = shift_boxes(boxes, draws[:, 3 + 2 * axes :], pixels=self.shift_pixels)
-        if axes == 3 and flat.any():  # a slice is chosen, not drawn: it is not off
-            exact = boxes_of(inside[:, None])
-            along = flat[:, None] & torch.tensor([False, False, True] * 2, device=flat.device)
-            boxes = torch.where(along, exact, boxes)
-        return boxes
+        return shift_boxes(boxes, draws[:, 7:9], pixels=self.shift_pixels) if self.shift_pixels else boxes
+
+    def _boxes_of_volumes(self, inside: Tensor, sides: Tensor, thin: Tensor, shifts: Tensor) -> Tensor:
+        """Return boxes [n,6], those with `thin` [n] below `flat` around one slice, which is chosen and so not off."""
+        flat = thin < self.flat
+        one = _slices_of(inside, thin / max(self.flat, 1e-6))
+        exact = boxes_of(torch.where(flat[:, None, None, None], one, inside)[:, None])
+        boxes = jitter_boxes(exact, sides, pixels=self.jitter_pixels, share=self.jitter_share)
+        if self.shift_pixels:  # in the plane
+            plane = torch.tensor([0, 1, 3, 4], device=boxes.device)
+            boxes[:, plane] = shift_boxes(boxes[:, plane], shifts[:, :2], pixels=self.shift_pixels)
+        along = flat[:, None] & torch.tensor([False, False, True] * 2, device=flat.device)
+        return torch.where(along, exact, boxes)
 
 
 def _slices_of(inside: Tensor, uniforms: Tensor) -> Tensor:

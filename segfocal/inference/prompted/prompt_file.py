@@ -23,7 +23,7 @@ from segfocal.inference.prompted.prompt_entries import KINDS, MOST_ON_A_SLICE, S
 from segfocal.inference.prompted.scan_prompts import SlicePrompt
 from segfocal.inference.prompted.slice_pieces import pieces_of
 from segfocal.io import volumes
-from segfocal.resample import ModelGrid, nearest_slices, resize_slices
+from segfocal.resample import ModelGrid, nearest_slices, resize_slices, slices_joined
 from segfocal.structure import Structure
 
 _SHAPES = (
@@ -255,12 +255,12 @@ class _Reader:
             raise self._wrong("a mask on the scan's grid", f"{difference} in {file}", "resample it")
         labels = laid
         marked = labels.array == self._value(entry, np.unique(labels.array), file)
-        sources = nearest_slices(len(marked), self.target.shape[0])  # of the scan, for each slice of the model
-        slices = [z for z, own in enumerate(sources) if marked[own].any()] if only is None else [self._slice(only)]
-        if not slices:
+        joined = slices_joined(len(marked), self.target.shape[0])  # those of the scan, for each slice of the model
+        own = {z: marked[sources].any(0) for z, sources in enumerate(joined) if marked[sources].any()}
+        own = own if only is None else {self._slice(only): marked[self._turned(only)]}
+        if not own:
             raise self._wrong("a mask that marks a voxel", f"none in {file}", "check its value")
-        own = [sources[z] for z in slices] if only is None else [self._turned(only)]
-        masks = torch.from_numpy(resize_slices(marked[own], self.target.shape[1:]))
+        slices, masks = list(own), torch.from_numpy(resize_slices(np.stack([*own.values()]), self.target.shape[1:]))
         return [SlicePrompt(structure=structure, slice=z, mask=m) for z, m in zip(slices, masks, strict=True)]
 
     def _labels(self, file: Path) -> Volume:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +19,9 @@ from segfocal.inference.prompted.prompt_windows import OUTSIDE
 from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, Reach, ScanPrompts, SlicePrompt, Watch
 from segfocal.inference.prompted.volume_model import VolumeModel
 from segfocal.inference.prompted.volume_prompt import VolumePrompt, objects_of
+from segfocal.inference.sliding.sweep import Slab
+
+_MOST_BYTES = 1 << 29  # of answers in memory
 
 Names = tuple[str, ...]  # of the answers to objects apart from each other, which are joined
 Blends = dict[int, list[tuple[Names, float]]]  # as those of `ReadyScan`, so that both can be asked alike
@@ -51,24 +56,31 @@ class ReadyVolume:
         logits = torch.full((len(blends), stop - start, *self.volume.size[1:]), OUTSIDE)
         for k, own in enumerate(blends):
             named_at = {z: own[z][0][0] for z in range(start, stop) if z in own}
-            for name in dict.fromkeys(name for names in named_at.values() for name in names):  # each is read once
-                answer = self.store.load(name)
+            for name in dict.fromkeys(name for names in named_at.values() for name in names):
+                answer = self.store.load(name, start, stop)
                 for z in [z for z, names in named_at.items() if name in names]:
-                    logits[k, z - start] = torch.maximum(logits[k, z - start], answer[z])
+                    logits[k, z - start] = torch.maximum(logits[k, z - start], answer[z - start])
         return logits
 
     def _answered(self, prompts: PropagatedPrompts, k: int, reach: Reach) -> Blends:
         own = [prompt for prompt in prompts.prompts if prompt.structure == k]
         reach.prompted = {prompt.slice for prompt in own}
-        names = tuple(self._answer(given, reach, prompts.watch) for given in objects_of(own))
-        held = {name: (self.store.load(name) > 0).flatten(1).any(1).tolist() for name in names}
-        found: Blends = {}
-        for z in range(self.volume.size[0]):
-            inside = tuple(name for name in names if held[name][z])
-            if inside and not self._too_far(z, own, prompts.options.reach_mm):
-                found[z] = [(inside, 1.0)]
-        reach.answered = set(found)
-        return found
+        if not own:
+            return {}
+        name = self._joined([self._answer(given, reach, prompts.watch) for given in objects_of(own)], own)
+        near = [z for z in self.store.inside(name) if not self._too_far(z, own, prompts.options.reach_mm)]
+        reach.answered = set(near)
+        return {z: [((name,), 1.0)] for z in sorted(near)}
+
+    def _joined(self, names: Sequence[str], prompts: Sequence[SlicePrompt]) -> str:
+        """Return the name of the answers to several objects of a structure together, in which all its marks hold."""
+        if len(names) == 1:
+            return names[0]
+        marks = [prompt for prompt in prompts if prompt.adds]
+        name = named("joined", *names, [(mark.slice, mark.signature) for mark in marks])
+        if not self.store.holds(name):
+            self.store.keep(name, self.volume.joined([self.store.load(one) for one in names], marks))
+        return name
 
     def _too_far(self, z: int, prompts: Sequence[SlicePrompt], reach_mm: float | None) -> bool:
         if reach_mm is None:
@@ -91,66 +103,100 @@ class ReadyVolume:
 
 
 class VolumeStore:
-    """A folder of answers about a volume of `size`, of which the last few are in memory.
+    """A folder of answers about a volume of `size`, of which those asked for last are in memory.
 
     An answer is kept in float16, and what is asked for next sees it so, whether it comes from disk or from memory.
     """
 
-    _RECENT = 4
-
     def __init__(self, folder: Path, size: tuple[int, int, int]) -> None:
         make_folder(folder)
         self.folder, self.size = folder, size
-        self._recent: dict[str, Tensor] = {}
+        self._parts: dict[str, _Part] = {}
+        self._inside: dict[str, frozenset[int]] = {}
 
     def holds(self, name: str) -> bool:
         """Return whether there is an answer of that name that can be read."""
-        if name in self._recent:
-            return True
         try:
-            self.load(name)
+            self.inside(name)
         except (OSError, SafetensorError, KeyError):
             return False
         return True
 
-    def load(self, name: str) -> Tensor:
-        """Return the logits [d,h,w] of an answer that is there."""
-        if name not in self._recent:
-            kept = load_file(self._place(name))
-            self._remember(name, kept["logits"], kept["corner"])
-        return self._recent[name]
+    def inside(self, name: str) -> frozenset[int]:
+        """Return the slices on which an answer that is there has something inside."""
+        if name not in self._inside:
+            part = self._part(name)
+            above = (part.logits > 0).flatten(1).any(1).nonzero().flatten() + part.corner[0]
+            self._inside[name] = frozenset(above.tolist())
+        return self._inside[name]
+
+    def load(self, name: str, start: int = 0, stop: int | None = None) -> Tensor:
+        """Return the logits [n,h,w], float32, of an answer that is there, from slice `start` to before `stop`."""
+        part, stop = self._part(name), self.size[0] if stop is None else stop
+        z, y, x = part.corner
+        d, h, w = part.logits.shape
+        whole = torch.full((stop - start, *self.size[1:]), OUTSIDE)
+        low, high = max(start, z), min(stop, z + d)
+        if high > low:
+            whole[low - start : high - start, y : y + h, x : x + w] = part.logits[low - z : high - z].float()
+        return whole
 
     def keep(self, name: str, logits: Tensor) -> None:
         """Write an answer [d,h,w], whole or not at all: the part that was asked about."""
-        places = (logits > OUTSIDE).nonzero()
-        if not len(places):
-            places = torch.zeros(1, 3, dtype=torch.long)
-        low, high = places.amin(0), places.amax(0) + 1
-        part = logits[tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))]
-        kept = part.to(torch.float16).contiguous()
+        asked, corner, stop = logits > OUTSIDE, [], []
+        for axis in range(3):
+            held = asked.movedim(axis, 0).flatten(1).any(1).nonzero().flatten().tolist() or [0]
+            corner.append(held[0])
+            stop.append(held[-1] + 1)
+        cut = logits[tuple(slice(low, high) for low, high in zip(corner, stop, strict=True))]
+        cut = cut.to(torch.float16).contiguous()
         with written_beside(self._place(name)) as temporary:
-            save_file({"logits": kept, "corner": low}, temporary)
-        self._remember(name, kept, low)
+            save_file({"logits": cut, "corner": torch.tensor(corner)}, temporary)
+        self._remember(name, _Part(cut, (corner[0], corner[1], corner[2])))
 
-    def _remember(self, name: str, part: Tensor, corner: Tensor) -> None:
-        whole = torch.full(self.size, OUTSIDE)
-        place = tuple(slice(a, a + n) for a, n in zip(corner.tolist(), part.shape, strict=True))
-        whole[place] = part.float()
-        self._recent[name] = whole
-        while len(self._recent) > self._RECENT:
-            self._recent.pop(next(iter(self._recent)))
+    def _part(self, name: str) -> _Part:
+        if name not in self._parts:
+            kept = load_file(self._place(name))
+            z, y, x = kept["corner"].tolist()
+            self._remember(name, _Part(kept["logits"], (z, y, x)))
+        return self._parts[name]
+
+    def _remember(self, name: str, part: _Part) -> None:
+        self._parts[name] = part
+        while len(self._parts) > 1 and sum(one.logits.nbytes for one in self._parts.values()) > _MOST_BYTES:
+            self._parts.pop(next(iter(self._parts)))
 
     def _place(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
 
 
-def answer_boxes_of_volume(prompts: ScanPrompts, volume: VolumeModel) -> Tensor:
-    """Return logits [k,d,h,w] of boxes on slices, each object's together; what lies on no slice with one is OUTSIDE."""
-    logits = torch.full((len(prompts.structures), *volume.size), OUTSIDE)
-    for k in range(len(prompts.structures)):
-        own = [prompt for prompt in prompts.prompts if prompt.structure == k]
-        boxed = sorted({prompt.slice for prompt in own})
-        for given in objects_of(own):
-            answer = volume.ask(given, None)
-            logits[k, boxed] = torch.maximum(logits[k, boxed], answer[boxed])
-    return logits
+class _Part(NamedTuple):
+    """The part of a volume that an answer is of: logits [d,h,w], float16, and its first voxel (z, y, x)."""
+
+    logits: Tensor
+    corner: tuple[int, int, int]
+
+
+def answer_boxes_of_volume(prompts: ScanPrompts, volume: VolumeModel, *, batch_size: int) -> Iterator[Slab]:
+    """Yield logits [k,n,h,w] of boxes on slices, each object's together; its slices without a box are OUTSIDE.
+
+    Args:
+        prompts: boxes.
+        volume: the model about the scan.
+        batch_size: slices at a time.
+    """
+    depth = volume.size[0]
+    with TemporaryDirectory(prefix="segfocal_") as folder:
+        store, blends = VolumeStore(Path(folder), volume.size), []
+        for k in range(len(prompts.structures)):
+            found: dict[int, Names] = {}
+            for number, given in enumerate(objects_of([one for one in prompts.prompts if one.structure == k])):
+                name = f"{k}_{number}"
+                store.keep(name, volume.ask(given, None))
+                for z in store.inside(name) & {prompt.slice for prompt in given.prompts}:
+                    found[z] = (*found.get(z, ()), name)
+            blends.append({z: [(names, 1.0)] for z, names in found.items()})
+        ready = ReadyVolume(volume=volume, store=store)
+        for start in range(0, depth, batch_size):
+            stop = min(start + batch_size, depth)
+            yield Slab(start, stop, ready.logits(blends, start, stop))

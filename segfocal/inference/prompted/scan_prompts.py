@@ -81,7 +81,7 @@ class SlicePrompt:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScanPrompts:
-    """The prompts of one scan. Each slice is answered by its own boxes, each by itself, and nothing is propagated.
+    """The prompts of one scan, boxes. A model of slices answers each by its own ones, and nothing is propagated.
 
     Args:
         prompts: in the order in which they count.
@@ -133,7 +133,8 @@ class PropagatedPrompts(ScanPrompts):
         embeddings: a folder for the encoder's embeddings.
         options: what a slice hands on to the next one, and where that ends.
         reached: by structure; filled while the prompts are answered.
-        watch: is called with each slice that was asked anew, and may end it all by raising.
+        watch: is called with each slice that was asked anew, or before each window of a volume with the slice of the
+            last prompt, and may end it all by raising.
     """
 
     spacing_mm: tuple[float, float, float]

@@ -21,7 +21,7 @@ from segfocal.inference.prompted.zoom import resized, seen, side_for, zoom_of
 from segfocal.inference.sliding.sweep import Slab
 from segfocal.models import PromptableModel
 from segfocal.prompts import Prompt, boxes_of
-from segfocal.resample import ModelGrid, nearest_slices
+from segfocal.resample import ModelGrid, slices_joined
 from segfocal.structure import Structure
 
 
@@ -30,7 +30,7 @@ def boxes_from_labels(labels: Volume, structures: Sequence[Structure], grid: Mod
     prompts = []
     for k, structure in enumerate(structures):
         boxes = _boxes_of(labels, structure, grid)
-        boxes = boxes[nearest_slices(len(boxes), grid.of(labels.grid).shape[0])]
+        boxes = torch.stack([_around(boxes[own]) for own in slices_joined(len(boxes), grid.of(labels.grid).shape[0])])
         for z in torch.isfinite(boxes).all(1).nonzero().flatten().tolist():
             prompts.append(SlicePrompt(structure=k, slice=z, box_xyxy=tuple(boxes[z].tolist())))
     return ScanPrompts(prompts=prompts, structures=structures)
@@ -41,6 +41,12 @@ def _boxes_of(labels: Volume, structure: Structure, grid: ModelGrid) -> Tensor:
     boxes = boxes_of(torch.from_numpy(np.ascontiguousarray(inside))[:, None])
     _, h, w = grid.of(labels.grid).shape
     return boxes * torch.tensor([w / inside.shape[2], h / inside.shape[1]] * 2)
+
+
+def _around(boxes: Tensor) -> Tensor:
+    """Return the box [4] around boxes [n,4]; NaN where there is none."""
+    there = boxes[torch.isfinite(boxes).all(1)]
+    return torch.cat([there[:, :2].amin(0), there[:, 2:].amax(0)]) if len(there) else boxes[0]
 
 
 def answer_boxes(

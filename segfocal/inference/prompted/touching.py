@@ -13,7 +13,7 @@ MARGIN_PIXELS, MARGIN_SHARE = 2.0, 0.1  # of a box side, whichever is more
 
 
 def touching(inside: Tensor, region: Tensor) -> Tensor:
-    """Return the components of a mask [h,w] that have a pixel in a region [h,w]."""
+    """Return the components of a mask [h,w] or [d,h,w] that have a pixel in a region of its shape."""
     numbers = components(inside.numpy()).numbers
     kept = np.unique(numbers[(region & inside).numpy()])
     return torch.from_numpy(np.isin(numbers, kept[kept > 0]))
@@ -54,14 +54,14 @@ def _pixels_of(box: Tensor, like: Tensor, margin: Tensor | None = None) -> Tenso
 
 
 def changed_about(before: Tensor, after: Tensor, about: Tensor) -> Tensor:
-    """Return the logits [h,w] of an answer after a mark, which changes the components alone that it is about.
+    """Return the logits [h,w] or [d,h,w] of an answer after a mark; it changes the components alone that it is about.
 
     These are the components of both answers together that the mark touches. All others stay as they were before.
 
     Args:
         before: the answer without the mark.
         after: the answer with it.
-        about: [h,w] bool, the mark's pixels.
+        about: bool, the mark's pixels.
     """
     either = (before > 0) | (after > 0)
     return torch.where(either & ~touching(either, about), before, after)

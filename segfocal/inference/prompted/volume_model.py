@@ -10,12 +10,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from segfocal.inference.prompted.held_points import with_marks_held
 from segfocal.inference.prompted.prompt_windows import OUTSIDE
+from segfocal.inference.prompted.scan_prompts import SlicePrompt
 from segfocal.inference.prompted.touching import changed_about, near_box, touching
 from segfocal.inference.prompted.volume_prompt import Size, VolumePrompt
 from segfocal.models import PromptableModel
@@ -26,6 +28,13 @@ _RIM = 8  # of a window's side so many parts are not trusted where the volume go
 _CERTAIN = 10.0  # the logit of a voxel that a user's mask marks
 
 Corner = tuple[int, int, int]  # of a window, (z, y, x)
+
+
+class Strokes(NamedTuple):
+    """What is drawn in a scan, volumes [2,d,h,w] of inside and outside; None where there is nothing."""
+
+    scribbles: Tensor | None
+    lassos: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,6 +78,7 @@ class VolumeModel:
         known = before if before is not None and (before > 0).any() else None
         canvas = torch.full(self.size, OUTSIDE) if known is None else known.clone()
         fresh = torch.zeros(self.size, dtype=torch.bool)  # answered to this question
+        strokes = Strokes(given.drawn("scribbles", self.size), given.drawn("lassos", self.size))
         windows, asked = deque([self._first(given, known)]), set[Corner]()
         while windows and len(asked) < MOST_WINDOWS:
             corner = windows.popleft()
@@ -76,8 +86,9 @@ class VolumeModel:
                 continue
             if watch:
                 watch()
-            logits = self._window(corner, given, canvas).clamp(min=OUTSIDE + 1)
-            part, inner = self._part(corner, 0)  # of its rim counts where there is nothing
+            prompt = self._prompt(corner, given, strokes)
+            logits = self._window(corner, prompt, canvas).clamp(min=OUTSIDE + 1)
+            part, inner = self._part(corner, None)  # of its rim counts where there is nothing
             canvas[part] = torch.where(canvas[part] > OUTSIDE, canvas[part], logits[inner].clamp(max=0.0))
             part, inner = self._part(corner, _RIM)
             canvas[part] = torch.where(fresh[part], canvas[part], logits[inner])
@@ -85,6 +96,14 @@ class VolumeModel:
             asked.add(corner)
             windows.extend(self._beyond(part, canvas, known, fresh))
         return self._holding(canvas, given, before)
+
+    def joined(self, answers: Sequence[Tensor], marks: Sequence[SlicePrompt]) -> Tensor:
+        """Return the larger of logits [d,h,w] of objects of a structure, in which all its marks hold."""
+        canvas = torch.stack([*answers]).amax(0)
+        for z in {mark.slice for mark in marks}:
+            own = [mark for mark in marks if mark.slice == z]
+            canvas[z] = with_marks_held(canvas[z], own, spacing_mm=self.spacing_mm[1:])
+        return canvas
 
     def _first(self, given: VolumePrompt, known: Tensor | None) -> Corner:
         """Return the window about what is new: the last mark, where there is an answer to correct, else all of it."""
@@ -102,14 +121,14 @@ class VolumeModel:
         )
         return z, y, x
 
-    def _part(self, corner: Corner, share: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    def _part(self, corner: Corner, rims: int | None) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Return the part of the volume that a window sees, and the same in the window.
 
-        Where the volume goes on beyond it, a rim is left out: one of so many parts of its side; none for 0.
+        Where the volume goes on beyond it, a rim is left out, of which `rims` fill a side; None leaves out nothing.
         """
         part = []
         for start, side, size in zip(corner, self.model.image_shape, self.size, strict=True):
-            rim = side // share if share else 0
+            rim = side // rims if rims else 0
             part.append(slice(start + rim * (start > 0), min(start + side - rim * (start + side < size), size)))
         inner = tuple(slice(o.start - start, o.stop - start) for o, start in zip(part, corner, strict=True))
         return tuple(part), inner
@@ -136,18 +155,15 @@ class VolumeModel:
                 low = torch.tensor([side.start for side in face])
                 yield self._around((goes_on.nonzero().double().mean(0) + low).tolist())
 
-    def _window(self, corner: Corner, given: VolumePrompt, canvas: Tensor) -> Tensor:
+    def _window(self, corner: Corner, prompt: Prompt, canvas: Tensor) -> Tensor:
         """Return the model's logits [d,h,w] of a window, shown what is known of it as a mask."""
-        image = self._crop(self.image, corner)
-        prompt = self._prompt(corner, given)
-        known = self._crop(canvas[None] > OUTSIDE, corner)
-        if known.any():
-            logits = torch.where(known, self._crop(canvas[None], corner), 0.0)
-            prompt = prompt.with_mask(logits[None])
+        image, known = self._crop(self.image, corner), self._crop(canvas[None], corner, fill=OUTSIDE)
+        if (known > OUTSIDE).any():
+            prompt = prompt.with_mask(torch.where(known > OUTSIDE, known, 0.0)[None])
         embedding = self.model.encode(image[None].to(self.device))
         return self.model.answer(embedding, prompt.on(self.device)).logits[0, 0].float().cpu()
 
-    def _prompt(self, corner: Corner, given: VolumePrompt) -> Prompt:
+    def _prompt(self, corner: Corner, given: VolumePrompt, strokes: Strokes) -> Prompt:
         shift = torch.tensor([corner[2], corner[1], corner[0]], dtype=torch.float32)
         sides = torch.tensor(self.model.image_shape[::-1], dtype=torch.float32)
         prompt = Prompt.none(1, device=torch.device("cpu"), axes=3)
@@ -160,23 +176,22 @@ class VolumeModel:
             low, high = (box[:3] - shift).clamp(min=0), torch.minimum(box[3:] - shift, sides)
             if (high > low).all():
                 prompt = prompt.with_boxes(torch.cat([low, high])[None])
-        scribbles, lassos = given.drawn("scribbles", self.size), given.drawn("lassos", self.size)
-        if scribbles is not None:
-            prompt = prompt.with_scribbles(self._crop(scribbles, corner)[None])
-        if lassos is not None:
-            prompt = prompt.with_lassos(self._crop(lassos, corner)[None])
+        if strokes.scribbles is not None:
+            prompt = prompt.with_scribbles(self._crop(strokes.scribbles, corner)[None])
+        if strokes.lassos is not None:
+            prompt = prompt.with_lassos(self._crop(strokes.lassos, corner)[None])
         return prompt
 
-    def _crop(self, volume: Tensor, corner: Corner) -> Tensor:
-        """Return the part [c,*window] of a volume [c,d,h,w], with zeros beyond its end, as in training."""
-        seen = volume.new_zeros(len(volume), *self.model.image_shape)
+    def _crop(self, volume: Tensor, corner: Corner, *, fill: float = 0.0) -> Tensor:
+        """Return the part [c,*window] of a volume [c,d,h,w], beyond its end `fill`: of images 0, as in training."""
+        seen = volume.new_full((len(volume), *self.model.image_shape), fill)
         part = volume[(slice(None), *[slice(a, a + side) for a, side in zip(corner, seen.shape[1:], strict=True)])]
         seen[tuple(slice(0, side) for side in part.shape)] = part
         return seen
 
     def _holding(self, canvas: Tensor, given: VolumePrompt, before: Tensor | None) -> Tensor:
         """Return logits [d,h,w] of which all is true that the user said."""
-        for z, mask in given.masks.items():
+        for z, mask in given.settled.items():
             canvas[z] = (2 * mask - 1) * _CERTAIN if mask.any() else OUTSIDE
         for z in {mark.slice for mark in given.marks} | set(given.regions):
             marks = [mark for mark in given.marks if mark.slice == z]

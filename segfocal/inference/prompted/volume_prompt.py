@@ -20,8 +20,9 @@ Size = tuple[int, int, int]  # voxels (d, h, w)
 class VolumePrompt:
     """What a user said of one object, on any slices.
 
-    prompts: in their order. Boxes on several slices are one box around them. A slice of a mask without a voxel inside
-    bounds the object: a box then reaches up to it, and without one on the other side to the end of the volume.
+    prompts: in their order. A mask replaces all that came before it on its slice, a box or lasso inside a mask there
+    and the boxes that it overlaps. Boxes on several slices are one box around them. A slice of a mask without a voxel
+    inside bounds the object: a box then reaches up to it, and without one on the other side to the end of the volume.
     """
 
     prompts: tuple[SlicePrompt, ...]
@@ -31,10 +32,22 @@ class VolumePrompt:
         """What an answer depends on: the slice and the name of each prompt."""
         return [(prompt.slice, prompt.signature) for prompt in self.prompts]
 
-    @property
+    @cached_property
+    def kept(self) -> list[SlicePrompt]:
+        """The prompts that none after them replaced."""
+        kept: list[SlicePrompt] = []
+        for prompt in self.prompts:
+            if prompt.mask is not None:
+                kept = [one for one in kept if one.slice != prompt.slice]
+            elif prompt.region_xyxy is not None:
+                kept = [one for one in kept if not _replaced(one, prompt)]
+            kept.append(prompt)
+        return kept
+
+    @cached_property
     def marks(self) -> list[SlicePrompt]:
         """Points, scribbles, and lassos outside."""
-        return [prompt for prompt in self.prompts if prompt.adds]
+        return [prompt for prompt in self.kept if prompt.adds]
 
     @property
     def last_mark(self) -> SlicePrompt | None:
@@ -45,7 +58,7 @@ class VolumePrompt:
     def can_be_asked(self) -> bool:
         """Whether anything says where the object is."""
         marked = any(mark.inside for mark in self.marks)
-        return marked or bool(self.regions) or any(bool(mask.any()) for mask in self.masks.values())
+        return marked or bool(self.regions) or any(_holds(mask) for mask in self.masks.values())
 
     def steps(self) -> Iterator[VolumePrompt]:
         """Yield what was asked before each mark was given, where that can be asked, and this prompt last."""
@@ -57,27 +70,33 @@ class VolumePrompt:
 
     @cached_property
     def masks(self) -> dict[int, Tensor]:
-        """The share [h,w] inside, by slice: of several on a slice the last."""
-        return {prompt.slice: prompt.mask for prompt in self.prompts if prompt.mask is not None}
+        """The share [h,w] inside, by slice."""
+        return {prompt.slice: prompt.mask for prompt in self.kept if prompt.mask is not None}
+
+    @property
+    def settled(self) -> dict[int, Tensor]:
+        """Those masks that are the answer of their slice: no mark there corrects them."""
+        corrected = {mark.slice for mark in self.marks}
+        return {z: mask for z, mask in self.masks.items() if z not in corrected}
 
     @cached_property
     def regions(self) -> dict[int, list[tuple[float, ...]]]:
         """Boxes, and boxes around lassos inside, [4] each, by slice."""
         found: dict[int, list[tuple[float, ...]]] = {}
-        for prompt in self.prompts:
+        for prompt in self.kept:
             if prompt.region_xyxy is not None:
                 found.setdefault(prompt.slice, []).append(prompt.region_xyxy)
         return found
 
     def box(self, depth: int) -> Tensor | None:
         """Return the box x0 y0 z0 x1 y1 z1 [6] of the drawn ones in a volume of `depth` slices; None without any."""
-        drawn = [(prompt.slice, prompt.box_xyxy) for prompt in self.prompts if prompt.box_xyxy is not None]
+        drawn = [(prompt.slice, prompt.box_xyxy) for prompt in self.kept if prompt.box_xyxy is not None]
         if not drawn:
             return None
         sides = torch.tensor([box for _, box in drawn])
         slices = [z for z, _ in drawn]
         low, high = min(slices), max(slices) + 1
-        absent = sorted(z for z, mask in self.masks.items() if not mask.any())
+        absent = sorted(z for z, mask in self.masks.items() if not _holds(mask))
         if absent:
             low = max([z + 1 for z in absent if z < low], default=0)
             high = min([z for z in absent if z >= high], default=depth)
@@ -117,8 +136,8 @@ class VolumePrompt:
         A mask that holds something is an outline around it.
         """
         outline = kind == "lassos"
-        strokes = [p for p in self.prompts if (p.lasso_xy if outline else p.scribble_xy) is not None]
-        masks = {z: mask for z, mask in self.masks.items() if outline and mask.any()}
+        strokes = [p for p in self.kept if (p.lasso_xy if outline else p.scribble_xy) is not None]
+        masks = {z: mask for z, mask in self.masks.items() if outline and _holds(mask)}
         if not strokes and not masks:
             return None
         canvas = torch.zeros(2, *size)
@@ -149,11 +168,24 @@ class VolumePrompt:
         return voxels
 
 
+def _holds(mask: Tensor) -> bool:
+    """Return whether a mask [h,w] of shares has a pixel that is inside."""
+    return bool((mask > 0.5).any())
+
+
+def _replaced(one: SlicePrompt, by: SlicePrompt) -> bool:
+    """Return whether a box or lasso replaces an earlier prompt."""
+    if one.slice != by.slice or by.region_xyxy is None:
+        return False
+    return one.mask is not None or (one.region_xyxy is not None and _overlap(one.region_xyxy, by.region_xyxy))
+
+
 def objects_of(prompts: Sequence[SlicePrompt]) -> list[VolumePrompt]:
     """Bring together the prompts of one structure; return those of each object, in their order.
 
-    Boxes and lassos inside that overlap in the plane, on whatever slices, are of one object, as are all masks. A mark
-    belongs to the object whose boxes hold it, else to the nearest in the plane. Without boxes there is one object.
+    Boxes and lassos inside that overlap in the plane, on whatever slices, are of one object. A mask says something of
+    all objects. A mark belongs to the object whose boxes hold it, else to the nearest in the plane. Without boxes there
+    is one object.
     """
     groups: list[list[tuple[float, ...]]] = []
     for region in [prompt.region_xyxy for prompt in prompts]:

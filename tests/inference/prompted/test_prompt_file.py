@@ -220,3 +220,30 @@ def test_an_entry_of_other_types_is_one_message(tmp_path, entry):
     with pytest.raises(UserError, match="entry 1") as told:
         read(tmp_path, [entry])
     assert "\n" not in str(told.value)
+
+
+def test_what_a_resampled_slice_axis_merges_keeps_every_slice_that_a_mask_marks(tmp_path):
+    """Nine slices of 4 mm seen as three of 12: each of the model's stands for three, marked where any of them is."""
+    marked = np.zeros(SHAPE, np.uint8)
+    marked[4:9, 5:12, 0] = marked[10:14, 5:12, 4] = 1
+    make_scan(tmp_path / "mask.nii.gz", marked, AFFINE)
+    (tmp_path / "prompts.json").write_text(json.dumps([{"structure": "liver", "mask": "mask.nii.gz"}]))
+    model = ModelGrid(spacing_mm=(12.0, 1.5, 1.5))
+    found = read_prompts(tmp_path / "prompts.json", grid(), BOTH, model)
+    assert [p.slice for p in found] == [0, 1]
+    entries = [{"structure": "liver", "absent": True, "slice": z} for z in range(9)]
+    (tmp_path / "prompts.json").write_text(json.dumps(entries))
+    assert [p.slice for p in read_prompts(tmp_path / "prompts.json", grid(), BOTH, model)] == [
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+        2,
+        2,
+        2,
+    ]
+    finer = ModelGrid(spacing_mm=(2.0, 1.5, 1.5))
+    (tmp_path / "prompts.json").write_text(json.dumps([{"structure": "liver", "mask": "mask.nii.gz"}]))
+    assert [p.slice for p in read_prompts(tmp_path / "prompts.json", grid(), BOTH, finer)] == [0, 1, 8, 9]

@@ -8,8 +8,8 @@ import torch
 from segfocal.inference.prompted.prompt_windows import OUTSIDE
 from segfocal.inference.prompted.propagation import propagate
 from segfocal.inference.prompted.propagation_options import PropagationOptions
-from segfocal.inference.prompted.ready_volume import VolumeStore
-from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, SlicePrompt
+from segfocal.inference.prompted.ready_volume import VolumeStore, answer_boxes_of_volume
+from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, ScanPrompts, SlicePrompt
 from segfocal.inference.prompted.volume_model import VolumeModel
 from segfocal.inference.prompted.volume_prompt import VolumePrompt, objects_of
 from segfocal.models import PromptUNet
@@ -155,10 +155,6 @@ def test_one_more_click_asks_once_and_what_is_kept_is_not_asked_again(answered):
 
 
 def test_a_click_that_the_model_ignores_still_holds(answered):
-    class Deaf(PerfectOfVolumes):
-        def inside(self, truth, prompt):
-            return torch.zeros_like(truth)
-
     logits, _ = answered(bodies(), [point(6, 33, 44)], Deaf())
     assert logits[0, 6, 33, 44] > 0
     assert {int(z) for z in (logits[0] > 0).nonzero()[:, 0]} == {6}
@@ -252,3 +248,83 @@ def test_marks_hold_in_the_answers_of_a_network_of_noise(answered):
         for prompt in prompts:
             x, y = map(int, prompt.point_xy)
             assert (logits[0, prompt.slice, y, x] > 0) == prompt.inside, replace(prompt)
+
+
+class Deaf(PerfectOfVolumes):
+    """Finds nothing."""
+
+    def inside(self, truth, prompt):
+        return torch.zeros_like(truth)
+
+
+def test_a_click_after_a_mask_corrects_it_by_the_model(answered):
+    image, model = bodies(), PerfectOfVolumes(window=(24, 64, 64))
+    wrong = SlicePrompt(structure=0, slice=6, mask=(only(CUBE) | only(BAR))[6].float())
+    both, _ = answered(image, [wrong], model)
+    assert torch.equal(both[0, 6] > 0, (only(CUBE) | only(BAR))[6])
+    logits, _ = answered(image, [wrong, point(6, 11, 30, inside=False)], model)
+    assert torch.equal(logits[0] > 0, only(CUBE))
+
+
+def test_a_box_after_an_absence_replaces_it_and_an_absence_after_a_box_the_box(answered):
+    assert torch.equal(answered(bodies(), [absent(6), box(6, CUBE)])[0][0] > 0, only(CUBE))
+    assert not (answered(bodies(), [box(6, CUBE), absent(6)])[0] > 0).any()
+
+
+def test_a_box_replaces_one_that_it_overlaps_on_its_slice():
+    wide = SlicePrompt(structure=0, slice=6, box_xyxy=(30.0, 20.0, 59.0, 49.0))
+    (given,) = objects_of([wide, box(6, CUBE)])
+    assert given.box(SHAPE[0]).tolist() == [40, 30, 6, 48, 38, 7]
+
+
+def test_a_mask_too_faint_to_hold_a_voxel_is_an_absence(answered):
+    faint = SlicePrompt(structure=0, slice=6, mask=0.1 * only(CUBE)[6].float())
+    assert not (answered(bodies(), [faint])[0] > 0).any()
+    assert torch.equal(answered(bodies(), [box(5, CUBE), faint])[0][0, :6] > 0, only(CUBE)[:6])
+
+
+def test_a_mark_outside_holds_in_the_answers_of_all_objects(answered):
+    """What leaks from one object to near the other is taken away by a click, whose ever it is."""
+
+    class Leaking(PerfectOfVolumes):
+        def inside(self, truth, prompt):
+            found = super().inside(truth, prompt)
+            found[6, 25, 30:46] = True
+            return found
+
+    prompts = [box(6, CUBE), box(10, BAR), point(6, 25, 44, inside=False), point(6, 25, 31, inside=False)]
+    logits, _ = answered(bodies(), prompts, Leaking(window=(24, 64, 64)))
+    assert logits[0, 6, 25, 44] <= 0
+    assert logits[0, 6, 25, 31] <= 0
+
+
+@torch.no_grad()
+def test_boxes_on_every_slice_answer_the_slices_of_their_own_object():
+    left, right = (slice(3, 9), slice(10, 20), slice(5, 14)), (slice(6, 15), slice(12, 22), slice(40, 52))
+    image = (only(left) | only(right)).float()
+    prompts = [box(z, left) for z in range(3, 6)] + [box(z, right) for z in range(6, 15)]
+    given = ScanPrompts(prompts=prompts, structures=[Structure(name="s", value=1)])
+    volume = VolumeModel(
+        image=image[None], model=PerfectOfVolumes(), spacing_mm=(1.0,) * 3, change="slice", device=torch.device("cpu")
+    )
+    slabs = list(answer_boxes_of_volume(given, volume, batch_size=7))
+    assert [slab.start for slab in slabs] == [0, 7, 14]
+    found = torch.cat([slab.logits for slab in slabs], dim=1)[0] > 0
+    expected = only(left) | only(right)
+    expected[6:, :, :20] = False
+    assert torch.equal(found, expected)
+
+
+def test_many_answers_are_read_slice_by_slice_as_they_were_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("segfocal.inference.prompted.ready_volume._MOST_BYTES", 1000)
+    store, kept = VolumeStore(tmp_path, SHAPE), {}
+    for n in range(5):
+        logits = torch.full(SHAPE, OUTSIDE)
+        logits[n : n + 4, 3:9, 5:30] = float(n + 1)
+        logits[n, 3:9, 5:30] = -1.0
+        store.keep(str(n), logits)
+        kept[n] = logits
+    assert len(store._parts) == 1
+    for n, logits in kept.items():
+        assert torch.equal(store.load(str(n), 2, 9), logits[2:9])
+        assert store.inside(str(n)) == {n + 1, n + 2, n + 3}
