@@ -108,7 +108,8 @@ UNETS = ("unet", "unet_3d", "imbalance_aorta", "lesions")
 
 @pytest.mark.parametrize("name", [n if n not in LONG else pytest.param(n, marks=pytest.mark.slow) for n in EXPERIMENTS])
 def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
-    small = [o for o in SMALL if name not in (*UNETS, "finetune_decoder", "prompt_unet") or not o.startswith("model.")]
+    own = (*UNETS, "finetune_decoder", "prompt_unet", "prompt_unet_3d")  # sizes of their models
+    small = [o for o in SMALL if name not in own or not o.startswith("model.")]
     options = ["data=csv", f"data.root={spheres}", *small, f"cache={tmp_path}/prepared", "train.steps=2"]
     options += ["train.validate_every=0", "augment=none", f"hydra.run.dir={tmp_path / 'run'}"]
     options += [f"hydra.sweep.dir={tmp_path / 'run'}"]
@@ -124,6 +125,12 @@ def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
         ],
         "losses": ["sweep.loss=[dice,focal+dice]"],  # each loss trains in test_losses.py
         "prompt_unet": ["model.widths=[8,8,16]", "train.minutes=null"],
+        "prompt_unet_3d": [
+            "model.widths=[8,8,16]",
+            "train.minutes=null",
+            "data.window=[8,32,32]",
+            "data.spacing_mm=[2,2,2]",
+        ],
         "search": ["sweep.trials=1"],
         "unet": ["model.widths=[8,16,16]"],
         "unet_3d": ["model.widths=[8,16,16]", "data.window=[8,32,32]", "data.spacing_mm=[2,2,2]"],

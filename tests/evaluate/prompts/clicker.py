@@ -29,6 +29,7 @@ class Clicker(PromptableModel):
     def __init__(self, side=SIDE):
         nn.Module.__init__(self)
         self.image_size, self.image_encoder, self.encoded = side, nn.Identity(), 0
+        self.image_shape = (side, side)
 
     def encode(self, image):
         self.encoded += len(image)
