@@ -48,11 +48,11 @@ STEPS = {  # window, widths of the U-Net, samples a step
     "2-D, 8 × 128×128": ((128, 128), (16, 32, 64, 96, 128), 8),
     "3-D, 2 × 16×96×96": ((16, 96, 96), (16, 32, 64, 96), 2),
 }
-SCANS = {  # shape [x,y,z], spacing, lesions, and the spacing they are prepared at
-    "512×512×100 at 0.8 mm in plane, slices at 1.5 mm": ((512, 512, 100), (0.8, 0.8, 3.0), 12, (1.5, 1.5), "slices"),
-    "512×512×100, slices as they are": ((512, 512, 100), (0.8, 0.8, 3.0), 12, None, "slices"),
-    "512×512×100, in space at 3 mm": ((512, 512, 100), (0.8, 0.8, 3.0), 12, (3.0, 3.0, 3.0), "volumes"),
-    "512×512×100, 60 lesions, slices at 1.5 mm": ((512, 512, 100), (0.8, 0.8, 3.0), 60, (1.5, 1.5), "slices"),
+SCANS = {  # shape [x,y,z], spacing, lesions; the spacing they are prepared at
+    "512×512×100 at 0.8 mm in plane, slices at 1.5 mm": ((512, 512, 100), (0.8, 0.8, 3.0), 12, (1.5, 1.5)),
+    "512×512×100, slices as they are": ((512, 512, 100), (0.8, 0.8, 3.0), 12, None),
+    "512×512×100, in space at 3 mm": ((512, 512, 100), (0.8, 0.8, 3.0), 12, (3.0, 3.0, 3.0)),
+    "512×512×100, 60 lesions, slices at 1.5 mm": ((512, 512, 100), (0.8, 0.8, 3.0), 60, (1.5, 1.5)),
 }
 
 
@@ -74,7 +74,7 @@ def make_case(folder, shape, spacing_mm, lesions):
     return read_cases(folder).cases
 
 
-def preparation(spacing_mm, components):
+def preparation(spacing_mm, *, components):
     return Preparation(
         grid=ModelGrid(spacing_mm=spacing_mm),
         intensity=Window(lower=-160.0, upper=240.0),
@@ -84,32 +84,33 @@ def preparation(spacing_mm, components):
 
 
 def preparing(turns, work):
-    """Return seconds of preparing each scan without and with components, and of reading a slice and its cells."""
+    """Return seconds of preparing each scan without and with components, and of reading a slice and its numbers."""
     rows = {}
-    for number, (name, (shape, spacing_mm, lesions, seen, kind)) in enumerate(SCANS.items()):
-        cases, took = make_case(work / str(number), shape, spacing_mm, lesions), {"none": [], kind: []}
+    for number, (name, (shape, spacing_mm, lesions, seen)) in enumerate(SCANS.items()):
+        cases, took = make_case(work / str(number), shape, spacing_mm, lesions), {False: [], True: []}
         for turn in range(turns):
             for components in took:
+                settings, cache = preparation(seen, components=components), work / f"{number} {turn} {components}"
                 started = clock()
-                (ready,) = prepare(cases, preparation(seen, components), work / f"{number} {turn} {components}")
+                (ready,) = prepare(cases, settings, cache)
                 took[components].append(clock() - started)
-        plain, with_cells = (min(one) for one in took.values())
-        reads = {"label": [], "cells": []}
+        plain, numbered = (min(one) for one in took.values())
+        reads = {"label": [], "components": []}
         for index in np.random.default_rng(0).integers(ready.shape[0], size=200):
             started = clock()
             np.asarray(ready._array("target")[int(index)])
             between = clock()
-            ready.cells(int(index), int(index) + 1)
+            ready.components(int(index), int(index) + 1)
             reads["label"].append(between - started)
-            reads["cells"].append(clock() - between)
+            reads["components"].append(clock() - between)
         rows[name] = {
             "plain_s": plain,
-            "components_s": with_cells,
-            "more": with_cells / plain - 1,
+            "components_s": numbered,
+            "more": numbered / plain - 1,
             "read_label_ms": 1000 * median(reads["label"]),
-            "read_cells_ms": 1000 * median(reads["cells"]),
+            "read_components_ms": 1000 * median(reads["components"]),
             "image_bytes": (ready.folder / "image.b2nd").stat().st_size,
-            "cells_bytes": (ready.folder / "cells.b2nd").stat().st_size,
+            "components_bytes": (ready.folder / "components.b2nd").stat().st_size,
         }
         print(name, {key: round(value, 3) for key, value in rows[name].items()}, flush=True)
     return rows
@@ -121,7 +122,7 @@ def stepping(asked, work):
     for name, (window, widths, samples) in STEPS.items():
         deep = len(window) == 3
         cases = make_case(work / name[:3], (256, 256, 60), (1.5, 1.5, 3.0), 12)
-        settings = preparation((3.0, 1.5, 1.5) if deep else (1.5, 1.5), "volumes" if deep else "slices")
+        settings = preparation((3.0, 1.5, 1.5) if deep else (1.5, 1.5), components=True)
         prepared, took = prepare(cases, settings, work / f"{name[:3]} cache"), {loss: [] for loss in LOSSES}
         crop = (*window[:-2], *(round(side * 1.25) for side in window[-2:]))
         torch.manual_seed(0)

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from segfocal.component_cells import component_cells
+from segfocal.component_cells import component_cells, nearest_component
 
 
 def boxes(shape, count, seed, *, largest=3):
@@ -23,9 +23,6 @@ def numbers_of(mask, found):
     expected, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
     assert count == len(found.sizes) == len(np.unique(numbers * 10**6 + expected)) - (not mask.all())
     np.testing.assert_array_equal(np.bincount(numbers.ravel())[1:], found.sizes)
-    for number, (first, last) in enumerate(found.spans, start=1):
-        held = np.flatnonzero((numbers == number).any(tuple(range(1, mask.ndim))))
-        assert (held[0], held[-1]) == (first, last)
     return numbers
 
 
@@ -51,19 +48,14 @@ def test_every_voxel_has_the_nearest_component(shape, spacing_mm, count):
         assert_nearest(found.cells, numbers, spacing_mm)
 
 
-def test_cells_by_slice_are_those_of_each_slice_with_the_numbers_of_the_whole():
-    mask = np.zeros((5, 9, 12), np.uint8)
-    mask[1:4, 2, 2], mask[2, 2:7, 9] = 1, 1
-    mask[3, 2, 2:6] = 1
-    mask[3, 2:5, 5] = 1
-    mask[4, 4, 5], mask[4, 4, 9] = 1, 0
-    found = component_cells(mask, (4.0, 1.0, 2.0), by_slice=True)
-    numbers = numbers_of(mask, found)
-    assert (found.cells[0] == 0).all()
-    assert len(np.unique(found.cells[1])) == len(np.unique(found.cells[4])) == 1
-    for z in (1, 2, 3, 4):
-        assert_nearest(found.cells[z], numbers[z], (1.0, 2.0))
-    assert set(np.unique(found.cells[2])) == {1, 2}
+def test_components_keep_the_numbers_that_they_come_with():
+    numbers = np.zeros((9, 12), np.uint16)
+    numbers[2, 2], numbers[2:7, 9], numbers[8, 0] = 700, 3, 700
+    cells = nearest_component(numbers, (1.0, 2.0))
+    assert cells.dtype == np.uint16
+    assert set(np.unique(cells)) == {3, 700}
+    assert_nearest(cells, numbers, (1.0, 2.0))
+    assert (nearest_component(np.where(numbers == 3, 0, numbers), (1.0, 2.0)) == 700).all()
 
 
 def test_no_component_has_no_cell_and_a_single_one_all_of_them():
@@ -75,16 +67,6 @@ def test_no_component_has_no_cell_and_a_single_one_all_of_them():
     found = component_cells(one, (1, 1, 1))
     assert (found.cells == 1).all()
     assert found.sizes.tolist() == [2]
-
-
-def test_more_components_than_sixteen_bits_hold_keep_their_numbers():
-    mask = np.zeros((2, 520, 520), np.uint8)
-    mask[0, ::2, ::2] = 1
-    found = component_cells(mask, (1, 1, 1), by_slice=True)
-    assert found.cells[0].max() == len(found.sizes) == 260 * 260
-    assert found.cells.dtype == np.uint32
-    assert not found.cells[1].any()
-    assert len(np.unique(found.cells[0][mask[0] > 0])) == 260 * 260
 
 
 def test_other_arrays_are_refused():

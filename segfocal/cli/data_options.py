@@ -114,13 +114,6 @@ def neighbours_of(data: dict[str, Any]) -> int:
     return int(count)
 
 
-def components_of(data: dict[str, Any], window: tuple[int, ...], *, wanted: bool) -> str:
-    """Return how lesions are numbered when scans are prepared: for a loss that wants it, or for data.lesions."""
-    if not wanted and not data.get("lesions"):
-        return "none"
-    return "volumes" if len(window) == 3 else "slices"
-
-
 def intensity_of(config: dict[str, Any], cases: CaseList) -> Intensity:
     """Build the map of intensities of a config, in which each channel's may be a file of conf/intensity by name.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import fitting_together, run
-from segfocal.cli.data_options import cases_of, components_of, grid_of, intensity_of, sides
+from segfocal.cli.data_options import cases_of, grid_of, intensity_of
 from segfocal.cli.geometry_options import with_geometry
 from segfocal.errors import UserError
 
@@ -78,7 +78,7 @@ def training_cases(plain: dict[str, Any]) -> tuple[list[Case], Preparation]:
         structures=structures,
         by_object=by_object,
         crop=data["crop"],
-        components=components_of(data, sides(data["window"], "data.window", int), wanted=plain["components"]),
+        components=plain["components"] or bool(data.get("lesions")),
     )
     return chosen, preparation
 

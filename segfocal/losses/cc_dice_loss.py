@@ -9,8 +9,8 @@ in each cell.
 
 Source: Bouteille et al., "Learning to Look Closer: A New Instance-Wise Loss for Small Cerebral Lesion Segmentation",
 arXiv:2511.17146, 2025 (CC-DiceCE), after the metric of Jaus et al., arXiv:2410.18684. Ours, whatever theirs does:
-components and cells are those of the whole scan, for networks of slices of the whole slice, numbered once by `prepare`,
-not of each patch as it comes; the mean runs over all components of the batch.
+components are those of the whole scan, numbered once by `prepare`, so that a lesion which a slice or a crop cuts in two
+stays one; cells are those of the components in a sample; the mean runs over all components of the batch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class CCDiceLoss(Term):
         smooth: added above and below, in pixels, > 0; 1 as in DiceLoss.
         cross_entropy: weight w ≥ 0 of each cell's mean cross-entropy; 0 for Dice alone.
         empty: what the pixels of a map cost whose component is not in it: those of a slice without target, and those
-            nearest to a component that the crop has cut off. "skip": nothing, a loss beside this one judges them.
+            nearest to a component that augmentation has moved out. "skip": nothing, a loss beside this one judges them.
             "include": all of them in a map are one more member of the mean, at the mean of p, and w times their
             cross-entropy.
         validate: check values too; False, because it synchronises a GPU more often.

@@ -1,8 +1,9 @@
 """Sums over the components of a target and over their cells, for losses that count lesions instead of pixels.
 
 A component is a connected piece of a mask, a lesion; its cell is the part of the map nearer to it than to any other
-(`segfocal.component_cells`, stored by `prepare`). A loss gets the number of the cell of each pixel. Which number a
-component has is of no meaning; 0 is what cells are where there is no component, and counts as a number like any other.
+(`segfocal.component_cells`, made of each training sample). A loss gets the number of the cell of each pixel. Which
+number a component has is of no meaning; 0 is what cells are where there is no component, and counts as a number like
+any other.
 
 Sums are taken by index, in float64: as many components as there may be cost one pass, and a sum over a million pixels
 keeps its digits. Where a mask is hard its components are read at its own pixels alone, which are few.

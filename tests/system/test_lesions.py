@@ -46,7 +46,7 @@ def test_training_by_lesion_takes_the_lesions_that_prepare_numbered(lesions, tmp
     kept = [one for one in small_training(lesions, tmp_path / "run") if one.startswith(("data", "intensity", "target"))]
     assert segfocal(monkeypatch, "prepare", *kept, f"cache={cache}", "components=true") == 0
     before = {file: file.stat().st_mtime_ns for file in cache.rglob("*") if file.is_file()}
-    assert any(file.name == "cells.b2nd" for file in before)
+    assert any(file.name == "components.b2nd" for file in before)
     rows = trained(monkeypatch, lesions, tmp_path / "run", "loss=focal+cc_dice", "data.lesions=0.5", "train.steps=12")
     assert {file: file.stat().st_mtime_ns for file in cache.rglob("*") if file.is_file()} == before
     values = [float(row["cc_dice"]) for row in rows]

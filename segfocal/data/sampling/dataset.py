@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segfocal.batch import SAMPLING, Batch, Origin, SampleKey
+from segfocal.component_cells import nearest_component
 from segfocal.data.label_scheme import IGNORED
 from segfocal.data.sampling.hard_examples import LastLosses
 from segfocal.data.sampling.lesion_sampler import LesionSampler
@@ -41,7 +42,7 @@ class TrainingSample(NamedTuple):
         target: [k,*crop], 1 inside each structure, 255 where ignored.
         key: by which it draws its random numbers.
         origin: where it was cut from.
-        cells: [k,*crop], the number of the lesion nearest to each pixel, 0 for none; None unless they are sampled.
+        cells: [k,*crop], the number of the lesion of the sample nearest to each pixel, 0 for none; None unless sampled.
     """
 
     image: Tensor
@@ -155,12 +156,14 @@ class SliceDataset(Dataset[TrainingSample]):
         return *case.block(start, min(start + depth, full)), start
 
     def _cells(self, case: PreparedCase, index: int, start: int | None, middle: Sequence[float] | NDArray) -> Tensor:
-        """Return the cells of a sample, numbered anew in it."""
+        """Return the cells of the lesions that a sample holds, numbered anew; a slice's are in its plane."""
         if start is None:
-            cells = case.cells(index, index + 1)[:, 0]
+            numbers = case.components(index, index + 1)[:, 0]
         else:
-            cells = case.cells(start, min(start + self.sampling.crop[0], case.shape[0]))
-        return torch.from_numpy(renumbered(cut(cells, middle, self.sampling.crop)))
+            numbers = case.components(start, min(start + self.sampling.crop[0], case.shape[0]))
+        held = cut(numbers, middle, self.sampling.crop)
+        spacing_mm = case.spacing_mm[-len(self.sampling.crop) :]
+        return torch.from_numpy(renumbered(np.stack([nearest_component(one, spacing_mm) for one in held])))
 
 
 def _wanted(drawn: DrawnSlice, codes: NDArray) -> NDArray[np.bool_]:
@@ -170,7 +173,7 @@ def _wanted(drawn: DrawnSlice, codes: NDArray) -> NDArray[np.bool_]:
     inside = drawn.case.scheme.inside(codes, drawn.structure)
     if drawn.lesion is None:
         return inside
-    return inside & (drawn.case.cells(drawn.slice_index, drawn.slice_index + 1)[drawn.structure, 0] == drawn.lesion)
+    return drawn.case.components(drawn.slice_index, drawn.slice_index + 1)[drawn.structure, 0] == drawn.lesion
 
 
 def cut(array: NDArray, centre: Sequence[float] | NDArray, size: tuple[int, ...]) -> NDArray:

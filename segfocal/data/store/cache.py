@@ -62,8 +62,8 @@ def _signature(case: Case, preparation: Preparation) -> str:
         **dicom_labels.settings(case),
         **case.scheme.signed(),
     }
-    if preparation.components != "none":
-        settings["components"] = preparation.components
+    if preparation.components:
+        settings["components"] = True
     if case.masks is not None:
         settings["masks"] = ["apart"] if preparation.by_object else [mask.value for mask in case.masks]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

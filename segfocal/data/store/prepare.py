@@ -212,6 +212,7 @@ def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: 
         "offset": list(offset),
         "label_values": read.label_values,
         "percentiles": read.percentiles,
+        "spacing_mm": read.spacing_mm,
         "pixels": pixels.tolist(),
         "coding": {  # which earlier versions read
             "structures": len(scheme.structures),
@@ -225,10 +226,9 @@ def _prepare_one(case: Case, preparation: Preparation, temporary: Path, folder: 
         _store(target, temporary / "target.b2nd")
         if locations:
             np.savez(temporary / LOCATIONS, *locations)
-        if preparation.components != "none":
-            by_slice = preparation.components == "slices"
-            cells, lesions = number_components(target, scheme, read.spacing_mm, by_slice=by_slice, where=case.label)
-            _store(cells, temporary / "cells.b2nd")
+        if preparation.components:
+            numbers, lesions = number_components(target, scheme, math.prod(read.spacing_mm), where=case.label)
+            _store(numbers, temporary / "components.b2nd")
             lesions.write(temporary)
         write_json(temporary / META, meta)
         os.replace(temporary, folder)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from segfocal.data.label_scheme import LabelScheme
-from segfocal.data.store.stored_components import KINDS, LesionTable
+from segfocal.data.store.stored_components import LesionTable
 from segfocal.errors import UserError
 from segfocal.files import read_json
 from segfocal.foreign.schema import Schema, checked
@@ -39,8 +39,7 @@ class Preparation:
         structures: what is segmented, with the values they are read with, in the order of the target's channels.
         by_object: keep each mask of a picture by itself, overlaps and all, rather than the label map they add up to.
         crop: "none", or "body": store only the box that holds every pixel brighter than air, and every labelled one.
-        components: "none", or number the lesions and store beside the target which is nearest to each pixel: "slices"
-            in each slice alone, for windows of two numbers, "volumes" in space.
+        components: number the lesions, and store beside the target which of them each voxel lies in.
     """
 
     grid: ModelGrid
@@ -48,12 +47,10 @@ class Preparation:
     structures: tuple[Structure, ...]
     by_object: bool = False
     crop: str = "none"
-    components: str = "none"
+    components: bool = False
 
     def __post_init__(self) -> None:
-        if self.components not in KINDS:
-            raise ValueError(f"expected components of {', '.join(KINDS)}; got {self.components!r}")
-        if self.components != "none" and self.by_object:
+        if self.components and self.by_object:
             raise ValueError(
                 "expected no loss and no sampling by lesion with target=objects, whose masks are objects already; "
                 "got one: choose another loss and data.lesions=0, or name the structures"
@@ -72,6 +69,7 @@ class CaseFacts(Schema):
         offset: of the stored box within the scan, as the model sees it.
         channels: of the scan; of before one.
         percentiles: of each channel's values, as `segfocal.intensity_statistics` takes them; of before none.
+        spacing_mm: of slices, rows and columns as stored; of before none.
     """
 
     shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=3, max_length=3)]
@@ -80,6 +78,7 @@ class CaseFacts(Schema):
     offset: Annotated[list[int], Field(min_length=3, max_length=3)]
     channels: Annotated[int, Field(ge=1)] = 1
     percentiles: list[Annotated[list[float], Field(min_length=_COUNT, max_length=_COUNT)] | None] | None = None
+    spacing_mm: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None = None
 
 
 @dataclass(frozen=True)
@@ -165,12 +164,18 @@ class PreparedCase:
         """The lesions of a case that was prepared with its components."""
         return LesionTable.read(self.folder)
 
-    def cells(self, start: int, stop: int) -> NDArray[np.unsignedinteger]:
-        """Return the number of the lesion nearest to each voxel, [k,n,h,w] of the slices start to stop; 0 for none.
+    def components(self, start: int, stop: int) -> NDArray[np.unsignedinteger]:
+        """Return the number of the lesion each voxel lies in, [k,n,h,w] of the slices start to stop; 0 outside all.
 
         Of a case that was prepared with its components.
         """
-        return np.asarray(self._array("cells")[start:stop]).swapaxes(0, 1)
+        return np.asarray(self._array("components")[start:stop]).swapaxes(0, 1)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance of neighbouring slices, rows and columns, of a case that was prepared with its components."""
+        d, h, w = self._meta["spacing_mm"]
+        return d, h, w
 
     def slice(self, index: int, *, neighbours: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return image [c,h,w] and target codes [h,w] of one slice.

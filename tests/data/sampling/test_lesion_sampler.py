@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from segfocal.batch import SampleKey
+from segfocal.component_cells import nearest_component
 from segfocal.data.cases import read_cases
 from segfocal.data.sampling.dataset import Sampling, SliceDataset, collate
 from segfocal.data.sampling.lesion_sampler import LesionSampler
@@ -13,7 +14,7 @@ from segfocal.data.store.prepared_case import Preparation
 from segfocal.intensity import Window
 from segfocal.resample import ModelGrid
 from segfocal.structure import Structure
-from tests.scans import make_scan
+from tests.scans import affine_of, make_scan
 
 SIZES = (8, 1, 1, 2)  # sides of the cubes in the first case; the second has one of 3
 
@@ -21,10 +22,11 @@ SIZES = (8, 1, 1, 2)  # sides of the cubes in the first case; the second has one
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory):
     """Two cases: four cubes of which one has nearly all voxels, and one cube. Images hold the number of the cube."""
-    return prepared(tmp_path_factory.mktemp("lesions"), "slices")
+    return prepared(tmp_path_factory.mktemp("lesions"))
 
 
-def prepared(folder, components):
+def prepared(folder, spacing_mm=(1.0, 1.0, 1.0)):
+    affine = affine_of(spacing_mm=spacing_mm)
     labels = np.zeros((2, 40, 44, 20), np.int16)
     for number, (side, (x, y, z)) in enumerate(
         zip(SIZES, ((4, 4, 2), (16, 6, 5), (8, 36, 15), (30, 30, 12)), strict=True), start=1
@@ -32,13 +34,13 @@ def prepared(folder, components):
         labels[0, x : x + side, y : y + side, z : z + side] = number
     labels[1, 20:23, 20:23, 8:11] = 5
     for name, one in zip("ab", labels, strict=True):
-        make_scan(folder / "images" / f"{name}.nii.gz", one, np.eye(4))
-        make_scan(folder / "labels" / f"{name}.nii.gz", (one > 0).astype(np.uint8), np.eye(4))
+        make_scan(folder / "images" / f"{name}.nii.gz", one, affine)
+        make_scan(folder / "labels" / f"{name}.nii.gz", (one > 0).astype(np.uint8), affine)
     settings = Preparation(
         grid=ModelGrid(frame="SAR"),
         intensity=Window(lower=0.0, upper=5.0),
         structures=(Structure(name="cube", value=1),),
-        components=components,
+        components=True,
     )
     return prepare(read_cases(folder).cases, settings, folder / "cache")
 
@@ -98,10 +100,10 @@ def test_without_lesions_the_draw_is_as_ever(ready):
         assert other.cells.shape == other.target.shape
 
 
-@pytest.mark.parametrize(("kind", "crop"), [("slices", (15, 13)), ("volumes", (4, 15, 13)), ("volumes", (30, 60, 60))])
-def test_cells_are_cut_as_the_target_is(tmp_path, kind, crop):
-    cases = prepared(tmp_path, kind)
-    data = dataset(cases, crop=crop, cells=True, lesions=0.7)
+@pytest.mark.parametrize("crop", [(15, 13), (4, 15, 13), (30, 60, 60)])
+def test_cells_are_of_the_lesions_in_a_sample(tmp_path, crop):
+    """Slices are 3 mm apart, their rows (along y, as patients lie) 0.5 mm, their columns 1.5 mm."""
+    data = dataset(prepared(tmp_path, (1.5, 0.5, 3.0)), crop=crop, cells=True, lesions=0.7)
     samples = [data[SampleKey(0, 0, sample)] for sample in range(40)]
     assert any(len(one.cells.unique()) > 1 for one in samples)
     for one in samples:
@@ -110,6 +112,8 @@ def test_cells_are_cut_as_the_target_is(tmp_path, kind, crop):
         for number in one.cells.unique():
             inside = (one.cells == number) & (one.target == 1)
             assert len(cubes[inside].unique()) <= 1  # every cell holds one cube
+        numbers = (one.cells * (one.target == 1))[0].numpy()
+        np.testing.assert_array_equal(one.cells[0], nearest_component(numbers, (3.0, 0.5, 1.5)[-len(crop) :]))
     batch = collate(samples)
     assert batch.cells.shape == batch.target.shape
     assert len(batch.cells) == 40
