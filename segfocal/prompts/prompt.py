@@ -59,6 +59,11 @@ class Prompt:
         """2 for prompts about images, 3 about volumes."""
         return self.points_xy.shape[-1]
 
+    @property
+    def beyond_boxes(self) -> Tensor:
+        """Which rows [n] have a click or a mask, besides a box or without."""
+        return (self.point_labels != ABSENT).any(1) | self.has_mask
+
     def on(self, device: torch.device) -> Prompt:
         """Return this prompt with its tensors on a device."""
         parts = {name: value.to(device) for name, value in vars(self).items() if value is not None}

@@ -174,14 +174,18 @@ class _Placing:
         return deepcopy(model, {id(model.unet): unet}).eval()
 
     def sam(self, model: SamModel, channels: int) -> nn.Module:
-        """Return a copy of a model, of which all but encoder and decoder is the copy's own."""
+        """Return a copy of a model, of which all but encoder and decoders is the copy's own."""
         part = encoder_part(model, channels)
         encoder = EngineEncoder(part, self._run(part, "encoder"), self.rules, title="image encoder")
         with torch.no_grad():
             embedding = part.network(*part.example)
-        part = decoder_part(model, embedding)
-        decoder = EngineDecoder(part, self._run(part, "decoder"), self.rules, title="mask decoder")
-        return deepcopy(model, {id(model.image_encoder): encoder, id(model.mask_decoder): decoder}).eval()
+        placed: dict[int, nn.Module] = {id(model.image_encoder): encoder}
+        for title, decoder in (("mask decoder", model.mask_decoder), ("correction decoder", model.correction_decoder)):
+            if decoder is not None:
+                part = decoder_part(model, decoder, embedding)
+                run = self._run(part, title.removeprefix("mask ").replace(" ", "_"))
+                placed[id(decoder)] = EngineDecoder(part, run, self.rules, title=title)
+        return deepcopy(model, placed).eval()
 
     def _deviation(self, part: TensorPart, run: Run) -> float:
         """Return how far a new program is from torch on the example, in shares of what is allowed.

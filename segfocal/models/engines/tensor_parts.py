@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from segfocal.models.prompt_unet import PromptUNet
 from segfocal.models.sam.image_embedding import Embedding
+from segfocal.models.sam.mask_decoder import BatchMaskDecoder
 from segfocal.models.sam.sam_model import SamModel
 from segfocal.prompts import Prompt
 
@@ -77,9 +78,9 @@ class TensorEncoder(nn.Module):
 class TensorDecoder(nn.Module):
     """A mask decoder: tokens, image_pe, sparse, dense, visible where the model hides tokens, details."""
 
-    def __init__(self, model: SamModel) -> None:
+    def __init__(self, model: SamModel, decoder: BatchMaskDecoder) -> None:
         super().__init__()
-        self.decoder, self.masks = model.mask_decoder, model.masks
+        self.decoder, self.masks = decoder, model.masks
         self.hides = model.prompt_encoder.hides_absent
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -109,8 +110,8 @@ def encoder_part(model: SamModel, channels: int) -> TensorPart:
 
 
 @torch.no_grad()
-def decoder_part(model: SamModel, embedding: Sequence[Tensor]) -> TensorPart:
-    """Return the mask decoder of a SAM; embedding: tokens and details of two images."""
+def decoder_part(model: SamModel, decoder: BatchMaskDecoder, embedding: Sequence[Tensor]) -> TensorPart:
+    """Return a mask decoder of a SAM; embedding: tokens and details of two images."""
     tokens, *details = embedding
     prompt = Prompt.none(len(tokens), device=torch.device("cpu"))
     side = float(model.image_size)
@@ -121,7 +122,7 @@ def decoder_part(model: SamModel, embedding: Sequence[Tensor]) -> TensorPart:
     hidden = [] if visible is None else [visible]
     example = (tokens, pe, sparse, dense.contiguous(), *hidden, *details)
     free = ((0,), (), (0, 1), (0,), *[(0, 1) for _ in hidden], *[(0,) for _ in details])
-    return TensorPart(network=TensorDecoder(model), example=example, free=free)
+    return TensorPart(network=TensorDecoder(model, decoder), example=example, free=free)
 
 
 def _phantom(shape: Sequence[int]) -> Tensor:

@@ -77,6 +77,7 @@ def build_sam(architecture: Architecture, options: SamOptions) -> SamModel:
         image_encoder=encoder,
         prompt_encoder=prompt_encoder_of(architecture, options, tokens=size // PATCH),
         mask_decoder=mask_decoder_of(architecture),
+        correction_decoder=mask_decoder_of(architecture) if options.correction_decoder else None,
         options=options.promptable(),
     )
     freeze_parameters(model, options.freeze, options.train)

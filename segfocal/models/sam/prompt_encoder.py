@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segfocal.models.sam.layer_norm import FusedLayerNorm2d
 from segfocal.models.sam.upstream import LayerNorm2d, PromptEncoder
@@ -48,6 +48,11 @@ class BatchPromptEncoder(PromptEncoder):
             return sparse, none
         mask = prompt.mask_logits.sigmoid() if self.mask_probabilities else prompt.mask_logits
         return sparse, torch.where(prompt.has_mask[:, None, None, None], self.mask_downscaling(mask), none)
+
+    @property
+    def parts_for_boxes(self) -> tuple[nn.Module, ...]:
+        """What embeds prompts of a box alone, and those without any part."""
+        return self.no_mask_embed, self.not_a_point_embed, *[self.point_embeddings[kind] for kind in _BOX_CORNERS]
 
     def visible(self, prompt: Prompt) -> Tensor | None:
         """Return which sparse embeddings [n,t] the decoder sees, None where it sees all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from segfocal.models.sam.image_embedding import Embedding
@@ -16,11 +17,16 @@ _FIRST, _REST = slice(0, 1), slice(1, None)  # SAM's mask tokens: the single mas
 class SamModel(PromptableModel):
     """SAM's own composition. What makes the masks that are not given is frozen: no loss would reach it.
 
+    With a correction decoder all that answers boxes alone is frozen, so that their answers stay what they were while
+    the other prompts' are trained.
+
     Args:
         image_encoder: standardised images [b,c,h,w] of the model's size to an Embedding.
         prompt_encoder: prompts to sparse and dense embeddings.
         mask_decoder: embeddings to masks.
         options: how it takes images and answers.
+        correction_decoder: answers prompts with clicks or a mask in place of mask_decoder, of which weights without it
+            make a copy; None for mask_decoder alone.
 
     Raises:
         ValueError: multimask of a decoder without alternatives.
@@ -33,15 +39,22 @@ class SamModel(PromptableModel):
         prompt_encoder: BatchPromptEncoder,
         mask_decoder: BatchMaskDecoder,
         options: PromptableOptions,
+        correction_decoder: BatchMaskDecoder | None = None,
     ) -> None:
         super().__init__(image_encoder=image_encoder, mask_size=prompt_encoder.mask_input_size, options=options)
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
+        self.correction_decoder = correction_decoder
         if self.multimask:
             self.check_alternatives()
         used = range(mask_decoder.num_mask_tokens)[self.masks]
-        for i, network in enumerate(mask_decoder.output_hypernetworks_mlps):
-            network.requires_grad_(i in used)
+        for decoder in filter(None, (mask_decoder, correction_decoder)):
+            for i, network in enumerate(decoder.output_hypernetworks_mlps):
+                network.requires_grad_(i in used)
+        if correction_decoder is not None:
+            mask_decoder.requires_grad_(False)
+            for part in prompt_encoder.parts_for_boxes:
+                part.requires_grad_(False)
 
     @property
     def alternatives(self) -> int:
@@ -62,11 +75,18 @@ class SamModel(PromptableModel):
         sparse, dense = self.prompt_encoder(prompt)
         if prompt.mask_logits is None and len(prompt) > len(embedding.tokens):
             dense = dense[:1]
-        return self.mask_decoder(
-            embedding,
-            self.prompt_encoder.get_dense_pe(),
-            sparse,
-            dense,
-            visible=self.prompt_encoder.visible(prompt),
-            masks=_REST if multimask else _FIRST,
+        asked = (embedding, self.prompt_encoder.get_dense_pe(), sparse, dense)
+        how = {"visible": self.prompt_encoder.visible(prompt), "masks": _REST if multimask else _FIRST}
+        if self.correction_decoder is None:
+            return self.mask_decoder(*asked, **how)
+        corrects = prompt.beyond_boxes
+        if corrects.all():
+            return self.correction_decoder(*asked, **how)
+        low_res, iou = self.mask_decoder(*asked, **how)
+        if not torch.is_grad_enabled() and not corrects.any():  # a batch of boxes alone has a gradient too: of zeros
+            return low_res, iou
+        corrected, corrected_iou = self.correction_decoder(*asked, **how)
+        return (
+            torch.where(corrects[:, None, None, None], corrected, low_res),
+            torch.where(corrects[:, None], corrected_iou, iou),
         )

@@ -27,6 +27,8 @@ class SamOptions:
         checkpointing: encoder blocks and decoding are done again in the backward pass, for memory.
         multimask: one prompt is answered by the best of three masks instead of the single one; see PromptableOptions.
         mask_probabilities: the weights know mask prompts as probabilities; they are always given as logits.
+        correction_decoder: a second mask decoder, at first a copy, answers prompts with clicks or a mask, and is
+            trained; boxes alone keep the answers of the first, which is frozen.
         channel_order: "rgb" or "bgr", in which the network takes colours.
         pixel_mean: of images in [0,1], one a channel or one for all.
         pixel_std: likewise.
@@ -42,6 +44,7 @@ class SamOptions:
     checkpointing: bool = False
     multimask: bool = SAM.multimask
     mask_probabilities: bool = SAM.mask_probabilities
+    correction_decoder: bool = False
     channel_order: str = SAM.channel_order
     pixel_mean: float | Sequence[float] = SAM.pixel_mean
     pixel_std: float | Sequence[float] = SAM.pixel_std

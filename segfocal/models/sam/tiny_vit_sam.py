@@ -29,6 +29,7 @@ def build_tiny_vit_sam(patches: Patches, options: SamOptions) -> SamModel:
         ),
         prompt_encoder=prompt_encoder_of(VIT_B, options, tokens=size // stride),
         mask_decoder=mask_decoder_of(VIT_B),
+        correction_decoder=mask_decoder_of(VIT_B) if options.correction_decoder else None,
         options=options.promptable(),
     )
     freeze_parameters(model, options.freeze, options.train)

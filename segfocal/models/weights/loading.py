@@ -24,6 +24,8 @@ from segfocal.models.weights.origin import origin_of
 from segfocal.models.weights.published import check_claim
 from segfocal.models.weights.reading import WeightFile, read
 
+MASKS, CORRECTION = "mask_decoder.", "correction_decoder."
+
 
 def load_weights(
     model: nn.Module, path: str | Path, *, allow: Sequence[str] = (), resize: bool = True
@@ -46,6 +48,7 @@ def load_weights(
     check_claim(file)
     state = model.state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    file = _with_copies(file, shapes)
     found = _without_aliases(match(shapes, file.shapes), state)
     _check_architecture(shapes, file)
     _check_size(found, shapes, file, resize=resize)
@@ -72,6 +75,15 @@ def resized(positions: Tensor, shape: Sequence[int]) -> Tensor:
         image = positions.float().permute(0, 3, 1, 2)
         return F.interpolate(image, size=tuple(shape[1:3]), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
     return F.interpolate(positions.float().T[None], size=shape[0], mode="linear", align_corners=False)[0].T
+
+
+def _with_copies(file: WeightFile, model: Shapes) -> WeightFile:
+    """Return a file in which the model's correction decoder is a copy of the mask decoder, unless it has one."""
+    if any(name.startswith(CORRECTION) for name in file.tensors):
+        return file
+    sources = {name: MASKS + name.removeprefix(CORRECTION) for name in model if name.startswith(CORRECTION)}
+    copies = {name: file.tensors[source] for name, source in sources.items() if source in file.tensors}
+    return replace(file, tensors=file.tensors | copies)
 
 
 def _without_aliases(found: Match, state: dict[str, Tensor]) -> Match:

@@ -14,6 +14,7 @@ from segfocal.models.engines import EngineChoice, engine_choice, engines_of, run
 from segfocal.models.engines.engine import NotConvertible
 from segfocal.prompts import Prompt
 from tests.inference.perfect import Perfect
+from tests.models.sam.small_models import small
 
 INSTALLED = [
     pytest.param(name, marks=pytest.mark.skipif(not engine_choice.find_spec(name), reason=f"{name} is not installed"))
@@ -121,6 +122,17 @@ def test_prompts_are_answered_as_torch_answers_them(name, hides):
     running = placed(model, EngineChoice(name=name), (1, 32, 32))
     check_prompts(running, model)
     assert running.mask_decoder.run is not None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", SLOW_EXPORT)
+def test_a_correction_decoder_is_a_program_of_its_own(name, tmp_path):
+    model = small(size=32, correction_decoder=True).eval()
+    running = placed(model, EngineChoice(name=name, folder=tmp_path), (1, 32, 32))
+    check_prompts(running, model)
+    assert running.mask_decoder.run is not None
+    assert running.correction_decoder.run is not None
+    assert len({one.read_bytes() for one in tmp_path.rglob("*") if "decoder" in one.name and one.stat().st_size}) > 1
 
 
 @torch.no_grad()

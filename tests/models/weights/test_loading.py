@@ -29,6 +29,22 @@ def test_every_tensor_of_a_file_of_the_same_model_is_taken_over(stock, stock_fil
     assert str(report).count("\n") == 0
 
 
+def test_a_correction_decoder_is_a_copy_of_the_masks_decoder_unless_the_file_has_one(stock, stock_file, tmp_path):
+    model = small(64, correction_decoder=True)
+    report = load_weights(model, stock_file)
+    assert not report.match.missing + report.match.unexpected
+    state = model.state_dict()
+    ours = [name for name in state if name.startswith("correction_decoder.")]
+    assert len(ours) > 50
+    assert all(state[name].equal(stock[name.replace("correction_decoder", "mask_decoder")]) for name in ours)
+    with torch.no_grad():
+        model.correction_decoder.iou_token.weight.add_(1)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, tmp_path / "own.safetensors")
+    other = small(64, correction_decoder=True)
+    load_weights(other, tmp_path / "own.safetensors")
+    assert all(tensor.equal(other.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
 def test_a_file_of_larger_images_is_taken_with_exactly_its_positions_resized(stock, stock_file):
     model = small(32)
     report = load_weights(model, stock_file)
