@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from segfocal.grid import Grid, Volume
 from segfocal.inference.labelling import label_slab
 from segfocal.inference.predictor import Predictor
-from segfocal.inference.prompted.propagation import Blends, ready_for
+from segfocal.inference.prompted.answer_cache import Blends
+from segfocal.inference.prompted.propagation import ready_for
 from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, SlicePrompt, Watch
 from segfocal.inference.segment import cleaned, label_type, promptable, segment_with, write_labels

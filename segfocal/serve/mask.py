@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from segfocal.grid import Volume
 from segfocal.inference.bundle import Bundle
 from segfocal.inference.predictor import Predictor
+from segfocal.inference.prompted.answer_cache import Blends
 from segfocal.inference.prompted.prompt_entries import MOST_ENTRIES, MOST_ON_A_SLICE
 from segfocal.inference.prompted.prompt_file import read_new_prompts
-from segfocal.inference.prompted.propagation import Blends
 from segfocal.inference.prompted.propagation_options import PropagationOptions
 from segfocal.inference.prompted.scan_prompts import SlicePrompt, Watch
 from segfocal.io import volumes

@@ -21,6 +21,10 @@ from segfocal.inference.prompted.prompt_windows import OUTSIDE
 
 _RECENT = 4  # answers kept in memory: the last of each direction is asked for next
 
+Names = tuple[str, ...]  # of the answers to boxes or objects apart from each other, which are joined
+Blend = list[tuple[Names, float]]  # the answers that make up a slice, with weights that sum to one
+Blends = dict[int, Blend]  # by slice, of a structure
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SliceAnswer:

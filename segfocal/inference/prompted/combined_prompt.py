@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from segfocal.inference.prompted.boxes_apart import distance_to, overlap
 from segfocal.inference.prompted.scan_prompts import XY, SlicePrompt
 
 
@@ -112,7 +112,7 @@ def combine(prompts: Iterable[SlicePrompt]) -> list[CombinedPrompt]:
             asked = asked or [CombinedPrompt()]
             nearest = asked[0]
             if len(asked) > 1:
-                nearest = min(asked, key=lambda one: min(_distance(one.region_xyxy, xy) for xy in prompt.points))
+                nearest = min(asked, key=lambda one: min(distance_to(one.region_xyxy, xy) for xy in prompt.points))
             nearest.added.append((prompt, True))
             for other in asked:
                 if other is not nearest and not prompt.inside:
@@ -120,21 +120,7 @@ def combine(prompts: Iterable[SlicePrompt]) -> list[CombinedPrompt]:
             continue
         region = prompt.region_xyxy
         asked = (
-            []
-            if region is None
-            else [one for one in asked if one.region_xyxy and not _overlap(one.region_xyxy, region)]
+            [] if region is None else [one for one in asked if one.region_xyxy and not overlap(one.region_xyxy, region)]
         )
         asked.append(CombinedPrompt(first=prompt))
     return asked
-
-
-def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(max(one[axis], other[axis]) < min(one[axis + 2], other[axis + 2]) for axis in (0, 1))
-
-
-def _distance(box: Sequence[float] | None, place: Sequence[float]) -> float:
-    """Return how far a pixel's middle lies outside a box, 0 inside and without a box."""
-    if box is None:
-        return 0.0
-    beyond = [max(box[axis] - 0.5 - place[axis], place[axis] + 0.5 - box[axis + 2], 0.0) for axis in (0, 1)]
-    return math.hypot(*beyond)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from segfocal.inference.prompted.answer_cache import AnswerStore, SliceAnswer, named
+from segfocal.inference.prompted.answer_cache import AnswerStore, Blend, Blends, Names, SliceAnswer, named
 from segfocal.inference.prompted.combined_prompt import CombinedPrompt, combine
 from segfocal.inference.prompted.prompt_windows import OUTSIDE
 from segfocal.inference.prompted.propagation_options import PropagationOptions
@@ -27,10 +27,6 @@ from segfocal.models.embeddings import EmbeddingCache
 
 _FORMAT = 4  # of what is kept: another number where the same question gets another answer
 _SURE = 4.0  # logits beyond it count as this where two directions meet: none is surer for its larger numbers
-
-Names = tuple[str, ...]  # of the answers to boxes apart from each other, which are joined
-Blend = list[tuple[Names, float]]  # the answers that make up a slice, with weights that sum to one
-Blends = dict[int, Blend]  # by slice, of a structure
 
 
 def propagate(

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from segfocal.files import make_folder, written_beside
-from segfocal.inference.prompted.answer_cache import named
+from segfocal.inference.prompted.answer_cache import Blends, Names, named
 from segfocal.inference.prompted.prompt_windows import OUTSIDE
 from segfocal.inference.prompted.scan_prompts import PropagatedPrompts, Reach, ScanPrompts, SlicePrompt, Watch
 from segfocal.inference.prompted.volume_model import VolumeModel
@@ -22,9 +22,6 @@ from segfocal.inference.prompted.volume_prompt import VolumePrompt, objects_of
 from segfocal.inference.sliding.sweep import Slab
 
 _MOST_BYTES = 1 << 29  # of answers in memory
-
-Names = tuple[str, ...]  # of the answers to objects apart from each other, which are joined
-Blends = dict[int, list[tuple[Names, float]]]  # as those of `ReadyScan`, so that both can be asked alike
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from segfocal.inference.prompted.boxes_apart import distance_to, overlap
 from segfocal.inference.prompted.scan_prompts import SlicePrompt
 
 Size = tuple[int, int, int]  # voxels (d, h, w)
@@ -177,7 +178,7 @@ def _replaced(one: SlicePrompt, by: SlicePrompt) -> bool:
     """Return whether a box or lasso replaces an earlier prompt."""
     if one.slice != by.slice or by.region_xyxy is None:
         return False
-    return one.mask is not None or (one.region_xyxy is not None and _overlap(one.region_xyxy, by.region_xyxy))
+    return one.mask is not None or (one.region_xyxy is not None and overlap(one.region_xyxy, by.region_xyxy))
 
 
 def objects_of(prompts: Sequence[SlicePrompt]) -> list[VolumePrompt]:
@@ -190,7 +191,7 @@ def objects_of(prompts: Sequence[SlicePrompt]) -> list[VolumePrompt]:
     groups: list[list[tuple[float, ...]]] = []
     for region in [prompt.region_xyxy for prompt in prompts]:
         if region is not None:
-            touched = [group for group in groups if any(_overlap(region, other) for other in group)]
+            touched = [group for group in groups if any(overlap(region, other) for other in group)]
             groups = [group for group in groups if group not in touched]
             groups.append([region, *(one for group in touched for one in group)])
     if len(groups) < 2:
@@ -202,19 +203,10 @@ def objects_of(prompts: Sequence[SlicePrompt]) -> list[VolumePrompt]:
                 own.append(prompt)
             continue
         places = prompt.points if prompt.region_xyxy is None else [_middle(prompt.region_xyxy)]
-        nearest = min(range(len(groups)), key=lambda n: min(_distance(r, xy) for r in groups[n] for xy in places))
+        nearest = min(range(len(groups)), key=lambda n: min(distance_to(r, xy) for r in groups[n] for xy in places))
         owned[nearest].append(prompt)
     return [VolumePrompt(prompts=tuple(own)) for own in owned]
 
 
-def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(max(one[axis], other[axis]) < min(one[axis + 2], other[axis + 2]) for axis in (0, 1))
-
-
 def _middle(region: Sequence[float]) -> tuple[float, float]:
     return (region[0] + region[2]) / 2, (region[1] + region[3]) / 2
-
-
-def _distance(region: Sequence[float], place: Sequence[float]) -> float:
-    """Return how far a pixel lies outside a box, 0 inside."""
-    return math.hypot(*(max(region[a] - place[a], place[a] - region[a + 2], 0.0) for a in (0, 1)))
