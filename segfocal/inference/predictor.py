@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -20,6 +21,7 @@ from segfocal.models.engines import EngineChoice, EngineName, EnginePrecision, e
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _AXES = {"d": -3, "h": -2, "w": -1}
+_CPU_VOXELS = 1 << 20  # of a batch: a CPU is no faster with more of them, and holds all their activations
 
 
 class Predictor:
@@ -49,7 +51,7 @@ class Predictor:
         for bundle in bundles:
             bundle.model.to(self.device).eval()
         self.models = [_ready(bundle, sliding, self.device) for bundle in bundles]
-        self.batching = Batching(sliding.batch_size)
+        self.batching = Batching(_at_a_time(sliding.batch_size, self.bundle.window, self.device))
 
     @property
     def engines(self) -> list[str]:
@@ -98,6 +100,11 @@ class Predictor:
         assert total is not None
         answers = len(self.models) << len(self.sliding.flips)
         return total[:count] if answers == 1 else total[:count].div_(answers)
+
+
+def _at_a_time(most: int, window: Sequence[int], device: torch.device) -> int:
+    """Return how many windows go through the network at a time."""
+    return most if device.type != "cpu" else min(most, max(1, _CPU_VOXELS // math.prod(window)))
 
 
 def _ready(bundle: Bundle, sliding: SlidingOptions, device: torch.device) -> nn.Module:

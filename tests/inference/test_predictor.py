@@ -39,6 +39,18 @@ def test_a_small_unet_gives_the_logits_that_monais_sliding_window_gives(shape, o
     torch.testing.assert_close(logits_of(predictor, image), theirs[0], rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("window", "asked", "taken"),
+    [((256, 256), 8, 8), ((512, 512), 8, 4), ((32, 128, 128), 8, 2), ((96, 96, 96), 8, 1), ((256, 256, 256), 8, 1)],
+)
+def test_a_cpu_takes_fewer_large_windows_at_a_time(window, asked, taken):
+    """2^20 pixels together, or one window."""
+    predictor = Predictor([bundle_of(small_unet(), window=window)], sliding=SlidingOptions(batch_size=asked))
+    assert predictor.batching.size == taken
+    again = Predictor([bundle_of(small_unet(), window=window)], sliding=SlidingOptions(batch_size=1))
+    assert again.batching.size == 1
+
+
 @torch.no_grad()
 def test_mirrored_along_every_axis_the_mean_counts():
     network, image = small_unet(), ModelInput(scan_of(noise(8, 16, 16)), ModelGrid(frame="RAS"), UNIT)

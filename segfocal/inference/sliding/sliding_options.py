@@ -19,7 +19,7 @@ class SlidingOptions:
     Args:
         overlap: share of neighbouring windows, in [0,1); half, as more costs much and gains little.
         weighting: of a window's pixels where windows overlap, gaussian or constant.
-        batch_size: windows at a time, halved where memory runs out.
+        batch_size: windows at a time at most: fewer where memory runs out, and on a CPU of 2^20 pixels together.
         precision: of the network, fp32, bf16 or (on a GPU) fp16.
         accumulate: of the blended logits, fp32 or fp16.
         flips: axes (h, w, of 3-D windows d) along which the scan is mirrored too, every combination; the mean counts.
