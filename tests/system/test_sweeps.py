@@ -115,7 +115,7 @@ def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
     options += [f"hydra.sweep.dir={tmp_path / 'run'}"]
     swept = {
         "alpha_gamma": ["sweep.alpha=[0.25]", "sweep.gamma=[2]"],
-        "finetune_decoder": ["model.weights=null", "model.image_size=32"],
+        "finetune_decoder": ["model.weights=null", "model.correction_decoder=false", "model.image_size=32"],
         "imbalance_aorta": ["sweep.imbalance=[prior,hard_replay]", "model.widths=[8,16,16]"],
         "lesions": [
             "sweep.loss=[focal+dice,focal+cc_dice]",
