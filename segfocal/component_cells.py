@@ -8,7 +8,6 @@ A component lies in its own cell, so one map holds both: the components are what
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +16,10 @@ from scipy import ndimage
 from segfocal.connected_components import components
 
 
-class ComponentCells(NamedTuple):
-    """Cells of a mask [h,w] or [d,h,w]: of each voxel the number of its nearest component, 0 where there is none.
+def component_cells(mask: NDArray, spacing_mm: Sequence[float]) -> NDArray:
+    """Return the cells of a mask's components: of each voxel the number of its nearest one, 0 where there is none.
 
-    Args:
-        cells: integers of the mask's shape.
-        sizes: [n], voxels of each component, in order of their numbers, which begin at 1.
-    """
-
-    cells: NDArray
-    sizes: NDArray[np.int64]
-
-
-def component_cells(mask: NDArray, spacing_mm: Sequence[float]) -> ComponentCells:
-    """Number the components of a mask, with 26 neighbours a voxel (8 in 2-D), and give each voxel to the nearest.
-
-    Voxels equally near to several go to any of them.
+    Components have 26 neighbours a voxel (8 in 2-D), and numbers from 1 on. Voxels equally near to several go to any.
 
     Args:
         mask: [h,w] or [d,h,w], non-zero inside.
@@ -43,8 +30,7 @@ def component_cells(mask: NDArray, spacing_mm: Sequence[float]) -> ComponentCell
     """
     if mask.ndim not in (2, 3) or len(spacing_mm) != mask.ndim:
         raise ValueError(f"expected a mask of 2 or 3 axes with a spacing each; got {mask.shape} and {spacing_mm}")
-    found = components(np.ascontiguousarray(mask != 0))
-    return ComponentCells(nearest_component(found.numbers, spacing_mm), found.sizes)
+    return nearest_component(components(np.ascontiguousarray(mask != 0)).numbers, spacing_mm)
 
 
 def nearest_component(numbers: NDArray, spacing_mm: Sequence[float]) -> NDArray:

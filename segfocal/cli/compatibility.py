@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from segfocal.augment import Augmentation
+    from segfocal.engine.settings import TrainingSettings
     from segfocal.resample import ModelGrid
     from segfocal.structure import Structure
     from segfocal.tasks.task import Task
@@ -51,6 +54,23 @@ def check_components(task: Task, augment: Augmentation) -> None:
         raise ValueError(
             "expected augment=light, strong or none with a loss by lesion; got transforms of another library, which "
             "know no numbers of lesions: choose one of these, or another loss"
+        )
+
+
+def check_validation(model: nn.Module, settings: TrainingSettings) -> None:
+    """Raise ValueError where validation, which asks boxes or nothing, would decide about what only clicks reach."""
+    from segfocal.models.sam.sam_model import SamModel
+
+    decides = {
+        "train.keep=last": settings.keep == "last",
+        "train.patience=null": settings.patience is None,
+        "another train.schedule than plateau": settings.schedule != "plateau",
+    }
+    broken = [name for name, holds in decides.items() if not holds]
+    if broken and isinstance(model, SamModel) and model.correction_decoder is not None:
+        raise ValueError(
+            f"expected {', '.join(broken)} with model.correction_decoder=true: validation asks boxes, whose answers "
+            "never change there"
         )
 
 

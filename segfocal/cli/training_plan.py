@@ -11,7 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from segfocal.cli.app import fitting_together
 from segfocal.cli.class_weights import with_listed_weights
-from segfocal.cli.compatibility import check_components, check_together, check_volumes, trains_by_object
+from segfocal.cli.compatibility import (
+    check_components,
+    check_together,
+    check_validation,
+    check_volumes,
+    trains_by_object,
+)
 from segfocal.cli.data_options import (
     as_list,
     cases_of,
@@ -61,6 +67,7 @@ def _plan(config: DictConfig) -> Plan:
     grid, by_object = grid_of(data, cases), trains_by_object(task, structures)
     check_together(task, augment, structures, by_object=by_object)
     check_components(task, augment)
+    check_validation(model, settings)
     check_volumes(task, window, grid)
     weights = first_weights(plain, model)
     cases, structures = with_target(cases, structures, by_object=by_object)

@@ -72,12 +72,14 @@ def first_weights(plain: Mapping[str, Any], model: nn.Module) -> WeightsReport |
     that was asked for as a number is set all the same, where `weights.allow` lets the bias be missing.
     """
     chosen = plain["model"].get("weights")
-    if chosen is None and getattr(model, "correction_decoder", None) is not None:
+    if plain["resume"] not in (None, "auto"):
+        return None
+    if chosen is None and plain["model"].get("correction_decoder"):
         raise ValueError(
             "expected model.weights with model.correction_decoder=true, which keeps their answers to boxes; got null: "
             "give a file, or set it to false"
         )
-    if chosen is None or plain["resume"] not in (None, "auto"):
+    if chosen is None:
         return None
     from segfocal.models.weights import load_weights, published_weights
 

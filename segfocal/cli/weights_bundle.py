@@ -80,7 +80,8 @@ def write(asked: argparse.Namespace) -> None:
 def _model(config: dict[str, Any], asked: argparse.Namespace) -> tuple[PromptableModel, dict[str, Any]]:
     """Return the model with its weights, and where these are from."""
     from segfocal import models
-    from segfocal.models.weights import PUBLISHED, published_weights
+    from segfocal.models.weights import PUBLISHED, published_weights, read
+    from segfocal.models.weights.matching import source_of
 
     if asked.weights == "auto" and asked.model not in PUBLISHED:
         raise UserError(
@@ -89,6 +90,8 @@ def _model(config: dict[str, Any], asked: argparse.Namespace) -> tuple[Promptabl
             do="add --weights FILE",
         )
     path = published_weights(asked.model) if asked.weights == "auto" else Path(asked.weights)
+    if "correction_decoder" in config:
+        config["correction_decoder"] = any(source_of(name) != name for name in read(path).tensors)
     model = models.build(config)
     if not isinstance(model, models.PromptableModel):
         raise ValueError(f"expected a promptable model, as lite_medsam; got {asked.model}")

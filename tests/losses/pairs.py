@@ -88,7 +88,7 @@ def lesions(*shape, seed=0):
     """Return logits [b,k,*space], masks with several components, but the last of the first sample, and their cells."""
     x, t = masks(*shape, seed=seed)
     flat = t.flatten(0, 1).flatten(1).reshape(-1, 1, t[0, 0].numel()).numpy()
-    cells = torch.from_numpy(np.stack([component_cells(one, (1, 1)).cells for one in flat]).astype(np.int32))
+    cells = torch.from_numpy(np.stack([component_cells(one, (1, 1)) for one in flat]).astype(np.int32))
     return x, t, cells.reshape(t.shape)
 
 

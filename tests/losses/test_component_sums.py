@@ -33,7 +33,7 @@ def blobs(*, seed=0, dtype=torch.float64, share=0.5):
 
 def cells_of(t):
     """Return the cells [b,k,h,w] of masks of that shape."""
-    found = [component_cells(one.numpy(), (1.0,) * one.ndim).cells for one in t.flatten(0, 1)]
+    found = [component_cells(one.numpy(), (1.0,) * one.ndim) for one in t.flatten(0, 1)]
     return torch.from_numpy(np.stack(found).astype(np.int32)).reshape(t.shape)
 
 

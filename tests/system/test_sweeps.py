@@ -10,8 +10,10 @@ import sys
 
 import pytest
 import yaml
+from safetensors.torch import save_file
 
 from segfocal.cli.app import conf_folder
+from segfocal.models import lite_medsam
 from tests.system.commands import SMALL, segfocal
 
 EXPERIMENTS = sorted(path.stem for path in (conf_folder() / "experiment").glob("*.yaml"))
@@ -115,7 +117,7 @@ def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
     options += [f"hydra.sweep.dir={tmp_path / 'run'}"]
     swept = {
         "alpha_gamma": ["sweep.alpha=[0.25]", "sweep.gamma=[2]"],
-        "finetune_decoder": ["model.weights=null", "model.correction_decoder=false", "model.image_size=32"],
+        "finetune_decoder": [f"model.weights={tmp_path / 'weights.safetensors'}", "model.image_size=32"],
         "imbalance_aorta": ["sweep.imbalance=[prior,hard_replay]", "model.widths=[8,16,16]"],
         "lesions": [
             "sweep.loss=[focal+dice,focal+cc_dice]",
@@ -136,6 +138,8 @@ def test_every_experiment_runs_two_steps(name, spheres, tmp_path, monkeypatch):
         "unet_3d": ["model.widths=[8,16,16]", "data.window=[8,32,32]", "data.spacing_mm=[2,2,2]"],
         "sam_med2d": ["model=sam_tiny", "task.multimask=single"],  # its own model has 271 million parameters
     }
+    if name == "finetune_decoder":
+        save_file(lite_medsam(image_size=32).state_dict(), tmp_path / "weights.safetensors")
     seeds = ["sweep.seed=[0]"] if name in (*MANY_RUNS, "imbalance_aorta", "lesions") else []
     assert segfocal(monkeypatch, "train", f"experiment={name}", *options, *swept.get(name, []), *seeds) == 0
     assert list((tmp_path / "run").glob("**/summary.json"))

@@ -60,7 +60,7 @@ def exercise(share):
 
 
 def cells_of(target):
-    cells = [component_cells(mask.numpy(), (1.0, 1.0)).cells.astype("int32") for mask in target.flatten(0, 1)]
+    cells = [component_cells(mask.numpy(), (1.0, 1.0)).astype("int32") for mask in target.flatten(0, 1)]
     return torch.from_numpy(np.stack(cells)).reshape(target.shape)
 
 

@@ -202,11 +202,10 @@ def objects_of(prompts: Sequence[SlicePrompt]) -> list[VolumePrompt]:
             for own in owned:
                 own.append(prompt)
             continue
-        places = prompt.points if prompt.region_xyxy is None else [_middle(prompt.region_xyxy)]
-        nearest = min(range(len(groups)), key=lambda n: min(distance_to(r, xy) for r in groups[n] for xy in places))
-        owned[nearest].append(prompt)
+        if prompt.region_xyxy is not None:
+            own_group = next(n for n, group in enumerate(groups) if prompt.region_xyxy in group)
+        else:
+            apart = [min(distance_to(box, xy) for box in group for xy in prompt.points) for group in groups]
+            own_group = apart.index(min(apart))
+        owned[own_group].append(prompt)
     return [VolumePrompt(prompts=tuple(own)) for own in owned]
-
-
-def _middle(region: Sequence[float]) -> tuple[float, float]:
-    return (region[0] + region[2]) / 2, (region[1] + region[3]) / 2

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segfocal.models.quick_linear import QuickLinear
 
-class LoRALinear(nn.Linear):
+
+class LoRALinear(QuickLinear):
     """A linear layer with a low-rank change W + (alpha / rank)·B·A; its own parameters keep their names.
 
     Source: Hu et al., "LoRA", ICLR 2022.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.jit import is_tracing  # type: ignore[attr-defined]
 
+from segfocal.models.quick_linear import quicken
 from segfocal.models.sam.image_embedding import Embedding
 from segfocal.models.sam.mask_decoder import BatchMaskDecoder
 from segfocal.models.sam.prompt_encoder import BatchPromptEncoder
@@ -17,8 +19,8 @@ _FIRST, _REST = slice(0, 1), slice(1, None)  # SAM's mask tokens: the single mas
 class SamModel(PromptableModel):
     """SAM's own composition. What makes the masks that are not given is frozen: no loss would reach it.
 
-    With a correction decoder all that answers boxes alone is frozen, so that their answers stay what they were while
-    the other prompts' are trained.
+    With a correction decoder all that answers boxes alone is frozen, the image encoder among it, so that their answers
+    stay what they were while those to other prompts are trained.
 
     Args:
         image_encoder: standardised images [b,c,h,w] of the model's size to an Embedding.
@@ -29,7 +31,7 @@ class SamModel(PromptableModel):
             make a copy; None for mask_decoder alone.
 
     Raises:
-        ValueError: multimask of a decoder without alternatives.
+        ValueError: multimask of a decoder without alternatives, a correction decoder beside one that takes details.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class SamModel(PromptableModel):
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
         self.correction_decoder = correction_decoder
+        quicken(self)
         if self.multimask:
             self.check_alternatives()
         used = range(mask_decoder.num_mask_tokens)[self.masks]
@@ -52,6 +55,9 @@ class SamModel(PromptableModel):
             for i, network in enumerate(decoder.output_hypernetworks_mlps):
                 network.requires_grad_(i in used)
         if correction_decoder is not None:
+            if len(mask_decoder.detail_projections):  # `shared` projects for one decoder
+                raise ValueError("expected a mask decoder without details beside a correction decoder; got one with")
+            image_encoder.requires_grad_(False)
             mask_decoder.requires_grad_(False)
             for part in prompt_encoder.parts_for_boxes:
                 part.requires_grad_(False)
@@ -80,13 +86,20 @@ class SamModel(PromptableModel):
         if self.correction_decoder is None:
             return self.mask_decoder(*asked, **how)
         corrects = prompt.beyond_boxes
-        if corrects.all():
+        either = {bool(one) for one in corrects.unique()} if not _is_followed() else {True, False}  # waits for a GPU
+        if either == {True}:
             return self.correction_decoder(*asked, **how)
-        low_res, iou = self.mask_decoder(*asked, **how)
-        if not torch.is_grad_enabled() and not corrects.any():  # a batch of boxes alone has a gradient too: of zeros
+        with torch.no_grad():
+            low_res, iou = self.mask_decoder(*asked, **how)
+        if either == {False} and not torch.is_grad_enabled():  # a batch of boxes alone has a gradient too: of zeros
             return low_res, iou
         corrected, corrected_iou = self.correction_decoder(*asked, **how)
         return (
             torch.where(corrects[:, None, None, None], corrected, low_res),
             torch.where(corrects[:, None], corrected_iou, iou),
         )
+
+
+def _is_followed() -> bool:
+    """Return whether a tracer or exporter writes down what is computed, for other prompts too."""
+    return is_tracing() or torch.compiler.is_compiling()

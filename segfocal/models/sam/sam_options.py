@@ -28,10 +28,13 @@ class SamOptions:
         multimask: one prompt is answered by the best of three masks instead of the single one; see PromptableOptions.
         mask_probabilities: the weights know mask prompts as probabilities; they are always given as logits.
         correction_decoder: a second mask decoder, at first a copy, answers prompts with clicks or a mask, and is
-            trained; boxes alone keep the answers of the first, which is frozen.
+            trained; boxes alone keep the answers of the first, which is frozen, as the encoder is.
         channel_order: "rgb" or "bgr", in which the network takes colours.
         pixel_mean: of images in [0,1], one a channel or one for all.
         pixel_std: likewise.
+
+    Raises:
+        ValueError: a correction decoder with batch norm statistics that training changes.
     """
 
     image_size: int = 256
@@ -48,6 +51,13 @@ class SamOptions:
     channel_order: str = SAM.channel_order
     pixel_mean: float | Sequence[float] = SAM.pixel_mean
     pixel_std: float | Sequence[float] = SAM.pixel_std
+
+    def __post_init__(self) -> None:
+        if self.correction_decoder and not self.frozen_statistics:
+            raise ValueError(
+                "expected model.frozen_statistics=true with model.correction_decoder=true, whose answers to boxes stay "
+                "as they are; got false"
+            )
 
     @classmethod
     def of(cls, family: Family, **options: Any) -> SamOptions:

@@ -50,6 +50,8 @@ class WeightsReport:
             lines.append(f"  resized for {self.model}: {len(self.match.resized)} position tensors ({names})")
         if self.match.added:
             lines.append(f"  new, to be trained: {_counted(self.match.added)}")
+        if self.match.copied:
+            lines.append(f"  copied from the mask decoder: {_counted(self.match.copied)}")
         if self.match.unused:
             lines.append(f"  left out, no answer depends on them: {_counted(self.match.unused)}")
         lines += [f"  allowed: {problem}" for problem in problems(self.match)]

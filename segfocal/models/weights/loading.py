@@ -19,12 +19,10 @@ from segfocal.errors import UserError
 from segfocal.files import sha256_of
 from segfocal.models.weights.fit_report import WeightsReport, problems
 from segfocal.models.weights.identity import Shapes, described, identity_of
-from segfocal.models.weights.matching import Match, TensorChange, match
+from segfocal.models.weights.matching import Match, TensorChange, match, source_of
 from segfocal.models.weights.origin import origin_of
 from segfocal.models.weights.published import check_claim
 from segfocal.models.weights.reading import WeightFile, read
-
-MASKS, CORRECTION = "mask_decoder.", "correction_decoder."
 
 
 def load_weights(
@@ -48,12 +46,12 @@ def load_weights(
     check_claim(file)
     state = model.state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    file = _with_copies(file, shapes)
     found = _without_aliases(match(shapes, file.shapes), state)
     _check_architecture(shapes, file)
     _check_size(found, shapes, file, resize=resize)
     _check_allowed(found, shapes, file, allow)
     taken = {name: file.tensors[name] for name in found.taken}
+    taken |= {name: file.tensors[source_of(name)] for name in found.copied}
     taken |= {change.name: resized(file.tensors[change.name], change.model) for change in found.resized}
     _check_finite(taken, file.path)
     model.load_state_dict(taken, strict=False)
@@ -75,15 +73,6 @@ def resized(positions: Tensor, shape: Sequence[int]) -> Tensor:
         image = positions.float().permute(0, 3, 1, 2)
         return F.interpolate(image, size=tuple(shape[1:3]), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
     return F.interpolate(positions.float().T[None], size=shape[0], mode="linear", align_corners=False)[0].T
-
-
-def _with_copies(file: WeightFile, model: Shapes) -> WeightFile:
-    """Return a file in which the model's correction decoder is a copy of the mask decoder, unless it has one."""
-    if any(name.startswith(CORRECTION) for name in file.tensors):
-        return file
-    sources = {name: MASKS + name.removeprefix(CORRECTION) for name in model if name.startswith(CORRECTION)}
-    copies = {name: file.tensors[source] for name, source in sources.items() if source in file.tensors}
-    return replace(file, tensors=file.tensors | copies)
 
 
 def _without_aliases(found: Match, state: dict[str, Tensor]) -> Match:
@@ -135,11 +124,14 @@ def _check_allowed(found: Match, model: Shapes, file: WeightFile, allow: Sequenc
     )
     if listed := problems(left):
         names = [*left.missing, *left.unexpected, *(change.name for change in left.mismatched)]
+        do = f'choose the model the file is of, or accept that: "weights.allow=[{",".join(_patterns(names))}]"'
+        if all(source_of(name) != name for name in names):  # those of a correction decoder alone
+            do = "set model.correction_decoder=true"
         raise UserError(
             expected=f"the tensors of {described(model)}",
             found=f"{described(file.shapes)} with {'; '.join(listed)}",
             where=file.path,
-            do=f'choose the model the file is of, or accept that: "weights.allow=[{",".join(_patterns(names))}]"',
+            do=do,
         )
 
 

@@ -11,6 +11,8 @@ from segfocal.models.weights.identity import Shapes, is_tiny_vit
 
 # What fine-tuning adds to a model that its file was saved without.
 ADDED = ("*.Adapter.*", "*adapter*", "*lora_*")
+# Of a correction decoder a file's mask decoder is the beginning.
+_CORRECTION, _MASKS = "correction_decoder.", "mask_decoder."
 # What TinyViT's files hold besides: the classifier it was first trained with, and indices that the model computes.
 UNUSED = ("image_encoder.norm_head.*", "image_encoder.head.*", "image_encoder.*.attn.attention_bias_idxs")
 
@@ -35,6 +37,7 @@ class Match:
         taken: tensors that fit as they are.
         resized: positions learnt at another image size.
         added: the model's adapters, of which the file has none.
+        copied: of the model's correction decoder, of which the file has none: the file's mask decoder once more.
         missing: other tensors that the file lacks.
         unused: tensors of the file that no answer depends on.
         unexpected: other tensors that the model lacks.
@@ -44,6 +47,7 @@ class Match:
     taken: tuple[str, ...]
     resized: tuple[TensorChange, ...]
     added: tuple[str, ...]
+    copied: tuple[str, ...]
     missing: tuple[str, ...]
     unused: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -60,6 +64,8 @@ def match(model: Shapes, file: Shapes) -> Match:
     absent = [name for name in model if name not in file]
     new_kinds = [kind for kind in ADDED if not any(fnmatchcase(name, kind) for name in file)]
     added = [name for name in absent if any(fnmatchcase(name, kind) for kind in new_kinds)]
+    has_own = any(name.startswith(_CORRECTION) for name in file)
+    copied = [] if has_own else [name for name in absent if tuple(file.get(source_of(name), ())) == tuple(model[name])]
     changed = {change.name for change in changes}
     unknown = [name for name in file if name not in model]
     unused = [name for name in unknown if is_tiny_vit(model) and any(fnmatchcase(name, kind) for kind in UNUSED)]
@@ -67,11 +73,17 @@ def match(model: Shapes, file: Shapes) -> Match:
         taken=tuple(name for name in model if name in file and name not in changed),
         resized=tuple(change for change in changes if _is_position(change)),
         added=tuple(added),
-        missing=tuple(name for name in absent if name not in set(added)),
+        copied=tuple(copied),
+        missing=tuple(name for name in absent if name not in {*added, *copied}),
         unused=tuple(unused),
         unexpected=tuple(name for name in unknown if name not in set(unused)),
         mismatched=tuple(change for change in changes if not _is_position(change)),
     )
+
+
+def source_of(name: str) -> str:
+    """Return the name of the tensor that one of a correction decoder is a copy of; other names as they are."""
+    return _MASKS + name.removeprefix(_CORRECTION) if name.startswith(_CORRECTION) else name
 
 
 def grouped(names: Sequence[str], *, most: int = 4) -> str:

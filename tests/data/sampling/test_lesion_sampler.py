@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from segfocal.batch import SampleKey
 from segfocal.component_cells import nearest_component
@@ -117,6 +118,30 @@ def test_cells_are_of_the_lesions_in_a_sample(tmp_path, crop):
     batch = collate(samples)
     assert batch.cells.shape == batch.target.shape
     assert len(batch.cells) == 40
+
+
+@pytest.mark.parametrize("crop", [(9, 30), (3, 9, 30)])
+def test_a_lesion_that_a_sample_cuts_in_two_stays_one(tmp_path, crop):
+    """A U of two arms along y, joined on one slice at the far end: no other slice, and no crop here, holds the bend."""
+    labels = np.zeros((40, 40, 12), np.uint8)
+    labels[4:7, :30, :], labels[20:23, :30, :], labels[4:23, 28:30, 11] = 1, 1, 1
+    for name in ("images", "labels"):
+        make_scan(tmp_path / name / "a.nii.gz", labels, np.eye(4))
+    settings = Preparation(
+        grid=ModelGrid(frame="SAR"),
+        intensity=Window(lower=0.0, upper=5.0),
+        structures=(Structure(name="u", value=1),),
+        components=True,
+    )
+    cases = prepare(read_cases(tmp_path).cases, settings, tmp_path / "cache")
+    assert len(cases[0].lesions) == 1
+    data, both = dataset(cases, crop=crop, cells=True), 0
+    for sample in range(60):
+        one = data[SampleKey(0, 0, sample)]
+        assert (one.cells == 1).all()
+        _, pieces = ndimage.label(one.target[0].numpy(), np.ones((3,) * len(crop)))
+        both += pieces == 2
+    assert both > 5
 
 
 def test_shares_and_edges_out_of_range_are_refused(ready):

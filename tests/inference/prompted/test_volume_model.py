@@ -112,6 +112,16 @@ def test_a_click_outside_takes_a_piece_away_and_leaves_the_others(answered):
     assert left.sum() < 20
 
 
+def test_a_box_thinner_than_a_pixel_is_its_own_object_and_a_click_goes_to_the_nearer_edge():
+    """Pixel 10's middle is at 10.5: half a pixel from the thin box that ends at 10.0, 2.3 from the one from 12.8 on."""
+    thin = SlicePrompt(structure=0, slice=2, box_xyxy=(9.8, 4.0, 10.0, 9.0))
+    wide = SlicePrompt(structure=0, slice=2, box_xyxy=(12.8, 4.0, 20.0, 9.0))
+    click = SlicePrompt(structure=0, slice=2, point_xy=(10.0, 6.0), inside=True)
+    first, second = objects_of([thin, wide, click])
+    assert first.prompts == (thin, click)
+    assert second.prompts == (wide,)
+
+
 def test_boxes_apart_are_objects_of_their_own_and_marks_belong_to_the_nearest():
     prompts = [box(6, CUBE), box(10, BAR), point(12, 33, 50, inside=False), absent(3), box(8, CUBE)]
     cube, bar = sorted(objects_of(prompts), key=lambda one: len(one.prompts), reverse=True)

@@ -36,12 +36,16 @@ def test_a_correction_decoder_is_a_copy_of_the_masks_decoder_unless_the_file_has
     state = model.state_dict()
     ours = [name for name in state if name.startswith("correction_decoder.")]
     assert len(ours) > 50
+    assert report.match.copied == tuple(ours)
+    assert report.loaded == len(stock)
+    assert f"copied from the mask decoder: {len(ours)} tensors" in str(report)
     assert all(state[name].equal(stock[name.replace("correction_decoder", "mask_decoder")]) for name in ours)
     with torch.no_grad():
         model.correction_decoder.iou_token.weight.add_(1)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, tmp_path / "own.safetensors")
     other = small(64, correction_decoder=True)
-    load_weights(other, tmp_path / "own.safetensors")
+    assert not load_weights(other, tmp_path / "own.safetensors").match.copied
+    assert refusal(load_weights, small(64), tmp_path / "own.safetensors").endswith("Set model.correction_decoder=true.")
     assert all(tensor.equal(other.state_dict()[name]) for name, tensor in model.state_dict().items())
 
 
