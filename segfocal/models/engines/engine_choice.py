@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -38,6 +39,9 @@ from segfocal.models.weights.published import digest_of
 _MADE: dict[str, Callable[[], Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}
 _EXTRA = {"openvino": "cpu", "onnxruntime": "export"}
 _NEAR, _FAR = 0.5, 10.0  # of what is allowed of a scan's windows: a phantom is unlike them, a wrong program is far off
+_SLOWER = "slower"  # the only file of a program that is not run: torch is faster
+_FASTER = 1.1  # times as fast torch must be, measured when a network is converted
+_RUNS = 3  # of each, in turns: the least time counts
 _BATCHES = (1, 3)  # sizes for which a new program is compared with torch; neither is that of the example
 
 
@@ -46,7 +50,8 @@ class EngineChoice:
     """What is asked for.
 
     Args:
-        name: auto, torch, openvino or onnxruntime. "auto" is OpenVINO where it is installed and agrees with torch.
+        name: auto, torch, openvino or onnxruntime. "auto" is OpenVINO where it is installed, agrees with torch and is
+            not slower, for each part of a model by itself.
         precision: of the engine's products.
         folder: of the bundle, where programs are kept; None keeps none, and "auto" is torch, as converting a network
             costs more than using it once gains.
@@ -165,27 +170,31 @@ class _Placing:
 
     def network(self, model: nn.Module, shape: Sequence[int]) -> nn.Module:
         part = network_part(model, shape)
-        return EngineNetwork(part, self._run(part, "network"), self.rules, title="network").eval()
+        run = self._run(part, "network")
+        return model if run is None else EngineNetwork(part, run, self.rules, title="network").eval()
 
     def prompt_unet(self, model: PromptUNet, channels: int) -> nn.Module:
         """Return a copy of a model, of which all but the U-Net is the copy's own."""
         part = unet_part(model, channels)
-        unet = EngineUNet(part, self._run(part, "unet"), self.rules, title="U-Net")
-        return deepcopy(model, {id(model.unet): unet}).eval()
+        run = self._run(part, "unet")
+        if run is None:
+            return model
+        return deepcopy(model, {id(model.unet): EngineUNet(part, run, self.rules, title="U-Net")}).eval()
 
     def sam(self, model: SamModel, channels: int) -> nn.Module:
         """Return a copy of a model, of which all but encoder and decoders is the copy's own."""
-        part = encoder_part(model, channels)
-        encoder = EngineEncoder(part, self._run(part, "encoder"), self.rules, title="image encoder")
+        part, placed = encoder_part(model, channels), dict[int, nn.Module]()
+        if (run := self._run(part, "encoder")) is not None:
+            placed[id(model.image_encoder)] = EngineEncoder(part, run, self.rules, title="image encoder")
         with torch.no_grad():
             embedding = part.network(*part.example)
-        placed: dict[int, nn.Module] = {id(model.image_encoder): encoder}
         for title, decoder in (("mask decoder", model.mask_decoder), ("correction decoder", model.correction_decoder)):
             if decoder is not None:
                 part = decoder_part(model, decoder, embedding)
                 run = self._run(part, title.removeprefix("mask ").replace(" ", "_"))
-                placed[id(decoder)] = EngineDecoder(part, run, self.rules, title=title)
-        return deepcopy(model, placed).eval()
+                if run is not None:
+                    placed[id(decoder)] = EngineDecoder(part, run, self.rules, title=title)
+        return deepcopy(model, placed).eval() if placed else model
 
     def _deviation(self, part: TensorPart, run: Run) -> float:
         """Return how far a new program is from torch on the example, in shares of what is allowed.
@@ -215,16 +224,32 @@ class _Placing:
             raise NotConvertible("its answer to a phantom, or to another batch, is not torch's")
         return program, run
 
-    def _run(self, part: TensorPart, name: str) -> Run:
-        kept = None
+    def _run(self, part: TensorPart, name: str) -> Run | None:
+        """Return a part on the engine; None where torch is faster and the engine was not asked for by name."""
+        kept, chosen = None, "asked for" if self.choice.required else "faster"
         if self.choice.folder is not None:
-            kept = KeptProgram(
-                bundle=self.choice.folder, title=f"{self.engine.name}_{name}", facts={**self.facts, "part": name}
-            )
+            title = f"{self.engine.name}_{name}" if self.choice.required else f"auto_{name}"
+            facts = {**self.facts, "part": name, "chosen": chosen}
+            kept = KeptProgram(bundle=self.choice.folder, title=title, facts=facts)
             if program := kept.read():
+                if _SLOWER in program:
+                    return None
                 with suppress(NotConvertible):  # it is converted again
                     return self.engine.load(program, precision=self.choice.precision)
         program, run = self._converted(part)
+        slower = not self.choice.required and self.choice.precision == "fp32" and _is_slower(part, run)
         if kept is not None:
-            kept.write(program)
-        return run
+            kept.write({_SLOWER: b"1"} if slower else program)
+        return None if slower else run
+
+
+@torch.no_grad()
+def _is_slower(part: TensorPart, run: Run) -> bool:
+    """Return whether torch takes clearly less time for the example than an engine."""
+    took: dict[str, list[float]] = {"torch": [], "engine": []}
+    for _ in range(_RUNS):
+        for name, answer in (("torch", lambda: part.network(*part.example)), ("engine", lambda: run(part.example))):
+            started = perf_counter()
+            answer()
+            took[name].append(perf_counter() - started)
+    return min(took["torch"]) * _FASTER < min(took["engine"])

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from time import sleep
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from segfocal import models
 from segfocal.errors import UserError, noted
 from segfocal.models.engines import EngineChoice, engine_choice, engines_of, run_by_engine
 from segfocal.models.engines.engine import NotConvertible
+from segfocal.models.engines.engine_part import EnginePart
+from segfocal.models.engines.tensor_parts import TensorDecoder, TensorNetwork, TensorPart
 from segfocal.prompts import Prompt
 from tests.inference.perfect import Perfect
 from tests.models.sam.small_models import small
@@ -48,6 +51,14 @@ def images(count, shape, seed=1):
     return torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
 
 
+class Slow(nn.Module):
+    """A network that takes two hundredths of a second."""
+
+    def forward(self, x):
+        sleep(0.02)
+        return x
+
+
 class Doubling:
     """An engine whose program holds nothing: it runs the network itself, times a factor, and counts conversions."""
 
@@ -75,6 +86,7 @@ def engine(monkeypatch):
     engine = Doubling()
     monkeypatch.setitem(engine_choice._MADE, "openvino", lambda: engine)
     monkeypatch.setattr(engine_choice, "find_spec", lambda name: name)
+    monkeypatch.setattr(engine_choice, "_is_slower", lambda *_: False)
     return engine
 
 
@@ -173,6 +185,37 @@ def test_a_network_is_converted_once_and_kept_beside_the_bundle(name, tmp_path, 
     with torch.no_grad():
         assert torch.equal(placed(model, choice)(images(2, (1, 32, 24))), first(images(2, (1, 32, 24))))
     assert len(list((bundle / "engines").iterdir())) == 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("network", ["2-D", "sam_tiny", "prompt_unet"])
+def test_auto_leaves_to_torch_what_it_does_faster_and_remembers_it(engine, network, tmp_path, monkeypatch):
+    (config, shape), asked = NETWORKS[network], []
+    monkeypatch.setattr(engine_choice, "_is_slower", lambda part, _: asked.append(part) or True)
+    model, auto = built(config), EngineChoice(folder=tmp_path)
+    assert engines_of(placed(model, auto, shape)) == ["torch"]
+    parts = len(asked)
+    assert placed(model, auto, shape) is model
+    assert len(asked) == engine.converted == parts
+    by_name = placed(model, EngineChoice(name="openvino", folder=tmp_path), shape)  # which is the user's word
+    assert engines_of(by_name) == ["openvino 1"]
+    assert engines_of(placed(model, auto, shape)) == ["torch"]
+
+
+@torch.no_grad()
+def test_each_part_runs_where_it_is_faster(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_choice, "_is_slower", lambda part, _: isinstance(part.network, TensorDecoder))
+    running = placed(built(SAM), EngineChoice(folder=tmp_path), (1, 32, 32))
+    assert isinstance(running.image_encoder, EnginePart)
+    assert not isinstance(running.mask_decoder, EnginePart)
+    check_prompts(running, built(SAM))
+
+
+def test_the_slower_one_is_told_by_the_clock():
+    part = TensorPart(network=TensorNetwork(nn.Identity()), example=(torch.zeros(1, 4),), free=((0,),))
+    assert engine_choice._is_slower(part, lambda inputs: sleep(0.02) or list(inputs))
+    slow = replace(part, network=TensorNetwork(Slow()))
+    assert not engine_choice._is_slower(slow, list)
 
 
 @pytest.mark.parametrize("name", INSTALLED)
