@@ -10,8 +10,8 @@ under benchmarks/results.
     ours, bf16        the same as ours with precision=bf16
     ours, onnxruntime the same with engine=onnxruntime
     ours, compiled    the same with compile=true, its compilation (counted) included
-    monai             LoadImage, ScaleIntensityRange, SlidingWindowInferer on the slices as a batch, argmax, nibabel;
-                      of 3-D windows on the volume
+    monai             torch's own layers; LoadImage, ScaleIntensityRange, SlidingWindowInferer on the slices as a
+                      batch, argmax, nibabel; of 3-D windows on the volume
     loop              the same, a slice at a time (SliceInferer), its mask kept; of 2-D windows only
 
     python benchmarks/inference.py [--networks sam_tiny unet unet_3d] [--slices 300] [--side 512] [--classes 1]
@@ -63,6 +63,7 @@ from segfocal.io import nifti, volumes
 from segfocal.io.nifti import reader
 from segfocal.io.scratch import scratch_array
 from segfocal.memory import forget_peak, peak_gib
+from segfocal.models import quick_linear
 from segfocal.predict import predict, structure_sizes
 from segfocal.predict.options import OutputOptions, PredictOptions
 from segfocal.predict.structure_sizes import StructureSizes
@@ -255,6 +256,8 @@ def run(asked, scan, mask, queue):
     if network[1]:
         bundles.save(bundle_of(*network, asked), mask.parent / "bundle")
     contender = ours if asked.contender.startswith("ours") else monai
+    if contender is monai:  # its linear layers are torch's own: quick ones are a part of our engine=torch
+        quick_linear.mkl_is_slow = lambda: False
     warm = make_scan(mask.parent, 1, 256)
     once = argparse.Namespace(**vars(asked))
     if asked.contender == "ours, compiled":
