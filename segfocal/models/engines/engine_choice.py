@@ -124,8 +124,17 @@ def run_by_engine(
 
 def engines_of(model: nn.Module) -> list[str]:
     """Return the engines that run a model now, by name and version, "torch" among them where torch runs a part."""
-    parts = [part for part in model.modules() if isinstance(part, EnginePart)]
-    return sorted({"torch" if part.run is None else part.rules.engine for part in parts}) or ["torch"]
+    parts: list[nn.Module | None] = [part for part in model.modules() if isinstance(part, EnginePart)]
+    if isinstance(model, SamModel):
+        parts = [model.image_encoder, model.mask_decoder, model.correction_decoder]
+    engines = {_engine_of(part) for part in parts if part is not None}
+    return sorted(engines) or ["torch"]
+
+
+def _engine_of(part: nn.Module) -> str:
+    if isinstance(part, EnginePart) and part.run is not None:
+        return part.rules.engine
+    return "torch"
 
 
 def _engine(choice: EngineChoice) -> Engine | None:

@@ -208,6 +208,7 @@ def test_each_part_runs_where_it_is_faster(engine, tmp_path, monkeypatch):
     running = placed(built(SAM), EngineChoice(folder=tmp_path), (1, 32, 32))
     assert isinstance(running.image_encoder, EnginePart)
     assert not isinstance(running.mask_decoder, EnginePart)
+    assert engines_of(running) == ["openvino 1", "torch"]
     check_prompts(running, built(SAM))
 
 
