@@ -39,8 +39,8 @@ from segfocal.models.weights.published import digest_of
 _MADE: dict[str, Callable[[], Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}
 _EXTRA = {"openvino": "cpu", "onnxruntime": "export"}
 _NEAR, _FAR = 0.5, 10.0  # of what is allowed of a scan's windows: a phantom is unlike them, a wrong program is far off
-_SLOWER = "slower"  # the only file of a program that is not run: torch is faster
-_FASTER = 1.1  # times as fast torch must be, measured when a network is converted
+_FASTER, _TORCH = "faster", b"torch"  # a file kept with a program says what is faster, once "auto" has measured it
+_TIMES = 1.1  # as fast torch must be
 _RUNS = 3  # of each, in turns: the least time counts
 _BATCHES = (1, 3)  # sizes for which a new program is compared with torch; neither is that of the example
 
@@ -235,21 +235,26 @@ class _Placing:
 
     def _run(self, part: TensorPart, name: str) -> Run | None:
         """Return a part on the engine; None where torch is faster and the engine was not asked for by name."""
-        kept, chosen = None, "asked for" if self.choice.required else "faster"
+        kept, run = None, None
         if self.choice.folder is not None:
-            title = f"{self.engine.name}_{name}" if self.choice.required else f"auto_{name}"
-            facts = {**self.facts, "part": name, "chosen": chosen}
-            kept = KeptProgram(bundle=self.choice.folder, title=title, facts=facts)
-            if program := kept.read():
-                if _SLOWER in program:
-                    return None
-                with suppress(NotConvertible):  # it is converted again
-                    return self.engine.load(program, precision=self.choice.precision)
-        program, run = self._converted(part)
-        slower = not self.choice.required and self.choice.precision == "fp32" and _is_slower(part, run)
-        if kept is not None:
-            kept.write({_SLOWER: b"1"} if slower else program)
-        return None if slower else run
+            kept = KeptProgram(
+                bundle=self.choice.folder, title=f"{self.engine.name}_{name}", facts={**self.facts, "part": name}
+            )
+        program = None if kept is None else kept.read()
+        if program is not None:
+            if not self.choice.required and program.get(_FASTER) == _TORCH:
+                return None
+            with suppress(NotConvertible):  # it is converted again
+                run = self.engine.load(program, precision=self.choice.precision)
+        if program is None or run is None:
+            program, run, new = *self._converted(part), True
+        else:
+            new = False
+        if not self.choice.required and self.choice.precision == "fp32" and _FASTER not in program:
+            program, new = {**program, _FASTER: _TORCH if _is_slower(part, run) else self.engine.name.encode()}, True
+        if kept is not None and new:
+            kept.write(program)
+        return None if not self.choice.required and program.get(_FASTER) == _TORCH else run
 
 
 @torch.no_grad()
@@ -261,4 +266,4 @@ def _is_slower(part: TensorPart, run: Run) -> bool:
             started = perf_counter()
             answer()
             took[name].append(perf_counter() - started)
-    return min(took["torch"]) * _FASTER < min(took["engine"])
+    return min(took["torch"]) * _TIMES < min(took["engine"])
