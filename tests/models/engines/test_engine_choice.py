@@ -59,6 +59,13 @@ class Slow(nn.Module):
         return x
 
 
+class SlowOfOne(Slow):
+    """A network that is slow of one input, and quick of several."""
+
+    def forward(self, x):
+        return super().forward(x) if len(x) == 1 else x
+
+
 class Doubling:
     """An engine whose program holds nothing: it runs the network itself, times a factor, and counts conversions."""
 
@@ -217,6 +224,8 @@ def test_the_slower_one_is_told_by_the_clock():
     assert engine_choice._is_slower(part, lambda inputs: sleep(0.02) or list(inputs))
     slow = replace(part, network=TensorNetwork(Slow()))
     assert not engine_choice._is_slower(slow, list)
+    of_one = replace(part, network=TensorNetwork(SlowOfOne()), example=(torch.zeros(2, 4),))
+    assert not engine_choice._is_slower(of_one, lambda inputs: sleep(0.01) or list(inputs))
 
 
 @pytest.mark.parametrize("name", INSTALLED)
