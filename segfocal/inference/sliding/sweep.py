@@ -8,6 +8,7 @@ blended is logits, as a running weighted mean: where all windows agree the answe
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
@@ -22,7 +23,8 @@ from segfocal.inference.sliding.windows import HALF, Axis, WindowOverlap, paddin
 
 Network = Callable[[Tensor], Tensor]
 
-_KEPT_MAPS = 64  # of blending weights in memory; windows away from the borders have them in common
+_FETCHED = 1 << 22  # pixels that are made ready at a time
+_KEPT_STEPS = 1 << 22  # pixels of blending weights in memory; windows away from the borders have them in common
 
 
 class Slices(Protocol):
@@ -130,23 +132,28 @@ class _Rolling:
         return torch.stack([self.held[(slice(None), *place)] for place in moved])
 
     def _reach(self, begin: int, end: int) -> None:
-        """Forget the slices before `begin` and fetch those up to `end`."""
-        if self.held is None:
-            self.start, self.held = begin, self._fetch(begin, end)
+        """Forget the slices before `begin` and fetch those up to `end`, a few at a time."""
+        kept = 0 if self.held is None else max(0, self.start + self.held.shape[1] - begin)
+        if self.held is not None and begin + kept >= end:
+            self.start, self.held = begin, self.held[:, -kept:]
             return
-        reached = self.start + self.held.shape[1]
-        kept = self.held[:, max(0, begin - self.start) :]
-        if end > reached:
-            fetched = self._fetch(max(begin, reached), end)
-            kept = torch.cat([kept, fetched], dim=1) if kept.shape[1] else fetched
-        self.start, self.held = begin, kept
+        grown: Tensor | None = None
+        for first, part in self._parts(begin + kept, end):
+            if grown is None:
+                grown = part.new_zeros(len(part), end - begin, *part.shape[2:])
+                if self.held is not None and kept:
+                    grown[:, :kept] = self.held[:, -kept:]
+                self.held = None  # before all is fetched
+            grown[:, first - begin : first - begin + part.shape[1]] = part
+        self.start, self.held = begin, grown
 
-    def _fetch(self, begin: int, end: int) -> Tensor:
-        n = self.image.shape[1]
-        low, high = begin - self.before, end - self.before
-        part = self.image.slices(min(max(low, 0), n), max(min(high, n), 0))
-        padding = [*self.beside, max(0, -low), max(0, high - n)]
-        return F.pad(part, padding) if any(padding) else part
+    def _parts(self, begin: int, end: int) -> Iterator[tuple[int, Tensor]]:
+        """Yield a few slices at a time with the index of the first, those of the padding left out."""
+        few = max(1, _FETCHED // math.prod(self.image.shape[2:]))
+        last = min(end - self.before, self.image.shape[1])
+        for first in range(max(begin - self.before, 0), last, few):
+            part = self.image.slices(first, min(first + few, last))
+            yield first + self.before, F.pad(part, self.beside) if any(self.beside) else part
 
 
 class _Buffer:
@@ -193,22 +200,20 @@ class _Buffer:
                 shape = [-1] + [1] * (len(self.axes) - 1 - axis)
                 weights, before = (t[axis][corner[axis]].reshape(shape) for t in (self.weights, self.before))
                 own, total = weights * own, before + weights * total
-            if len(self.steps) >= _KEPT_MAPS:
+            step = (own / total).to(self.dtype)
+            if (len(self.steps) + 1) * step.numel() > _KEPT_STEPS:
                 self.steps.clear()
-            self.steps[kind] = (own / total).to(self.dtype)
+            self.steps[kind] = step
         return self.steps[kind]
 
     def release(self, stop: int) -> Iterator[Slab]:
-        """Hand out everything before `stop`, if there is anything."""
-        done: list[Slab] = []
+        """Hand out everything before `stop`, piece by piece."""
         while self.open and self.open[0].start < stop:
             piece = self.open.popleft()
             if piece.stop > stop:
-                self.open.appendleft(Slab(stop, piece.stop, piece.logits[:, stop - piece.start :]))
-            done.append(Slab(piece.start, min(stop, piece.stop), piece.logits[:, : stop - piece.start]))
-        if done:
-            parts = [slab.logits for slab in done]
-            yield Slab(done[0].start, done[-1].stop, parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
+                rest = piece.logits[:, stop - piece.start :].clone()  # not a view: the piece is free once it is read
+                self.open.appendleft(Slab(stop, piece.stop, rest))
+            yield Slab(piece.start, min(stop, piece.stop), piece.logits[:, : stop - piece.start])
 
 
 def _kinds(axis: Axis) -> list[int]:

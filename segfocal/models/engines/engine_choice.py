@@ -24,9 +24,11 @@ from segfocal.models.engines.engine_part import (
     EnginePart,
     EngineRules,
     EngineUNet,
+    answer_of_torch,
     distance,
 )
 from segfocal.models.engines.kept_programs import KeptProgram
+from segfocal.models.engines.merged_upsampling import merged
 from segfocal.models.engines.onnxruntime_engine import OnnxRuntime
 from segfocal.models.engines.openvino_engine import OpenVino
 from segfocal.models.engines.steady_norms import steadier
@@ -212,17 +214,18 @@ class _Placing:
         """
         worst = 0.0
         for count in _BATCHES:
+            inputs = part.rows(count)
+            exact, allowed = answer_of_torch(part, inputs, self.choice.precision)
             try:
-                apart, allowed = distance(part, run, part.rows(count), self.choice.precision)
+                worst = max(worst, distance(part, run(inputs), exact) / allowed)
             except RuntimeError:  # shapes that do not fit
                 return float("inf")
-            worst = max(worst, apart / allowed)
         return worst
 
     def _converted(self, part: TensorPart) -> tuple[Program, Run]:
         """Return a new program of a part, the first of its forms that is near enough to torch."""
         tried: list[tuple[float, Program, Run]] = []
-        for network in steadier(part.network):
+        for network in steadier(merged(part.network), part.example):
             program = self.engine.convert(network, part.example, part.free)
             run = self.engine.load(program, precision=self.choice.precision)
             tried.append((self._deviation(part, run), program, run))

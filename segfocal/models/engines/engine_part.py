@@ -1,4 +1,4 @@
-"""The parts of a model that an engine runs: each is compared with torch on the first window.
+"""The parts of a model that an engine runs: each is compared with torch on the first window that shows anything.
 
 A network is one part. Of a SAM the image encoder is one and the mask decoder another, so that the same two programs
 answer windows without a prompt, boxes and clicks; embedding a prompt and enlarging a mask stay torch's. Of a
@@ -51,7 +51,7 @@ class EnginePart(nn.Module):
         super().__init__()
         self.plain, self.part, self.rules, self.title = part.network, part, rules, title
         self.run: Run | None = run
-        self._compared = self._compared_varied = False
+        self._compared = False
 
     def answers(self, *inputs: Tensor) -> Sequence[Tensor]:
         """Return what the part makes of inputs, in float32 also under autocast.
@@ -59,23 +59,24 @@ class EnginePart(nn.Module):
         Raises:
             UserError: the engine's answer is too far from torch's, where the engine was asked for by name.
         """
+        if self.run is None:
+            return self.plain(*inputs)
         given = [tensor.float() if tensor.is_floating_point() else tensor for tensor in inputs]
-        if self.run is not None and not self._compared_varied:
-            self._compare(given)
-        return self.plain(*inputs) if self.run is None else self.run(given)
+        return self.run(given) if self._compared else self._first_answers(self.run, inputs, given)
 
-    def _compare(self, inputs: Sequence[Tensor]) -> None:
-        """Compare both on the most varied image of the first batch, and again on the first one that is not constant."""
-        assert self.run is not None
-        spread = inputs[0].flatten(1).std(1)
-        row, varied = int(spread.argmax()), bool(spread.max() > 0)
-        if self._compared and not varied:
-            return
-        self._compared, self._compared_varied = True, varied
-        one = [tensor if len(tensor) == 1 else tensor[row : row + 1] for tensor in inputs]
-        apart, allowed = distance(self.part, self.run, one, self.rules.precision)
+    def _first_answers(self, run: Run, inputs: Sequence[Tensor], given: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Compare both on the most varied image, and answer; where all are constant, which shows little, torch does."""
+        spread = given[0].flatten(1).std(1)
+        if not spread.max() > 0:
+            return self.plain(*inputs)
+        self._compared = True
+        row = slice(int(spread.argmax()), int(spread.argmax()) + 1)
+        one = [tensor if len(tensor) == 1 else tensor[row] for tensor in given]
+        exact, allowed = answer_of_torch(self.part, one, self.rules.precision)  # first: it needs the most memory
+        answers = run(given)
+        apart = distance(self.part, [answer[row] for answer in answers], exact)
         if apart <= allowed:
-            return
+            return answers
         engine = self.rules.engine
         if self.rules.required:
             raise UserError(
@@ -85,27 +86,40 @@ class EnginePart(nn.Module):
             )
         note(f"torch runs the {self.title}: {engine} is {apart:.2g} from its answer, more than {allowed:.2g}")
         self.run = None
+        return self.plain(*inputs)
 
 
 @torch.no_grad()
-def distance(part: TensorPart, run: Run, inputs: Sequence[Tensor], precision: EnginePrecision) -> tuple[float, float]:
-    """Return how far an engine's answer is from torch's at most, inf if it is of another shape, and what is allowed.
+def answer_of_torch(
+    part: TensorPart, inputs: Sequence[Tensor], precision: EnginePrecision
+) -> tuple[Sequence[Tensor], float]:
+    """Return what torch answers in float32, as it is compared, and how far an engine may be from it.
 
-    In bfloat16 it may be twice as far from torch's float32 answer as torch's own bfloat16 answer.
+    In bfloat16 it may be twice as far from it as torch's own bfloat16 answer.
 
     Args:
         part: in torch.
-        run: the engine's.
-        inputs: for both.
+        inputs: of it.
         precision: of the engine.
     """
     with torch.autocast("cpu", enabled=False):
-        exact = part.compared(part.network(*inputs))
-    apart, allowed = _apart(part.compared(run(inputs)), exact), WITHIN
+        exact, allowed = part.compared(part.network(*inputs)), WITHIN
     if precision == "bf16":
         with torch.autocast("cpu", dtype=torch.bfloat16):
             allowed += 2 * _apart(part.compared(part.network(*inputs)), exact)
-    return apart, allowed
+    return exact, allowed
+
+
+@torch.no_grad()
+def distance(part: TensorPart, answers: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
+    """Return how far an engine's answers are from torch's at most, inf if they are of another shape.
+
+    Args:
+        part: that was asked.
+        answers: of the engine.
+        exact: of torch, as they are compared.
+    """
+    return _apart(part.compared(answers), exact)
 
 
 def _apart(answers: Sequence[Tensor], exact: Sequence[Tensor]) -> float:

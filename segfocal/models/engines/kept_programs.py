@@ -23,7 +23,7 @@ from segfocal.files import read_json, write_json, written_beside
 from segfocal.models.engines.engine import Program
 from segfocal.models.weights.published import user_cache
 
-FORMAT = 1  # raise when the same facts make another program
+FORMAT = 2  # raise when the same facts make another program
 FOLDER = "engines"  # in the bundle's folder
 _DIGITS = 16
 

@@ -82,6 +82,31 @@ def test_slices_are_asked_for_when_they_are_needed_and_once():
     assert ahead <= 4
 
 
+@pytest.mark.parametrize("depth", [3, 23])
+def test_slices_are_made_ready_a_few_at_a_time(depth, monkeypatch):
+    """In 3-D, too, where a window reaches over many: what the scan's own pixels become would be in memory twice."""
+    monkeypatch.setattr("segfocal.inference.sliding.sweep._FETCHED", 2 * 9 * 7)
+    image, asked = torch.rand(1, depth, 9, 7), []
+
+    class Counted:
+        shape = image.shape
+
+        def slices(self, start, stop):
+            asked.append(range(start, stop))
+            return image[:, start:stop]
+
+    logits = whole(sweep(Counted(), lambda x: x, window=(8, 8, 8), batch_size=3))
+    torch.testing.assert_close(logits, image)
+    assert [index for part in asked for index in part] == list(range(depth))
+    assert max(map(len, asked)) == 2
+
+
+def test_what_is_handed_out_shares_no_memory_with_what_is_still_open():
+    slabs = list(sweep(torch.rand(1, 40, 8, 8), lambda x: x, window=(8, 8, 8), batch_size=1))
+    storages = [slab.logits.untyped_storage().data_ptr() for slab in slabs]
+    assert len(set(storages)) == len(slabs) > 5
+
+
 class Windowed(nn.Module):
     """A network whose answer depends on where a pixel lies in its window: blending shows."""
 

@@ -1,11 +1,11 @@
-"""Remedied norms: the same network in real numbers, closer to torch where sums of air are rounded."""
+"""Steady norms: the same network in real numbers, closer to torch where sums of air are rounded."""
 
 import pytest
 import torch
 from torch import nn
 
 from segfocal import models
-from segfocal.models.engines.steady_norms import FlatNorm, PooledNorm, steadier
+from segfocal.models.engines.steady_norms import SteadyNorm, steadier
 
 
 def norm_of(axes, affine):
@@ -14,32 +14,62 @@ def norm_of(axes, affine):
     if affine:
         nn.init.normal_(norm.weight)
         nn.init.normal_(norm.bias)
-    return norm.double()
+    return norm
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("level", [None, torch.tensor([4.0, 5.0, -1.0])])
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("axes", [2, 3])
-@pytest.mark.parametrize("remedy", [FlatNorm, PooledNorm])
-def test_a_remedied_norm_is_the_norm(remedy, axes, affine):
-    norm = norm_of(axes, affine)
-    x = 5 + torch.rand(2, 3, *(7, 9, 5)[:axes], dtype=torch.float64)
-    torch.testing.assert_close(remedy(norm)(x), norm(x), rtol=1e-9, atol=1e-9)
+def test_a_steady_norm_is_the_norm(axes, affine, level):
+    norm = norm_of(axes, affine).double()
+    x = 5 + torch.rand(2, 3, *(7, 16, 5)[:axes], dtype=torch.float64)
+    torch.testing.assert_close(SteadyNorm(norm, level)(x), norm(x), rtol=1e-9, atol=1e-9)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("axes", [2, 3])
+def test_in_float32_a_steady_norm_of_air_with_a_speck_is_that_of_float64(axes):
+    """Without taking the level away, the variance of 5e-5 would be what is left of 1e4 twice."""
+    norm, sides = norm_of(axes, affine=True), (128, 128) if axes == 2 else (24, 24, 24)
+    x = torch.full((1, 3, *sides), 100.0)
+    x[..., 3] += 0.05 * torch.rand(x[..., 3].shape, generator=torch.Generator().manual_seed(1))
+    exact = norm_of(axes, affine=True).double()(x.double()).float()
+    for level in (None, torch.full((3,), 100.0)):
+        torch.testing.assert_close(SteadyNorm(norm, level)(x), exact, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_channel_of_one_value_is_its_bias():
+    norm = norm_of(2, affine=True)
+    x = torch.full((1, 3, 16, 16), 1234.567)
+    found = SteadyNorm(norm, torch.zeros(3))(x)
+    assert found.isfinite().all()
+    torch.testing.assert_close(SteadyNorm(norm)(x), norm.bias.reshape(1, 3, 1, 1).expand_as(x))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("dims", [2, 3])
-def test_each_remedied_network_answers_as_the_network(dims):
+def test_a_network_with_steady_norms_answers_as_the_network(dims):
     torch.manual_seed(0)
     network = models.UNet(dims=dims, widths=(4, 4, 8)).eval().double()
     image = torch.rand(2, 1, *(8, 16, 12)[:dims], dtype=torch.float64)
-    found = list(steadier(network))
-    assert len(found) == 3
-    assert found[0] is network
-    for remedied in found[1:]:
-        torch.testing.assert_close(remedied(image), network(image), rtol=1e-7, atol=1e-7)
+    plain, steady = steadier(network, (image,))
+    assert plain is network
+    torch.testing.assert_close(steady(image), network(image), rtol=1e-7, atol=1e-7)
 
 
-def test_a_network_without_instance_norms_has_no_remedy():
+@torch.no_grad()
+def test_levels_are_those_of_air_but_the_first_norms_which_sees_the_image():
+    network = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1), nn.InstanceNorm2d(2), nn.Conv2d(2, 3, 1), nn.InstanceNorm2d(3)
+    )
+    *_, steady = steadier(network, (torch.rand(2, 1, 8, 8),))
+    assert steady[1].level is None
+    middle = network[:3](torch.zeros(1, 1, 8, 8))[0, :, 4, 4]
+    torch.testing.assert_close(steady[3].level.flatten(), middle)
+
+
+def test_a_network_without_instance_norms_is_itself_alone():
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.GroupNorm(2, 2))
-    assert [one is network for one in steadier(network)] == [True]
+    assert [one is network for one in steadier(network, (torch.rand(2, 1, 8, 8),))] == [True]
