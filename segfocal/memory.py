@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from segfocal.errors import Fault, UserError
@@ -61,6 +63,12 @@ def _free_in_group() -> int:
         except (OSError, ValueError):  # "max"
             continue
     return 1 << 62
+
+
+def give_back() -> None:
+    """Return memory that was freed to the system, where its C library would keep some of it for itself (glibc)."""
+    with suppress(AttributeError, OSError, TypeError):  # another library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def forget_peak() -> None:

@@ -1,5 +1,7 @@
 """What a header promises is held against the memory that is free, before anything is allocated."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from segfocal import memory
@@ -19,3 +21,13 @@ def test_a_petabyte_is_refused_on_this_machine(tmp_path):
     assert 2**20 < memory.available_bytes() < 2**50
     with pytest.raises(UserError, match="that fits into"):
         memory.check_available(2**50, where=tmp_path, what="a volume")
+
+
+def test_memory_is_given_back_where_the_c_library_can(monkeypatch):
+    asked = []
+    library = SimpleNamespace(malloc_trim=asked.append)
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: library)
+    memory.give_back()
+    assert asked == [0]
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: SimpleNamespace())
+    memory.give_back()

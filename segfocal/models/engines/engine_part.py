@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from segfocal.errors import UserError, note
+from segfocal.memory import give_back
 from segfocal.models.engines.engine import EnginePrecision, Run
 from segfocal.models.engines.tensor_parts import TensorDecoder, TensorPart
 from segfocal.models.sam.image_embedding import Embedding
@@ -68,11 +69,14 @@ class EnginePart(nn.Module):
         """Compare both on the most varied image, and answer; where all are constant, which shows little, torch does."""
         spread = given[0].flatten(1).std(1)
         if not spread.max() > 0:
-            return self.plain(*inputs)
+            answers = self.plain(*inputs)
+            give_back()
+            return answers
         self._compared = True
         row = slice(int(spread.argmax()), int(spread.argmax()) + 1)
         one = [tensor if len(tensor) == 1 else tensor[row] for tensor in given]
         exact, allowed = answer_of_torch(self.part, one, self.rules.precision)  # first: it needs the most memory
+        give_back()  # what torch took
         answers = run(given)
         apart = distance(self.part, [answer[row] for answer in answers], exact)
         if apart <= allowed:
