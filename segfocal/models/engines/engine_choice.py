@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -43,6 +44,7 @@ _EXTRA = {"openvino": "cpu", "onnxruntime": "export"}
 _NEAR, _FAR = 0.5, 10.0  # of what is allowed of a scan's windows: a phantom is unlike them, a wrong program is far off
 _FASTER, _TORCH = "faster", b"torch"  # a file kept with a program says what is faster, once "auto" has measured it
 _TIMES = 1.1  # as fast torch must be
+_PIXELS, _MOST = 1 << 20, 8  # of a batch of windows, as many of them at most
 _RUNS = 3  # of each, in turns: the least time counts
 _BATCHES = (1, 3)  # sizes for which a new program is compared with torch; neither is that of the example
 
@@ -225,7 +227,7 @@ class _Placing:
     def _converted(self, part: TensorPart) -> tuple[Program, Run]:
         """Return a new program of a part, the first of its forms that is near enough to torch."""
         tried: list[tuple[float, Program, Run]] = []
-        for network in steadier(merged(part.network), part.example):
+        for network in steadier(merged(part.network), part.air):
             program = self.engine.convert(network, part.example, part.free)
             run = self.engine.load(program, precision=self.choice.precision)
             tried.append((self._deviation(part, run), program, run))
@@ -262,11 +264,12 @@ class _Placing:
 
 @torch.no_grad()
 def _is_slower(part: TensorPart, run: Run) -> bool:
-    """Return whether torch takes clearly less time than an engine, for one input and for several.
+    """Return whether torch takes clearly less time than an engine, for one input and for a batch of windows.
 
     Of one volume torch takes other convolutions than of two, five times as slow.
     """
-    return all(_torch_gains(part, run, inputs) for inputs in (part.rows(1), part.example))
+    fitting = _PIXELS // math.prod(part.example[0].shape[2:])
+    return all(_torch_gains(part, run, part.rows(count)) for count in (1, min(max(2, fitting), _MOST)))
 
 
 def _torch_gains(part: TensorPart, run: Run, inputs: Sequence[Tensor]) -> bool:

@@ -34,12 +34,14 @@ class TensorPart:
         example: inputs.
         free: of each input, the axes whose size may differ.
         compared: what of its outputs an engine's must be near to.
+        air: inputs for one image that shows nothing; none where the network has no norms over an image.
     """
 
     network: nn.Module
     example: tuple[Tensor, ...]
     free: tuple[tuple[int, ...], ...]
     compared: Compared = tuple
+    air: tuple[Tensor, ...] = ()
 
     def rows(self, count: int) -> list[Tensor]:
         """Return inputs like the example's for another batch size."""
@@ -93,20 +95,30 @@ class TensorDecoder(nn.Module):
 
 def network_part(network: nn.Module, shape: Sequence[int]) -> TensorPart:
     """Return a whole network of images [b,*shape]."""
-    return TensorPart(network=TensorNetwork(network), example=(_phantom(shape),), free=((0,),), compared=probabilities)
+    return TensorPart(
+        network=TensorNetwork(network),
+        example=(_phantom(shape),),
+        free=((0,),),
+        compared=probabilities,
+        air=(torch.zeros(1, *shape),),
+    )
 
 
 @torch.no_grad()
 def unet_part(model: PromptUNet, channels: int) -> TensorPart:
     """Return the U-Net of a prompt_unet, without its first layer; channels: of its images."""
-    features = model.encode(_phantom((channels, *model.image_shape))).tokens
-    return TensorPart(network=TensorNetwork(model.unet), example=(features,), free=((0,),), compared=probabilities)
+    shape = (channels, *model.image_shape)
+    features, air = (model.encode(image).tokens for image in (_phantom(shape), torch.zeros(1, *shape)))
+    return TensorPart(
+        network=TensorNetwork(model.unet), example=(features,), free=((0,),), compared=probabilities, air=(air,)
+    )
 
 
 def encoder_part(model: SamModel, channels: int) -> TensorPart:
     """Return the image encoder of a SAM; channels: of its images."""
-    image = model.standardised(_phantom((channels, model.image_size, model.image_size)))
-    return TensorPart(network=TensorEncoder(model.image_encoder), example=(image,), free=((0,),))
+    shape = (channels, model.image_size, model.image_size)
+    image, air = (model.standardised(one) for one in (_phantom(shape), torch.zeros(1, *shape)))
+    return TensorPart(network=TensorEncoder(model.image_encoder), example=(image,), free=((0,),), air=(air,))
 
 
 @torch.no_grad()
